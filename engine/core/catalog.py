@@ -1,0 +1,57 @@
+"""Everything a decision is taken with: the workflows in force and those still in use, segments, policy.
+
+Invariant: a catalog is a value with a content hash (`id`); what concerns an event is looked up by its name, once.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import msgspec
+
+from engine.core.condition import Expression
+from engine.core.policy import Policy
+from engine.core.workflow import Workflow
+
+
+class Segment(msgspec.Struct, frozen=True):
+    """A segment: customers for whom `where` holds."""
+
+    name: str
+    where: Expression
+
+
+class Interest(msgspec.Struct, frozen=True):
+    """What an event name means to the catalog. Absent from `Catalog.interests`: nothing, the state need not be loaded."""
+
+    counted: tuple[str, ...] | None = None
+    """Properties summed for the aggregate of this event; None: it is not counted at all."""
+    window_days_max: int = 0
+    """Largest window asked for; 0: none, only totals."""
+    segments: tuple[str, ...] = ()
+    """Segments whose condition asks about this event."""
+    triggers: tuple[str, ...] = ()
+    """Workflows it may enter, in name order."""
+
+
+class Catalog(msgspec.Struct, frozen=True, kw_only=True):
+    """The definitions in force. `workflows` are the current versions by name; `versions` all that are in use."""
+
+    id: str
+    workflows: dict[str, Workflow]
+    versions: dict[tuple[str, str], Workflow]
+    segments: dict[str, Segment]
+    policy: Policy
+    interests: dict[str, Interest]
+    """Event name → what it means, over all versions in use (also waits, exits, goals, restarts)."""
+    segment_triggers: dict[str, tuple[str, ...]] = {}
+    """Segment name → workflows it may enter, in name order."""
+    segment_traits: dict[str, tuple[str, ...]] = {}
+    """Trait name → segments that ask about it (`*` = any trait)."""
+    timed: tuple[str, ...] = ()
+    """Workflows with a date or schedule trigger, in name order."""
+    paused: frozenset[str] = frozenset()
+    holidays: dict[str, frozenset[dt.date]] = {}
+    """Country code → public holidays; "" = the project's."""
+    sandbox: bool = False
+    """Nothing leaves: every send is suppressed as `sandbox`."""

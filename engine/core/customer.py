@@ -1,0 +1,132 @@
+"""The state of one customer: everything the evaluator knows, and everything that is pending for them.
+
+Invariant: the state is a value. The evaluator makes a new one; nobody changes one in place. Whatever will happen
+without a further event (a wait, a held message, a segment window, a date) has its due time in here, and `next_due_ms`
+is the earliest of them, so that a runtime keeps one timer per customer (ADR 0007).
+Stored as msgpack arrays: fields are added at the end with a default, never moved or removed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from engine.core.aggregate import EventStats
+from engine.core.enrollment import Enrollment
+from engine.core.message import Message
+
+EVALUATOR_VERSION = 1
+"""Stored with every state; raised when the meaning of a stored field or of a step changes (ADR 0005)."""
+
+
+class Granted(msgspec.Struct, frozen=True, array_like=True):
+    """Consent of one purpose and channel: `status` is `requested`, `granted` or `withdrawn`, since `at_ms`."""
+
+    status: str
+    at_ms: int
+    source: str = ""
+
+
+class Sent(msgspec.Struct, frozen=True, array_like=True):
+    """A message that was queued, remembered for outcomes. `outcome` is the furthest one known."""
+
+    id: str
+    enrollment: str
+    workflow: str
+    step: str
+    channel: str
+    address: str
+    purpose: str
+    at_ms: int
+    outcome: str = ""
+
+
+class Held(msgspec.Struct, frozen=True, array_like=True):
+    """A message that waits for quiet hours or a cap to pass, and when it is to be asked about again."""
+
+    message: Message
+    until_ms: int
+    reason: str
+
+
+class Entries(msgspec.Struct, frozen=True, array_like=True):
+    """How often and when last a customer entered a workflow; by key for workflows with a `key` (newest kept)."""
+
+    count: int
+    last_ms: int
+    keys: dict[str, tuple[int, int]] = {}
+
+
+class GoalWatch(msgspec.Struct, frozen=True, array_like=True):
+    """An enrollment that ended before its goal was reached, watched until `until_ms`."""
+
+    enrollment: Enrollment
+    until_ms: int
+
+
+class CustomerState(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+    """One customer. See the module's invariant; all times are UTC milliseconds."""
+
+    id: str
+    version: int = EVALUATOR_VERSION
+    position: int = 0
+    """Log position of the last applied record; kept by the runtime."""
+    first_seen_ms: int = 0
+    traits: dict[str, Any] = {}
+    trait_times: dict[str, int] = {}
+    consent: dict[str, dict[str, Granted]] = {}
+    suppressed: dict[str, str] = {}
+    """`channel:address` → why nothing more goes there."""
+    soft_bounces: dict[str, list[int]] = {}
+    segments: dict[str, int] = {}
+    """Segment name → member since."""
+    segments_due_ms: int = 0
+    """When a window next lets a membership change; 0 when none does."""
+    stats: dict[str, EventStats] = {}
+    seen: bytes = b""
+    """Ids applied, newest last: 12 bytes each (8 of the id's hash, 4 of the second)."""
+    enrollments: tuple[Enrollment, ...] = ()
+    entries: dict[str, Entries] = {}
+    queued: tuple[tuple[int, str, str], ...] = ()
+    """(when, purpose, channel) of queued messages, for frequency caps."""
+    held: tuple[Held, ...] = ()
+    messages: tuple[Sent, ...] = ()
+    fallbacks: dict[str, Message] = {}
+    """Messages whose next channel is tried when one of their `fallback_on` outcomes arrives."""
+    goals: tuple[GoalWatch, ...] = ()
+    armed: dict[str, int] = {}
+    """Workflow with a date or schedule trigger → its next due time."""
+    merged_into: str = ""
+    catalog: str = ""
+    """The catalog whose segments, dates and schedules this state was last worked out for."""
+
+    @property
+    def next_due_ms(self) -> int:
+        """The earliest moment at which something is pending, 0 when nothing is."""
+        due = self.segments_due_ms
+        for enrollment in self.enrollments:
+            at = enrollment.due_ms
+            if at and (not due or at < due):
+                due = at
+        for held in self.held:
+            if not due or held.until_ms < due:
+                due = held.until_ms
+        for at in self.armed.values():
+            if not due or at < due:
+                due = at
+        return due
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(CustomerState)
+
+
+def encode_state(state: CustomerState) -> bytes:
+    """The state as msgpack."""
+    return _encoder.encode(state)
+
+
+def decode_state(data: bytes) -> CustomerState:
+    """A stored state. Raises msgspec.ValidationError or DecodeError when the bytes are not one."""
+    return _decoder.decode(data)

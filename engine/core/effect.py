@@ -1,0 +1,79 @@
+"""What a decision asks of the outside: made durable together with the state, carried out afterwards.
+
+Invariant: effects are complete. Whoever carries one out needs neither the catalog of that moment nor the state.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from engine.core.message import Message
+from engine.core.record import Record
+
+
+class Dispatch(msgspec.Struct, frozen=True, array_like=True, tag="dispatch"):
+    """Put this message into the outbox. Known ids are ignored."""
+
+    message: Message
+
+
+class Decision(msgspec.Struct, frozen=True, array_like=True, kw_only=True, tag="decision"):
+    """One line of the journal. `kind` is one of those in `interfaces.md`, or of `KINDS_MORE`.
+
+    `detail` has the kind's own fields (`answer`, `reason`, `until_ms`, `message`, `channel`, `template`, `traits`, `event`,
+    `title`, `segment`, …); `why` is the trace: what was asked and how it was answered, at most `WHY_MAX` short lines.
+    """
+
+    at_ms: int
+    customer: str
+    kind: str
+    workflow: str = ""
+    version: str = ""
+    enrollment: str = ""
+    step: str = ""
+    detail: dict[str, Any] = {}
+    why: tuple[str, ...] = ()
+
+
+class Append(msgspec.Struct, frozen=True, array_like=True, tag="append"):
+    """Put this record on the log: it is processed like any other, after what is already there for its customer."""
+
+    record: Record
+
+
+class Suppress(msgspec.Struct, frozen=True, array_like=True, tag="suppress"):
+    """Nothing more goes to this address, whoever has it. `reason` is `bounced` or `complained`, say."""
+
+    channel: str
+    address: str
+    reason: str
+    at_ms: int
+
+
+class Forget(msgspec.Struct, frozen=True, array_like=True, tag="forget"):
+    """Remove what is kept of this customer outside the state: log, journal, outbox, mailbox, previews."""
+
+    customer: str
+
+
+Effect = Dispatch | Decision | Append | Suppress | Forget
+
+KINDS = (
+    "entered", "not_entered", "waiting", "send", "exited", "completed", "failed",
+    "updated", "emitted", "task", "segment_entered", "segment_left",
+)  # fmt: skip
+"""What `simulate` and `test` print."""
+
+KINDS_MORE = ("goal", "consent", "outcome", "merged", "retried", "erased", "suppressed_address")
+"""What the journal holds besides, for operators."""
+
+ANSWERS = ("queued", "held", "suppressed")
+REASONS = (
+    "no_address", "no_consent", "unsubscribed", "suppressed_address", "frequency_cap", "quiet_hours_dropped", "too_late",
+    "holdout", "template_error", "workflow_paused", "sandbox",
+)  # fmt: skip
+"""Why a send was suppressed: the closed list."""
+
+WHY_MAX = 12

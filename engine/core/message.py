@@ -1,0 +1,49 @@
+"""A decided message, complete enough to be rendered and sent without asking the catalog of that moment or the state.
+
+Invariant: one enrollment, step and occurrence gives one id, always the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import msgspec
+
+
+def message_id(enrollment: str, step: str, occurrence: int) -> str:
+    """The id of a message: 32 hex digits, the same whenever the same decision is taken again."""
+    return hashlib.sha256(f"{enrollment}:{step}:{occurrence}".encode()).hexdigest()[:32]
+
+
+class Message(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+    """One decided message, before rendering.
+
+    `id` is sha256(enrollment id, step id, occurrence)[:32]. `context` holds what the template sees: `customer`, `event`,
+    `enrollment`, `data`, `now` (JSON values; times as RFC 3339). `due_ms` is when it ought to leave, `deadline_ms` (0: none)
+    the moment after which it is too late. Higher `priority` leaves first.
+    """
+
+    id: str
+    customer: str
+    enrollment: str
+    workflow: str
+    version: str
+    step: str
+    channel: str
+    address: str
+    template: str
+    purpose: str
+    decided_ms: int
+    due_ms: int
+    deadline_ms: int = 0
+    priority: int = 0
+    locale: str = ""
+    sender: str = ""
+    context: dict[str, Any] = {}
+    more_channels: tuple[str, ...] = ()
+    """Channels left to try when an outcome of `fallback_on` arrives."""
+    fallback_on: tuple[str, ...] = ()
+    quiet_hours: str = "hold"
+    consent: str = ""
+    """What it rests on: `consent since T`, `contract`, `existing customer`."""

@@ -1,0 +1,156 @@
+"""Every input is one of these records on the log, keyed by customer.
+
+Invariant: a record says what was taken in and when; nothing in it depends on who reads it. `at_ms` is the record's own
+time (`now` while it is evaluated), `time_ms` when the thing happened according to its source. Both are UTC milliseconds.
+Stored as msgpack (tagged arrays): fields may be added at the end with a default, never moved or removed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from engine.core.customer import CustomerState
+
+
+class _Base(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, kw_only=True):
+    """What all records share: whose it is and when it was taken in."""
+
+    customer: str
+    at_ms: int
+
+
+class Event(_Base, frozen=True, array_like=True, kw_only=True, tag="event"):
+    """A touchpoint (track, page, screen, group) or an event the engine itself raised.
+
+    `id` is the source's id for deduplication; `properties` is JSON data.
+    """
+
+    id: str
+    name: str
+    time_ms: int
+    properties: dict[str, Any] = {}
+
+
+class Identify(_Base, frozen=True, array_like=True, kw_only=True, tag="identify"):
+    """Traits of the customer. The trait names `consent`, `consent_request` and `consent_withdraw` are not stored as
+    traits: each is `{purpose: [channel, …]}` and changes the consent state (ADR 0006).
+    """
+
+    id: str
+    time_ms: int
+    traits: dict[str, Any]
+
+
+class Consent(_Base, frozen=True, array_like=True, kw_only=True, tag="consent"):
+    """A change of consent that came by its own way: a link, a form, an operator.
+
+    `action` is `grant`, `request`, `confirm` or `withdraw`; `proof` says where and with which wording.
+    """
+
+    id: str
+    time_ms: int
+    action: str
+    purposes: dict[str, list[str]]
+    source: str = ""
+    proof: dict[str, Any] = {}
+
+
+class Timer(_Base, frozen=True, array_like=True, kw_only=True, tag="timer"):
+    """The customer's earliest due time has come: everything due at or before `at_ms` is to be processed."""
+
+    due_ms: int
+
+
+class Outcome(_Base, frozen=True, array_like=True, kw_only=True, tag="outcome"):
+    """What became of a message: one of `channels.delivery`'s outcomes.
+
+    Either `message` names it, or `step` and `workflow` do (the customer's newest message of that step).
+    `detail` may hold `code`, `reason`, `verdict` (`suppress`, `soft`, `our_fault`), `url`, `machine`.
+    """
+
+    id: str
+    time_ms: int
+    outcome: str
+    message: str = ""
+    workflow: str = ""
+    step: str = ""
+    detail: dict[str, Any] = {}
+
+
+class Enroll(_Base, frozen=True, array_like=True, kw_only=True, tag="enroll"):
+    """An operator or the API enters the customer into a workflow; `properties` stand in for the trigger event's."""
+
+    id: str
+    workflow: str
+    properties: dict[str, Any] = {}
+
+
+class Retry(_Base, frozen=True, array_like=True, kw_only=True, tag="retry"):
+    """An operator lets failed enrollments move again: one, or with an empty `enrollment` all of `workflow`."""
+
+    id: str
+    enrollment: str = ""
+    workflow: str = ""
+
+
+class End(_Base, frozen=True, array_like=True, kw_only=True, tag="end"):
+    """An operator, or a deploy with `versions: end`, ends enrollments of `workflow` (or one `enrollment`)."""
+
+    id: str
+    reason: str
+    enrollment: str = ""
+    workflow: str = ""
+
+
+class Recheck(_Base, frozen=True, array_like=True, kw_only=True, tag="recheck"):
+    """The catalog changed: segments, dates and schedules of this customer are to be worked out anew."""
+
+    id: str
+    catalog: str = ""
+
+
+class Merge(_Base, frozen=True, array_like=True, kw_only=True, tag="merge"):
+    """`customer` (an anonymous or previous id) is found to be `into`: its state moves there, later records follow."""
+
+    id: str
+    into: str
+
+
+class Absorb(_Base, frozen=True, array_like=True, kw_only=True, tag="absorb"):
+    """The state of `previous` arrives at `customer`: the second half of a `Merge`."""
+
+    id: str
+    previous: str
+    state: CustomerState
+
+
+class Erase(_Base, frozen=True, array_like=True, kw_only=True, tag="erase"):
+    """The customer is to be forgotten (GDPR Art. 17). The runtime removes what it keeps outside the state."""
+
+    id: str
+
+
+class Pause(_Base, frozen=True, array_like=True, kw_only=True, tag="pause"):
+    """A control record (`customer` is ""): from now on a workflow takes nobody in and its sends are suppressed; or again not."""
+
+    id: str
+    workflow: str
+    paused: bool = True
+
+
+Record = Event | Identify | Consent | Timer | Outcome | Enroll | Retry | End | Recheck | Merge | Absorb | Erase | Pause
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)
+
+
+def encode_record(record: Record) -> bytes:
+    """The record as msgpack, as the log keeps it."""
+    return _encoder.encode(record)
+
+
+def decode_record(data: bytes) -> Record:
+    """A record from the log. Raises msgspec.ValidationError or DecodeError when the bytes are not one."""
+    return _decoder.decode(data)

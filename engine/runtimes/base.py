@@ -1,0 +1,168 @@
+"""What a runtime is to everybody else: the ports that collector, dispatcher, console and command line know.
+
+Invariant: when a call that writes returns, what it wrote is durable; when it raises, nothing of it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from engine.core.catalog import Catalog
+from engine.core.customer import CustomerState
+from engine.core.effect import Decision
+from engine.core.message import Message
+from engine.core.record import Record
+
+Status = Literal["pending", "claimed", "sent", "failed", "suppressed", "unknown"]
+FINAL: frozenset[Status] = frozenset(("sent", "failed", "suppressed", "unknown"))
+
+
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """Input that could not be applied: the original bytes, where they came from and why."""
+
+    at_ms: int
+    origin: str
+    """`http:/v1/track`, `log`, `callback:…`."""
+    reason: str
+    body: bytes
+    customer: str = ""
+    id: int = 0
+    """Given by the runtime."""
+
+
+class Pending(msgspec.Struct, frozen=True, kw_only=True):
+    """A message in the outbox, ready to leave. `attempt` counts from 0; `first_attempt_ms` is 0 before the first."""
+
+    message: Message
+    attempt: int = 0
+    first_attempt_ms: int = 0
+
+
+class Settlement(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of an attempt. `status` final: done. `pending`: try again at `not_before_ms`."""
+
+    message_id: str
+    status: Status
+    at_ms: int
+    reason: str = ""
+    code: str = ""
+    provider_id: str = ""
+    not_before_ms: int = 0
+    records: tuple[Record, ...] = ()
+    """Outcomes to append to the log in the same transaction."""
+
+
+class MessageStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A message as the ledger knows it."""
+
+    message: Message
+    status: Status
+    attempts: int
+    reason: str
+    code: str
+    provider_id: str
+    updated_ms: int
+
+
+class Intake(Protocol):
+    """Where records come in."""
+
+    async def append(self, records: Sequence[Record]) -> None:
+        """Puts records on the log; durable when it returns. Order within a customer is kept.
+
+        Raises Backlog when too much is waiting (nothing was taken), StorageFull when the disk is full.
+        """
+
+    async def dead_letter(self, letters: Sequence[DeadLetter]) -> None:
+        """Keeps input that can't be applied; durable when it returns."""
+
+    @property
+    def backlog(self) -> int:
+        """Records taken in and not yet evaluated."""
+
+
+class Outbox(Protocol):
+    """Where the dispatcher takes from, and the ledger it keeps."""
+
+    async def ready(self, limit: int, *, exclude: frozenset[tuple[str, str]] = frozenset()) -> list[Pending]:
+        """Messages that are due, highest priority first, then oldest; none that is claimed.
+
+        `exclude` holds (channel, destination domain or "") that are being throttled.
+        """
+
+    async def claim(self, message_ids: Sequence[str]) -> None:
+        """Records that a provider is about to be called for these. A crash after this leaves them `unknown`."""
+
+    async def settle(self, settlements: Sequence[Settlement]) -> None:
+        """Records the answers, and appends their outcome records."""
+
+    async def wait_for_work(self, timeout_seconds: float) -> None:
+        """Returns when a message may be ready, at the latest after the timeout."""
+
+    async def states(self, customers: Sequence[str]) -> dict[str, CustomerState]:
+        """The states of these customers as they are now, for the second policy check."""
+
+    async def suppressed(self, addresses: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        """Of these (channel, address), those that nothing may be sent to, with the reason."""
+
+    @property
+    def catalog(self) -> Catalog:
+        """The definitions in force."""
+
+
+class Query(msgspec.Struct, frozen=True, kw_only=True):
+    """Which decisions are asked for; empty fields do not restrict. Newest first unless `oldest_first`."""
+
+    customer: str = ""
+    workflow: str = ""
+    enrollment: str = ""
+    message: str = ""
+    kinds: tuple[str, ...] = ()
+    after_seq: int = 0
+    limit: int = 200
+    oldest_first: bool = False
+
+
+class Reader(Protocol):
+    """What operators ask."""
+
+    async def state(self, customer: str) -> CustomerState | None:
+        """The customer, or None."""
+
+    async def decisions(self, query: Query) -> list[tuple[int, Decision]]:
+        """Journal lines with their sequence numbers."""
+
+    async def message(self, message_id: str) -> MessageStatus | None:
+        """A message and what became of it."""
+
+    async def messages(self, *, customer: str = "", status: str = "", limit: int = 200) -> list[MessageStatus]:
+        """Messages, newest first."""
+
+    async def dead_letters(self, *, limit: int = 200) -> list[DeadLetter]:
+        """Dead letters, oldest first."""
+
+    async def counts(self) -> dict[str, Any]:
+        """Counts for a summary: events, customers, enrollments by workflow and status, decisions by kind, messages by
+        channel and status, dead letters, timers pending and overdue."""
+
+
+class Runtime(Intake, Outbox, Reader, Protocol):
+    """All of it, with a life."""
+
+    async def start(self) -> None:
+        """Opens the store, recovers (claimed messages of a dead process become `unknown`), fires timers from then on."""
+
+    async def stop(self) -> None:
+        """Finishes the batch under way and closes. Idempotent."""
+
+    async def deploy(self, catalog: Catalog) -> None:
+        """Puts a catalog in force at a record boundary, and rechecks every customer against it, in the background."""
+
+    async def idle(self) -> None:
+        """Returns when every record on the log has been evaluated (timers in the future do not count)."""
+
+    async def replay(self, dead_letter_ids: Sequence[int]) -> int:
+        """Takes dead letters out and returns how many were appended again."""
