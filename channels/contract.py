@@ -12,7 +12,7 @@ result                 what it says
 `TransientError`       the provider certainly did **not** accept it; the same message may be sent again later
 `PermanentError`       the provider did not accept it and never will; `address_verdict` says what that means
 `Unsupported`          a `PermanentError`: this adapter or provider cannot do something the message asks for
-`UnknownOutcome`       it may or may not have been accepted; never sent again by itself
+`UnknownOutcome`       it may or may not have been accepted; resending it risks a second copy
 =====================  =============================================================================================
 
 Cancelling a `send` leaves the outcome unknown: who cancels it must record that. An adapter is written once against this page
@@ -127,11 +127,13 @@ class Unsupported(PermanentError):  # noqa: N818 - reads as what it says at the 
 
     def __init__(self, feature: str) -> None:
         """`feature` completes the sentence "this channel does not support …"."""
-        super().__init__(f"this channel does not support {feature}", code="unsupported", address_verdict=Verdict.MESSAGE)
+        super().__init__(
+            f"this channel does not support {feature}", code="unsupported", address_verdict=Verdict.MESSAGE
+        )
 
 
 class UnknownOutcome(ChannelError):  # noqa: N818 - it is not an error of anybody, it is not knowing
-    """The message went out and no answer came: accepted or not, nobody can say. Never retried without an operator."""
+    """The message went out and no answer came: accepted or not, nobody can say."""
 
 
 @runtime_checkable

@@ -1,0 +1,59 @@
+"""Finds channel adapters by name: the built-in ones and those other packages add as ``anlass.channels`` entry points.
+
+Invariant: a name either yields a factory or an error that says what is known; nothing is imported before it is asked for.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from importlib.metadata import EntryPoint, entry_points
+
+from channels.contract import ChannelFactory
+
+GROUP = "anlass.channels"
+
+# Named here too, so that a checkout that was never installed has them; no other package can take these names.
+BUILT_IN: dict[str, str] = {"email": "channels.email:create", "mailbox": "channels.recording:create"}
+
+
+class UnknownChannel(LookupError):  # noqa: N818 - reads as what it says at the raise
+    """No adapter has this name, or the one that has it cannot be imported."""
+
+
+def known() -> list[str]:
+    """Return the names of all adapters that could be loaded, sorted."""
+    return sorted({*BUILT_IN, *(entry.name for entry in entry_points(group=GROUP))})
+
+
+def load(name: str) -> ChannelFactory:
+    """Return the factory of the adapter `name`; `UnknownChannel` says which names there are, the nearest one first."""
+    target = BUILT_IN.get(name)
+    if target is not None:
+        module, _, attribute = target.partition(":")
+        built_in: ChannelFactory = getattr(importlib.import_module(module), attribute)
+        return built_in
+    for entry in entry_points(group=GROUP):
+        if entry.name == name:
+            return _load_foreign(entry)
+    names = known()
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(names)}."
+    message = (
+        f"There is no channel adapter {name!r}; {hint} A package adds one through the entry-point group {GROUP!r}."
+    )
+    raise UnknownChannel(message)
+
+
+def _load_foreign(entry: EntryPoint) -> ChannelFactory:
+    try:
+        factory = entry.load()
+    except Exception as error:
+        # Whatever a foreign module raises while it is imported, the operator has to know whose it is.
+        message = f"The channel adapter {entry.name!r} ({entry.value}) cannot be imported: {error}"
+        raise UnknownChannel(message) from error
+    if not callable(factory):
+        message = f"The channel adapter {entry.name!r} ({entry.value}) is not a factory: it must be callable with its settings."
+        raise UnknownChannel(message)
+    loaded: ChannelFactory = factory
+    return loaded
