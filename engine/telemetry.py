@@ -1,0 +1,199 @@
+"""The words in which Anlass speaks about itself: actions of log lines and names of metrics.
+
+Log lines are JSON, one per line, each with one past-tense `action` from `Action` and ids as fields. Metrics live in a
+registry that belongs to the process that built it, never in a global one.
+
+Invariant: no address, no name, no content of a message or event is ever logged or used as a label; a field that could
+carry one is dropped here, whatever the caller passes.
+"""
+
+import logging
+import sys
+from collections.abc import Mapping, MutableMapping
+from enum import StrEnum
+from typing import Any, TextIO
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+__all__ = ["FIELDS_REFUSED", "Action", "Log", "Metrics", "configure_logging", "get_log"]
+
+_Line = MutableMapping[str, Any]
+
+
+class Action(StrEnum):
+    """What a log line says happened: past tense, stable, so that alerts can be built on it."""
+
+    STARTED = "started"
+    STOPPED = "stopped"
+    STORE_OPENED = "store_opened"
+    STORE_REFUSED = "store_refused"
+    STORE_MIGRATED = "store_migrated"
+    CATALOG_LOADED = "catalog_loaded"
+    RECORDS_TAKEN = "records_taken"
+    RECORD_REFUSED = "record_refused"
+    RECORD_DEAD_LETTERED = "record_dead_lettered"
+    BATCH_APPLIED = "batch_applied"
+    BATCH_FAILED = "batch_failed"
+    ENROLLMENT_FAILED = "enrollment_failed"
+    TIMERS_FIRED = "timers_fired"
+    TIMERS_LAGGED = "timers_lagged"
+    MESSAGE_CLAIMED = "message_claimed"
+    MESSAGE_SENT = "message_sent"
+    MESSAGE_RETRIED = "message_retried"
+    MESSAGE_FAILED = "message_failed"
+    MESSAGE_SUPPRESSED = "message_suppressed"
+    MESSAGE_BECAME_UNKNOWN = "message_became_unknown"
+    TEMPLATE_FAILED = "template_failed"
+    CHANNEL_PAUSED = "channel_paused"
+    CHANNEL_RESUMED = "channel_resumed"
+    WORKFLOW_PAUSED = "workflow_paused"
+    WORKFLOW_RESUMED = "workflow_resumed"
+    CONSENT_WITHDRAWN = "consent_withdrawn"
+    CUSTOMER_ERASED = "customer_erased"
+    REQUEST_REFUSED = "request_refused"
+    REQUEST_FAILED = "request_failed"
+
+
+FIELDS_REFUSED = frozenset(
+    {
+        "address",
+        "body",
+        "content",
+        "data",
+        "email",
+        "html",
+        "password",
+        "payload",
+        "phone",
+        "properties",
+        "recipient",
+        "secret",
+        "subject",
+        "text",
+        "to",
+        "token",
+        "traits",
+        "write_key",
+    }
+)
+
+
+def _drop_refused(_log: object, _method: str, line: _Line) -> _Line:
+    refused = FIELDS_REFUSED.intersection(line)
+    for name in refused:
+        del line[name]
+    if refused:
+        line["refused"] = sorted(refused)
+    return line
+
+
+class Log:
+    """A log bound to one component; `log.info(Action.STARTED, port=8080)` writes one line."""
+
+    def __init__(self, component: str, **fields: object) -> None:
+        self._bound = structlog.get_logger().bind(component=component, **fields)
+
+    def debug(self, action: Action, **fields: object) -> None:
+        """For the one who looks for a fault."""
+        self._bound.debug(action.value, **fields)
+
+    def info(self, action: Action, **fields: object) -> None:
+        """Something happened as it should."""
+        self._bound.info(action.value, **fields)
+
+    def warning(self, action: Action, **fields: object) -> None:
+        """Something happened that someone should look at some day."""
+        self._bound.warning(action.value, **fields)
+
+    def error(self, action: Action, *, cause: BaseException | None = None, **fields: object) -> None:
+        """Something has to be mended. Of `cause` only the type and the place are written: its text may hold data."""
+        if cause is not None:
+            fields["cause"] = type(cause).__name__
+            fields["at"] = _place(cause)
+        self._bound.error(action.value, **fields)
+
+
+def _place(cause: BaseException) -> str:
+    trace = cause.__traceback__
+    if trace is None:
+        return ""
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{trace.tb_frame.f_globals.get('__name__', '?')}:{trace.tb_lineno}"
+
+
+def get_log(component: str, **fields: object) -> Log:
+    """A log for `component` (a module's short name, such as `dispatcher`); `fields` stand on each of its lines."""
+    return Log(component, **fields)
+
+
+def configure_logging(*, stream: TextIO | None = None, debug: bool = False) -> None:
+    """Write JSON lines to `stream` (standard error by default), from `info` on, or from `debug` on."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="at_time"),
+            structlog.processors.EventRenamer("action"),
+            _drop_refused,
+            structlog.processors.JSONRenderer(sort_keys=True, ensure_ascii=False),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if debug else logging.INFO),
+        logger_factory=structlog.WriteLoggerFactory(stream or sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+class Metrics:
+    """All that is measured. Built once per process, by bootstrap; tests build their own.
+
+    Labels are words from closed lists (kinds, channels, answers), never ids.
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry if registry is not None else CollectorRegistry()
+        with_registry: Mapping[str, Any] = {"registry": self.registry}
+        self.events = Counter("anlass_events_total", "Records taken in and durable.", **with_registry)
+        self.decisions = Counter(
+            "anlass_decisions_total", "Decisions, by the kind in the journal.", ["kind"], **with_registry
+        )
+        self.messages = Counter(
+            "anlass_messages_total",
+            "Answers about messages: queued, held, suppressed; sent, failed, unknown.",
+            ["channel", "answer"],
+            **with_registry,
+        )
+        self.dead_letters = Counter("anlass_dead_letters_total", "Records that could not be applied.", **with_registry)
+        self.batch_records = Histogram(
+            "anlass_batch_records",
+            "Records per batch.",
+            buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000),
+            **with_registry,
+        )
+        self.timer_lag_seconds = Histogram(
+            "anlass_timer_lag_seconds",
+            "From a timer's due time to the moment its record was applied.",
+            buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600),
+            **with_registry,
+        )
+        self.timers_overdue_seconds = Gauge(
+            "anlass_timers_overdue_seconds", "Age of the oldest timer that is due and has not fired.", **with_registry
+        )
+        self.outbox_depth = Gauge("anlass_outbox_depth", "Messages decided and not yet settled.", **with_registry)
+        self.send_seconds = Histogram(
+            "anlass_send_seconds",
+            "One attempt at the provider.",
+            ["channel"],
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+            **with_registry,
+        )
+        self.intake_seconds = Histogram(
+            "anlass_intake_seconds",
+            "From a request's arrival to its durable answer.",
+            buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+            **with_registry,
+        )
+
+    def expose(self) -> bytes:
+        """The page behind `/metrics`, in Prometheus' text format."""
+        return generate_latest(self.registry)
