@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
     from engine.core.aggregate import EventStats
     from engine.core.enrollment import Enrollment
 
@@ -34,7 +36,7 @@ class Scope:
         "traits",
     )
 
-    def __init__(self, *, customer_id: str, now_ms: int, project_zone: str) -> None:
+    def __init__(self, *, customer_id: str, now_ms: int, project_zone: ZoneInfo) -> None:
         """A scope without event, enrollment, traits, segments and aggregates; set the attributes."""
         self.customer_id = customer_id
         self.now_ms = now_ms

@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from engine.core.condition import Expression
-from engine.core.schedule import Duration, Recurrence, When, Window
+from engine.core.schedule import Duration, When, Window
 
 MINUTE_MS = 60_000
 
@@ -54,7 +54,7 @@ class ScheduleTrigger(msgspec.Struct, frozen=True):
     """A broadcast: once (`at`) or recurring (`every`), to the members of `segment` ("" = everyone)."""
 
     at: When | None
-    every: Recurrence | None
+    every: When | None
     segment: str
     customer_zone: bool
 
