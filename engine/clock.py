@@ -90,8 +90,10 @@ class ManualClock:
 
 def to_rfc3339(at_ms: int) -> str:
     """`2026-03-27T09:00:00.000Z`: the form of every time on a public interface."""
-    at = datetime.fromtimestamp(at_ms // MS_PER_SECOND, UTC)
-    return f"{at:%Y-%m-%dT%H:%M:%S}.{at_ms % MS_PER_SECOND:03d}Z"
+    at = datetime.fromtimestamp(at_ms // MS_PER_SECOND, UTC).replace(
+        microsecond=at_ms % MS_PER_SECOND * 1_000, tzinfo=None
+    )
+    return f"{at.isoformat(timespec='milliseconds')}Z"
 
 
 def from_rfc3339(text: str) -> int:
