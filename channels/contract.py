@@ -1,7 +1,7 @@
 """The whole contract of a channel adapter, on one page.
 
-An adapter translates one `OutgoingMessage` into one call of a provider and its answer into one of four results: a `Receipt`,
-or one of three errors. It holds no retry, throttle, template, clock or database; the dispatcher has those.
+An adapter translates one `OutgoingMessage` into one call of a provider, and its answer into a `Receipt` or an error. It
+holds no retry, throttle, template, clock or database; the dispatcher has those.
 
 Invariant: after `send` returns or raises, exactly one thing is known about the message:
 
@@ -15,8 +15,8 @@ result                 what it says
 `UnknownOutcome`       it may or may not have been accepted; resending it risks a second copy
 =====================  =============================================================================================
 
-Cancelling a `send` leaves the outcome unknown: who cancels it must record that. An adapter is written once against this page
-and `tests/channels/test_adapter_conformance.py`; others are found through the entry-point group ``anlass.channels``.
+Cancelling a `send` leaves the outcome unknown: who cancels it must record that. Adapters of others are found by the
+entry-point group ``anlass.channels``; `tests/channels/test_adapter_conformance.py` holds all to this page.
 
 The error tree::
 
@@ -91,7 +91,7 @@ class Receipt(msgspec.Struct, frozen=True):
 
 
 class ChannelError(Exception):
-    """Root of everything `Channel.send` and `Channel.open` may raise. `reason` is one sentence without personal data of ours."""
+    """Root of everything a `Channel` raises. `reason` is one sentence without an address or content."""
 
     def __init__(self, reason: str) -> None:
         """Keep the reason both as attribute and as the text of the exception."""
@@ -100,12 +100,12 @@ class ChannelError(Exception):
 
 
 class TransientError(ChannelError):
-    """Certainly not accepted; worth another attempt. `throttle`: slow down this destination domain, or this whole provider."""
+    """Certainly not accepted; worth another attempt. `throttle`: slow down this destination domain, or the provider."""
 
     def __init__(
         self, reason: str, *, code: str, retry_after_seconds: float | None = None, throttle: Throttle | None = None
     ) -> None:
-        """`code` is short and stable, e.g. "421 4.7.0" or "connect"; `retry_after_seconds` only if the provider named it."""
+        """`code` is short and stable ("421 4.7.0", "connect"); `retry_after_seconds` only if the provider named it."""
         super().__init__(reason)
         self.code = code
         self.retry_after_seconds = retry_after_seconds
@@ -122,7 +122,7 @@ class PermanentError(ChannelError):
         self.address_verdict = address_verdict
 
 
-class Unsupported(PermanentError):  # noqa: N818 - reads as what it says at the raise
+class Unsupported(PermanentError):
     """The message asks for something this adapter or its provider cannot do; refused instead of silently dropped."""
 
     def __init__(self, feature: str) -> None:
@@ -132,7 +132,7 @@ class Unsupported(PermanentError):  # noqa: N818 - reads as what it says at the 
         )
 
 
-class UnknownOutcome(ChannelError):  # noqa: N818 - it is not an error of anybody, it is not knowing
+class UnknownOutcome(ChannelError):
     """The message went out and no answer came: accepted or not, nobody can say."""
 
 
@@ -142,7 +142,7 @@ class Channel(Protocol):
 
     @property
     def name(self) -> str:
-        """The channel's name in workflows: email, sms, …"""
+        """The channel's name in workflows: email, sms and so on."""
 
     @property
     def capabilities(self) -> Capabilities:

@@ -32,9 +32,9 @@ class Outcome(enum.StrEnum):
     COMPLAINED = "complained"
 
 
-# Higher overwrites lower. The three answers of our own dispatch exclude each other, so the first one stays; `unknown` gives
-# way to anything learned later. A bounce may follow a delivery (the next server refused it); whoever opens, clicks or
-# complains has received it, whatever was reported before.
+# Higher overwrites lower. The three answers of our own dispatch exclude each other, so the first one stays; `unknown`
+# gives way to anything learned later. A bounce may follow a delivery (the next server refused it); whoever opens, clicks
+# or complains has received it, whatever was reported before.
 RANK: dict[Outcome, int] = {
     Outcome.UNKNOWN: 0,
     Outcome.SENT: 10,
@@ -65,6 +65,9 @@ _RETRY_AFTER = re.compile(
     re.IGNORECASE,
 )
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
+_REFUSALS = range(400, 600)
+_PERMANENT_FROM = 500
+_SERVICE_CLOSING = 421
 _REPLY_CHARS_MAX = 500
 _RETRY_AFTER_SECONDS_MAX = 86_400
 
@@ -120,14 +123,14 @@ def classify_reply(code: int, text: str, *, phase: Phase) -> TransientError | Pe
     421 and 4.7.x throttle the destination domain; every other 4xx is simply tried again. 5xx is permanent, and its
     enhanced status decides about the address; a refused MAIL FROM is never about the recipient.
     """
-    assert 400 <= code <= 599, code
+    assert code in _REFUSALS, code
     enhanced = enhanced_status(text)
     stable = f"{code} {enhanced}" if enhanced else str(code)
     reason = f"the server answered {code} {without_addresses(text)}".rstrip()
     subject_detail = enhanced.partition(".")[2] if enhanced else ""
     subject = subject_detail.partition(".")[0]
-    if code < 500:
-        throttle: Throttle | None = "domain" if code == 421 or subject == "7" else None
+    if code < _PERMANENT_FROM:
+        throttle: Throttle | None = "domain" if code == _SERVICE_CLOSING or subject == "7" else None
         return TransientError(reason, code=stable, retry_after_seconds=_retry_after_seconds(text), throttle=throttle)
     verdict = _VERDICT_BY_DETAIL.get(subject_detail) or _VERDICT_BY_SUBJECT.get(subject) or _VERDICT_BY_CODE.get(code)
     if phase == "mail" and verdict is not Verdict.MESSAGE:

@@ -1,6 +1,7 @@
 """Finds channel adapters by name: the built-in ones and those other packages add as ``anlass.channels`` entry points.
 
-Invariant: a name either yields a factory or an error that says what is known; nothing is imported before it is asked for.
+Invariant: a name either yields a factory or an error that says what is known; nothing is imported before it is asked
+for.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ GROUP = "anlass.channels"
 BUILT_IN: dict[str, str] = {"email": "channels.email:create", "mailbox": "channels.recording:create"}
 
 
-class UnknownChannel(LookupError):  # noqa: N818 - reads as what it says at the raise
+class UnknownChannel(LookupError):
     """No adapter has this name, or the one that has it cannot be imported."""
 
 
@@ -53,7 +54,7 @@ def _load_foreign(entry: EntryPoint) -> ChannelFactory:
         message = f"The channel adapter {entry.name!r} ({entry.value}) cannot be imported: {error}"
         raise UnknownChannel(message) from error
     if not callable(factory):
-        message = f"The channel adapter {entry.name!r} ({entry.value}) is not a factory: it must be callable with its settings."
+        message = f"The channel adapter {entry.name!r} ({entry.value}) must be callable with its settings."
         raise UnknownChannel(message)
     loaded: ChannelFactory = factory
     return loaded

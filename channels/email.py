@@ -1,0 +1,169 @@
+"""The email channel: `channels.mime` builds the mail, `channels.pool` lends a connection, `channels.smtp` sends it.
+
+Invariant: one recipient per transaction, so that "partly refused" cannot exist, and an envelope of our own that no header
+decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import ssl
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from channels import guard, mime
+from channels.contract import Capabilities, OutgoingMessage, PermanentError, Receipt, TransientError
+from channels.pool import Pool, PoolLimits
+from channels.session import Login, connect
+from channels.smtp import SmtpConnection
+
+Tls = Literal["auto", "none", "starttls", "implicit"]
+_PORT_IMPLICIT_TLS = 465
+_RETURN_PATH = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`|~-]*(\{id\})?[A-Za-z0-9.!#$%&'*+/=?^_`|~-]*@[^@\s]+\Z")
+
+
+class EmailSettings(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}, forbid_unknown_fields=True):
+    """Everything the email channel can be told; only `host` and `from_` ("from" in a file) are needed.
+
+    `tls`: "implicit" (port 465), "starttls" (required), "none", or "auto": implicit on port 465, nothing to a loopback
+    address, elsewhere STARTTLS when the server offers it, and required when there is a password to protect.
+    `return_path` is the envelope's sender, where bounces go; "{id}" in it becomes the message id (VERP:
+    "b+{id}@bounces.shop.example"). Empty: the address of the sender.
+    """
+
+    host: str
+    from_: str
+    port: Annotated[int, Meta(ge=1, le=65_535)] = 25
+    username: str | None = None
+    password: str | None = None
+    tls: Tls = "auto"
+    ca_file: str | None = None  # PEM of a private authority to trust beside the system's
+    connections: Annotated[int, Meta(ge=1, le=500)] = 10
+    messages_per_connection_max: Annotated[int, Meta(ge=1)] = 1_000
+    timeout_seconds: Annotated[float, Meta(gt=0, le=600)] = 30.0  # connecting, and each answer before the content
+    answer_timeout_seconds: Annotated[float, Meta(gt=0, le=3600)] = 300.0  # after the dot; RFC 5321 asks for patience
+    idle_seconds_max: Annotated[float, Meta(gt=0)] = 30.0
+    noop_after_idle_seconds: Annotated[float, Meta(ge=0)] = 5.0
+    local_hostname: str | None = None  # said in EHLO; None: this machine's name
+    return_path: str = ""
+
+
+class EmailChannel:
+    """Sends mail through one SMTP server; the contract is `channels.contract.Channel`."""
+
+    capabilities = Capabilities(html=True, subject=True, list_unsubscribe=True)
+
+    def __init__(self, settings: EmailSettings, *, name: str = "email") -> None:
+        """`ValueError`, with the mend in it, for settings that could never work."""
+        self.name = name
+        self.settings = settings
+        self._login = _login(settings)
+        self._pool: Pool | None = None
+        # What the server took last. A mail is built before a connection is lent, so that a bad one never gets that far,
+        # and built again in the rare case that this proves wrong.
+        self._eight_bit = True
+        _check_addresses(settings)
+
+    async def open(self) -> None:
+        """Prepare; connects to nothing, so that a server that is down does not keep the engine from starting."""
+        if self._login.local_hostname == "":
+            name = "localhost" if _is_loopback(self.settings.host) else await asyncio.to_thread(socket.getfqdn)
+            self._login = msgspec.structs.replace(self._login, local_hostname=name or "localhost")
+        if self.settings.ca_file is not None and self._login.tls_context is None:
+            context = await asyncio.to_thread(_tls_context, self.settings.ca_file)
+            self._login = msgspec.structs.replace(self._login, tls_context=context)
+        limits = PoolLimits(
+            connections=self.settings.connections,
+            messages_per_connection_max=self.settings.messages_per_connection_max,
+            idle_seconds_max=self.settings.idle_seconds_max,
+            noop_after_idle_seconds=self.settings.noop_after_idle_seconds,
+        )
+        self._pool = Pool(self._connect, limits)
+
+    async def close(self) -> None:
+        """Wait for the sends under way, then leave the server politely. Idempotent."""
+        if self._pool is not None:
+            await self._pool.close()
+
+    async def send(self, delivery: OutgoingMessage) -> Receipt:
+        """Send one mail; the results and errors are those of the contract."""
+        pool = self._pool
+        if pool is None:
+            raise TransientError("the channel is not open", code="closed")
+        settings = self.settings
+        mail = mime.compose(delivery, sender=settings.from_, eight_bit=self._eight_bit)
+        return_path = settings.return_path.replace("{id}", delivery.id) or mail.sender.address
+        connection = await pool.take()
+        try:
+            if mail.eight_bit and not connection.eight_bit:
+                self._eight_bit = False
+                mail = mime.compose(delivery, sender=settings.from_, eight_bit=False)
+            return await connection.transmit(
+                mail, return_path=return_path, answer_timeout_seconds=settings.answer_timeout_seconds
+            )
+        finally:
+            pool.give_back(connection)
+
+    async def _connect(self) -> SmtpConnection:
+        connection = await connect(self._login)
+        self._eight_bit = connection.eight_bit
+        return connection
+
+
+def create(settings: Mapping[str, object]) -> EmailChannel:
+    """Build the channel from its section of the settings; `ValueError` says which setting is wrong and how."""
+    try:
+        return EmailChannel(msgspec.convert(dict(settings), EmailSettings))
+    except msgspec.ValidationError as error:
+        raise ValueError(f"The [email] settings cannot be used: {error}.") from None
+
+
+def _login(settings: EmailSettings) -> Login:
+    if (settings.username is None) != (settings.password is None):
+        raise ValueError("The email settings need username and password together, or neither.")
+    tls = settings.tls
+    start_tls: bool | None = tls == "starttls"
+    if tls == "auto":
+        tls = "implicit" if settings.port == _PORT_IMPLICIT_TLS else "auto"
+        if not _is_loopback(settings.host):
+            start_tls = True if settings.password is not None else None
+    return Login(
+        host=settings.host,
+        port=settings.port,
+        local_hostname=settings.local_hostname or "",
+        timeout_seconds=settings.timeout_seconds,
+        username=settings.username,
+        password=settings.password,
+        implicit_tls=tls == "implicit",
+        start_tls=start_tls,
+    )
+
+
+def _check_addresses(settings: EmailSettings) -> None:
+    try:
+        guard.mailbox(settings.from_)
+        guard.check_value("the sender", settings.from_)
+    except (ValueError, PermanentError) as error:
+        mend = "write it as 'Shop <hello@shop.example>'"
+        raise ValueError(f"The email setting `from` {error}; {mend}.") from None
+    if settings.return_path and not _RETURN_PATH.match(settings.return_path):
+        mend = "write it as 'bounces@shop.example' or 'b+{id}@bounces.shop.example'"
+        raise ValueError(f"The email setting `return_path` is no address; {mend}.")
+
+
+def _tls_context(ca_file: str) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    try:
+        context.load_verify_locations(cafile=ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise ValueError(f"The email setting `ca_file` names {ca_file}, which cannot be used: {error}.") from error
+    return context
+
+
+def _is_loopback(host: str) -> bool:
+    return host in {"localhost", "::1"} or host.startswith("127.")
