@@ -121,7 +121,7 @@ def next_open(window: Window, at_ms: int, zone: ZoneInfo, *, holidays: Holidays 
     day = _day_of(at_ms, zone)
     for shift in range(-1, OPEN_DAYS_MAX):
         start, end = _span(window, day + dt.timedelta(shift), zone, holidays)
-        if at_ms < end:
+        if at_ms < end and start < end:
             return max(at_ms, start)
     return None
 
@@ -168,7 +168,7 @@ def _spans(
 
 
 def _span(window: Window, day: dt.datetime, zone: ZoneInfo, holidays: Holidays) -> tuple[int, int]:
-    """When the window that opens on this local day (a naive midnight) is open; (0, 0) when it does not open on it."""
+    """When the window that opens on this local day (a naive midnight) is open; empty when it does not open on it."""
     if not window.days >> day.weekday() & 1 and not (window.holidays and day.date() in holidays):
         return 0, 0
     end = window.end if window.end > window.start else window.end + _MINUTES_MAX

@@ -199,7 +199,12 @@ def _instant(moment: dt.datetime, zone: ZoneInfo) -> int | None:
     if moment.tzinfo is None:
         at_ms = resolve_local(moment, zone)
     else:
-        wall = (moment.toordinal() - _EPOCH_ORDINAL) * _DAY_SECONDS + moment.hour * 3600 + moment.minute * 60 + moment.second
+        wall = (
+            (moment.toordinal() - _EPOCH_ORDINAL) * _DAY_SECONDS
+            + moment.hour * 3600
+            + moment.minute * 60
+            + moment.second
+        )
         at_ms = (wall - _seconds(moment.utcoffset())) * 1000 + moment.microsecond // 1000
     return min(max(at_ms, TIME_MS_MIN), TIME_MS_MAX)
 
