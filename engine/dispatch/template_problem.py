@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from engine.errors import AnlassError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -28,11 +30,11 @@ class TemplateProblem(msgspec.Struct, frozen=True, order=True):
     message: str
 
     def __str__(self) -> str:
-        """Return `file:line:column: code: message`."""
-        return f"{self.file}:{self.line}:{self.column}: {self.code}: {self.message}"
+        """Return `file:line:column: code message`."""
+        return f"{self.file}:{self.line}:{self.column}: {self.code} {self.message}"
 
 
-class TemplateError(Exception):
+class TemplateError(AnlassError):
     """A template cannot be found or rendered; the message is never half-rendered.
 
     `file` and `line` say where (line 0: the whole file), `reason` what; `name` is the undefined name, if that is it.

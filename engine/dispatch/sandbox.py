@@ -1,0 +1,236 @@
+"""The Jinja2 environments of templates: what a template can reach, and the operations its expressions become.
+
+Invariant: a compiled template calls nothing but the functions of `FUNCTIONS`, each bounded by the budget. There are no
+globals, no method calls and no attribute access on Python objects left when `grammar.Rewriter` is through with it.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from jinja2 import pass_context
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from engine.dispatch.filters import FILTERS, items_of, listing, text
+from engine.dispatch.values import (
+    TEXT_LENGTH_MAX,
+    Budget,
+    Missing,
+    RenderFailure,
+    kind_of,
+    look_up,
+    out,
+    step,
+    within_bounds,
+)
+
+if TYPE_CHECKING:
+    from jinja2.runtime import Context
+
+BUDGET: Final = " budget"  # the key of the budget among a rendering's names; no template can spell it
+EXPONENT_MAX: Final = 64
+
+_ARITHMETIC: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+    "//": operator.floordiv,
+    "%": operator.mod,
+    "**": operator.pow,
+}
+
+
+def _path(_budget: Budget, root: Any, names: tuple[Any, ...], dotted: str, line: int) -> Any:
+    return root if isinstance(root, Missing) else look_up(root, names, dotted, line)
+
+
+def _item(_budget: Budget, root: Any, key: Any, dotted: str, line: int) -> Any:
+    if isinstance(root, Missing):
+        return root
+    if isinstance(key, Missing):
+        key.fail()
+    found = step(root, key)
+    return Missing(dotted, line) if found is None else found
+
+
+def _op(budget: Budget, left: Any, sign: str, right: Any) -> Any:
+    for value in (left, right):
+        if isinstance(value, Missing):
+            value.fail()
+    if isinstance(left, int | float) and isinstance(right, int | float):
+        return _arithmetic(left, sign, right)
+    if sign == "+" and isinstance(left, str) and isinstance(right, str):
+        if len(left) + len(right) > TEXT_LENGTH_MAX:
+            raise RenderFailure(f"a text is longer than {TEXT_LENGTH_MAX} characters")
+        return budget.text(left + right)
+    if sign == "+" and isinstance(left, list) and isinstance(right, list):
+        budget.charge(len(left) + len(right))
+        return left + right
+    raise RenderFailure(f"{kind_of(left)} {sign} {kind_of(right)} has no meaning")
+
+
+def _arithmetic(left: float, sign: str, right: float) -> float:
+    for value in (left, right):
+        if isinstance(value, int):
+            within_bounds(value)
+    if sign == "**" and not -EXPONENT_MAX <= right <= EXPONENT_MAX:
+        raise RenderFailure(f"an exponent is at most {EXPONENT_MAX}")
+    try:
+        result = _ARITHMETIC[sign](left, right)
+    except ZeroDivisionError:
+        raise RenderFailure("division by zero") from None
+    except OverflowError:
+        raise RenderFailure("a number is too large") from None
+    if isinstance(result, complex):
+        raise RenderFailure("a root of a negative number has no meaning")
+    return within_bounds(result) if isinstance(result, int) else float(result)
+
+
+def _concat(budget: Budget, first: Any, *rest: Any) -> str:
+    parts = [text(value) for value in (first, *rest)]
+    if sum(map(len, parts)) > TEXT_LENGTH_MAX:
+        raise RenderFailure(f"a text is longer than {TEXT_LENGTH_MAX} characters")
+    joined = parts[0]
+    if any(hasattr(part, "__html__") for part in parts):
+        joined = FILTERS["escape"](budget, joined)
+    for part in parts[1:]:
+        joined += part
+    return budget.text(joined)
+
+
+def _each(budget: Budget, value: Any, units: int) -> list[Any]:
+    items = listing(budget, value)
+    budget.charge(len(items) * units)
+    return items
+
+
+def _flat(_budget: Budget, first: Any, *rest: Any) -> list[Any]:
+    return list(items_of((first, *rest)))
+
+
+def _out(budget: Budget, value: Any) -> str:
+    return out(value, budget)
+
+
+def _part(budget: Budget, value: Any, start: Any, stop: Any, stride: Any) -> Any:
+    if isinstance(value, Missing):
+        value.fail()
+    if not isinstance(value, str | list | tuple):
+        raise RenderFailure(f"{kind_of(value)} has no parts")
+    for bound in (start, stop, stride):
+        if bound is not None and (isinstance(bound, bool) or not isinstance(bound, int)):
+            raise RenderFailure("the bounds of a part must be whole numbers")
+    if stride == 0:
+        raise RenderFailure("the step of a part must not be 0")
+    budget.charge(1 + len(value))
+    return value[start:stop:stride]
+
+
+# The public filters and the operations that expressions are rewritten to (underscored: no template can name them).
+FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {
+    **FILTERS,
+    "_path": _path,
+    "_item": _item,
+    "_op": _op,
+    "_concat": _concat,
+    "_each": _each,
+    "_flat": _flat,
+    "_out": _out,
+    "_part": _part,
+}
+
+
+def _is_defined(value: Any) -> bool:
+    return not isinstance(value, Missing)
+
+
+def _is_undefined(value: Any) -> bool:
+    return isinstance(value, Missing)
+
+
+def _is_none(value: Any) -> bool:
+    return value is None or isinstance(value, Missing)
+
+
+def _kind_test(*kinds: type) -> Callable[[Any], bool]:
+    def test(value: Any) -> bool:
+        if isinstance(value, Missing):
+            value.fail()
+        return isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
+
+    return test
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, Missing):
+        value.fail()
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise RenderFailure(f"{kind_of(value)} is not a whole number")
+    return value
+
+
+def _is_odd(value: Any) -> bool:
+    return _whole(value) % 2 == 1
+
+
+def _is_even(value: Any) -> bool:
+    return _whole(value) % 2 == 0
+
+
+def _is_divisible_by(value: Any, divisor: Any) -> bool:
+    if _whole(divisor) == 0:
+        raise RenderFailure("division by zero")
+    return _whole(value) % divisor == 0  # type: ignore[no-any-return]
+
+
+TESTS: Final[Mapping[str, Callable[..., bool]]] = {
+    "boolean": _kind_test(bool),
+    "defined": _is_defined,
+    "divisibleby": _is_divisible_by,
+    "even": _is_even,
+    "mapping": _kind_test(Mapping),
+    "none": _is_none,
+    "number": _kind_test(int, float),
+    "odd": _is_odd,
+    "sequence": _kind_test(list, tuple, str),
+    "string": _kind_test(str),
+    "undefined": _is_undefined,
+}
+
+
+def _with_budget(function: Callable[..., Any]) -> Callable[..., Any]:
+    # Taking the context also keeps Jinja2 from evaluating constant expressions while it compiles, out of any bound.
+    @pass_context
+    def bounded(context: Context, value: Any, *args: Any, **kwargs: Any) -> Any:
+        return function(context.parent[BUDGET], value, *args, **kwargs)
+
+    return bounded
+
+
+class TemplateEnvironment(ImmutableSandboxedEnvironment):
+    """A sandbox without globals, loader, and optimizer; calls of any kind are refused."""
+
+    # Arithmetic has been rewritten to bounded functions; should an operator ever slip through, it is refused here.
+    intercepted_binops = frozenset(_ARITHMETIC)
+
+    def __init__(self, *, autoescape: bool) -> None:
+        """Build one environment: with escaping for HTML, without for everything else."""
+        super().__init__(autoescape=autoescape, undefined=Missing, optimized=False, cache_size=0, trim_blocks=True)
+        self.globals.clear()
+        self.filters = {name: _with_budget(function) for name, function in FUNCTIONS.items()}
+        self.tests = dict(TESTS)
+
+    def call_binop(self, _context: Context, operator: str, _left: Any, _right: Any) -> NoReturn:
+        """Refuse an operator that was not rewritten: that is our mistake, and still must not run."""
+        raise RenderFailure(f"'{operator}' is not possible here")
+
+    def call(self, *_args: Any, **_kwargs: Any) -> NoReturn:  # type: ignore[override]
+        """Refuse every call."""
+        raise RenderFailure("calls are not possible in a template")
+
+
+HTML: Final = TemplateEnvironment(autoescape=True)
+TEXT: Final = TemplateEnvironment(autoescape=False)
