@@ -7,6 +7,7 @@
     ├── DefinitionError       (1)  workflows, segments, policy or templates are wrong; holds every problem found
     ├── ExpressionError       (1)  an expression failed on a customer's data: parks that enrollment, nothing else
     ├── LimitExceeded         (1)  one of our bounds was reached; says which and its value
+    │   └── Backlog           (1)  too much waits to be evaluated: nothing was taken, intake answers 429
     ├── NotFound              (1)  a customer, message, workflow or file that was asked for is not there
     ├── BadRecord             (1)  an incoming record was refused; `code` and `where` go back to the sender
     └── StorageError          (1)  the store cannot do its work
@@ -21,6 +22,7 @@ from collections.abc import Sequence
 
 __all__ = [
     "AnlassError",
+    "Backlog",
     "BadRecord",
     "DefinitionError",
     "ExpressionError",
@@ -107,6 +109,17 @@ class LimitExceeded(AnlassError):
     def __init__(self, message: str, *, limit: int | None = None, mend: str | None = None) -> None:
         super().__init__(message, mend=mend)
         self.limit = limit
+
+
+class Backlog(LimitExceeded):
+    """Too much waits to be evaluated; nothing of what was offered was taken.
+
+    `retry_after_seconds` is when it makes sense to offer it again.
+    """
+
+    def __init__(self, message: str, *, retry_after_seconds: int = 1, mend: str | None = None) -> None:
+        super().__init__(message, mend=mend)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class NotFound(AnlassError):
