@@ -138,6 +138,7 @@ def ascii_address(address: str) -> str:
     return f"{local}@{domain}"
 
 
+@functools.lru_cache(maxsize=1_024)
 def _idna(domain: str) -> str:
     if _IDNA_DEVIATIONS.search(domain):
         raise Unsupported("domains with ß, ς or joiners that are not written in their ASCII form (xn--…)")

@@ -22,7 +22,6 @@ from channels.guard import Mailbox
 LINE_BYTES_MAX = 998
 _LINE_CHARS_SOFT = 76
 _WORD_BYTES_MAX = 42  # 56 characters of base64, 68 with its brackets; fits beside "Subject: " or a folded space
-_LINE_TOO_LONG = re.compile(rb"^[^\n]{999}", re.MULTILINE)
 _HEADER_NAMES = re.compile(rb"^([!-9;-~]+):", re.MULTILINE)
 _ID = re.compile(r"[0-9a-f]{32}\Z")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*\Z")
@@ -118,7 +117,7 @@ def _finish(headers: list[tuple[str, str]], body: bytes, raw: bool, from_: Mailb
     found = _HEADER_NAMES.findall(head)
     if found != [name.encode() for name, _ in headers]:
         raise guard.refused("the header lines of the finished mail are not those intended")
-    if _LINE_TOO_LONG.search(head.replace(b"\r\n", b"\n")):
+    if _line_bytes_max(head.replace(b"\r\n", b"\n")) > LINE_BYTES_MAX:
         raise guard.refused(f"a header line is longer than {LINE_BYTES_MAX} bytes")
     if b"\r\n." in body or body.startswith(b"."):
         body = (b"\r\n" + body).replace(b"\r\n.", b"\r\n..")[2:]
@@ -134,7 +133,7 @@ def _encode(text: str, *, eight_bit: bool) -> tuple[bytes, str]:
         data = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    if not _LINE_TOO_LONG.search(data) and b"\0" not in data:
+    if _line_bytes_max(data) <= LINE_BYTES_MAX and b"\0" not in data:
         if data.isascii():
             return data.replace(b"\n", b"\r\n"), "7bit"
         if eight_bit:
@@ -142,11 +141,16 @@ def _encode(text: str, *, eight_bit: bool) -> tuple[bytes, str]:
     return binascii.b2a_qp(data, istext=True).replace(b"\n", b"\r\n"), "quoted-printable"
 
 
+def _line_bytes_max(data: bytes) -> int:
+    return max(map(len, data.split(b"\n")))
+
+
 @functools.lru_cache(maxsize=16)
 def _date(second: int) -> str:
     return format_datetime(datetime.fromtimestamp(second, UTC))
 
 
+@functools.lru_cache(maxsize=128)
 def _address(mailbox: Mailbox, used: int) -> str:
     name = mailbox.name
     if not name:
@@ -161,6 +165,7 @@ def _address(mailbox: Mailbox, used: int) -> str:
     return f"{phrase}{separator}<{mailbox.address}>"
 
 
+@functools.lru_cache(maxsize=128)
 def _unstructured(value: str, used: int) -> str:
     if not value:
         return value
@@ -192,16 +197,16 @@ def _folded(value: str, used: int) -> str | None:
 
 def _encoded_words(value: str, used: int) -> str:
     """RFC 2047: UTF-8 in base64, cut between characters, one word a line; the first line has `used` characters less."""
+    data = value.encode()
     words: list[str] = []
     room = max(4, (_LINE_CHARS_SOFT - used - len("=?utf-8?b??=")) // 4 * 3)
-    chunk = b""
-    for character in value:
-        encoded = character.encode()
-        if len(chunk) + len(encoded) > room:
-            words.append(_word(chunk))
-            chunk, room = b"", _WORD_BYTES_MAX
-        chunk += encoded
-    words.append(_word(chunk))
+    start = 0
+    while start < len(data):
+        end = min(start + room, len(data))
+        while end < len(data) and data[end] & 0xC0 == 0x80:  # noqa: PLR2004 - a continuation byte of UTF-8
+            end -= 1
+        words.append(_word(data[start:end]))
+        start, room = end, _WORD_BYTES_MAX
     return "\r\n ".join(words)
 
 

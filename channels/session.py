@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from typing import cast
 
 import aiosmtplib
 import msgspec
@@ -58,8 +59,8 @@ async def connect(login: Login) -> SmtpConnection:
     except (aiosmtplib.SMTPException, OSError, ValueError) as error:
         client.close()
         raise _session_error(login, error) from error
-    transport = client.transport
-    if not isinstance(transport, asyncio.Transport) or transport.is_closing():
+    transport = cast("asyncio.Transport | None", client.transport)  # uvloop's are none by inheritance
+    if transport is None or transport.is_closing():
         raise TransientError("the server closed the connection after the greeting", code="connect", throttle="provider")
     connection = SmtpConnection(transport, client.esmtp_extensions, login.timeout_seconds)
     transport.set_protocol(connection)
