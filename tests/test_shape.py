@@ -26,8 +26,11 @@ PARAMETERS_MAX = 6
 POSITIONAL_MAX = 2
 PACKAGE_DEPTH_MAX = 2  # below the root package: engine/runtimes/embedded is the deepest there is
 
-# The language, aiosmtpd's hooks and Jinja's sandbox decide about the parameters of these.
-SIGNATURE_IS_FOREIGN = re.compile(r"__(?!init__|new__|call__)\w+__|handle_[A-Z]+|call_binop|call_unop")
+# The language, aiosmtpd's hooks, Jinja's sandbox and pydantic-settings decide about the parameters of these; and
+# `evaluate(catalog, state, record)` is written so wherever it is spoken of.
+SIGNATURE_IS_GIVEN = re.compile(
+    r"__(?!init__|new__|call__)\w+__|handle_[A-Z]+|call_binop|call_unop|decode_complex_value|evaluate"
+)
 
 VAGUE_WORDS = {"util", "utils", "helper", "helpers", "manager", "managers", "common", "misc", "shared", "stuff"}
 VAGUE_STEMS = VAGUE_WORDS | {"models", "types", "lib", "tools", "functions", "classes"}
@@ -86,7 +89,7 @@ def parameters_too_many(source: str) -> Iterator[str]:
     A private function is called from its own module only, where its few callers can be read beside it.
     """
     for function in _functions(source):
-        if SIGNATURE_IS_FOREIGN.fullmatch(function.name):
+        if SIGNATURE_IS_GIVEN.fullmatch(function.name):
             continue
         positional = [*function.args.posonlyargs, *function.args.args]
         if positional and positional[0].arg in {"self", "cls", "mcs"}:
@@ -211,6 +214,11 @@ SOURCE_RULES: list[tuple[Rule, tuple[str, ...]]] = [
     (engine_class, CODE),
     (core_imports, ("engine/core",)),
 ]
+# Files that a rule leaves out, each with the reason. One that no longer needs it has to go from here.
+EXEMPT: dict[tuple[Rule, str], str] = {
+    (parameters_too_many, "engine/core/operators.py"): "called by generated code, where a keyword costs time per event",
+    (parameters_too_many, "engine/core/arithmetic.py"): "the same",
+}
 PATH_RULES: list[tuple[Rule, tuple[str, ...]]] = [
     (name_vague, CODE),
     (package_too_deep, PACKAGES),
@@ -223,8 +231,14 @@ def test_every_module_keeps_the_rule(rule: Rule, tops: tuple[str, ...]) -> None:
     """Every module of ours keeps the rule; all violations are shown at once, each with its file and line."""
     files = python_files(*tops)
     assert files, f"no Python file under {tops}: the rule would check nothing"
-    violations = [f"{path}:{found}" for path in files for found in rule(source_of(path))]
+    violations = [f"{path}:{found}" for path in files if (rule, path) not in EXEMPT for found in rule(source_of(path))]
     assert not violations, "\n" + "\n".join(violations)
+
+
+@pytest.mark.parametrize(("rule", "path"), EXEMPT, ids=lambda value: getattr(value, "__name__", value))
+def test_every_exemption_is_needed(rule: Rule, path: str) -> None:
+    """A file is exempt only as long as it breaks the rule."""
+    assert list(rule(source_of(path)))
 
 
 @pytest.mark.parametrize(("rule", "tops"), PATH_RULES, ids=lambda value: getattr(value, "__name__", ""))
