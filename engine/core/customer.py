@@ -39,6 +39,7 @@ class Sent(msgspec.Struct, frozen=True, array_like=True):
     address: str
     purpose: str
     at_ms: int
+    version: str = ""
     outcome: str = ""
 
 
@@ -65,8 +66,11 @@ class GoalWatch(msgspec.Struct, frozen=True, array_like=True):
     until_ms: int
 
 
-class CustomerState(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
-    """One customer. See the module's invariant; all times are UTC milliseconds."""
+class CustomerState(msgspec.Struct, array_like=True, kw_only=True):
+    """One customer. See the module's invariant; all times are UTC milliseconds.
+
+    Not frozen only because the evaluator assembles its own shallow copy attribute by attribute.
+    """
 
     id: str
     version: int = EVALUATOR_VERSION
@@ -107,7 +111,7 @@ class CustomerState(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
         due = self.segments_due_ms
         for enrollment in self.enrollments:
             at = enrollment.due_ms
-            if at and (not due or at < due):
+            if at and not enrollment.failed and (not due or at < due):
                 due = at
         for held in self.held:
             if not due or held.until_ms < due:

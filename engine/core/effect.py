@@ -66,7 +66,7 @@ KINDS = (
 )  # fmt: skip
 """What `simulate` and `test` print."""
 
-KINDS_MORE = ("goal", "consent", "outcome", "merged", "retried", "erased", "suppressed_address")
+KINDS_MORE = ("goal", "consent", "outcome", "split", "merged", "retried", "erased", "suppressed_address")
 """What the journal holds besides, for operators."""
 
 ANSWERS = ("queued", "held", "suppressed")

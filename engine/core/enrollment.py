@@ -39,3 +39,9 @@ class Enrollment(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """Step id → how often it ran (sends, for the message id; repeats, for the round)."""
     due_was_ms: int = 0
     """The moment the current steps were due: a late timer makes sends late (`max_age`)."""
+    goal_ms: int = 0
+    """When its goal was reached; 0 while it was not."""
+
+
+AT_TRIGGER = ":trigger"
+"""The step of an enrollment that is parked because its trigger could not be asked."""

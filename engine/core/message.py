@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 
-def message_id(enrollment: str, step: str, occurrence: int) -> str:
+def message_id(enrollment: str, step: str, occurrence: int | str) -> str:
     """The id of a message: 32 hex digits, the same whenever the same decision is taken again."""
     return hashlib.sha256(f"{enrollment}:{step}:{occurrence}".encode()).hexdigest()[:32]
 
@@ -47,3 +47,11 @@ class Message(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     quiet_hours: str = "hold"
     consent: str = ""
     """What it rests on: `consent since T`, `contract`, `existing customer`."""
+
+
+def names(message: Message) -> dict[str, Any]:
+    """What the template sees: the context, with `event` standing for the trigger event where no other led here."""
+    context = message.context
+    if "event" in context:
+        return dict(context)
+    return {**context, "event": context.get("enrollment", {}).get("event", {})}

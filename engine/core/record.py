@@ -124,6 +124,8 @@ class Absorb(_Base, frozen=True, array_like=True, kw_only=True, tag="absorb"):
     id: str
     previous: str
     state: CustomerState
+    hops: int = 0
+    """How often it was forwarded; ends a circle of merges."""
 
 
 class Erase(_Base, frozen=True, array_like=True, kw_only=True, tag="erase"):

@@ -9,7 +9,7 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 from engine.core.condition import Expression, Scope
-from engine.core.customer import CustomerState
+from engine.core.customer import CustomerState, Sent
 from engine.core.effect import WHY_MAX, Append, Decision, Effect
 from engine.core.enrollment import Cause, Enrollment
 from engine.core.record import Event, Record
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
     from engine.core.catalog import Catalog
+    from engine.core.message import Message
 
 WHY_LINE_MAX = 160
 """Characters of one line of the trace."""
@@ -27,8 +28,21 @@ WHY_LINE_MAX = 160
 class Turn:
     """The working copy. Its functions are in the modules of this package, one per concern; this holds what they share."""
 
-    __slots__ = ("_why", "_zone", "catalog", "ended", "entered", "facts", "grew", "now_ms", "record", "runnable", "scope",
-                 "state", "effects")  # fmt: skip
+    __slots__ = (
+        "_why",
+        "_zone",
+        "catalog",
+        "effects",
+        "ended",
+        "entered",
+        "facts",
+        "grew",
+        "now_ms",
+        "record",
+        "runnable",
+        "scope",
+        "state",
+    )  # fmt: skip
 
     def __init__(self, catalog: Catalog, state: CustomerState, record: Record) -> None:
         """Starts from a shallow copy of `state`."""
@@ -64,7 +78,7 @@ class Turn:
         if len(self._why) > WHY_MAX:
             del self._why[0]
 
-    def decide(self, kind: str, *, run: Enrollment | None = None, step: str = "", **detail: Any) -> None:  # noqa: ANN401 - JSON
+    def decide(self, kind: str, *, run: Enrollment | None = None, step: str = "", **detail: Any) -> None:
         """Writes one line of the journal, with the trace gathered since the last one."""
         self.effects.append(
             Decision(
@@ -75,6 +89,23 @@ class Turn:
                 version="" if run is None else run.version,
                 enrollment="" if run is None else run.id,
                 step=step,
+                detail=detail,
+                why=tuple(self._why),
+            )
+        )
+        self._why.clear()
+
+    def decide_for(self, about: Message | Sent, kind: str, **detail: Any) -> None:
+        """Writes a line about a message, whose enrollment may be gone."""
+        self.effects.append(
+            Decision(
+                at_ms=self.now_ms,
+                customer=self.state.id,
+                kind=kind,
+                workflow=about.workflow,
+                version=about.version,
+                enrollment=about.enrollment,
+                step=about.step,
                 detail=detail,
                 why=tuple(self._why),
             )
@@ -124,7 +155,7 @@ class Turn:
 
     # -- expressions -------------------------------------------------------------------------------------------------
 
-    def show_event(self, *, id: str, name: str, time_ms: int, properties: dict[str, Any]) -> None:  # noqa: A002 - its name in the language
+    def show_event(self, *, id: str, name: str, time_ms: int, properties: dict[str, Any]) -> None:
         """Makes this the `event` of expressions."""
         scope = self.scope
         scope.event_id = id
@@ -143,10 +174,10 @@ class Turn:
         self.scope.enrollment = run
         return bool(condition.run(self.scope))
 
-    def value(self, expression: Expression, run: Enrollment | None) -> Any:  # noqa: ANN401 - any JSON value
-        """The value of an expression, seen from an enrollment. Raises ExpressionError."""
+    def value(self, expression: Expression, run: Enrollment | None) -> Any:
+        """The value of an expression as JSON has it (missing: None), seen from an enrollment. Raises ExpressionError."""
         self.scope.enrollment = run
-        return expression.run(self.scope)
+        return expression.value(self.scope)
 
 
 def moment(at_ms: int) -> str:

@@ -1,0 +1,78 @@
+"""Whether a message may be sent to a customer at all: address, suppression, consent.
+
+Invariant: asked in the same way when a message is decided and again just before it leaves.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from engine.core.schedule import rfc3339
+
+if TYPE_CHECKING:
+    from engine.core.customer import CustomerState
+    from engine.core.policy import Policy
+
+ADDRESS_TRAITS = {"email": "email", "newsletter": "email", "sms": "phone", "whatsapp": "phone", "voice": "phone"}
+"""Channel → the trait that holds the address. Another channel's address is the trait of its own name."""
+CONSENT_CHANNELS = {"newsletter": ("newsletter", "email")}
+"""Channels for which consent to another one serves: a newsletter is e-mail."""
+PURCHASE_EVENT = "Order Completed"
+"""Who has one of these is an existing customer."""
+ADDRESS_CHARS_MAX = 320
+
+
+class Permission(msgspec.Struct, frozen=True):
+    """`reason` is "" when allowed, else one of the closed list; `basis` says what it rests on."""
+
+    reason: str = ""
+    basis: str = ""
+
+
+def address_of(state: CustomerState, channel: str) -> str:
+    """The customer's address for the channel, "" when there is none that could be one."""
+    return clean_address(state.traits.get(ADDRESS_TRAITS.get(channel, channel)), channel)
+
+
+def clean_address(value: object, channel: str) -> str:
+    """The value as an address of this channel, "" when it can't be one. Real syntax is the adapter's to judge."""
+    if not isinstance(value, str):
+        return ""
+    address = value.strip()
+    if not address or len(address) > ADDRESS_CHARS_MAX or any(ord(char) < 0x20 for char in address):  # noqa: PLR2004 - control characters
+        return ""
+    if ADDRESS_TRAITS.get(channel) == "email" and ("@" not in address[1:-1] or " " in address):
+        return ""
+    return address
+
+
+def suppression_key(channel: str, address: str) -> str:
+    """Under which name an address is suppressed: e-mail and newsletter are the same mailbox."""
+    if ADDRESS_TRAITS.get(channel) == "email":
+        return f"email:{address.lower()}"
+    return f"{channel}:{address}"
+
+
+def permission(state: CustomerState, policy: Policy, purpose: str, channel: str, address: str) -> Permission:
+    """Whether the customer may be written to there, for this purpose."""
+    if not address:
+        return Permission("no_address")
+    if suppression_key(channel, address) in state.suppressed:
+        return Permission("suppressed_address")
+    rule = policy.purposes.get(purpose)
+    if rule is None:
+        return Permission("no_consent")
+    if rule.consent == "none":
+        return Permission(basis="contract")
+    given = state.consent.get(purpose, {})
+    for name in CONSENT_CHANNELS.get(channel, (channel,)):
+        consent = given.get(name)
+        if consent is not None and consent.status == "withdrawn":
+            return Permission("unsubscribed")
+        if consent is not None and consent.status == "granted":
+            return Permission(basis=f"consent since {rfc3339(consent.at_ms)}")
+    if rule.consent == "existing_customer" and PURCHASE_EVENT in state.stats:
+        return Permission(basis="existing customer")
+    return Permission("no_consent")

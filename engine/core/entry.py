@@ -1,0 +1,273 @@
+"""Who enters a workflow: triggers, keys, re-entry, limits; and when dates and schedules come due.
+
+Invariant: every attempt of a customer who meets a trigger is answered once: `entered`, `not_entered` with its reason, or
+`failed` when it could not be asked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from engine.core.customer import Entries
+from engine.core.enrollment import AT_TRIGGER, Cause, Enrollment
+from engine.core.operators import point
+from engine.core.record import Event
+from engine.core.schedule import ZERO, add, next_local, once, parse_date, yearly
+from engine.core.workflow import EventMatch, SegmentMatch
+from engine.errors import ExpressionError
+
+if TYPE_CHECKING:
+    from engine.core.turn import Turn
+    from engine.core.workflow import DateTrigger, ScheduleTrigger, Workflow
+
+ACTIVE_MAX = 100
+KEYS_MAX = 100
+"""Keys remembered a workflow, newest kept."""
+KEY_CHARS_MAX = 100
+
+
+def by_event(turn: Turn, event: Event, *, late: bool) -> None:
+    """Asks every workflow that this event may enter, in name order."""
+    interest = turn.catalog.interests.get(event.name)
+    for name in interest.triggers if interest is not None else ():
+        workflow = turn.catalog.workflows[name]
+        cause = Cause(event.id, event.name, event.time_ms, event.properties)
+        for match in workflow.trigger.matches:
+            if isinstance(match, EventMatch) and match.name == event.name and _met(turn, workflow, match, cause):
+                attempt(turn, workflow, cause, late=late)
+                break
+
+
+def by_facts(turn: Turn, facts: list[tuple[str, bool]]) -> None:
+    """Asks every workflow that entering or leaving one of these segments may enter, in name order."""
+    names = {name for segment, _ in facts for name in turn.catalog.segment_triggers.get(segment, ())}
+    for name in sorted(names):
+        workflow = turn.catalog.workflows[name]
+        for match in workflow.trigger.matches:
+            if isinstance(match, SegmentMatch) and (match.name, not match.leave) in facts:
+                cause = Cause(f"segment:{match.name}:{turn.now_ms}", "", turn.now_ms, {"segment": match.name})
+                if _met(turn, workflow, match, cause):
+                    attempt(turn, workflow, cause)
+                    break
+
+
+def _met(turn: Turn, workflow: Workflow, match: EventMatch | SegmentMatch, cause: Cause) -> bool:
+    try:
+        met = turn.holds(match.where, None)
+    except ExpressionError as error:
+        _park(turn, workflow, cause, str(error))
+        return False
+    if match.where is not None and met:
+        turn.why(f"trigger: {match.where.text}")
+    return met
+
+
+def attempt(turn: Turn, workflow: Workflow, cause: Cause, *, late: bool = False, due_ms: int = 0) -> None:
+    """Enters the customer, or says why not."""
+    key = ""
+    if workflow.key is not None:
+        try:
+            key = _key_text(turn.value(workflow.key, None))
+        except ExpressionError as error:
+            _park(turn, workflow, cause, str(error))
+            return
+    entries = turn.state.entries.get(workflow.name)
+    reason = _refusal(turn, workflow, key, entries, late=late)
+    if reason:
+        more: dict[str, Any] = {"key": key} if key else {}
+        turn.decide("not_entered", run=_unborn(turn, workflow, cause), reason=reason, **more)
+        return
+    run = _enroll(turn, workflow, key, entries, cause=cause, due_ms=due_ms)
+    more = {"holdout": True} if run.holdout else {}
+    turn.decide("entered", run=run, **more)
+    turn.runnable[run.id] = workflow.first
+
+
+def _refusal(turn: Turn, workflow: Workflow, key: str, entries: Entries | None, *, late: bool) -> str:
+    """Why the customer may not enter now, "" when they may."""
+    state = turn.state
+    if late:
+        return "late"
+    if workflow.name in turn.catalog.paused:
+        return "paused"
+    same = [run for run in state.enrollments if run.workflow == workflow.name and run.step != AT_TRIGGER]
+    if any(workflow.key is None or run.key == key or run.key.startswith(f"{key}~") for run in same):
+        return "active"
+    last_ms = _last_entry(entries, key)
+    if last_ms is not None:
+        if workflow.reentry.rule == "never":
+            return "reentry"
+        after = workflow.reentry.after
+        if after is not None and turn.now_ms < add(last_ms, after, turn.zone):
+            return "reentry"
+    return "limit" if len(state.enrollments) >= ACTIVE_MAX else ""
+
+
+def _last_entry(entries: Entries | None, key: str) -> int | None:
+    if entries is None:
+        return None
+    if not key:
+        return entries.last_ms if entries.count else None
+    known = entries.keys.get(key)
+    return None if known is None else known[1]
+
+
+def _enroll(
+    turn: Turn, workflow: Workflow, key: str, entries: Entries | None, *, cause: Cause, due_ms: int
+) -> Enrollment:
+    """Adds the enrollment, and remembers the entry."""
+    state = turn.state
+    entries = entries or Entries(0, 0)
+    count, keys = entries.count + 1, entries.keys
+    label = str(count)
+    if key:
+        nth = keys.get(key, (0, 0))[0] + 1
+        label = key if nth == 1 else f"{key}~{nth}"
+        kept = {known: value for known, value in keys.items() if known != key}
+        while len(kept) >= KEYS_MAX:
+            del kept[next(iter(kept))]
+        keys = {**kept, key: (nth, turn.now_ms)}
+    state.entries = {**state.entries, workflow.name: Entries(count, turn.now_ms, keys)}
+    salt = f"holdout:{workflow.name}"
+    run = Enrollment(
+        id=f"{workflow.name}/{state.id}/{label}",
+        workflow=workflow.name,
+        version=workflow.version,
+        key=label,
+        entered_ms=turn.now_ms,
+        event=cause,
+        holdout=bool(workflow.holdout_percent) and point(salt, state.id, 100) < workflow.holdout_percent,
+        due_was_ms=due_ms or turn.now_ms,
+    )
+    state.enrollments = (*state.enrollments, run)
+    turn.grew = True
+    return run
+
+
+def _unborn(turn: Turn, workflow: Workflow, cause: Cause) -> Enrollment:
+    """Stands for an enrollment that did not come about, in the journal."""
+    return Enrollment(
+        id="", workflow=workflow.name, version=workflow.version, key="", entered_ms=turn.now_ms, event=cause
+    )
+
+
+def _park(turn: Turn, workflow: Workflow, cause: Cause, reason: str) -> None:
+    """The trigger could not be asked: parks an enrollment that an operator can retry after a fix."""
+    label = f"trigger-{hashlib.sha256(cause.id.encode()).hexdigest()[:8]}"
+    run = Enrollment(
+        id=f"{workflow.name}/{turn.state.id}/{label}", workflow=workflow.name, version=workflow.version, key=label,
+        entered_ms=turn.now_ms, event=cause, step=AT_TRIGGER, failed=reason,
+    )  # fmt: skip
+    if len(turn.state.enrollments) < ACTIVE_MAX and turn.find(run.id) is None:
+        turn.state.enrollments = (*turn.state.enrollments, run)
+        turn.grew = True
+    turn.decide("failed", run=run, step="trigger", reason=reason)
+
+
+def retry_trigger(turn: Turn, run: Enrollment) -> None:
+    """Asks the trigger of a parked enrollment again, with the event that was kept."""
+    turn.drop(run)
+    workflow = turn.catalog.workflows.get(run.workflow)
+    if workflow is None:
+        turn.decide("exited", run=run, reason="superseded")
+        return
+    turn.show_cause(run.event)
+    for match in workflow.trigger.matches:
+        if isinstance(match, EventMatch) and match.name != run.event.name:
+            continue
+        if _met(turn, workflow, match, run.event):
+            attempt(turn, workflow, run.event)
+            return
+
+
+def _key_text(value: object) -> str:
+    """The key as text. A missing one counts as a key of its own, so that such events do not mix with others'."""
+    text = "-" if value is None else str(value)
+    if isinstance(value, float) and value.is_integer():
+        text = str(int(value))
+    text = text.replace("/", "_").replace("~", "_")
+    if len(text) > KEY_CHARS_MAX:
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return text or "-"
+
+
+# -- dates and schedules -----------------------------------------------------------------------------------------------
+
+
+def arm(turn: Turn) -> None:
+    """Works out when each date and schedule next comes for this customer; what is due already stays so."""
+    state, armed = turn.state, {}
+    for name in turn.catalog.timed:
+        pending = state.armed.get(name, 0)
+        if pending and pending <= turn.now_ms:
+            armed[name] = pending
+            continue
+        due_ms = next_due(turn, turn.catalog.workflows[name])
+        if due_ms is not None:
+            armed[name] = due_ms
+    if armed != state.armed:
+        state.armed = armed
+
+
+def next_due(turn: Turn, workflow: Workflow) -> int | None:
+    """When the workflow's date or schedule next comes for this customer, strictly after now."""
+    if workflow.trigger.date is not None:
+        return _date_due(turn, workflow.trigger.date)
+    schedule = workflow.trigger.schedule
+    if schedule is None or (schedule.segment and schedule.segment not in turn.state.segments):
+        return None
+    return _schedule_due(turn, schedule)
+
+
+def _date_due(turn: Turn, date: DateTrigger) -> int | None:
+    day = parse_date(turn.state.traits.get(date.trait), turn.zone)
+    if day is None:
+        return None
+    offset = date.offset or ZERO
+    if date.yearly:
+        return yearly(day, date.at_minutes, offset=offset, zone=turn.zone, after_ms=turn.now_ms)
+    due_ms = once(day, date.at_minutes, offset=offset, zone=turn.zone)
+    return due_ms if due_ms > turn.now_ms else None
+
+
+def _schedule_due(turn: Turn, schedule: ScheduleTrigger) -> int | None:
+    zone = turn.zone if schedule.customer_zone else turn.scope.project_zone
+    when = schedule.at or schedule.every
+    return None if when is None else next_local(when, turn.now_ms, zone)
+
+
+def fire_armed(turn: Turn) -> None:
+    """Enters the customer where a date or schedule has come, then works out the next one."""
+    due = [(at_ms, name) for name, at_ms in turn.state.armed.items() if at_ms <= turn.now_ms]
+    if not due:
+        return
+    turn.state.armed = {name: at_ms for name, at_ms in turn.state.armed.items() if at_ms > turn.now_ms}
+    for at_ms, name in sorted(due, key=lambda item: item[1]):
+        workflow = turn.catalog.workflows.get(name)
+        if workflow is None or name not in turn.catalog.timed:
+            continue
+        schedule = workflow.trigger.schedule
+        if schedule is not None and schedule.segment and schedule.segment not in turn.state.segments:
+            continue
+        kind = "date" if schedule is None else "schedule"
+        cause = Cause(f"{kind}:{name}:{at_ms}", "", at_ms, {})
+        turn.show_cause(cause)
+        attempt(turn, workflow, cause, due_ms=at_ms)
+    arm(turn)
+
+
+def manual(turn: Turn, name: str, properties: dict[str, object], record_id: str) -> None:
+    """An operator, or the API, enters the customer."""
+    workflow = turn.catalog.workflows.get(name)
+    if workflow is None:
+        turn.decide("failed", reason=f"there is no workflow {name!r}")
+        return
+    cause = Cause(record_id, "", turn.now_ms, dict(properties))
+    turn.show_cause(cause)
+    attempt(turn, workflow, cause)
+
+
+def plan(turn: Turn, run: Enrollment) -> Workflow | None:
+    """The version of the workflow that the enrollment runs on."""
+    return turn.catalog.versions.get((run.workflow, run.version))

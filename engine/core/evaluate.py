@@ -1,0 +1,231 @@
+"""`evaluate(catalog, state, record) -> (state, effects)`: what one record of one customer leads to.
+
+Invariant: pure and total. No clock, no I/O, no randomness; the same arguments give the same result, and bad data of a customer
+parks an enrollment instead of raising. The order of the work is that of "What happens to one record" in the language guide.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, assert_never
+
+import msgspec
+
+from engine.core import entry, merge, outcome, profile, run, segment, sending
+from engine.core.customer import EVALUATOR_VERSION, CustomerState, encode_state
+from engine.core.effect import Decision, Effect, Forget
+from engine.core.enrollment import AT_TRIGGER
+from engine.core.record import (
+    Absorb,
+    Consent,
+    End,
+    Enroll,
+    Erase,
+    Event,
+    Identify,
+    Merge,
+    Outcome,
+    Pause,
+    Recheck,
+    Record,
+    Retry,
+    Timer,
+)
+from engine.core.schedule import DAY_MS, add
+from engine.core.turn import Turn
+
+if TYPE_CHECKING:
+    from engine.core.catalog import Catalog
+
+STATE_BYTES_MAX = 64 * 1024
+ROUNDS_MAX = 10
+"""How often segment changes made by steps may lead to further steps within one record."""
+
+_CREATES = (Event, Identify, Consent, Enroll, Absorb, Merge)
+
+
+def concerns(catalog: Catalog, record: Record) -> bool:
+    """Whether the record can change anything; if not, the state need not even be loaded."""
+    return not isinstance(record, Event) or record.name in catalog.interests
+
+
+def evaluate(
+    catalog: Catalog, state: CustomerState | None, record: Record
+) -> tuple[CustomerState | None, list[Effect]]:
+    """The customer's new state and what is to be done outside. `state` None: not known yet. A None result: keep nothing."""
+    if isinstance(record, Pause):
+        return state, []
+    if isinstance(record, Erase):
+        return None, [Forget(record.customer)]
+    if state is None:
+        if not isinstance(record, _CREATES):
+            return None, []
+        state = CustomerState(id=record.customer, first_seen_ms=record.at_ms)
+    if state.merged_into and not isinstance(record, Merge | Timer):
+        forwarded = merge.forward(state, record)
+        if forwarded is not None:
+            return state, [forwarded]
+    if profile.seen_before(state, record):
+        return state, []
+    turn = Turn(catalog, state, record)
+    profile.remember(turn.state, record)
+    turn.state.version = EVALUATOR_VERSION
+    _apply(turn, record)
+    if turn.grew and (size := len(encode_state(turn.state))) > STATE_BYTES_MAX:
+        return _refuse(state, record, size)
+    return turn.state, turn.effects
+
+
+def _refuse(state: CustomerState, record: Record, size: int) -> tuple[CustomerState, list[Effect]]:
+    """The record would make the state too large: it changes nothing, and the journal says so."""
+    reason = f"state limit: {size} bytes, at most {STATE_BYTES_MAX}"
+    kept = msgspec.structs.replace(state)
+    profile.remember(kept, record)
+    if isinstance(record, Timer) and kept.next_due_ms <= record.at_ms:
+        # What was due cannot be done; it must not come due for ever.
+        parked = tuple(
+            msgspec.structs.replace(one, failed=reason) if one.due_ms and one.due_ms <= record.at_ms else one
+            for one in kept.enrollments
+        )
+        kept.enrollments = parked
+        kept.held = tuple(held for held in kept.held if held.until_ms > record.at_ms)
+        kept.armed = {name: at_ms for name, at_ms in kept.armed.items() if at_ms > record.at_ms}
+        kept.segments_due_ms = 0 if kept.segments_due_ms <= record.at_ms else kept.segments_due_ms
+    detail = {"reason": reason, "record": type(record).__name__.lower()}
+    return kept, [Decision(at_ms=record.at_ms, customer=record.customer, kind="failed", detail=detail)]
+
+
+def _apply(turn: Turn, record: Record) -> None:
+    match record:
+        case Event():
+            _event(turn, record)
+        case Identify():
+            _changed(turn, profile.apply_identify(turn, record))
+            _settle(turn)
+        case Consent():
+            profile.apply_consent(turn, record)
+            _changed(turn, ())
+            _settle(turn)
+        case Timer():
+            _timer(turn)
+        case Outcome():
+            sent = outcome.apply(turn, record)
+            _changed(turn, ())
+            if sent is not None:
+                turn.show_event(id=record.id, name=record.outcome, time_ms=record.time_ms, properties=record.detail)
+                run.show(turn, run.Stimulus(outcome=record, sent=sent))
+                turn.show_event(id="", name="", time_ms=0, properties={})
+                _settle(turn)
+                outcome.fall_back(turn, sent, record.outcome)
+        case Enroll():
+            _changed(turn, ())
+            entry.manual(turn, record.workflow, record.properties, record.id)
+            _settle(turn)
+        case Retry():
+            _retry(turn, record)
+            _settle(turn)
+        case End():
+            _end(turn, record)
+        case Recheck():
+            _changed(turn, ())
+            _settle(turn)
+        case Merge():
+            merge.leave(turn, record)
+        case Absorb():
+            merge.absorb(turn, record)
+            segment.refresh(turn, None)
+            entry.arm(turn)
+            _settle(turn)
+        case Pause() | Erase():
+            message = "handled before a turn begins"
+            raise AssertionError(message)
+        case _:
+            assert_never(record)
+
+
+def _event(turn: Turn, event: Event) -> None:
+    lateness = turn.catalog.policy.lateness
+    late = (  # calendar arithmetic only where it can matter
+        turn.now_ms - event.time_ms > lateness.span_ms - DAY_MS
+        and add(event.time_ms, lateness, turn.zone) < turn.now_ms
+    )
+    turn.show_event(id=event.id, name=event.name, time_ms=event.time_ms, properties=event.properties)
+    profile.count_event(turn, event)
+    interest = turn.catalog.interests.get(event.name)
+    if not _new_catalog(turn) and interest is not None and interest.segments:
+        segment.refresh(turn, interest.segments)
+        if turn.facts:
+            entry.arm(turn)
+    facts, turn.facts = turn.facts, []
+    run.show(turn, run.Stimulus(event=None if late else event, facts=facts))
+    entry.by_event(turn, event, late=late)
+    entry.by_facts(turn, facts)
+    _settle(turn)
+
+
+def _timer(turn: Turn) -> None:
+    state = turn.state
+    if not _new_catalog(turn) and state.segments_due_ms and state.segments_due_ms <= turn.now_ms:
+        segment.refresh(turn, None)
+        entry.arm(turn)
+    sending.release(turn)
+    facts, turn.facts = turn.facts, []
+    if facts:
+        run.show(turn, run.Stimulus(facts=facts))
+    run.wake(turn)
+    entry.fire_armed(turn)
+    entry.by_facts(turn, facts)
+    _settle(turn)
+
+
+def _new_catalog(turn: Turn) -> bool:
+    """Works out segments, dates and schedules anew when the state was last seen by another catalog."""
+    if turn.state.catalog == turn.catalog.id:
+        return False
+    turn.state.catalog = turn.catalog.id
+    segment.refresh(turn, None)
+    entry.arm(turn)
+    return True
+
+
+def _changed(turn: Turn, traits: tuple[str, ...]) -> None:
+    """Works out what depends on these traits."""
+    if _new_catalog(turn) or not traits:
+        return
+    segment.refresh(turn, segment.of_traits(turn, traits))
+    entry.arm(turn)
+
+
+def _settle(turn: Turn) -> None:
+    """Runs what can move; segment changes that come of it are shown in turn, for a bounded number of rounds."""
+    for _ in range(ROUNDS_MAX):
+        if turn.facts:
+            facts, turn.facts = turn.facts, []
+            run.show(turn, run.Stimulus(facts=facts))
+            entry.by_facts(turn, facts)
+        run.run_all(turn)
+        if not turn.facts:
+            return
+    turn.decide("failed", reason=f"segments changed more than {ROUNDS_MAX} times within one record")
+    turn.facts = []
+
+
+def _retry(turn: Turn, record: Retry) -> None:
+    for one in turn.state.enrollments:
+        if not one.failed or (record.enrollment and one.id != record.enrollment):
+            continue
+        if record.workflow and one.workflow != record.workflow:
+            continue
+        turn.decide("retried", run=one, step=one.step, reason=one.failed)
+        if one.step == AT_TRIGGER:
+            entry.retry_trigger(turn, one)
+            continue
+        turn.put(msgspec.structs.replace(one, failed=""))
+        if not one.due_ms:
+            turn.runnable[one.id] = one.step
+
+
+def _end(turn: Turn, record: End) -> None:
+    for one in turn.state.enrollments:
+        if (not record.enrollment or one.id == record.enrollment) and record.workflow in ("", one.workflow):
+            turn.drop(one)
+            turn.decide("exited", run=one, reason=record.reason)

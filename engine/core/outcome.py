@@ -1,0 +1,104 @@
+"""What became of a message, and what that does to addresses, consent, enrollments and the next channel.
+
+Invariant: the outcome of a message never moves backwards; one that comes late or twice changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from engine.core import profile, sending
+from engine.core.consent import suppression_key
+from engine.core.effect import Suppress
+from engine.core.schedule import subtract
+
+if TYPE_CHECKING:
+    from engine.core.customer import Sent
+    from engine.core.record import Outcome
+    from engine.core.turn import Turn
+
+RANK = {
+    "": 0, "deferred": 1, "unknown": 2, "suppressed": 2, "sent": 2, "delivered": 3, "failed": 4, "undelivered": 4, "bounced": 4,
+    "opened": 5, "clicked": 6, "replied": 7, "unsubscribed": 8, "complained": 9,
+}  # fmt: skip
+"""Later ones replace earlier ones, never the other way round."""
+SOFT_KEPT_MAX = 20
+_NOT_DELIVERED = ("failed", "undelivered", "bounced")
+
+
+def apply(turn: Turn, record: Outcome) -> Sent | None:
+    """Records the outcome of the message; None when it is not known or says nothing new."""
+    sent = _find(turn, record)
+    if sent is None:
+        turn.decide("outcome", outcome=record.outcome, message=record.message, reason="message not known")
+        return None
+    if RANK.get(record.outcome, -1) <= RANK.get(sent.outcome, 0):
+        return None
+    state = turn.state
+    new = msgspec.structs.replace(sent, outcome=record.outcome)
+    state.messages = tuple(new if old.id == sent.id else old for old in state.messages)
+    turn.decide_for(
+        sent, "outcome", outcome=record.outcome, message=sent.id, channel=sent.channel,
+        **{name: value for name, value in record.detail.items() if name in ("code", "reason", "verdict", "url", "machine")},
+    )  # fmt: skip
+    _judge_address(turn, new, record)
+    if record.outcome == "unsubscribed":
+        profile.change_consent(
+            turn,
+            "withdraw",
+            {sent.purpose: [sent.channel]},
+            time_ms=record.time_ms,
+            source="outcome",
+            record_id=record.id,
+        )
+    return new
+
+
+def _find(turn: Turn, record: Outcome) -> Sent | None:
+    for sent in reversed(turn.state.messages):
+        if record.message:
+            if sent.id == record.message:
+                return sent
+        elif sent.step == record.step and record.workflow in ("", sent.workflow):
+            return sent
+    return None
+
+
+def _judge_address(turn: Turn, sent: Sent, record: Outcome) -> None:
+    """Suppresses the address as the policy says: hard bounces, complaints, too many soft ones."""
+    bounces = turn.catalog.policy.bounces
+    verdict = record.detail.get("verdict", "suppress")
+    if record.outcome == "complained" and bounces.complaint == "suppress":
+        _suppress(turn, sent, "complained")
+    elif record.outcome == "bounced" and verdict == "suppress" and bounces.hard == "suppress":
+        _suppress(turn, sent, "bounced")
+    elif record.outcome == "bounced" and verdict == "soft":
+        key = suppression_key(sent.channel, sent.address)
+        since_ms = subtract(turn.now_ms, bounces.soft_within, turn.zone)
+        recent = [at for at in turn.state.soft_bounces.get(key, []) if at > since_ms]
+        times = [*recent[-SOFT_KEPT_MAX:], turn.now_ms]
+        turn.state.soft_bounces = {**turn.state.soft_bounces, key: times}
+        if len(times) >= bounces.soft_after:
+            turn.why(f"{len(times)} soft bounces")
+            _suppress(turn, sent, "bounced")
+
+
+def _suppress(turn: Turn, sent: Sent, reason: str) -> None:
+    key = suppression_key(sent.channel, sent.address)
+    if key in turn.state.suppressed:
+        return
+    turn.state.suppressed = {**turn.state.suppressed, key: reason}
+    turn.effects.append(Suppress(key.partition(":")[0], sent.address, reason, turn.now_ms))
+    turn.decide_for(sent, "suppressed_address", channel=sent.channel, reason=reason)
+
+
+def fall_back(turn: Turn, sent: Sent, outcome: str) -> None:
+    """Tries the next channel when this outcome asks for it."""
+    message = turn.state.fallbacks.get(sent.id)
+    if message is None:
+        return
+    wanted = message.fallback_on
+    if outcome in wanted or (outcome in _NOT_DELIVERED and "undelivered" in wanted):
+        sending.fall_back(turn, message, outcome)

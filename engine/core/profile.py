@@ -1,0 +1,217 @@
+"""What a record changes about the customer before anything is decided: seen ids, traits, consent, aggregates.
+
+Invariant: the last writer by the time of the thing wins, not the last to arrive.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from typing import TYPE_CHECKING, Any
+
+from engine.core import aggregate
+from engine.core.customer import CustomerState, Granted
+from engine.core.record import Consent, Event, Identify, Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from engine.core.turn import Turn
+
+SEEN_IDS_MIN = 1_000
+"""Ids remembered for certain (those of the last 7 days, if there are fewer)."""
+SEEN_SECONDS_MIN = 7 * 86_400
+_ENTRY = struct.Struct(">8sI")
+_TRIM_AT = (SEEN_IDS_MIN + 64) * _ENTRY.size  # trimmed in strides, not at every record
+
+CONSENT_TRAITS = {"consent": "grant", "consent_request": "request", "consent_withdraw": "withdraw"}
+_STATUS = {"grant": "granted", "confirm": "granted", "request": "requested", "withdraw": "withdrawn"}
+_EVENT_OF = {
+    "grant": "Consent Granted",
+    "confirm": "Consent Confirmed",
+    "request": "Consent Requested",
+    "withdraw": "Consent Withdrawn",
+}
+PURPOSES_MAX = 50
+CHANNELS_MAX = 20
+
+
+def seen_before(state: CustomerState, record: Record) -> bool:
+    """Whether a record of this id was applied already; timers and control records are never duplicates."""
+    digest = _digest(record)
+    if digest is None:
+        return False
+    seen = state.seen
+    found = seen.find(digest)
+    while found >= 0:
+        if found % _ENTRY.size == 0:
+            return True
+        found = seen.find(digest, found + 1)
+    return False
+
+
+def remember(state: CustomerState, record: Record) -> None:
+    """Adds the record's id to those seen, and lets go of ids that are both too many and too old."""
+    digest = _digest(record)
+    if digest is None:
+        return
+    second = min(max(record.at_ms // 1000, 0), 0xFFFF_FFFF)
+    seen = state.seen + _ENTRY.pack(digest, second)
+    if len(seen) >= _ENTRY.size * 2:
+        oldest_kept = second - SEEN_SECONDS_MIN
+        first = int.from_bytes(seen[8:12], "big")
+        if len(seen) > _TRIM_AT:
+            seen = seen[-SEEN_IDS_MIN * _ENTRY.size :]
+        elif first < oldest_kept:
+            cut = 0
+            while cut < len(seen) and int.from_bytes(seen[cut + 8 : cut + 12], "big") < oldest_kept:
+                cut += _ENTRY.size
+            seen = seen[cut:]
+    state.seen = seen
+
+
+def _digest(record: Record) -> bytes | None:
+    """8 bytes of the id's hash. Events and traits share the source's ids; other kinds have their own."""
+    record_id: str | None = getattr(record, "id", None)
+    if not record_id:
+        return None
+    if not isinstance(record, Event | Identify):
+        record_id = f"{type(record).__name__}\x1f{record_id}"
+    return hashlib.blake2b(record_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+
+
+def count_event(turn: Turn, event: Event) -> None:
+    """Adds the event to its aggregate, if some definition asks about it."""
+    interest = turn.catalog.interests.get(event.name)
+    if interest is None or interest.counted is None:
+        return
+    state = turn.state
+    stats = aggregate.add(
+        state.stats.get(event.name) or aggregate.EventStats(),
+        event.time_ms,
+        now_ms=turn.now_ms,
+        values={name: _number(event.properties.get(name)) for name in interest.counted},
+        window_days_max=interest.window_days_max,
+    )
+    state.stats = {**state.stats, event.name: stats}
+    turn.scope.stats = state.stats
+
+
+def _number(value: object) -> float | int | None:
+    """What counts in a sum: numbers, and texts that are one (shops send prices as texts)."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int | float):
+        return value
+    if isinstance(value, str):
+        try:
+            number = float(value)
+        except ValueError:
+            return None
+        return number if number == number and abs(number) != float("inf") else None  # noqa: PLR0124 - NaN
+    return None
+
+
+def set_traits(turn: Turn, traits: Mapping[str, Any], time_ms: int) -> tuple[str, ...]:
+    """Sets those traits that no later writer has set; null removes one. Returns the names that changed."""
+    state = turn.state
+    new, times = dict(state.traits), dict(state.trait_times)
+    changed = []
+    for name, value in traits.items():
+        if times.get(name, time_ms) > time_ms:
+            continue
+        times[name] = time_ms
+        if value is None:
+            if name in new:
+                del new[name]
+                changed.append(name)
+        elif name not in new or new[name] != value or type(new[name]) is not type(value):
+            new[name] = value
+            changed.append(name)
+    turn.set_traits(new, times)
+    return tuple(changed)
+
+
+def apply_identify(turn: Turn, record: Identify) -> tuple[str, ...]:
+    """Traits and the consent that came with them. Returns the names of traits that changed."""
+    plain = record.traits
+    for trait, action in CONSENT_TRAITS.items():
+        if trait in record.traits:
+            if plain is record.traits:
+                plain = {name: value for name, value in record.traits.items() if name not in CONSENT_TRAITS}
+            change_consent(
+                turn, action, record.traits[trait], time_ms=record.time_ms, source="shop", record_id=record.id
+            )
+    return set_traits(turn, plain, record.time_ms)
+
+
+def apply_consent(turn: Turn, record: Consent) -> None:
+    """A change of consent that came by a link, a form or an operator."""
+    change_consent(
+        turn, record.action, record.purposes, time_ms=record.time_ms, source=record.source, record_id=record.id,
+        proof=record.proof,
+    )  # fmt: skip
+
+
+def change_consent(  # noqa: PLR0913 - one per fact of a consent record
+    turn: Turn, action: str, purposes: object, *, time_ms: int, source: str, record_id: str,
+    proof: dict[str, Any] | None = None,
+) -> None:  # fmt: skip
+    """Applies `{purpose: [channel, …]}`. A request counts as granted where the policy asks for no double opt-in.
+
+    Writes a `consent` decision for each purpose and raises the matching event, with the channels it is about.
+    """
+    for purpose, channels in _well_formed(purposes):
+        done: dict[str, list[str]] = {}
+        for channel in channels:
+            became = _one_consent(turn, action, (purpose, channel), time_ms=time_ms, source=source)
+            if became:
+                done.setdefault(became, []).append(channel)
+        for became, names in done.items():
+            more: dict[str, Any] = {"proof": proof} if proof else {}
+            turn.decide("consent", purpose=purpose, channels=names, action=became, source=source, **more)
+            event = _EVENT_OF[became]
+            if event in turn.catalog.interests:
+                for properties in _event_properties(became, purpose, names):
+                    turn.raise_event(
+                        f"{record_id}:{became}:{purpose}:{properties.get('channel', '')}", event, properties
+                    )
+
+
+def _event_properties(action: str, purpose: str, channels: list[str]) -> Iterable[dict[str, Any]]:
+    """A request is one event with its channels; a confirmation, grant or withdrawal is one event a channel."""
+    if action == "request":
+        return ({"purpose": purpose, "channels": channels},)
+    return ({"purpose": purpose, "channel": channel} for channel in channels)
+
+
+def _one_consent(turn: Turn, action: str, about: tuple[str, str], *, time_ms: int, source: str) -> str:
+    """Changes one purpose and channel; returns the action that took effect, "" when an older or the same one changes nothing."""
+    purpose, channel = about
+    state = turn.state
+    old = state.consent.get(purpose, {}).get(channel)
+    if old is not None and (old.at_ms > time_ms or (old.status == "granted" and action == "request")):
+        return ""
+    if action == "confirm" and old is not None and old.status == "withdrawn":
+        return ""  # an old link does not undo a withdrawal
+    known = turn.catalog.policy.purposes.get(purpose)
+    if action == "request" and (known is None or channel not in known.double):
+        action = "grant"
+    status = _STATUS[action]
+    if old is not None and old.status == status and action != "request":
+        return ""
+    granted = Granted(status, time_ms, source)
+    state.consent = {**state.consent, purpose: {**state.consent.get(purpose, {}), channel: granted}}
+    turn.grew = True
+    return action
+
+
+def _well_formed(purposes: object) -> Iterable[tuple[str, list[str]]]:
+    """The purposes and channels that can be read; the intake refuses what can't, this only never fails."""
+    if not isinstance(purposes, dict):
+        return
+    for purpose, channels in list(purposes.items())[:PURPOSES_MAX]:
+        if isinstance(channels, str):
+            channels = [channels]  # noqa: PLW2901 - one channel may be written without the list
+        if isinstance(purpose, str) and isinstance(channels, list | tuple):
+            yield purpose, [channel for channel in channels[:CHANNELS_MAX] if isinstance(channel, str)]

@@ -1,0 +1,114 @@
+"""When a message may leave: quiet hours and frequency caps, asked together.
+
+Invariant: the moment given is one at which neither a quiet hour nor a cap stands in the way, as far as is known now.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from engine.core.schedule import add, day_number, local_datetime, quiet_until, resolve_local, spread
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+    from engine.core.catalog import Catalog
+    from engine.core.customer import CustomerState
+    from engine.core.message import Message
+    from engine.core.policy import Cap, QuietRule
+
+ROUNDS_MAX = 16
+NO_HOLIDAYS: frozenset[dt.date] = frozenset()
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """`at_ms` is when it may leave; `why` names what stood in the way before; `refused` is a reason of the closed list."""
+
+    at_ms: int
+    why: str = ""
+    refused: str = ""
+
+
+def when_allowed(catalog: Catalog, state: CustomerState, message: Message, now_ms: int, zone: ZoneInfo) -> Verdict:
+    """The earliest moment, not before `now_ms`, at which the message may leave; or why it may never."""
+    policy = catalog.policy
+    at_ms, why, spread_ms = now_ms, "", 0
+    for _ in range(ROUNDS_MAX):
+        quiet = None if message.quiet_hours == "ignore" else _quiet(catalog, state, message, at_ms, zone)
+        if quiet is not None:
+            rule, until_ms = quiet
+            if rule.then == "drop" or message.quiet_hours == "drop":
+                return Verdict(at_ms, refused="quiet_hours_dropped")
+            at_ms, why = until_ms, why or "quiet_hours"
+            spread_ms = 0 if rule.spread is None else rule.spread.span_ms
+            continue
+        cap = next((cap for cap in policy.frequency if _applies(cap, message) and _full(cap, state, at_ms, zone)), None)
+        if cap is None:
+            return Verdict(at_ms + (spread(message.id, spread_ms) if spread_ms else 0), why)
+        free_ms = _free_at(cap, state, at_ms, zone)
+        if cap.hold_up_to is None or free_ms > add(message.decided_ms, cap.hold_up_to, zone):
+            return Verdict(at_ms, refused="frequency_cap")
+        at_ms, why, spread_ms = free_ms, "frequency_cap", 0
+    return Verdict(at_ms, refused="frequency_cap")
+
+
+def _quiet(
+    catalog: Catalog, state: CustomerState, message: Message, at_ms: int, zone: ZoneInfo
+) -> tuple[QuietRule, int] | None:
+    """The rule that forbids this moment and until when; the longest where several do."""
+    found: tuple[QuietRule, int] | None = None
+    for rule in catalog.policy.quiet:
+        if rule.channels and message.channel not in rule.channels:
+            continue
+        if rule.purposes and message.purpose not in rule.purposes:
+            continue
+        until_ms = quiet_until(rule.hours, at_ms, zone, holidays=_holidays(catalog, state))
+        if until_ms is not None and (found is None or until_ms > found[1]):
+            found = rule, until_ms
+    return found
+
+
+def _holidays(catalog: Catalog, state: CustomerState) -> frozenset[dt.date]:
+    """The public holidays of the customer's country, else of the project's."""
+    country = state.traits.get("country")
+    own = catalog.holidays.get(country.strip().upper()) if isinstance(country, str) else None
+    return own if own is not None else catalog.holidays.get("", NO_HOLIDAYS)
+
+
+def _applies(cap: Cap, message: Message) -> bool:
+    return cap.purpose in ("", message.purpose) and cap.channel in ("", message.channel)
+
+
+def _days_counted(cap: Cap, state: CustomerState, zone: ZoneInfo) -> list[int]:
+    """The local days on which messages under this cap were queued, in order."""
+    return sorted(
+        day_number(at_ms, zone)
+        for at_ms, purpose, channel in state.queued
+        if cap.purpose in ("", purpose) and cap.channel in ("", channel)
+    )
+
+
+def _full(cap: Cap, state: CustomerState, at_ms: int, zone: ZoneInfo) -> bool:
+    """Whether today and the days before, `cap.days` in all, hold as many messages as are allowed."""
+    today = day_number(at_ms, zone)
+    return sum(today - cap.days < day <= today for day in _days_counted(cap, state, zone)) >= cap.at_most
+
+
+def _free_at(cap: Cap, state: CustomerState, at_ms: int, zone: ZoneInfo) -> int:
+    """The start of the first local day on which the cap leaves room, if nothing more is queued until then."""
+    today = day_number(at_ms, zone)
+    counted = [day for day in _days_counted(cap, state, zone) if day > today - cap.days]
+    if not cap.at_most:
+        days_ahead = QUIET_FOREVER_DAYS
+    else:
+        leaving = counted[len(counted) - cap.at_most]  # the one whose leaving makes room
+        days_ahead = leaving + cap.days - today
+    midnight = local_datetime(at_ms, zone).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None, fold=0)
+    return resolve_local(midnight + dt.timedelta(days_ahead), zone)
+
+
+QUIET_FOREVER_DAYS = 10_000
+"""A cap of none never leaves room."""

@@ -1,0 +1,239 @@
+"""Moving enrollments: what an event, a segment fact or an outcome does to those that wait, and running those that can move.
+
+Invariant: an enrollment that fails is parked with its reason and touches no other; every operation is handled, which the
+type checker proves (`assert_never`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, assert_never
+
+import msgspec
+
+from engine.core.customer import GoalWatch
+from engine.core.entry import plan
+from engine.core.record import Event, Outcome
+from engine.core.schedule import add, rfc3339
+from engine.core.steps import Failed, Moved, perform, resume
+from engine.core.workflow import EventMatch, OutcomeMatch, Repeat, SegmentMatch, Wait, WaitFor
+from engine.errors import ExpressionError
+
+if TYPE_CHECKING:
+    from engine.core.customer import Sent
+    from engine.core.enrollment import Enrollment
+    from engine.core.turn import Turn
+    from engine.core.workflow import Match, Op, Workflow
+
+STEPS_MAX = 100
+"""Steps of one enrollment for one record."""
+GOALS_MAX = 10
+
+replace = msgspec.structs.replace
+
+
+class Stimulus:
+    """What enrollments are shown: an event, facts about segments, or the outcome of a message."""
+
+    __slots__ = ("event", "facts", "outcome", "sent")
+
+    def __init__(
+        self, *, event: Event | None = None, facts: list[tuple[str, bool]] | None = None, outcome: Outcome | None = None,
+        sent: Sent | None = None,
+    ) -> None:  # fmt: skip
+        """Any of them may be missing."""
+        self.event = event
+        self.facts = facts or []
+        self.outcome = outcome
+        self.sent = sent
+
+
+def meets(turn: Turn, match: Match, run: Enrollment, seen: Stimulus) -> bool:
+    """Whether what was seen is what is waited for. Raises ExpressionError."""
+    match match:
+        case EventMatch(name=name, where=where):
+            return seen.event is not None and seen.event.name == name and turn.holds(where, run)
+        case OutcomeMatch(outcome=outcome, of=of, where=where):
+            sent = seen.sent
+            return (
+                seen.outcome is not None
+                and sent is not None
+                and seen.outcome.outcome == outcome
+                and sent.enrollment == run.id
+                and of in ("", sent.step)
+                and turn.holds(where, run)
+            )
+        case SegmentMatch(name=name, leave=leave, where=where):
+            return (name, not leave) in seen.facts and turn.holds(where, run)
+        case _:
+            assert_never(match)
+
+
+def show(turn: Turn, seen: Stimulus) -> None:
+    """Shows what was seen to every enrollment, in order of entry: exit rules, goal, then what its step waits for."""
+    _show_goals(turn, seen)
+    for run in turn.state.enrollments:
+        if run.failed or run.id in turn.runnable:
+            continue
+        workflow = plan(turn, run)
+        if workflow is None:
+            park(turn, run, run.step, f"version {run.version} of {run.workflow} is not known here")
+            continue
+        try:
+            _show_one(turn, workflow, run, seen)
+        except ExpressionError as error:
+            park(turn, turn.find(run.id) or run, run.step, str(error))
+
+
+def _show_one(turn: Turn, workflow: Workflow, run: Enrollment, seen: Stimulus) -> None:
+    exit_rule = next((rule for rule in workflow.exits if meets(turn, rule.match, run, seen)), None)
+    run = _goal(turn, workflow, run, seen)
+    if exit_rule is not None:
+        turn.why(f"exit rule: {_describe(exit_rule.match)}")
+        finish(turn, workflow, run, "exited", reason=exit_rule.reason)
+        return
+    op = workflow.ops.get(run.step)
+    if isinstance(op, WaitFor):
+        for arm in op.arms:
+            if meets(turn, arm.match, run, seen):
+                turn.why(f"{op.id}: {_describe(arm.match)}")
+                turn.put(replace(run, due_ms=0, due_was_ms=turn.now_ms))
+                turn.runnable[run.id] = arm.then
+                return
+    elif isinstance(op, Wait) and op.duration is not None and any(meets(turn, m, run, seen) for m in op.restart_on):
+        due_ms = add(turn.now_ms, op.duration, turn.zone)
+        turn.why(f"{op.id}: starts again")
+        turn.put(replace(run, due_ms=due_ms))
+        turn.decide("waiting", run=run, step=op.id, until=rfc3339(due_ms))
+
+
+def _describe(match: Match) -> str:
+    where = f" where {match.where.text}" if match.where is not None else ""
+    match match:
+        case EventMatch(name=name):
+            return f"event {name}{where}"
+        case OutcomeMatch(outcome=outcome, of=of):
+            return f"outcome {outcome}{' of ' + of if of else ''}{where}"
+        case SegmentMatch(name=name, leave=leave):
+            return f"segment {name} {'left' if leave else 'entered'}{where}"
+        case _:
+            assert_never(match)
+
+
+def _goal(turn: Turn, workflow: Workflow, run: Enrollment, seen: Stimulus) -> Enrollment:
+    """Measures the goal, once an enrollment."""
+    goal = workflow.goal
+    if goal is None or run.goal_ms or not meets(turn, goal.match, run, seen):
+        return run
+    if goal.within is not None and turn.now_ms > add(run.entered_ms, goal.within, turn.zone):
+        return run
+    run = replace(run, goal_ms=turn.now_ms)
+    turn.put(run)
+    value = None if goal.value is None else turn.value(goal.value, run)
+    turn.decide("goal", run=run, **({} if value is None else {"value": value}))
+    return run
+
+
+def _show_goals(turn: Turn, seen: Stimulus) -> None:
+    """Goals of enrollments that ended but are still measured."""
+    if not turn.state.goals:
+        return
+    kept = []
+    for watch in turn.state.goals:
+        if watch.until_ms < turn.now_ms:
+            continue
+        workflow = plan(turn, watch.enrollment)
+        if workflow is None:
+            continue
+        try:
+            reached = _goal(turn, workflow, watch.enrollment, seen).goal_ms
+        except ExpressionError as error:
+            turn.decide("failed", run=watch.enrollment, step="goal", reason=str(error))
+            continue
+        if not reached:
+            kept.append(watch)
+    turn.state.goals = tuple(kept)
+
+
+def finish(turn: Turn, workflow: Workflow, run: Enrollment, kind: str, **detail: str) -> None:
+    """Ends an enrollment; its goal goes on being measured for as long as it says."""
+    turn.drop(run)
+    turn.decide(kind, run=run, **detail)
+    goal = workflow.goal
+    if goal is not None and goal.within is not None and not run.goal_ms:
+        until_ms = add(run.entered_ms, goal.within, turn.zone)
+        if until_ms > turn.now_ms:
+            turn.state.goals = (*turn.state.goals[-(GOALS_MAX - 1) :], GoalWatch(run, until_ms))
+
+
+def park(turn: Turn, run: Enrollment, step: str, reason: str) -> None:
+    """Parks an enrollment as failed; an operator can retry it."""
+    turn.runnable.pop(run.id, None)
+    turn.put(replace(run, failed=reason, step=step))
+    turn.decide("failed", run=run, step=step, reason=reason)
+
+
+def wake(turn: Turn) -> None:
+    """Lets every enrollment whose wait is over go on, the earliest due first."""
+    due = [run for run in turn.state.enrollments if run.due_ms and run.due_ms <= turn.now_ms and not run.failed]
+    for run in sorted(due, key=lambda run: run.due_ms):
+        workflow = plan(turn, run)
+        op = None if workflow is None else workflow.ops.get(run.step)
+        if workflow is None or op is None:
+            park(turn, run, run.step, f"step {run.step} of version {run.version} is not known here")
+            continue
+        turn.put(replace(run, due_ms=0, due_was_ms=run.due_ms))
+        if isinstance(op, Repeat):
+            turn.runnable[run.id] = resume(op)
+        else:
+            turn.runnable[run.id] = op.otherwise if isinstance(op, WaitFor) else op.next
+
+
+def run_all(turn: Turn) -> None:
+    """Runs every enrollment that can move, in order, until each waits or ends."""
+    while turn.runnable:
+        enrollment_id, step = next(iter(turn.runnable.items()))
+        del turn.runnable[enrollment_id]
+        run = turn.find(enrollment_id)
+        if run is None:
+            continue
+        workflow = plan(turn, run)
+        if workflow is None:
+            park(turn, run, run.step, f"version {run.version} of {run.workflow} is not known here")
+            continue
+        _run_one(turn, workflow, run, step)
+
+
+def _run_one(turn: Turn, workflow: Workflow, run: Enrollment, step: str) -> None:
+    """Until it waits or ends. `event` is the record's event, or the trigger event where another record led here."""
+    if not isinstance(turn.record, Event):
+        turn.show_cause(run.event)
+    for _ in range(STEPS_MAX):
+        if not step:
+            finish(turn, workflow, run, "completed")
+            return
+        resuming = step.startswith(">")
+        op: Op = workflow.ops[step.removeprefix(">")]
+        try:
+            if not resuming and op.when is not None and not turn.holds(op.when, run):
+                turn.why(f"{op.id}: skipped, not {op.when.text}")
+                step = op.next
+                continue
+            result = perform(turn, run, op, resuming=resuming)
+        except ExpressionError as error:
+            park(turn, turn.find(run.id) or run, op.id, str(error))
+            return
+        except Failed as failed:
+            park(turn, turn.find(run.id) or run, op.id, failed.reason)
+            return
+        run = result.run
+        if isinstance(result, Moved):
+            step = result.next
+        elif result.exited is not None:
+            finish(turn, workflow, run, "exited", reason=result.exited)
+            return
+        else:
+            run = replace(run, step=op.id, due_ms=result.due_ms)
+            turn.put(run)
+            turn.decide("waiting", run=run, step=op.id, until=rfc3339(result.due_ms))
+            return
+    park(turn, run, step.removeprefix(">"), "step limit")

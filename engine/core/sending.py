@@ -1,0 +1,227 @@
+"""What happens to a `send`: queued, held until a moment, or suppressed for one reason of a closed list.
+
+Invariant: every message that is decided gets exactly one answer at a time; a held one is asked again when its time comes, and
+every queued one is asked again by `recheck` just before it leaves.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from engine.core.consent import Permission, address_of, clean_address, permission
+from engine.core.customer import Held, Sent
+from engine.core.effect import Dispatch
+from engine.core.message import Message, message_id
+from engine.core.quiet import when_allowed
+from engine.core.schedule import add, rfc3339
+
+if TYPE_CHECKING:
+    from engine.core.catalog import Catalog
+    from engine.core.customer import CustomerState
+    from engine.core.enrollment import Enrollment
+    from engine.core.turn import Turn
+    from engine.core.workflow import Send
+
+SENT_MAX = 30
+"""Messages a customer's state remembers for their outcomes."""
+HELD_MAX = 20
+FALLBACKS_MAX = 10
+QUEUED_MAX = 200
+QUEUED_DAYS = 400
+
+
+def decide(turn: Turn, run: Enrollment, op: Send) -> Enrollment:
+    """Answers one `send` step. Returns the enrollment with the step counted. Raises ExpressionError."""
+    occurrence = run.counts.get(op.id, 0)
+    message = _draft(turn, run, op, occurrence)
+    run = msgspec.structs.replace(run, counts={**run.counts, op.id: occurrence + 1})
+    turn.put(run)
+    reason = _refused_by_run(turn, run, message)
+    if reason:
+        _suppress(turn, message, reason)
+        return run
+    to = None if op.to is None else str(turn.value(op.to, run) or "")
+    message, allowed = _choose_channel(turn, message, op.channels, to=to)
+    if allowed.reason:
+        _suppress(turn, message, allowed.reason)
+    else:
+        _answer(turn, message)
+    return run
+
+
+def _draft(turn: Turn, run: Enrollment, op: Send, occurrence: int) -> Message:
+    """The message without address, with everything its template may need."""
+    due_ms = run.due_was_ms or turn.now_ms
+    data = {name: turn.value(expression, run) for name, expression in op.data}
+    locale = turn.state.traits.get("locale")
+    return Message(
+        id=message_id(run.id, op.id, occurrence),
+        customer=turn.state.id,
+        enrollment=run.id,
+        workflow=run.workflow,
+        version=run.version,
+        step=op.id,
+        channel=op.channels[0],
+        address="",
+        template=op.template,
+        purpose=op.purpose,
+        decided_ms=turn.now_ms,
+        due_ms=due_ms,
+        deadline_ms=0 if op.max_age is None else add(due_ms, op.max_age, turn.zone),
+        priority=op.priority,
+        locale=locale if isinstance(locale, str) else "",
+        sender=op.sender,
+        context=_context(turn, run, data),
+        fallback_on=op.fallback_on,
+        quiet_hours=op.quiet_hours,
+    )
+
+
+def _context(turn: Turn, run: Enrollment, data: dict[str, Any]) -> dict[str, Any]:
+    """What the template sees. `event` is left out when it is the trigger event (`message.names` puts it back)."""
+    cause = run.event
+    context: dict[str, Any] = {
+        "customer": {**turn.state.traits, "id": turn.state.id},
+        "enrollment": {
+            "event": {**cause.properties, "name": cause.name, "id": cause.id, "time": rfc3339(cause.time_ms)},
+            "entered_at": rfc3339(run.entered_ms),
+            "key": run.key,
+        },
+        "data": data,
+        "now": rfc3339(turn.now_ms),
+    }
+    scope = turn.scope
+    if scope.event_name and scope.event_id != cause.id:
+        context["event"] = {
+            **scope.properties, "name": scope.event_name, "id": scope.event_id, "time": rfc3339(scope.event_ms),
+        }  # fmt: skip
+    return context
+
+
+def _refused_by_run(turn: Turn, run: Enrollment, message: Message) -> str:
+    """Reasons that do not depend on channel or address."""
+    if run.holdout:
+        return "holdout"
+    if run.workflow in turn.catalog.paused:
+        return "workflow_paused"
+    if turn.catalog.sandbox:
+        return "sandbox"
+    if message.deadline_ms and turn.now_ms > message.deadline_ms:
+        return "too_late"
+    return ""
+
+
+def _choose_channel(
+    turn: Turn, message: Message, channels: tuple[str, ...], *, to: str | None
+) -> tuple[Message, Permission]:
+    """The first channel whose address, consent and suppression allow it; else why not (of the first with an address)."""
+    first_refused: tuple[Message, Permission] | None = None
+    for index, channel in enumerate(channels):
+        address = address_of(turn.state, channel) if to is None else clean_address(to, channel)
+        allowed = permission(turn.state, turn.catalog.policy, message.purpose, channel, address)
+        turn.why(f"{channel}: {allowed.reason or 'allowed, ' + allowed.basis}")
+        chosen = msgspec.structs.replace(
+            message, channel=channel, address=address, consent=allowed.basis, more_channels=channels[index + 1 :]
+        )
+        if not allowed.reason:
+            return chosen, allowed
+        if first_refused is None and address:
+            first_refused = chosen, allowed
+    return first_refused or (message, Permission("no_address"))
+
+
+def _answer(turn: Turn, message: Message) -> None:
+    """Asks the quiet hours and caps, and records the answer."""
+    verdict = when_allowed(turn.catalog, turn.state, message, turn.now_ms, turn.zone)
+    if verdict.refused:
+        _suppress(turn, message, verdict.refused)
+    elif verdict.at_ms > turn.now_ms:
+        if message.deadline_ms and verdict.at_ms > message.deadline_ms:
+            turn.why(f"{verdict.why} until {rfc3339(verdict.at_ms)}, after max_age")
+            _suppress(turn, message, "too_late")
+        elif len(turn.state.held) >= HELD_MAX:
+            turn.why(f"{HELD_MAX} messages are held already")
+            _suppress(turn, message, "frequency_cap")
+        else:
+            turn.state.held = (*turn.state.held, Held(message, verdict.at_ms, verdict.why))
+            turn.grew = True
+            _record(turn, message, answer="held", reason=verdict.why, until=rfc3339(verdict.at_ms))
+    else:
+        queue(turn, message)
+
+
+def queue(turn: Turn, message: Message) -> None:
+    """Puts the message into the outbox and remembers it."""
+    state = turn.state
+    turn.effects.append(Dispatch(message))
+    if turn.catalog.policy.frequency:
+        oldest_ms = turn.now_ms - QUEUED_DAYS * 86_400_000
+        kept = tuple(entry for entry in state.queued if entry[0] >= oldest_ms)[-(QUEUED_MAX - 1) :]
+        state.queued = (*kept, (turn.now_ms, message.purpose, message.channel))
+    sent = Sent(
+        id=message.id, enrollment=message.enrollment, workflow=message.workflow, step=message.step,
+        channel=message.channel, address=message.address, purpose=message.purpose, at_ms=turn.now_ms,
+        version=message.version,
+    )  # fmt: skip
+    state.messages = (*state.messages[-(SENT_MAX - 1) :], sent)
+    if message.fallback_on and message.more_channels:
+        kept_ids = list(state.fallbacks)[-(FALLBACKS_MAX - 1) :]
+        state.fallbacks = {**{known: state.fallbacks[known] for known in kept_ids}, message.id: message}
+        turn.grew = True
+    _record(turn, message, answer="queued", basis=message.consent)
+
+
+def _suppress(turn: Turn, message: Message, reason: str) -> None:
+    _record(turn, message, answer="suppressed", reason=reason)
+
+
+def _record(turn: Turn, message: Message, **detail: Any) -> None:
+    turn.decide_for(message, "send", channel=message.channel, template=message.template, message=message.id, **detail)
+
+
+def release(turn: Turn) -> None:
+    """Asks again about every held message whose time has come: highest priority first, then the oldest."""
+    due = [held for held in turn.state.held if held.until_ms <= turn.now_ms]
+    if not due:
+        return
+    turn.state.held = tuple(held for held in turn.state.held if held.until_ms > turn.now_ms)
+    due.sort(key=lambda held: (-held.message.priority, held.message.decided_ms))
+    for held in due:
+        message = held.message
+        turn.why(f"held until {rfc3339(held.until_ms)}: {held.reason}")
+        reason = recheck(turn.catalog, turn.state, message, turn.now_ms)
+        if reason:
+            _suppress(turn, message, reason)
+        else:
+            _answer(turn, message)
+
+
+def fall_back(turn: Turn, message: Message, outcome: str) -> None:
+    """The message came to one of its `fallback_on` outcomes: tries the next channels."""
+    turn.why(f"{message.channel} {outcome}: trying {', '.join(message.more_channels)}")
+    turn.state.fallbacks = {known: kept for known, kept in turn.state.fallbacks.items() if known != message.id}
+    following = msgspec.structs.replace(
+        message, id=message_id(message.enrollment, message.step, f"{message.id}/{message.channel}"), address="",
+        decided_ms=turn.now_ms,
+    )  # fmt: skip
+    chosen, allowed = _choose_channel(turn, following, message.more_channels, to=None)
+    reason = allowed.reason or recheck(turn.catalog, turn.state, chosen, turn.now_ms)
+    if reason:
+        _suppress(turn, chosen, reason)
+    else:
+        _answer(turn, chosen)
+
+
+def recheck(catalog: Catalog, state: CustomerState | None, message: Message, now_ms: int) -> str:
+    """The second question, just before a message leaves: "" or the reason of the closed list why it must not."""
+    if state is None:
+        return "no_address"
+    if message.workflow in catalog.paused:
+        return "workflow_paused"
+    if catalog.sandbox:
+        return "sandbox"
+    if message.deadline_ms and now_ms > message.deadline_ms:
+        return "too_late"
+    return permission(state, catalog.policy, message.purpose, message.channel, message.address).reason

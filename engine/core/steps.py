@@ -1,0 +1,215 @@
+"""What each operation of a workflow does.
+
+Invariant: an operation either moves on to a named step, waits until a moment, or ends the enrollment; it never blocks.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, assert_never
+
+import msgspec
+
+from engine.core import entry, profile, segment, sending
+from engine.core.message import message_id
+from engine.core.operators import point
+from engine.core.schedule import add, next_local, next_open, rfc3339
+from engine.core.workflow import (
+    Branch,
+    Emit,
+    EnterWorkflow,
+    Exit,
+    Op,
+    Repeat,
+    SegmentMatch,
+    Send,
+    Split,
+    Task,
+    Update,
+    Wait,
+    WaitFor,
+)
+
+if TYPE_CHECKING:
+    from engine.core.enrollment import Enrollment
+    from engine.core.turn import Turn
+
+
+class Moved(msgspec.Struct, frozen=True):
+    """Goes on with the step `next` ("" = the end)."""
+
+    run: Enrollment
+    next: str
+
+
+class Stopped(msgspec.Struct, frozen=True):
+    """Waits until `due_ms`, or ended as `exited`."""
+
+    run: Enrollment
+    due_ms: int = 0
+    exited: str | None = None
+
+
+class Failed(Exception):
+    """The step cannot be done with this customer's data; the enrollment is parked."""
+
+    def __init__(self, reason: str) -> None:
+        """`reason` is for the operator."""
+        super().__init__(reason)
+        self.reason = reason
+
+
+def resume(op: Repeat) -> str:
+    """The step that means: the pause between two rounds is over."""
+    return f">{op.id}"
+
+
+def perform(turn: Turn, run: Enrollment, op: Op, *, resuming: bool) -> Moved | Stopped:
+    """Does one operation. Raises ExpressionError or Failed."""
+    match op:
+        case Wait():
+            return _wait(turn, run, op)
+        case WaitFor():
+            return _wait_for(turn, run, op)
+        case Send():
+            return Moved(sending.decide(turn, run, op), op.next)
+        case Branch():
+            return _branch(turn, run, op)
+        case Split():
+            return _split(turn, run, op)
+        case Update():
+            return _update(turn, run, op)
+        case Emit():
+            return _emit(turn, run, op)
+        case Task():
+            return _task(turn, run, op)
+        case EnterWorkflow():
+            workflow = turn.catalog.workflows.get(op.workflow)
+            if workflow is None:
+                raise Failed(f"there is no workflow {op.workflow!r} any more")
+            turn.why(f"enrolled by {run.id} at {op.id}")
+            entry.attempt(turn, workflow, run.event)
+            return Moved(run, op.next)
+        case Repeat():
+            return _repeat(turn, run, op, resuming=resuming)
+        case Exit():
+            return Stopped(run, exited=op.reason)
+        case _:
+            assert_never(op)
+
+
+def _wait(turn: Turn, run: Enrollment, op: Wait) -> Moved | Stopped:
+    due_ms = _due(turn, run, op)
+    if due_ms <= turn.now_ms:
+        turn.why(f"{op.id}: nothing to wait for, {rfc3339(due_ms)} has come")
+        return Moved(run, op.next)
+    return Stopped(run, due_ms)
+
+
+def _due(turn: Turn, run: Enrollment, op: Wait) -> int:
+    if op.duration is not None:
+        return add(turn.now_ms, op.duration, turn.zone)
+    if op.local is not None:
+        due_ms = next_local(op.local, turn.now_ms, turn.zone)
+        return turn.now_ms if due_ms is None else due_ms
+    if op.window is not None:
+        opens_ms = next_open(op.window, turn.now_ms, turn.zone, holidays=turn.catalog.holidays.get("", frozenset()))
+        if opens_ms is None:
+            raise Failed(f"{op.id}: the window never opens")
+        return opens_ms
+    assert op.until is not None, "a wait waits for something"
+    turn.scope.enrollment = run
+    at_ms = op.until.moment_ms(turn.scope)
+    if at_ms is None:
+        raise Failed(f"{op.id}: {op.until.text} is missing")
+    return at_ms if op.offset is None else add(at_ms, op.offset, turn.zone)
+
+
+def _wait_for(turn: Turn, run: Enrollment, op: WaitFor) -> Moved | Stopped:
+    """A segment the customer is in already (or has left) is not waited for."""
+    for arm in op.arms:
+        match = arm.match
+        if not isinstance(match, SegmentMatch) or (match.name in turn.state.segments) == match.leave:
+            continue
+        if turn.holds(match.where, run):
+            turn.why(f"{op.id}: already {'out of' if match.leave else 'in'} segment {match.name}")
+            return Moved(run, arm.then)
+    return Stopped(run, add(turn.now_ms, op.timeout, turn.zone))
+
+
+def _branch(turn: Turn, run: Enrollment, op: Branch) -> Moved:
+    for index, arm in enumerate(op.arms):
+        if turn.holds(arm.condition, run):
+            turn.why(f"{op.id}: branch {index}, {'else' if arm.condition is None else arm.condition.text}")
+            return Moved(run, arm.first)
+    turn.why(f"{op.id}: no branch holds")
+    return Moved(run, op.next)
+
+
+def _split(turn: Turn, run: Enrollment, op: Split) -> Moved:
+    at = point(op.name, turn.state.id, sum(variant.weight for variant in op.variants))
+    for variant in op.variants:
+        at -= variant.weight
+        if at < 0:
+            turn.decide("split", run=run, step=op.id, name=op.name, variant=variant.name)
+            return Moved(run, variant.first)
+    message = "the weights of a split add up to its total"
+    raise AssertionError(message)
+
+
+def _update(turn: Turn, run: Enrollment, op: Update) -> Moved:
+    values = {name: turn.value(expression, run) for name, expression in op.traits}
+    changed = profile.set_traits(turn, values, turn.now_ms)
+    turn.decide("updated", run=run, step=op.id, traits=values)
+    if changed:
+        segment.refresh(turn, segment.of_traits(turn, changed))
+        entry.arm(turn)
+    return Moved(run, op.next)
+
+
+def _counted(turn: Turn, run: Enrollment, op: Op) -> tuple[Enrollment, int]:
+    """The enrollment with this step counted once more, and how often it ran before."""
+    occurrence = run.counts.get(op.id, 0)
+    run = msgspec.structs.replace(run, counts={**run.counts, op.id: occurrence + 1})
+    turn.put(run)
+    return run, occurrence
+
+
+def _emit(turn: Turn, run: Enrollment, op: Emit) -> Moved:
+    values = ((name, turn.value(expression, run)) for name, expression in op.properties)
+    properties = {name: value for name, value in values if value is not None}
+    run, occurrence = _counted(turn, run, op)
+    event_id = message_id(run.id, op.id, occurrence)
+    turn.decide("emitted", run=run, step=op.id, event=op.event, properties=properties)
+    turn.raise_event(event_id, op.event, properties)
+    return Moved(run, op.next)
+
+
+def _task(turn: Turn, run: Enrollment, op: Task) -> Moved:
+    title = turn.value(op.title, run)
+    run, occurrence = _counted(turn, run, op)
+    detail = {"task": message_id(run.id, op.id, occurrence), "title": str(title or "")}
+    if op.assignee:
+        detail["assignee"] = op.assignee
+    if op.queue:
+        detail["queue"] = op.queue
+    if op.due is not None:
+        detail["due"] = rfc3339(add(turn.now_ms, op.due, turn.zone))
+    turn.decide("task", run=run, step=op.id, **detail)
+    return Moved(run, op.next)
+
+
+def _repeat(turn: Turn, run: Enrollment, op: Repeat, *, resuming: bool) -> Moved | Stopped:
+    """Rounds done are counted under the step's id, and forgotten when the loop ends."""
+    rounds = run.counts.get(op.id, 0)
+    if rounds and rounds < op.times and op.every is not None and not resuming:
+        return Stopped(run, add(turn.now_ms, op.every, turn.zone))
+    over = rounds >= op.times
+    if not over and op.until is not None and turn.holds(op.until, run):
+        turn.why(f"{op.id}: until {op.until.text}")
+        over = True
+    counts = {step: count for step, count in run.counts.items() if step != op.id}
+    if not over:
+        counts[op.id] = rounds + 1
+    run = msgspec.structs.replace(run, counts=counts)
+    turn.put(run)
+    return Moved(run, op.next if over else op.body)
