@@ -11,11 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from engine.core.arithmetic import json_value
+from engine.core.operators import to_ms
+from engine.errors import ExpressionError
+
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
     from engine.core.aggregate import EventStats
     from engine.core.enrollment import Enrollment
+
+MISSING = None
+"""The value of what is not there; JSON's null is the same. `run` gives it, `json_value` writes it as null."""
 
 
 class Scope:
@@ -68,3 +75,15 @@ class Expression(msgspec.Struct, frozen=True):
     def holds(self, scope: Scope) -> bool:
         """Whether the value is true (a missing one is not)."""
         return bool(self.run(scope))
+
+    def value(self, scope: Scope) -> Any:
+        """Its value as JSON has it: a missing one is None, a time is an RFC 3339 text."""
+        return json_value(self.run(scope))
+
+    def moment_ms(self, scope: Scope) -> int | None:
+        """Its value as an instant, for `until:`; None when missing. Raises ExpressionError when it is no date or time."""
+        value = self.run(scope)
+        try:
+            return to_ms(scope, value)
+        except ExpressionError as error:
+            raise ExpressionError(f"`{self.text}`: {error.message}") from None

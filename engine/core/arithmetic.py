@@ -1,0 +1,244 @@
+"""Arithmetic, text building and filters of generated expression code.
+
+Invariant: a missing operand gives a missing result; results are bounded (whole numbers in bits, texts in characters, no
+infinities); any other misfit raises ExpressionError with the kinds involved, never their values.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from engine.core.operators import kind_of
+from engine.core.zone import parse_time, rfc3339
+from engine.errors import ExpressionError
+
+if TYPE_CHECKING:
+    from engine.core.condition import Scope
+
+TEXT_MAX = 10_000
+"""The longest text that an expression may build."""
+BITS_MAX = 256
+"""The largest whole number that arithmetic may give, in bits."""
+POWER_MAX = 64
+"""The largest exponent."""
+DIGITS_MAX = 15
+"""The most digits that `round` may be asked for."""
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _bounded(value: Any) -> Any:
+    if isinstance(value, complex):
+        raise ExpressionError("a negative number has no such power")
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ExpressionError("the result is too large a number")
+    elif value.bit_length() > BITS_MAX:
+        raise ExpressionError("the result is too large a number")
+    return value
+
+
+def _text(value: str) -> str:
+    if len(value) > TEXT_MAX:
+        raise ExpressionError(f"the text grows beyond {TEXT_MAX:,} characters")
+    return value
+
+
+def _calculated(word: str, left: Any, right: Any, calculate: Callable[[Any, Any], Any]) -> Any:
+    if left is None or right is None:
+        return None
+    if not (_number(left) and _number(right)):
+        times = isinstance(left, dt.datetime) or isinstance(right, dt.datetime)
+        mend = "; use `days_since(TIME)` for how long ago a time is" if times else ""
+        raise ExpressionError(f"cannot {word} {kind_of(left)} and {kind_of(right)}{mend}")
+    try:
+        return _bounded(calculate(left, right))
+    except ZeroDivisionError:
+        raise ExpressionError("division by zero") from None
+    except OverflowError:
+        raise ExpressionError("the result is too large a number") from None
+
+
+def add(scope: Scope, left: Any, right: Any) -> Any:
+    """`left + right` of two numbers, or two texts one after the other."""
+    if isinstance(left, str) and isinstance(right, str):
+        return _text(left + right)
+    return _calculated("add", left, right, lambda one, other: one + other)
+
+
+def sub(scope: Scope, left: Any, right: Any) -> Any:
+    """`left - right`."""
+    return _calculated("subtract", left, right, lambda one, other: one - other)
+
+
+def mul(scope: Scope, left: Any, right: Any) -> Any:
+    """`left * right`; texts are not repeated."""
+    return _calculated("multiply", left, right, lambda one, other: one * other)
+
+
+def div(scope: Scope, left: Any, right: Any) -> Any:
+    """`left / right`."""
+    return _calculated("divide", left, right, lambda one, other: one / other)
+
+
+def floordiv(scope: Scope, left: Any, right: Any) -> Any:
+    """`left // right`."""
+    return _calculated("divide", left, right, lambda one, other: one // other)
+
+
+def mod(scope: Scope, left: Any, right: Any) -> Any:
+    """`left % right`; no text formatting."""
+    return _calculated("take the remainder of", left, right, lambda one, other: one % other)
+
+
+def power(scope: Scope, left: Any, right: Any) -> Any:
+    """`left ** right` with an exponent of at most POWER_MAX."""
+    if _number(left) and _number(right):
+        if abs(right) > POWER_MAX:
+            raise ExpressionError(f"the exponent is larger than {POWER_MAX}")
+        _bounded(left)
+    return _calculated("raise", left, right, lambda one, other: one**other)
+
+
+def neg(scope: Scope, value: Any) -> Any:
+    """`-value`."""
+    if value is None:
+        return None
+    if not _number(value):
+        raise ExpressionError(f"{kind_of(value)} has no negative")
+    return -value
+
+
+def pos(scope: Scope, value: Any) -> Any:
+    """`+value`."""
+    if value is not None and not _number(value):
+        raise ExpressionError(f"{kind_of(value)} is not a number")
+    return value
+
+
+def text_of(value: Any) -> str:
+    """How a value reads inside a text: nothing for a missing one, times as RFC 3339 with their offset."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return value
+        case float():
+            return str(int(value)) if value.is_integer() and abs(value) < 1e15 else str(value)  # noqa: PLR2004 - exact
+        case int():
+            return str(_bounded(value))
+        case dt.datetime():
+            return value.isoformat(timespec="seconds")
+        case _:
+            raise ExpressionError(f"{kind_of(value)} cannot be part of a text")
+
+
+def concat(scope: Scope, *parts: Any) -> str:
+    """`a ~ b`: the parts as one text; a missing one adds nothing."""
+    return _text("".join(text_of(part) for part in parts))
+
+
+def json_value(value: Any) -> Any:
+    """A result as JSON has it: times become RFC 3339 texts in UTC."""
+    if isinstance(value, dt.datetime):
+        at_ms = parse_time(value)
+        return None if at_ms is None else rfc3339(at_ms)
+    if isinstance(value, list | tuple):
+        return [json_value(element) for element in value]
+    return value
+
+
+# ---------------------------------------------------------------------------------------------------------------- filters
+
+
+def _of_text(value: Any, name: str) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    raise ExpressionError(f"the filter `{name}` needs text, not {kind_of(value)}")
+
+
+def lower(scope: Scope, value: Any) -> str | None:
+    """In small letters."""
+    text = _of_text(value, "lower")
+    return None if text is None else text.lower()
+
+
+def upper(scope: Scope, value: Any) -> str | None:
+    """In capital letters."""
+    text = _of_text(value, "upper")
+    return None if text is None else text.upper()
+
+
+def trim(scope: Scope, value: Any) -> str | None:
+    """Without spaces around it."""
+    text = _of_text(value, "trim")
+    return None if text is None else text.strip()
+
+
+def length(scope: Scope, value: Any) -> int | None:
+    """How many characters or elements."""
+    if value is None:
+        return None
+    if isinstance(value, str | list | tuple | dict):
+        return len(value)
+    raise ExpressionError(f"{kind_of(value)} has no length")
+
+
+def whole(scope: Scope, value: Any, fallback: Any = None) -> Any:
+    """The filter `int`: a number without its fraction. A text that is no number gives the fallback, else is an error."""
+    number = real(scope, value, fallback)
+    return int(number) if _number(number) else number
+
+
+def real(scope: Scope, value: Any, fallback: Any = None) -> Any:
+    """The filter `float`: a number, also of a text. A text that is no number gives the fallback, else is an error."""
+    if value is None:
+        return fallback
+    if isinstance(value, str):
+        try:
+            return _bounded(float(value[:64]))
+        except ValueError:
+            if fallback is not None:
+                return fallback
+            raise ExpressionError("this text is not a number; `int(0)` or `float(0)` gives 0 then") from None
+    if not _number(value):
+        raise ExpressionError(f"{kind_of(value)} is not a number")
+    try:
+        return value if isinstance(value, int) else _bounded(float(value))
+    except OverflowError:
+        raise ExpressionError("the number is too large") from None
+
+
+def rounded(scope: Scope, value: Any, digits: Any = 0) -> Any:
+    """The filter `round`: a whole number, or with that many digits after the point."""
+    if value is None or digits is None:
+        return None
+    if not _number(value) or not isinstance(digits, int) or abs(digits) > DIGITS_MAX:
+        raise ExpressionError(f"`round` needs a number and at most {DIGITS_MAX} digits, not {kind_of(value)}")
+    return round(value, digits) if digits else round(value)
+
+
+def magnitude(scope: Scope, value: Any) -> Any:
+    """The filter `abs`."""
+    if value is None:
+        return None
+    if not _number(value):
+        raise ExpressionError(f"{kind_of(value)} has no absolute value")
+    return abs(value)
+
+
+def default(scope: Scope, value: Any, fallback: Any = "", falsy: Any = False) -> Any:  # noqa: FBT002 - Jinja's signature
+    """The value, or the fallback when it is missing (with `true`: also when it is empty, zero or false)."""
+    return fallback if value is None or (falsy and not value) else value
+
+
+def is_number(value: Any) -> bool:
+    """Test `number`."""
+    return _number(value)

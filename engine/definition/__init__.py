@@ -1,0 +1,1 @@
+"""YAML definitions to an `engine.core.catalog.Catalog`, with every mistake named at file, line and column."""

@@ -1,0 +1,61 @@
+"""What the generator of expressions passes around.
+
+Invariant: `Code.code` is Python source made by us: names and texts reach it only through `repr`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+from jinja2 import nodes
+
+NAMES = frozenset({"event", "customer", "enrollment", "now"})
+ZONE_TRAITS = ("country", "timezone")
+"""Traits that decide the customer's zone, so whatever depends on local time depends on them."""
+
+
+class Reason(NamedTuple):
+    """Why a text is no expression."""
+
+    code: str
+    message: str
+
+
+class Code(NamedTuple):
+    """Python source of a value. `kind` is what is known about it:
+
+    `number text bool none` a constant (in `constant`); `count` always a number; `json` whatever JSON has, so never a time;
+    `any` the rest.
+    """
+
+    code: str
+    kind: str = "any"
+    constant: Any = None
+
+
+NOTHING = Code("None", "none")
+
+
+class Writer(Protocol):
+    """The part of the generator that paths, calls and comparisons use."""
+
+    names: frozenset[str]
+    counted: set[tuple[str, str, int]]
+    traits: set[str]
+    segments: set[str]
+    timed: bool
+
+    def value(self, node: nodes.Node, depth: int) -> Code:
+        """The code of a node with at most `depth` more levels below it."""
+
+    def refuse(self, code: str, message: str) -> Code:
+        """Notes why this is no expression; the code returned is never run."""
+
+    def temporary(self) -> str:
+        """A fresh local name."""
+
+    def constant(self, value: object) -> str:
+        """A global name of the generated function that stands for the value."""
+
+    def known(self, name: str) -> bool:
+        """Whether that name may be used here; refuses it otherwise."""

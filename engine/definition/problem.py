@@ -1,0 +1,77 @@
+"""What is wrong with a definition, where, and how to mend it.
+
+Invariant: a problem points into a file of the project (line and column from 1) and reads on its own as one line of text.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+import msgspec
+
+ERROR = "error"
+WARNING = "warning"
+
+
+class Problem(msgspec.Struct, frozen=True, order=True):
+    """One mistake. `severity` is `error` or `warning`, `code` a stable word for programs, `message` one sentence."""
+
+    file: str
+    line: int
+    column: int
+    severity: str
+    code: str
+    message: str
+
+    def __str__(self) -> str:
+        """`workflows/x.yaml:3:5: unknown-key message`, as compilers write it so that editors can jump there."""
+        note = "" if self.severity == ERROR else f"{self.severity}: "
+        return f"{self.file}:{self.line}:{self.column}: {self.code} {note}{self.message}"
+
+
+class Spot(msgspec.Struct, frozen=True):
+    """A place in a file; `line` and `column` from 1."""
+
+    file: str
+    line: int = 1
+    column: int = 1
+
+
+class Problems:
+    """Collects problems; knows whether one of them is an error."""
+
+    def __init__(self) -> None:
+        self.found: list[Problem] = []
+
+    def error(self, spot: Spot, code: str, message: str) -> None:
+        """The project cannot be used with this."""
+        self.found.append(Problem(spot.file, spot.line, spot.column, ERROR, code, message))
+
+    def warning(self, spot: Spot, code: str, message: str) -> None:
+        """The project works, but probably not as meant."""
+        self.found.append(Problem(spot.file, spot.line, spot.column, WARNING, code, message))
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is an error among them."""
+        return any(problem.severity == ERROR for problem in self.found)
+
+    def sorted(self) -> tuple[Problem, ...]:
+        """By file, line and column, each once."""
+        return tuple(sorted(set(self.found)))
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown word: a suggestion, else what is known (when that is little), else nothing."""
+    words = sorted(set(known))
+    lowered = {known_word.lower(): known_word for known_word in words}
+    close = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean `{lowered[close[0]]}`?"
+    if 0 < len(words) <= _LISTED_MAX:
+        return f"; known here: {', '.join(words)}"
+    return ""
+
+
+_LISTED_MAX = 20

@@ -1,0 +1,251 @@
+"""YAML text to plain data, with the line and column of every key and value.
+
+Invariant: whatever the bytes are, the answer is a tree or problems, never an exception, in time bounded by the limits below.
+The dialect is YAML 1.2 (core schema) less anchors, aliases, tags and directives: `NO` and `22:30` are text, a key stands
+in a mapping once. The tree is built from the parser's events, without recursion, so that no nesting can exhaust the stack.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import (
+    AliasEvent,
+    DocumentStartEvent,
+    Event,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+)
+
+from engine.definition.problem import Problems, Spot
+
+BYTES_MAX = 256 * 1024
+DEPTH_MAX = 40
+NODES_MAX = 20_000
+_DIGITS_MAX = 18
+_PLAIN = 0
+
+_INT = re.compile(r"[-+]?[0-9]+", re.ASCII)
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", re.ASCII)
+_BASED = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+", re.ASCII)
+_NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", re.ASCII)
+_WORDS = {
+    "": None, "~": None, "null": None, "Null": None, "NULL": None,
+    "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
+}  # fmt: skip
+
+
+class Node:
+    """A value of the document: a scalar (`value`), a mapping (`items`: key → (key's spot, node)) or a sequence (`nodes`)."""
+
+    __slots__ = ("items", "nodes", "spot", "value")
+
+    def __init__(self, spot: Spot, value: Any = None) -> None:
+        self.spot = spot
+        self.value = value
+        self.items: dict[str, tuple[Spot, Node]] | None = None
+        self.nodes: list[Node] | None = None
+
+
+class Source:
+    """One parsed file: `data` is plain Python (dict, list, str, int, float, bool, None)."""
+
+    def __init__(self, file: str, root: Node) -> None:
+        self.file = file
+        self.root = root
+        self.data: Any = _plain(root)
+
+    def spot(self, path: Sequence[str | int], *, key: bool = False) -> Spot:
+        """Where that path stands; `key`: the key itself instead of its value. Steps that are not there are passed over."""
+        node, spot = self.root, self.root.spot
+        for step in path:
+            if node.items is not None and isinstance(step, str) and step in node.items:
+                spot_of_key, node = node.items[step]
+                spot = spot_of_key if key else node.spot
+            elif node.nodes is not None and isinstance(step, int) and step < len(node.nodes):
+                node = node.nodes[step]
+                spot = node.spot
+        return spot
+
+
+def parse(file: str, raw: bytes, problems: Problems) -> Source | None:
+    """The file's tree, or None when the problems found leave none."""
+    start = Spot(file)
+    if len(raw) > BYTES_MAX:
+        problems.error(start, "too-large", f"the file has {len(raw):,} bytes, the most is {BYTES_MAX:,}; split it")
+        return None
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        problems.error(Spot(file, line), "not-utf8", "the file is not UTF-8 text; save it as UTF-8")
+        return None
+    root = _Builder(file, problems).build(text)
+    return None if root is None else Source(file, root)
+
+
+class _Builder:
+    """Builds nodes from events, keeping the open containers on a list of its own."""
+
+    _OPENING: ClassVar = (MappingStartEvent, SequenceStartEvent)
+    _CLOSING: ClassVar = (MappingEndEvent, SequenceEndEvent)
+
+    def __init__(self, file: str, problems: Problems) -> None:
+        self.file = file
+        self.problems = problems
+        self.root: Node | None = None
+        self.open: list[Node] = []
+        self.keys: list[tuple[str, Spot] | None] = []
+        self.count = 0
+        self.documents = 0
+
+    def build(self, text: str) -> Node | None:
+        before = len(self.problems.found)
+        try:
+            for event in _events(text):
+                if not self._take(event):
+                    return None
+        except MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            spot = Spot(self.file) if mark is None else Spot(self.file, mark.line + 1, mark.column + 1)
+            self.problems.error(spot, "yaml", _readable(error))
+            return None
+        except (YAMLError, ValueError, RecursionError, IndexError, AttributeError, AssertionError) as error:
+            # The scanner fails on some malformed inputs with errors of its own making; all mean that this is no YAML.
+            first_line = str(error).strip().split("\n")[0] or type(error).__name__
+            self.problems.error(Spot(self.file), "yaml", f"this is not YAML: {first_line}")
+            return None
+        if self.root is None and len(self.problems.found) == before:
+            self.problems.error(Spot(self.file), "empty", "the file is empty")
+        return self.root if len(self.problems.found) == before else None
+
+    def _take(self, event: Event) -> bool:
+        """Adds the event to the tree. False: there is no use in going on."""
+        mark = event.start_mark
+        spot = Spot(self.file, mark.line + 1, mark.column + 1)
+        if isinstance(event, DocumentStartEvent):
+            return self._document(event, spot)
+        if isinstance(event, self._CLOSING):
+            self.open.pop()
+            self.keys.pop()
+            return True
+        if isinstance(event, AliasEvent):
+            self.problems.error(spot, "alias", f"aliases (`*{event.anchor}`) are not allowed; write the value out")
+            return False
+        if not isinstance(event, (ScalarEvent, *self._OPENING)):
+            return True
+        self._refuse_extras(event, spot)
+        self.count += 1
+        if self.count > NODES_MAX:
+            self.problems.error(spot, "too-large", f"the file has more than {NODES_MAX:,} values; split it")
+            return False
+        node = Node(spot)
+        if isinstance(event, ScalarEvent):
+            node.value = self._scalar(event, spot)
+        elif isinstance(event, MappingStartEvent):
+            node.items = {}
+        else:
+            node.nodes = []
+        return self._place(node, event)
+
+    def _place(self, node: Node, event: Event) -> bool:
+        parent = self.open[-1] if self.open else None
+        scalar = isinstance(event, ScalarEvent)
+        if parent is None:
+            self.root = node
+        elif parent.nodes is not None:
+            parent.nodes.append(node)
+        elif parent.items is not None:
+            key = self.keys[-1]
+            if key is None:
+                if not scalar:
+                    self.problems.error(node.spot, "key", "a key has to be text, not a list or a mapping")
+                    return False
+                name = str(event.value)
+                if name in parent.items:
+                    line = parent.items[name][0].line
+                    self.problems.error(node.spot, "duplicate-key", f"`{name}` stands here twice (also in line {line})")
+                self.keys[-1] = (name, node.spot)
+                return True
+            parent.items[key[0]] = (key[1], node)
+            self.keys[-1] = None
+        if not scalar:
+            self.open.append(node)
+            self.keys.append(None)
+            if len(self.open) > DEPTH_MAX:
+                self.problems.error(node.spot, "too-deep", f"nested more than {DEPTH_MAX} levels deep; make it flatter")
+                return False
+        return True
+
+    def _document(self, event: DocumentStartEvent, spot: Spot) -> bool:
+        self.documents += 1
+        if self.documents > 1:
+            self.problems.error(
+                spot, "documents", "one file holds one document; move what follows `---` to its own file"
+            )
+            return False
+        if event.version is not None or event.tags:
+            self.problems.error(spot, "directive", "`%` directives are not allowed; the dialect is always YAML 1.2")
+            return False
+        return True
+
+    def _refuse_extras(self, event: Any, spot: Spot) -> None:
+        if event.anchor is not None:
+            self.problems.error(spot, "anchor", f"anchors (`&{event.anchor}`) are not allowed; write the value out")
+        if event.tag is not None:
+            self.problems.error(spot, "tag", f"tags (`{event.tag}`) are not allowed; put text into quotes")
+
+    def _scalar(self, event: ScalarEvent, spot: Spot) -> Any:
+        text = str(event.value)
+        if not event.implicit[_PLAIN] or event.style:
+            return text
+        if text in _WORDS:
+            return _WORDS[text]
+        if _NOT_FINITE.fullmatch(text):
+            self.problems.error(spot, "number", f"`{text}` is not a number that can be used; quotes make it text")
+        elif _INT.fullmatch(text) or _BASED.fullmatch(text):
+            if len(text) > _DIGITS_MAX:
+                self.problems.error(spot, "number", "this number is too long; quotes make it text")
+                return 0
+            return int(text) if _INT.fullmatch(text) else int(text, 0)
+        elif _FLOAT.fullmatch(text):
+            number = float(text)
+            if number in (float("inf"), float("-inf")):
+                self.problems.error(spot, "number", "this number is too large; quotes make it text")
+                return 0
+            return number
+        return text
+
+
+def _events(text: str) -> Iterator[Event]:
+    reader = YAML(typ="rt", pure=True)
+    yield from reader.parse(io.StringIO(text))
+
+
+def _readable(error: MarkedYAMLError) -> str:
+    problem = " ".join(str(error.problem or error.context or "this is not YAML").split())
+    if "'\\t'" in problem:
+        return "a tab cannot indent; use spaces"
+    mend = ""
+    if "mapping values are not allowed" in problem:
+        mend = "; check the indentation, and put text that contains `: ` into quotes"
+    elif "expected <block end>" in problem:
+        mend = "; check the indentation"
+    return problem + mend
+
+
+def _plain(root: Node) -> Any:
+    """The data without the spots. Recursion is bounded by DEPTH_MAX."""
+    if root.items is not None:
+        return {key: _plain(node) for key, (_, node) in root.items.items()}
+    if root.nodes is not None:
+        return [_plain(node) for node in root.nodes]
+    return root.value
