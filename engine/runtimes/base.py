@@ -6,7 +6,7 @@ Invariant: when a call that writes returns, what it wrote is durable; when it ra
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -15,9 +15,21 @@ from engine.core.customer import CustomerState
 from engine.core.effect import Decision
 from engine.core.message import Message
 from engine.core.record import Record
+from engine.dispatch.ports import FINAL, Outbox, Pending, Settlement, Status
 
-Status = Literal["pending", "claimed", "sent", "failed", "suppressed", "unknown"]
-FINAL: frozenset[Status] = frozenset(("sent", "failed", "suppressed", "unknown"))
+__all__ = [
+    "FINAL",
+    "DeadLetter",
+    "Intake",
+    "MessageStatus",
+    "Outbox",
+    "Pending",
+    "Query",
+    "Reader",
+    "Runtime",
+    "Settlement",
+    "Status",
+]
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,28 +43,6 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     customer: str = ""
     id: int = 0
     """Given by the runtime."""
-
-
-class Pending(msgspec.Struct, frozen=True, kw_only=True):
-    """A message in the outbox, ready to leave. `attempt` counts from 0; `first_attempt_ms` is 0 before the first."""
-
-    message: Message
-    attempt: int = 0
-    first_attempt_ms: int = 0
-
-
-class Settlement(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of an attempt. `status` final: done. `pending`: try again at `not_before_ms`."""
-
-    message_id: str
-    status: Status
-    at_ms: int
-    reason: str = ""
-    code: str = ""
-    provider_id: str = ""
-    not_before_ms: int = 0
-    records: tuple[Record, ...] = ()
-    """Outcomes to append to the log in the same transaction."""
 
 
 class MessageStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,35 +72,6 @@ class Intake(Protocol):
     @property
     def backlog(self) -> int:
         """Records taken in and not yet evaluated."""
-
-
-class Outbox(Protocol):
-    """Where the dispatcher takes from, and the ledger it keeps."""
-
-    async def ready(self, limit: int, *, exclude: frozenset[tuple[str, str]] = frozenset()) -> list[Pending]:
-        """Messages that are due, highest priority first, then oldest; none that is claimed.
-
-        `exclude` holds (channel, destination domain or "") that are being throttled.
-        """
-
-    async def claim(self, message_ids: Sequence[str]) -> None:
-        """Records that a provider is about to be called for these. A crash after this leaves them `unknown`."""
-
-    async def settle(self, settlements: Sequence[Settlement]) -> None:
-        """Records the answers, and appends their outcome records."""
-
-    async def wait_for_work(self, timeout_seconds: float) -> None:
-        """Returns when a message may be ready, at the latest after the timeout."""
-
-    async def states(self, customers: Sequence[str]) -> dict[str, CustomerState]:
-        """The states of these customers as they are now, for the second policy check."""
-
-    async def suppressed(self, addresses: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
-        """Of these (channel, address), those that nothing may be sent to, with the reason."""
-
-    @property
-    def catalog(self) -> Catalog:
-        """The definitions in force."""
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,7 +107,8 @@ class Reader(Protocol):
 
     async def counts(self) -> dict[str, Any]:
         """Counts for a summary: events, customers, enrollments by workflow and status, decisions by kind, messages by
-        channel and status, dead letters, timers pending and overdue."""
+        channel and status, dead letters, timers pending and overdue.
+        """
 
 
 class Runtime(Intake, Outbox, Reader, Protocol):

@@ -1,0 +1,92 @@
+"""What an adapter answered, as a settlement for the ledger and as records for the customer.
+
+Invariant: every answer leads to exactly one settlement, and each of the adapter contract's results to a different one.
+"""
+
+from __future__ import annotations
+
+from channels.contract import ChannelError, PermanentError, Receipt, TransientError, UnknownOutcome, Verdict
+from engine.core.message import Message
+from engine.core.record import Outcome, Pause, Record
+from engine.dispatch.ports import Pending, Settlement
+from engine.dispatch.retry import RESEND_ATTEMPTS_MAX, next_attempt_ms
+
+REASON_CHARS_MAX = 300
+
+
+def settle(
+    pending: Pending, answer: Receipt | ChannelError, *, now_ms: int, resend_unknown: bool = False
+) -> Settlement:
+    """The settlement of one attempt. `resend_unknown`: the purpose allows sending again what may have arrived."""
+    message = pending.message
+    if isinstance(answer, Receipt):
+        return Settlement(
+            message_id=message.id, status="sent", at_ms=now_ms, reason=answer.response[:REASON_CHARS_MAX],
+            provider_id=answer.provider_id,
+        )  # fmt: skip
+    reason = answer.reason[:REASON_CHARS_MAX]
+    if isinstance(answer, TransientError):
+        return _again(pending, answer, reason, now_ms)
+    if isinstance(answer, PermanentError):
+        return Settlement(
+            message_id=message.id, status="failed", at_ms=now_ms, reason=reason, code=answer.code,
+            records=_refused(message, answer, now_ms),
+        )  # fmt: skip
+    assert isinstance(answer, UnknownOutcome), answer
+    if resend_unknown and pending.attempt + 1 < RESEND_ATTEMPTS_MAX:
+        return Settlement(
+            message_id=message.id, status="pending", at_ms=now_ms, reason=f"resent, outcome unknown: {reason}",
+            code="unknown", not_before_ms=now_ms,
+        )  # fmt: skip
+    return Settlement(message_id=message.id, status="unknown", at_ms=now_ms, reason=reason, code="unknown")
+
+
+def _again(pending: Pending, answer: TransientError, reason: str, now_ms: int) -> Settlement:
+    message = pending.message
+    at_ms = next_attempt_ms(
+        message.id,
+        pending.attempt,
+        now_ms=now_ms,
+        first_attempt_ms=pending.first_attempt_ms or now_ms,
+        retry_after_seconds=answer.retry_after_seconds,
+    )
+    if at_ms is not None:
+        return Settlement(
+            message_id=message.id, status="pending", at_ms=now_ms, reason=reason, code=answer.code, not_before_ms=at_ms
+        )
+    outcome = _outcome(message, "bounced", now_ms, code=answer.code, reason=reason, verdict=str(Verdict.SOFT))
+    return Settlement(
+        message_id=message.id, status="failed", at_ms=now_ms, reason=f"given up: {reason}", code=answer.code,
+        records=(outcome,),
+    )  # fmt: skip
+
+
+def _refused(message: Message, answer: PermanentError, now_ms: int) -> tuple[Record, ...]:
+    """A refused address bounces; a refusal that is our own fault pauses the workflow and blames nobody's address."""
+    verdict = answer.address_verdict
+    kind = "bounced" if verdict in (Verdict.SUPPRESS, Verdict.SOFT) else "failed"
+    outcome = _outcome(
+        message, kind, now_ms, code=answer.code, reason=answer.reason[:REASON_CHARS_MAX], verdict=str(verdict)
+    )
+    if verdict is not Verdict.OUR_FAULT:
+        return (outcome,)
+    pause = Pause(customer="", at_ms=now_ms, id=f"our-fault:{message.id}", workflow=message.workflow)
+    return (outcome, pause)
+
+
+def suppressed(message: Message, reason: str, now_ms: int, *, detail: str = "") -> Settlement:
+    """The second question was answered no, or the template could not be rendered."""
+    return Settlement(
+        message_id=message.id,
+        status="suppressed",
+        at_ms=now_ms,
+        reason=f"{reason}: {detail}" if detail else reason,
+        code=reason,
+    )
+
+
+def _outcome(message: Message, outcome: str, now_ms: int, **detail: str) -> Outcome:
+    return Outcome(
+        customer=message.customer, at_ms=now_ms, id=f"{message.id}:{outcome}", time_ms=now_ms, outcome=outcome,
+        message=message.id, detail=detail,
+    )  # fmt: skip

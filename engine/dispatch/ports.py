@@ -1,0 +1,70 @@
+"""What the dispatcher needs of a runtime: the outbox it takes from, and the ledger it keeps.
+
+Invariant: when a call that writes returns, what it wrote is durable; when it raises, nothing of it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import msgspec
+
+from engine.core.catalog import Catalog
+from engine.core.customer import CustomerState
+from engine.core.message import Message
+from engine.core.record import Record
+
+Status = Literal["pending", "claimed", "sent", "failed", "suppressed", "unknown"]
+FINAL: frozenset[Status] = frozenset(("sent", "failed", "suppressed", "unknown"))
+
+
+class Pending(msgspec.Struct, frozen=True, kw_only=True):
+    """A message in the outbox, ready to leave. `attempt` counts from 0; `first_attempt_ms` is 0 before the first."""
+
+    message: Message
+    attempt: int = 0
+    first_attempt_ms: int = 0
+
+
+class Settlement(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of an attempt. `status` final: done. `pending`: try again at `not_before_ms`."""
+
+    message_id: str
+    status: Status
+    at_ms: int
+    reason: str = ""
+    code: str = ""
+    provider_id: str = ""
+    not_before_ms: int = 0
+    records: tuple[Record, ...] = ()
+    """Outcomes to append to the log in the same transaction."""
+
+
+class Outbox(Protocol):
+    """Where the dispatcher takes from, and the ledger it keeps."""
+
+    async def ready(self, limit: int, *, exclude: frozenset[tuple[str, str]] = frozenset()) -> list[Pending]:
+        """Messages that are due, highest priority first, then oldest; none that is claimed.
+
+        `exclude` holds (channel, destination domain or "") that are being throttled.
+        """
+
+    async def claim(self, message_ids: Sequence[str]) -> None:
+        """Records that a provider is about to be called for these. A crash after this leaves them `unknown`."""
+
+    async def settle(self, settlements: Sequence[Settlement]) -> None:
+        """Records the answers, and appends their outcome records."""
+
+    async def wait_for_work(self, timeout_seconds: float) -> None:
+        """Returns when a message may be ready, at the latest after the timeout."""
+
+    async def states(self, customers: Sequence[str]) -> dict[str, CustomerState]:
+        """The states of these customers as they are now, for the second policy check."""
+
+    async def suppressed(self, addresses: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        """Of these (channel, address), those that nothing may be sent to, with the reason."""
+
+    @property
+    def catalog(self) -> Catalog:
+        """The definitions in force."""

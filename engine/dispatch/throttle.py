@@ -1,0 +1,75 @@
+"""How fast a provider and a destination domain may be sent to.
+
+Invariant: within any second no more messages of a channel leave than its rate allows; a domain (or a provider) that asked us to
+slow down gets nothing until its pause is over, and a longer pause each time it asks again.
+"""
+
+from __future__ import annotations
+
+PAUSE_MS_FIRST = 30_000
+PAUSE_MS_MAX = 3_600_000
+DOMAINS_MAX = 10_000
+"""Paused domains remembered; beyond it the one whose pause ends first is forgotten."""
+
+Lane = tuple[str, str]
+"""(channel, destination domain), or (channel, "") for the provider itself."""
+
+
+def domain_of(address: str) -> str:
+    """The destination domain of an address, "" where there is none."""
+    return address.rpartition("@")[2].lower() if "@" in address else ""
+
+
+class Throttle:
+    """Rates are messages per second: `channel_rates` by channel, `domain_rate` for each destination domain (0: no limit)."""
+
+    def __init__(self, *, channel_rates: dict[str, float] | None = None, domain_rate: float = 0.0) -> None:
+        """Starts with all lanes free."""
+        self._rates = dict(channel_rates or {})
+        self._domain_rate = domain_rate
+        self._next_ms: dict[Lane, float] = {}  # when the lane's next message may leave
+        self._pauses: dict[Lane, tuple[int, int]] = {}  # lane → (until, length)
+
+    def free_at_ms(self, channel: str, domain: str, now_ms: int) -> int:
+        """When a message of this channel to this domain may leave: `now_ms`, or later."""
+        at_ms = float(now_ms)
+        for lane in ((channel, ""), (channel, domain)):
+            pause = self._pauses.get(lane)
+            if pause is not None:
+                at_ms = max(at_ms, pause[0])
+            if self._rate(lane):
+                at_ms = max(at_ms, self._next_ms.get(lane, 0.0))
+        return int(-(-at_ms // 1))
+
+    def took(self, channel: str, domain: str, now_ms: int) -> None:
+        """A message is leaving now."""
+        for lane in ((channel, ""), (channel, domain)):
+            rate = self._rate(lane)
+            if rate:
+                self._next_ms[lane] = max(self._next_ms.get(lane, 0.0), float(now_ms)) + 1000.0 / rate
+        if len(self._next_ms) > DOMAINS_MAX:
+            self._next_ms = {lane: at for lane, at in self._next_ms.items() if at > now_ms}
+
+    def slow_down(self, channel: str, domain: str, now_ms: int, *, retry_after_seconds: float | None = None) -> int:
+        """The domain ("" = the provider) asked for a pause; returns its end. Doubles while it keeps asking."""
+        lane = (channel, domain)
+        _, length_ms = self._pauses.get(lane, (0, 0))
+        length_ms = min(max(PAUSE_MS_FIRST, length_ms * 2), PAUSE_MS_MAX)
+        if retry_after_seconds is not None:
+            length_ms = min(max(length_ms, int(retry_after_seconds * 1000)), PAUSE_MS_MAX)
+        self._pauses[lane] = (now_ms + length_ms, length_ms)
+        if len(self._pauses) > DOMAINS_MAX:
+            del self._pauses[min(self._pauses, key=lambda known: self._pauses[known][0])]
+        return now_ms + length_ms
+
+    def accepted(self, channel: str, domain: str) -> None:
+        """A message got through: the next pause starts small again."""
+        self._pauses.pop((channel, domain), None)
+        self._pauses.pop((channel, ""), None)
+
+    def closed(self, now_ms: int) -> frozenset[Lane]:
+        """The lanes that are paused now: the outbox need not offer their messages."""
+        return frozenset(lane for lane, (until_ms, _) in self._pauses.items() if until_ms > now_ms)
+
+    def _rate(self, lane: Lane) -> float:
+        return self._domain_rate if lane[1] else self._rates.get(lane[0], 0.0)
