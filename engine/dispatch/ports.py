@@ -50,8 +50,11 @@ class Outbox(Protocol):
         `exclude` holds (channel, destination domain or "") that are being throttled.
         """
 
-    async def claim(self, message_ids: Sequence[str]) -> None:
-        """Records that a provider is about to be called for these. A crash after this leaves them `unknown`."""
+    async def claim(self, message_ids: Sequence[str]) -> frozenset[str]:
+        """Records that a provider is about to be called for these. A crash after this leaves them `unknown`.
+
+        Returns those that are claimed now. One that is missing (its customer was erased meanwhile) must not be sent.
+        """
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         """Records the answers, and appends their outcome records."""

@@ -5,7 +5,7 @@ Invariant: when a call that writes returns, what it wrote is durable; when it ra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -120,8 +120,11 @@ class Runtime(Intake, Outbox, Reader, Protocol):
     async def stop(self) -> None:
         """Finishes the batch under way and closes. Idempotent."""
 
-    async def deploy(self, catalog: Catalog) -> None:
-        """Puts a catalog in force at a record boundary, and rechecks every customer against it, in the background."""
+    async def deploy(self, catalog: Catalog, *, sources: Mapping[str, str] | None = None) -> None:
+        """Puts a catalog in force at a record boundary, and rechecks every customer against it, in the background.
+
+        `sources` (file name → text) are kept, so that a later start can compile this version again while it is in use.
+        """
 
     async def idle(self) -> None:
         """Returns when every record on the log has been evaluated (timers in the future do not count)."""

@@ -1,0 +1,192 @@
+"""The batch transaction: log, states, timers, journal, outbox, ledger and offset, all or nothing.
+
+Invariant: when `commit` returns, everything the requests asked for and everything that was decided on them is durable; when
+it raises, nothing of it is, and the same requests may be tried again.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from engine.core.catalog import Catalog
+from engine.core.customer import decode_state
+from engine.core.record import Record, decode_record, encode_record
+from engine.dispatch.ports import Settlement
+from engine.runtimes.base import DeadLetter
+from engine.runtimes.embedded import erasure
+from engine.runtimes.embedded.plan import Plan, Planner, Slot, Work
+from engine.runtimes.embedded.statements import SQL
+from engine.runtimes.embedded.store import Options, Store
+
+INTERRUPTED = "process ended while sending"
+
+
+class Order(msgspec.Struct, kw_only=True):
+    """Everything one transaction is asked to do, besides what is decided on the way."""
+
+    records: list[tuple[Record, bytes]] = []
+    claims: list[str] = []
+    settlements: list[Settlement] = []
+    resends: list[str] = []
+    """Claimed messages of a dead process that are to be sent again."""
+    letters: list[DeadLetter] = []
+    commands_done: list[int] = []
+    letters_done: list[int] = []
+    recheck_after: int | None = None
+    """States up to this number have their Recheck among `records`; -1: all have."""
+    now_ms: int
+
+
+class Result(msgspec.Struct, kw_only=True):
+    """What became of an order."""
+
+    plan: Plan
+    claimed: frozenset[str]
+    more_to_send: bool
+    more_on_log: bool
+
+
+class Batches:
+    """Carries out orders, one transaction each. Keeps the log position; not safe for use by two at once."""
+
+    def __init__(self, store: Store, options: Options) -> None:
+        self._store = store
+        self._options = options
+        self._planner = Planner(self._load, keep_unconcerned=options.keep_unconcerned)
+        self.log_seq = 0
+        self.applied_seq = 0
+
+    def open(self) -> None:
+        """Reads how far the log has come."""
+        progress = {row[0]: row[1] for row in self._store.connection.execute(SQL["progress_all"])}
+        self.log_seq = progress["log"]
+        self.applied_seq = progress["applied"]
+
+    def commit(self, catalog: Catalog, order: Order) -> Result:
+        """Evaluates and writes. Raises StorageError and its kind; then nothing has happened."""
+        with self._store.transaction() as connection:
+            claimed = frozenset(
+                message
+                for message in order.claims
+                if connection.execute(SQL["ledger_claim"], {"message": message, "now_ms": order.now_ms}).rowcount
+            )
+            answers = self._settle(connection, order.settlements)
+            carried, more_on_log = self._carried(connection)
+            fresh = answers + order.records
+            work = Work(carried=carried, fresh=[] if more_on_log else fresh, more_on_log=more_on_log)
+            plan = self._planner.plan(catalog, work, log_seq=self.log_seq)
+            if more_on_log:  # new records queue up behind what is on the log
+                for record, body in fresh:
+                    plan.log_seq += 1
+                    plan.log_rows.append((plan.log_seq, record.at_ms, record.customer, body))
+            write_plan(self._store, connection, plan)
+            _write_rest(connection, order, catalog)
+            if plan.log_seq != self.log_seq:
+                connection.execute(SQL["progress_set"], {"name": "log", "value": plan.log_seq, "note": ""})
+            if plan.applied_seq != self.applied_seq:
+                connection.execute(SQL["progress_set"], {"name": "applied", "value": plan.applied_seq, "note": ""})
+        self.log_seq = plan.log_seq
+        self.applied_seq = plan.applied_seq
+        return Result(
+            plan=plan,
+            claimed=claimed,
+            more_to_send=bool(plan.ledger_rows) or any(each.status == "pending" for each in order.settlements),
+            more_on_log=plan.applied_seq < plan.log_seq,
+        )
+
+    def _carried(self, connection: sqlite3.Connection) -> tuple[list[tuple[int, Record]], bool]:
+        if self.applied_seq >= self.log_seq:
+            return [], False
+        limit = self._options.batch_records_max
+        rows = connection.execute(SQL["log_after"], {"seq": self.applied_seq, "limit": limit + 1}).fetchall()
+        return [(seq, decode_record(body)) for seq, body in rows[:limit]], len(rows) > limit
+
+    def _settle(self, connection: sqlite3.Connection, settlements: Sequence[Settlement]) -> list[tuple[Record, bytes]]:
+        answers: list[tuple[Record, bytes]] = []
+        for each in settlements:
+            changed = connection.execute(
+                SQL["ledger_settle"],
+                {
+                    "message": each.message_id,
+                    "status": each.status,
+                    "scheduled": int(each.status == "pending"),
+                    "not_before_ms": each.not_before_ms,
+                    "at_ms": each.at_ms,
+                    "reason": each.reason,
+                    "code": each.code,
+                    "provider_id": each.provider_id,
+                },
+            ).rowcount
+            if changed:  # an answer for a message that was erased meanwhile, or given twice, says nothing new
+                answers.extend((record, encode_record(record)) for record in each.records)
+        return answers
+
+    def _load(self, customers: Iterable[str]) -> dict[str, Slot]:
+        names = list(customers)
+        if not names:
+            return {}
+        if len(names) == 1:
+            rows = self._store.connection.execute(SQL["state_load"], names)
+        else:
+            rows = self._store.connection.execute(SQL["states_load"], (json.dumps(names),))
+        return {customer: Slot(number, due_ms, decode_state(state)) for customer, number, due_ms, state in rows}
+
+
+def write_plan(store: Store, connection: sqlite3.Connection, plan: Plan) -> None:
+    """Writes what was decided. Order matters only for readers of this function: it is one transaction."""
+    if plan.forgets:
+        erasure.forget(store, connection, plan)
+    counts = [("decision", part, count) for part, count in plan.decision_counts.items()]
+    counts.append(("total", "records", plan.evaluated))
+    counts.append(("total", "customers", len(plan.state_inserts) - len(plan.state_deletes)))
+    counts.append(("total", "timers", len(plan.timer_inserts) - len(plan.timer_deletes)))
+    suppressions = [
+        (address_hash(store, each.channel, each.address), each.channel, each.reason, each.at_ms)
+        for each in plan.suppressions
+    ]
+    failures = [
+        (record.at_ms, f"log:{seq}", reason, record.customer, encode_record(record))
+        for seq, record, reason in plan.failures
+    ]
+    writes: tuple[tuple[str, Sequence[tuple[Any, ...]]], ...] = (
+        ("log_insert", plan.log_rows),
+        ("state_update", plan.state_updates),
+        ("state_insert", plan.state_inserts),
+        ("state_delete", plan.state_deletes),
+        ("state_defer", plan.state_defers),
+        ("timer_delete", plan.timer_deletes),
+        ("timer_insert", plan.timer_inserts),
+        ("journal_insert", plan.journal_rows),
+        ("ledger_insert", plan.ledger_rows),
+        ("counters_add", [row for row in counts if row[2]]),
+        ("control_set", [(each.workflow, int(each.paused), each.at_ms) for each in plan.pauses]),
+        ("suppressed_insert", suppressions),
+        ("dead_letter_insert", failures),
+    )
+    for name, rows in writes:
+        if rows:
+            connection.executemany(SQL[name], rows)
+
+
+def _write_rest(connection: sqlite3.Connection, order: Order, catalog: Catalog) -> None:
+    if order.letters:
+        connection.executemany(
+            SQL["dead_letter_insert"],
+            [(each.at_ms, each.origin, each.reason, each.customer, each.body) for each in order.letters],
+        )
+    for message in order.resends:
+        connection.execute(SQL["ledger_resend"], {"message": message, "at_ms": order.now_ms, "reason": INTERRUPTED})
+    if order.letters_done:
+        connection.executemany(SQL["dead_letter_delete"], [(number,) for number in order.letters_done])
+    if order.commands_done:
+        connection.executemany(SQL["command_delete"], [(number,) for number in order.commands_done])
+    if order.recheck_after is not None:
+        connection.execute(SQL["progress_set"], {"name": "recheck", "value": order.recheck_after, "note": catalog.id})
+
+
+def address_hash(store: Store, channel: str, address: str) -> bytes:
+    """What an address is remembered by when nothing may be sent to it."""
+    return store.keyed_hash(f"{channel}:{address.strip().casefold()}")

@@ -1,0 +1,80 @@
+"""What the dispatcher asks of the outbox, and what becomes of it when a process dies in the middle of a send.
+
+Invariant: reading costs what `limit` costs, however much waits; nothing that is claimed is handed out.
+"""
+
+import json
+import sqlite3
+
+import msgspec
+
+from engine.core.catalog import Catalog
+from engine.core.message import Message
+from engine.core.record import Outcome
+from engine.dispatch.ports import Pending, Settlement
+from engine.runtimes.embedded.batch import INTERRUPTED, Order
+from engine.runtimes.embedded.statements import SQL
+from engine.runtimes.embedded.store import Store
+
+PROMOTED_MAX = 1_000
+
+decode_message = msgspec.msgpack.Decoder(Message).decode
+
+
+def ready(store: Store, limit: int, *, exclude: frozenset[tuple[str, str]], now_ms: int) -> list[Pending]:
+    """Messages that may leave now, highest priority first, then oldest. `exclude` as in the port."""
+    _promote(store, now_ms)
+    if exclude:
+        lanes = json.dumps([f"{channel}:{domain}" for channel, domain in exclude if domain])
+        channels = json.dumps([channel for channel, domain in exclude if not domain])
+        rows = store.connection.execute(
+            SQL["ledger_ready_except"], {"limit": limit, "lanes": lanes, "channels": channels}
+        )
+    else:
+        rows = store.connection.execute(SQL["ledger_ready"], {"limit": limit})
+    return [
+        Pending(message=decode_message(body), attempt=attempts, first_attempt_ms=first_attempt_ms)
+        for body, attempts, first_attempt_ms in rows
+    ]
+
+
+def _promote(store: Store, now_ms: int) -> None:
+    """Lets messages whose time has come join the queue, where priority decides."""
+    next_ms = next_due_ms(store.connection)
+    if next_ms and next_ms <= now_ms:
+        with store.transaction() as connection:
+            connection.execute(SQL["ledger_promote"], {"now_ms": now_ms, "limit": PROMOTED_MAX})
+
+
+def next_due_ms(connection: sqlite3.Connection) -> int:
+    """When the next scheduled message may leave; 0: none is scheduled."""
+    row = connection.execute(SQL["ledger_next"]).fetchone()
+    return row[0] if row else 0
+
+
+def recover(store: Store, catalog: Catalog, now_ms: int) -> Order:
+    """What a start has to do about messages that were claimed when the last process ended.
+
+    Whether the provider has them nobody can say: they become `unknown`, unless the policy lets their purpose be sent again.
+    """
+    order = Order(now_ms=now_ms)
+    for (body,) in store.connection.execute(SQL["ledger_claimed"]):
+        message = decode_message(body)
+        if catalog.policy.unknown.get(message.purpose) == "resend":
+            order.resends.append(message.id)
+            continue
+        outcome = Outcome(
+            customer=message.customer,
+            at_ms=now_ms,
+            id=f"{message.id}:unknown",
+            time_ms=now_ms,
+            outcome="unknown",
+            message=message.id,
+            workflow=message.workflow,
+            step=message.step,
+            detail={"reason": INTERRUPTED},
+        )
+        order.settlements.append(
+            Settlement(message_id=message.id, status="unknown", at_ms=now_ms, reason=INTERRUPTED, records=(outcome,))
+        )
+    return order

@@ -1,0 +1,263 @@
+"""Evaluates a batch of records in memory and collects what is to be written.
+
+Invariant: planning writes nothing. Records are taken in order, those a decision appends right after the record that caused
+them, and get their log positions in that order, so that the log read from its beginning gives the same decisions again. A
+record that cannot be evaluated (a mistake of ours) becomes a dead letter; everything else is applied.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from typing import assert_never
+
+import msgspec
+from msgspec.structs import replace
+
+from engine.core.catalog import Catalog
+from engine.core.customer import CustomerState, encode_state
+from engine.core.effect import Append, Decision, Dispatch, Effect, Forget, Suppress
+from engine.core.evaluate import concerns, evaluate
+from engine.core.message import Message
+from engine.core.record import Pause, Record, Timer, encode_record
+
+APPENDED_MAX = 1_000
+"""Records that decisions may append within one batch; what is over that is evaluated in the next one."""
+STUCK_TIMER_DELAY_MS = 3_600_000
+"""A timer whose evaluation fails is not asked again before."""
+
+MANY = 1 << 62
+
+encode_message = msgspec.msgpack.Encoder().encode
+encode_decision = msgspec.msgpack.Encoder().encode
+
+
+class Slot:
+    """One customer during a batch: what is stored (`number` 0: nothing) and what it becomes."""
+
+    __slots__ = ("changed", "due_ms", "number", "retry_ms", "state")
+
+    def __init__(self, number: int, due_ms: int, state: CustomerState | None) -> None:
+        self.number = number
+        self.due_ms = due_ms
+        self.state = state
+        self.changed = False
+        self.retry_ms = 0  # set by a timer that failed: the index must not offer it again at once
+
+
+class Work(msgspec.Struct, frozen=True, kw_only=True):
+    """What a batch is to evaluate."""
+
+    carried: list[tuple[int, Record]] = []
+    """Records that are on the log already, with their positions; they come first."""
+    fresh: list[tuple[Record, bytes]] = []
+    """Records that are not, with their bytes."""
+    more_on_log: bool = False
+    """Whether the log holds more unevaluated records after `carried`; then nothing is `fresh`."""
+
+
+class Plan:
+    """What one transaction is to write. Rows are in the order of their statements' parameters."""
+
+    def __init__(self, catalog: Catalog, log_seq: int) -> None:
+        self.catalog = catalog
+        self.log_seq = log_seq
+        self.applied_seq = 0
+        self.evaluated = 0
+        self.slots: dict[str, Slot] = {}
+        self.log_rows: list[tuple[int, int, str, bytes]] = []
+        self.decisions: list[tuple[int, Decision]] = []
+        self.messages: list[Message] = []
+        self.suppressions: list[Suppress] = []
+        self.forgets: list[tuple[int, Record]] = []
+        self.pauses: list[Pause] = []
+        self.failures: list[tuple[int, Record, str]] = []
+        self.state_updates: list[tuple[int, bytes, int]] = []
+        self.state_inserts: list[tuple[str, int, bytes]] = []
+        self.state_deletes: list[tuple[int]] = []
+        self.state_defers: list[tuple[int, int]] = []
+        self.timer_deletes: list[tuple[int, str]] = []
+        self.timer_inserts: list[tuple[int, str]] = []
+        self.journal_rows: list[tuple[int, int, str, str, str, str, str, bytes]] = []
+        self.ledger_rows: list[tuple[str, str, str, str, int, int, int, int, bytes]] = []
+        self.decision_counts: Counter[str] = Counter()
+
+    def pause(self, record: Pause) -> None:
+        """Puts a control record in force for what follows."""
+        paused = self.catalog.paused
+        paused = paused | {record.workflow} if record.paused else paused - {record.workflow}
+        self.catalog = replace(self.catalog, paused=paused)
+        self.pauses.append(record)
+
+    def take(self, seq: int, record: Record, effects: list[Effect]) -> list[Record]:
+        """Sorts the effects of one record; returns what is to be appended."""
+        appended: list[Record] = []
+        for effect in effects:
+            kind = type(effect)
+            if kind is Decision:
+                self.decisions.append((seq, effect))  # type: ignore[arg-type]
+            elif kind is Dispatch:
+                self.messages.append(effect.message)  # type: ignore[union-attr]
+            elif kind is Append:
+                appended.append(effect.record)  # type: ignore[union-attr]
+            elif kind is Suppress:
+                self.suppressions.append(effect)  # type: ignore[arg-type]
+            else:
+                assert kind is Forget, f"{kind} is not an effect"
+                self.forgets.append((seq, record))
+        return appended
+
+    def encode(self) -> None:
+        """Turns what was collected into rows. Raises whatever the encoder raises for a value that cannot be stored."""
+        for customer, slot in self.slots.items():
+            if slot.changed or slot.retry_ms:
+                self._encode_slot(customer, slot)
+        for seq, decision in self.decisions:
+            self.journal_rows.append(
+                (
+                    seq,
+                    decision.at_ms,
+                    decision.customer,
+                    decision.workflow,
+                    decision.kind,
+                    decision.enrollment,
+                    str(decision.detail.get("message", "")),
+                    encode_decision(decision),
+                )
+            )
+            self.decision_counts[f"{decision.kind}:{decision.workflow}"] += 1
+        for message in self.messages:
+            domain = message.address.rpartition("@")[2].lower() if "@" in message.address else ""
+            later = int(message.due_ms > message.decided_ms)
+            self.ledger_rows.append(
+                (
+                    message.id,
+                    message.customer,
+                    message.channel,
+                    f"{message.channel}:{domain}",
+                    message.priority,
+                    later,
+                    message.due_ms if later else 0,
+                    message.decided_ms,
+                    encode_message(message),
+                )
+            )
+
+    def _encode_slot(self, customer: str, slot: Slot) -> None:
+        state = slot.state
+        due_ms = state.next_due_ms if state is not None else 0
+        due_ms = max(due_ms, slot.retry_ms) if due_ms else 0
+        if due_ms != slot.due_ms:
+            if slot.due_ms:
+                self.timer_deletes.append((slot.due_ms, customer))
+            if due_ms:
+                self.timer_inserts.append((due_ms, customer))
+        if state is None:
+            if slot.number:  # a failed timer of an unknown customer has nothing stored either
+                self.state_deletes.append((slot.number,))
+        elif not slot.changed:
+            self.state_defers.append((due_ms, slot.number))
+        elif slot.number:
+            self.state_updates.append((due_ms, encode_state(state), slot.number))
+        else:
+            self.state_inserts.append((customer, due_ms, encode_state(state)))
+
+
+class Planner:
+    """Makes plans. `load` gives the stored customers among those named."""
+
+    def __init__(self, load: Callable[[Iterable[str]], dict[str, Slot]], *, keep_unconcerned: bool) -> None:
+        self._load = load
+        self._keep_unconcerned = keep_unconcerned
+
+    def plan(self, catalog: Catalog, work: Work, *, log_seq: int) -> Plan:
+        """Evaluates `work`. New records get positions from `log_seq + 1` on."""
+        plan = self._plan(catalog, work, log_seq, careful=False)
+        try:
+            plan.encode()
+        except Exception:  # noqa: BLE001 - whatever it is, the careful way finds the record that causes it
+            plan = self._plan(catalog, work, log_seq, careful=True)
+            plan.encode()
+        return plan
+
+    def _plan(self, catalog: Catalog, work: Work, log_seq: int, *, careful: bool) -> Plan:
+        plan = Plan(catalog, log_seq)
+        plan.slots = self._load(
+            {record.customer for _, record in work.carried if concerns(catalog, record)}
+            | {record.customer for record, _ in work.fresh if concerns(catalog, record)}
+        )
+        pending = deque(work.carried)
+        fresh = iter(work.fresh)
+        appended = 0
+        evaluated_max = len(work.carried) if work.more_on_log else MANY
+        while True:
+            if pending and plan.evaluated < evaluated_max and appended <= APPENDED_MAX:
+                seq, record = pending.popleft()
+                for more in self._apply(plan, seq, record, careful):
+                    pending.append((self._log(plan, more, encode_record(more)), more))
+                    appended += 1
+                plan.applied_seq = seq
+                plan.evaluated += 1
+                continue
+            taken = next(fresh, None)
+            if taken is None:
+                break
+            # Once too much is pending, the rest only gets its place on the log and is evaluated by a later batch.
+            pending.append((self._log(plan, *taken), taken[0]))
+        plan.applied_seq = pending[0][0] - 1 if pending else plan.log_seq
+        return plan
+
+    def _log(self, plan: Plan, record: Record, body: bytes) -> int:
+        plan.log_seq += 1
+        if self._keep_unconcerned or concerns(plan.catalog, record):
+            plan.log_rows.append((plan.log_seq, record.at_ms, record.customer, body))
+        return plan.log_seq
+
+    def _apply(self, plan: Plan, seq: int, record: Record, careful: bool) -> list[Record]:  # noqa: FBT001 - hot path
+        """Evaluates one record into the plan; returns what it appends. Changes nothing of the plan when it fails."""
+        if type(record) is Pause:
+            plan.pause(record)
+            return []
+        if not concerns(plan.catalog, record):
+            return []
+        slot = plan.slots.get(record.customer)
+        if slot is None:  # appended for a customer that the batch did not name, or a new one
+            slot = self._load((record.customer,)).get(record.customer) or Slot(0, 0, None)
+            plan.slots[record.customer] = slot
+        try:
+            state, effects = evaluate(plan.catalog, slot.state, record)
+            if careful:
+                encode_outcome(state, effects)
+        except Exception as error:  # noqa: BLE001 - one record that we cannot evaluate must not stop the others
+            plan.failures.append((seq, record, f"{type(error).__name__}: {error}"))
+            if type(record) is Timer:
+                slot.retry_ms = record.at_ms + STUCK_TIMER_DELAY_MS
+            return []
+        if type(record) is Timer:
+            if state is None and not slot.number:  # an index row without a customer: nobody would ever remove it
+                plan.timer_deletes.append((record.due_ms, record.customer))
+            elif state is not None and 0 < state.next_due_ms <= record.due_ms:
+                slot.retry_ms = record.at_ms + STUCK_TIMER_DELAY_MS  # it did not move, and must not fire for ever
+        if state is slot.state and not effects:
+            return []  # nothing came of it: nothing to write
+        if state is not None:
+            state.position = seq
+        slot.state = state
+        slot.changed = True
+        return plan.take(seq, record, effects)
+
+
+def encode_outcome(state: CustomerState | None, effects: list[Effect]) -> None:
+    """Raises when something in here cannot be stored."""
+    if state is not None:
+        encode_state(state)
+    for effect in effects:
+        match effect:
+            case Dispatch():
+                encode_message(effect.message)
+            case Decision():
+                encode_decision(effect)
+            case Append():
+                encode_record(effect.record)
+            case Suppress() | Forget():
+                pass
+            case _:
+                assert_never(effect)

@@ -1,0 +1,122 @@
+"""What operators ask: states, decisions, messages, counts. Invariant: reads only; every question has a bound."""
+
+import json
+import sqlite3
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from engine.clock import Clock
+from engine.core.customer import CustomerState, decode_state
+from engine.core.effect import Decision
+from engine.runtimes.base import DeadLetter, MessageStatus, Query
+from engine.runtimes.embedded.outbox import decode_message
+from engine.runtimes.embedded.statements import SQL
+from engine.runtimes.embedded.store import translated
+
+ROWS_MAX = 10_000
+
+_decode_decision = msgspec.msgpack.Decoder(Decision).decode
+
+
+class EmbeddedReader:
+    """The Reader port over a connection (`connection()` gives it, open)."""
+
+    def __init__(self, connection: Callable[[], sqlite3.Connection], *, clock: Clock) -> None:
+        self._connection = connection
+        self._clock = clock
+
+    def _rows(self, name: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
+        with translated():
+            return self._connection().execute(SQL[name], parameters).fetchall()
+
+    async def state(self, customer: str) -> CustomerState | None:
+        rows = self._rows("state_load", (customer,))
+        return decode_state(rows[0][3]) if rows else None
+
+    async def decisions(self, query: Query) -> list[tuple[int, Decision]]:
+        customer = query.customer
+        if query.message and not customer:  # the journal has no index of messages, the ledger has
+            rows = self._rows("ledger_customer_of", {"message": query.message})
+            if not rows:
+                return []
+            customer = rows[0][0]
+        by = "customer" if customer else "workflow" if query.workflow else "all"
+        rows = self._rows(
+            f"journal_{by}_{'oldest' if query.oldest_first else 'newest'}",
+            {
+                "customer": customer,
+                "workflow": query.workflow,
+                "enrollment": query.enrollment,
+                "message": query.message,
+                "kinds": json.dumps(query.kinds),
+                "after_seq": query.after_seq,
+                "limit": min(query.limit, ROWS_MAX),
+            },
+        )
+        return [(seq, _decode_decision(body)) for seq, body in rows]
+
+    async def message(self, message_id: str) -> MessageStatus | None:
+        return next(_statuses(self._rows("ledger_one", {"message": message_id})), None)
+
+    async def messages(self, *, customer: str = "", status: str = "", limit: int = 200) -> list[MessageStatus]:
+        name = "ledger_of_customer" if customer else "ledger_newest"
+        parameters = {"customer": customer, "status": status, "limit": min(limit, ROWS_MAX)}
+        return list(_statuses(self._rows(name, parameters)))
+
+    async def dead_letters(self, *, limit: int = 200) -> list[DeadLetter]:
+        return [
+            DeadLetter(id=number, at_ms=at_ms, origin=origin, reason=reason, customer=customer, body=body)
+            for number, at_ms, origin, reason, customer, body in self._rows(
+                "dead_letters_oldest", {"limit": min(limit, ROWS_MAX)}
+            )
+        ]
+
+    async def counts(self) -> dict[str, Any]:
+        """As in the port. Kept up to date as things happen, so asking is cheap."""
+        totals: dict[str, int] = {}
+        decisions: dict[str, int] = defaultdict(int)
+        enrollments: dict[str, dict[str, int]] = {}
+        messages: dict[str, dict[str, int]] = defaultdict(dict)
+        for name, part, value in self._rows("counters_all"):
+            left, _, right = part.partition(":")
+            if name == "total":
+                totals[left] = value
+            elif name == "message":
+                messages[left][right] = value
+            else:
+                decisions[left] += value
+                if right:
+                    enrollments.setdefault(right, {})[left] = value
+        overdue = self._rows("timers_overdue", {"now_ms": self._clock.now_ms()})[0][0]
+        return {
+            "events": totals.get("records", 0),
+            "customers": totals.get("customers", 0),
+            "enrollments": {workflow: _enrollments(kinds) for workflow, kinds in sorted(enrollments.items())},
+            "decisions": dict(sorted(decisions.items())),
+            "messages": {channel: dict(sorted(by.items())) for channel, by in sorted(messages.items())},
+            "dead_letters": self._rows("dead_letters_count")[0][0],
+            "timers": {"pending": totals.get("timers", 0), "overdue": overdue},
+        }
+
+
+def _enrollments(kinds: dict[str, int]) -> dict[str, int]:
+    entered, exited, completed = (kinds.get(kind, 0) for kind in ("entered", "exited", "completed"))
+    failed = max(0, kinds.get("failed", 0) - kinds.get("retried", 0))
+    active = max(0, entered - exited - completed)
+    return {"entered": entered, "active": active, "exited": exited, "completed": completed, "failed": failed}
+
+
+def _statuses(rows: Iterable[tuple[Any, ...]]) -> Iterator[MessageStatus]:
+    for body, status, attempts, reason, code, provider_id, updated_ms in rows:
+        yield MessageStatus(
+            message=decode_message(body),
+            status=status,
+            attempts=attempts,
+            reason=reason,
+            code=code,
+            provider_id=provider_id,
+            updated_ms=updated_ms,
+        )

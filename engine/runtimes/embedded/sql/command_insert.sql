@@ -1,0 +1,1 @@
+INSERT INTO commands (record) VALUES (?)

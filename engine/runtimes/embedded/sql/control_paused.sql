@@ -1,0 +1,1 @@
+SELECT workflow FROM control WHERE paused = 1

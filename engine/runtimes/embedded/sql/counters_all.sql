@@ -1,0 +1,1 @@
+SELECT name, part, value FROM counters

@@ -1,0 +1,1 @@
+INSERT INTO dead_letters (at_ms, origin, reason, customer, body) VALUES (?, ?, ?, ?, ?)

@@ -1,0 +1,1 @@
+UPDATE erasures SET finished_ms = :finished_ms, customer = '' WHERE number = :number

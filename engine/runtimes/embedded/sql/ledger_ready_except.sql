@@ -1,0 +1,5 @@
+SELECT body, attempts, first_attempt_ms FROM ledger INDEXED BY ledger_ready
+WHERE status = 'pending' AND scheduled = 0
+    AND lane NOT IN (SELECT value FROM json_each(:lanes))
+    AND channel NOT IN (SELECT value FROM json_each(:channels))
+ORDER BY priority DESC, number LIMIT :limit

@@ -1,0 +1,1 @@
+INSERT INTO log (seq, at_ms, customer, record) VALUES (?, ?, ?, ?)

@@ -1,0 +1,1 @@
+UPDATE progress SET value = :value, note = :note WHERE name = :name

@@ -1,0 +1,1 @@
+UPDATE states SET due_ms = ? WHERE number = ?

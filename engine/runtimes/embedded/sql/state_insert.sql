@@ -1,0 +1,1 @@
+INSERT INTO states (customer, due_ms, state) VALUES (?, ?, ?)

@@ -1,0 +1,1 @@
+SELECT customer, number, due_ms, state FROM states WHERE customer = ?

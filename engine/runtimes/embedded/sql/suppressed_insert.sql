@@ -1,0 +1,1 @@
+INSERT OR IGNORE INTO suppressed_addresses (hash, channel, reason, at_ms) VALUES (?, ?, ?, ?)

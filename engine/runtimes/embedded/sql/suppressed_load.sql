@@ -1,0 +1,1 @@
+SELECT reason FROM suppressed_addresses WHERE hash = ?

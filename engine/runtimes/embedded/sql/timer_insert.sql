@@ -1,0 +1,1 @@
+INSERT OR IGNORE INTO timers (due_ms, customer) VALUES (?, ?)

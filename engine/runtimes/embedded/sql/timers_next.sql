@@ -1,0 +1,1 @@
+SELECT due_ms FROM timers ORDER BY due_ms LIMIT 1

@@ -1,0 +1,1 @@
+SELECT count(*) FROM timers WHERE due_ms <= :now_ms
