@@ -55,6 +55,12 @@ def when_allowed(catalog: Catalog, state: CustomerState, message: Message, now_m
     return Verdict(at_ms, refused="frequency_cap")
 
 
+def quiet_end(catalog: Catalog, state: CustomerState, message: Message, at_ms: int, zone: ZoneInfo) -> int | None:
+    """When the quiet hours that hold this message at `at_ms` end; None when there are none."""
+    found = _quiet(catalog, state, message, at_ms, zone)
+    return None if found is None else found[1]
+
+
 def _quiet(
     catalog: Catalog, state: CustomerState, message: Message, at_ms: int, zone: ZoneInfo
 ) -> tuple[QuietRule, int] | None:

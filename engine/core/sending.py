@@ -14,8 +14,8 @@ from engine.core.consent import Permission, address_of, clean_address, permissio
 from engine.core.customer import Held, Sent
 from engine.core.effect import Dispatch
 from engine.core.message import Message, message_id
-from engine.core.quiet import when_allowed
-from engine.core.schedule import add, rfc3339
+from engine.core.quiet import quiet_end, when_allowed
+from engine.core.schedule import add, rfc3339, zone_named, zone_of
 
 if TYPE_CHECKING:
     from engine.core.catalog import Catalog
@@ -225,3 +225,10 @@ def recheck(catalog: Catalog, state: CustomerState | None, message: Message, now
     if message.deadline_ms and now_ms > message.deadline_ms:
         return "too_late"
     return permission(state, catalog.policy, message.purpose, message.channel, message.address).reason
+
+
+def quiet_until_ms(catalog: Catalog, state: CustomerState | None, message: Message, now_ms: int) -> int:
+    """Asked with `recheck`: `now_ms`, or when the quiet hours that have begun since the decision end."""
+    if state is None or message.quiet_hours == "ignore" or not catalog.policy.quiet:
+        return now_ms
+    return quiet_end(catalog, state, message, now_ms, zone_of(state.traits, zone_named(catalog.policy.zone))) or now_ms

@@ -68,8 +68,9 @@ class Throttle:
         self._pauses.pop((channel, ""), None)
 
     def closed(self, now_ms: int) -> frozenset[Lane]:
-        """The lanes that are paused now: the outbox need not offer their messages."""
-        return frozenset(lane for lane, (until_ms, _) in self._pauses.items() if until_ms > now_ms)
+        """The lanes from which nothing may leave now: the outbox need not offer their messages."""
+        paused = (lane for lane, (until_ms, _) in self._pauses.items() if until_ms > now_ms)
+        return frozenset(paused).union(lane for lane, next_ms in self._next_ms.items() if next_ms > now_ms)
 
     def _rate(self, lane: Lane) -> float:
         return self._domain_rate if lane[1] else self._rates.get(lane[0], 0.0)

@@ -1,0 +1,69 @@
+"""From a decided message to what an adapter sends: its links, its rendered content, its headers.
+
+Invariant: the same message gives the same result on every attempt; nothing is sent half-rendered.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from channels.contract import OutgoingMessage
+from engine.core.message import names
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from engine.core.message import Message
+    from engine.dispatch.render import Rendered
+
+
+class Renderer(Protocol):
+    """What is asked of the templates."""
+
+    def render(self, channel: str, name: str, locale: str, context: Mapping[str, object]) -> Rendered:
+        """The content of one message. Raises TemplateError."""
+        ...
+
+
+class Links(Protocol):
+    """Where a message's own links lead."""
+
+    def of(self, message: Message) -> dict[str, str]:
+        """`unsubscribe_url`, `preferences_url`, `view_url` and `confirm_url`."""
+        ...
+
+
+class Composer:
+    """Composes messages with one set of templates and links."""
+
+    def __init__(self, renderer: Renderer, links: Links) -> None:
+        """Keeps both; holds nothing else."""
+        self._renderer = renderer
+        self._links = links
+
+    def content(self, message: Message) -> Rendered:
+        """The rendered content alone, for previews and for reading in the browser. Raises TemplateError."""
+        context = {**names(message), **self._links.of(message)}
+        return self._renderer.render(message.channel, message.template, message.locale, context)
+
+    def compose(self, message: Message, *, bulk: bool) -> OutgoingMessage:
+        """The whole message; `bulk` mail carries the headers to unsubscribe. Raises TemplateError."""
+        links = self._links.of(message)
+        rendered = self._renderer.render(message.channel, message.template, message.locale, {**names(message), **links})
+        customer = message.context.get("customer", {})
+        parts = (customer.get(part) for part in ("first_name", "last_name"))
+        return OutgoingMessage(
+            id=message.id,
+            channel=message.channel,
+            to=message.address,
+            to_name=" ".join(part for part in parts if isinstance(part, str) and part),
+            from_=message.sender or rendered.from_,
+            reply_to=rendered.reply_to,
+            subject=rendered.subject,
+            html=rendered.html or None,
+            text=rendered.text,
+            date_ms=message.decided_ms,
+            list_unsubscribe_url=links["unsubscribe_url"] if bulk else None,
+            purpose=message.purpose,
+            priority=message.priority,
+        )

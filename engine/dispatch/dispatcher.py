@@ -1,0 +1,217 @@
+"""The dispatcher: takes messages from the outbox, asks the policy again, renders, sends, records the answer.
+
+Invariant: a provider is called only for a message whose claim is durable, and every claimed message is settled, or found
+`unknown` by the next start. No more messages are claimed than can be under way at once, so that a crash leaves no more unknown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from channels.contract import Channel, ChannelError, OutgoingMessage, Receipt, TransientError, UnknownOutcome
+from engine.core.sending import quiet_until_ms, recheck
+from engine.dispatch import feedback
+from engine.dispatch.ports import Outbox, Pending, Settlement
+from engine.dispatch.template_problem import TemplateError
+from engine.dispatch.throttle import Throttle, domain_of
+from engine.telemetry import Action, Metrics, get_log
+
+if TYPE_CHECKING:
+    from engine.clock import Clock
+    from engine.core.customer import CustomerState
+    from engine.dispatch.compose import Composer
+
+IDLE_SECONDS_MAX = 1.0
+_log = get_log("dispatcher")
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """`under_way_max` bounds the messages claimed and not yet settled; rates are messages per second (0: no limit)."""
+
+    under_way_max: int = 20
+    batch_max: int = 50
+    send_seconds_max: float = 360.0
+    """A provider that has not answered by then is not waited for: the outcome is unknown."""
+    stop_seconds_max: float = 10.0
+    channel_rates: dict[str, float] = {}
+    domain_rate: float = 0.0
+
+
+class Dispatcher:
+    """Runs until it is stopped. One per process."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        channels: Mapping[str, Channel],
+        *,
+        composer: Composer,
+        clock: Clock,
+        metrics: Metrics,
+        options: Options | None = None,
+    ) -> None:
+        """`channels` by name; a message for a channel that is not there is settled as failed."""
+        self._outbox = outbox
+        self._channels = channels
+        self._composer = composer
+        self._clock = clock
+        self._metrics = metrics
+        self._options = options or Options()
+        self._throttle = Throttle(channel_rates=self._options.channel_rates, domain_rate=self._options.domain_rate)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._answers: list[Settlement] = []
+        self._answered = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._done = asyncio.Event()
+        self._done.set()
+
+    async def run(self) -> None:
+        """Dispatches until `stop`. Opens the channels, and closes them at the end."""
+        self._done.clear()
+        for channel in set(self._channels.values()):
+            await channel.open()
+        settler = asyncio.create_task(self._settle_answers())
+        try:
+            while not self._stopping.is_set():
+                if not await self._round():
+                    await self._outbox.wait_for_work(self._idle_seconds())
+        finally:
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=self._options.stop_seconds_max)
+            for task in list(self._tasks):
+                task.cancel()  # its message stays claimed: the next start finds it unknown
+            self._answered.set()
+            await settler
+            for channel in set(self._channels.values()):
+                await channel.close()
+            self._done.set()
+
+    async def stop(self) -> None:
+        """Takes no more messages, waits for those under way (bounded), closes the channels. Idempotent."""
+        self._stopping.set()
+        self._answered.set()
+        await self._done.wait()
+
+    def _idle_seconds(self) -> float:
+        """Paused lanes are looked at again soon enough."""
+        return 0.05 if self._throttle.closed(self._clock.now_ms()) else IDLE_SECONDS_MAX
+
+    async def _round(self) -> bool:
+        """Takes what can leave now; whether there was anything to do."""
+        free = self._options.under_way_max - len(self._tasks)
+        if free <= 0:
+            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+            return True
+        now_ms = self._clock.now_ms()
+        pendings = await self._outbox.ready(min(free, self._options.batch_max), exclude=self._throttle.closed(now_ms))
+        if not pendings:
+            return False
+        leaving = await self._prepare(pendings)
+        if leaving:
+            await self._outbox.claim([pending.message.id for pending, _ in leaving])
+            for pending, outgoing in leaving:
+                task = asyncio.create_task(self._send(pending, outgoing))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+        return True
+
+    async def _prepare(self, pendings: list[Pending]) -> list[tuple[Pending, OutgoingMessage]]:
+        """Asks again about each, and renders it; those that must not or cannot leave now are settled at once."""
+        states = await self._outbox.states(list({pending.message.customer for pending in pendings}))
+        addresses = [(pending.message.channel, pending.message.address) for pending in pendings]
+        suppressed = await self._outbox.suppressed(addresses)
+        leaving, settled = [], []
+        for pending in pendings:
+            message = pending.message
+            known = "suppressed_address" if (message.channel, message.address) in suppressed else ""
+            result = self._ready_to_send(pending, states.get(message.customer), known)
+            if isinstance(result, Settlement):
+                settled.append(result)
+            elif result is not None:
+                self._throttle.took(message.channel, domain_of(message.address), self._clock.now_ms())
+                leaving.append((pending, result))
+        if settled:
+            await self._outbox.settle(settled)
+        return leaving
+
+    def _ready_to_send(
+        self, pending: Pending, state: CustomerState | None, known: str
+    ) -> OutgoingMessage | Settlement | None:
+        message, now_ms, catalog = pending.message, self._clock.now_ms(), self._outbox.catalog
+        reason = known or recheck(catalog, state, message, now_ms)
+        if reason:
+            _log.info(Action.MESSAGE_SUPPRESSED, message=message.id, reason=reason)
+            return feedback.suppressed(message, reason, now_ms)
+        if message.channel not in self._channels:
+            reason = f"no channel {message.channel!r} is configured"
+            return Settlement(message_id=message.id, status="failed", at_ms=now_ms, reason=reason, code="no_channel")
+        if self._throttle.free_at_ms(message.channel, domain_of(message.address), now_ms) > now_ms:
+            return None  # stays pending; its lane is closed until then
+        quiet_ms = quiet_until_ms(catalog, state, message, now_ms)
+        if quiet_ms > now_ms:
+            return Settlement(
+                message_id=message.id, status="pending", at_ms=now_ms, reason="quiet_hours", not_before_ms=quiet_ms
+            )
+        try:
+            purpose = catalog.policy.purposes.get(message.purpose)
+            return self._composer.compose(message, bulk=purpose is None or purpose.consent != "none")
+        except TemplateError as error:
+            _log.error(Action.TEMPLATE_FAILED, message=message.id, template=message.template, reason=str(error))
+            return feedback.suppressed(message, "template_error", now_ms, detail=str(error)[:200])
+
+    async def _send(self, pending: Pending, outgoing: OutgoingMessage) -> None:
+        """One call of the provider, whatever comes of it."""
+        message, started = pending.message, self._clock.monotonic()
+        domain = domain_of(message.address)
+        answer: Receipt | ChannelError
+        try:
+            async with asyncio.timeout(self._options.send_seconds_max):
+                answer = await self._channels[message.channel].send(outgoing)
+            self._throttle.accepted(message.channel, domain)
+        except ChannelError as error:
+            answer = error
+        except TimeoutError:
+            answer = UnknownOutcome(f"no answer within {self._options.send_seconds_max:.0f} s")
+        except Exception as error:  # noqa: BLE001 - an adapter's own mistake: what it did is not known
+            _log.error(Action.MESSAGE_BECAME_UNKNOWN, message=message.id, cause=error)
+            answer = UnknownOutcome(f"the adapter failed: {type(error).__name__}")
+        now_ms = self._clock.now_ms()
+        if isinstance(answer, TransientError) and answer.throttle is not None:
+            lane = domain if answer.throttle == "domain" else ""
+            self._throttle.slow_down(
+                message.channel, lane, now_ms=now_ms, retry_after_seconds=answer.retry_after_seconds
+            )
+            _log.info(Action.CHANNEL_PAUSED, channel=message.channel, code=answer.code)
+        self._metrics.send_seconds.labels(message.channel).observe(self._clock.monotonic() - started)
+        resend = self._outbox.catalog.policy.unknown.get(message.purpose) == "resend"
+        settlement = feedback.settle(pending, answer, now_ms=now_ms, resend_unknown=resend)
+        self._metrics.messages.labels(message.channel, settlement.status).inc()
+        if settlement.status != "sent":
+            _log.info(_ACTIONS[settlement.status], message=message.id, code=settlement.code, attempt=pending.attempt)
+        self._answers.append(settlement)
+        self._answered.set()
+
+    async def _settle_answers(self) -> None:
+        """Records answers as they come, as many at once as have come."""
+        while True:
+            await self._answered.wait()
+            self._answered.clear()
+            answers, self._answers = self._answers, []
+            if answers:
+                await self._outbox.settle(answers)
+            elif self._stopping.is_set() and not self._tasks:
+                return
+            elif self._stopping.is_set():
+                await asyncio.sleep(0.01)
+                self._answered.set()
+
+
+_ACTIONS = {
+    "pending": Action.MESSAGE_RETRIED,
+    "failed": Action.MESSAGE_FAILED,
+    "unknown": Action.MESSAGE_BECAME_UNKNOWN,
+}
