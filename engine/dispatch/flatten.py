@@ -6,7 +6,7 @@ nothing can recurse while a message renders.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -37,10 +37,18 @@ class Scope(msgspec.Struct, frozen=True):
 
 
 class Flattener:
-    """Expands one template after the other; `trees` are the parsed layouts by their path under `templates/`."""
+    """Expands one template after the other; `trees` are the parsed layouts by their path under `templates/`, `broken` the paths that
+    could not be parsed."""
 
-    def __init__(self, trees: Mapping[str, nodes.Template], sources: Sources, problems: list[TemplateProblem]) -> None:
+    def __init__(
+        self,
+        trees: Mapping[str, nodes.Template],
+        broken: Collection[str],
+        sources: Sources,
+        problems: list[TemplateProblem],
+    ) -> None:
         self._trees = trees
+        self._broken = broken
         self._sources = sources
         self._problems = problems
         self._count = 0
@@ -64,6 +72,8 @@ class Flattener:
         for path in (name.value, LAYOUTS + name.value):
             if path in self._trees:
                 return self._trees[path]
+            if path in self._broken:
+                raise self._fail(node, "missing_layout", f"'{path}' has problems of its own", name.value)
         known = nearest(name.value, [*self._trees, *(path.removeprefix(LAYOUTS) for path in self._trees)])
         message = f"there is no '{name.value}' in templates/{LAYOUTS}{known}"
         raise self._fail(node, "missing_layout", message, name.value)

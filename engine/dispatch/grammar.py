@@ -74,7 +74,9 @@ class Sources:
         return TemplateProblem(self.files[index], line, max(column, 1), code, message)
 
 
-def parse(source: str, index: int, first_line: int, sources: Sources, problems: list[TemplateProblem]) -> nodes.Template:
+def parse(
+    source: str, index: int, first_line: int, sources: Sources, problems: list[TemplateProblem]
+) -> nodes.Template:
     """Parse one file, or one value of its front matter, that starts at `first_line` of file `index`.
 
     Problems are collected; after one the tree may be empty, and must not be rendered.

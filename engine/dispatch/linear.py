@@ -115,7 +115,9 @@ def check_complete(before: list[Piece], after: list[Piece], *, may_drop: bool) -
         if not may_drop or piece.kind == "statement":
             raise Scattered
         # An if may vanish as a whole, never one of its branches alone.
-        if piece.kind in {"open", "middle", "close"} and any(id_ == piece.id for kind, id_, _ in kept if kind != "value"):
+        if piece.kind in {"open", "middle", "close"} and any(
+            id_ == piece.id for kind, id_, _ in kept if kind != "value"
+        ):
             raise Scattered
 
 

@@ -5,7 +5,26 @@ Invariant: `Template.render` returns a whole `Rendered` or raises `TemplateError
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
 import msgspec
+
+from engine.dispatch.compiled import Part
+from engine.dispatch.flatten import paths
+from engine.dispatch.grammar import LINES_PER_FILE
+from engine.dispatch.local_format import known_locale, known_zone
+from engine.dispatch.sample import sample_context
+from engine.dispatch.template_problem import TemplateError
+from engine.dispatch.values import Budget, RenderFailure
+
+# The names a template may use, and nothing else.
+NAMES: Final = frozenset(
+    {"customer", "event", "enrollment", "data", "now", "unsubscribe_url", "preferences_url", "view_url"}
+)
+# Names that rendering adds: the language of the template, and its own rendered front matter for use in the body.
+OWN_NAMES: Final = frozenset({"locale", "subject", "preheader"})
+ENROLLMENT_MEMBERS: Final = frozenset({"event", "entered_at", "key"})
 
 
 class Rendered(msgspec.Struct, frozen=True):
@@ -20,3 +39,90 @@ class Rendered(msgspec.Struct, frozen=True):
     reply_to: str
     html: str
     text: str
+
+
+class Template:
+    """One template in one language. Immutable and safe to share between threads."""
+
+    __slots__ = ("_files", "_locale_default", "_parts", "_zone_default", "channel", "file", "locale", "name", "version")
+
+    def __init__(self, key: TemplateKey, parts: Mapping[str, Part], files: Sequence[str]) -> None:
+        """Built by `TemplateSet.load`. `parts` are by field of `Rendered`; `files` by the index encoded in lines."""
+        self.channel = key.channel
+        self.name = key.name
+        self.locale = key.locale
+        self.file = key.file
+        self.version = key.version
+        self._locale_default = key.locale or key.locale_default
+        self._zone_default = key.zone_default
+        self._parts = dict(parts)
+        self._files = files
+
+    def render(self, context: Mapping[str, Any]) -> Rendered:
+        """Return the message for one recipient.
+
+        `context` maps `NAMES` to plain data: `customer` (traits and `id`), `event` (properties and `name`, `id`,
+        `time`), `enrollment` (`event`, `entered_at`, `key`), `data`, `now` (RFC 3339, datetime or milliseconds), and
+        the three addresses. Raises `TemplateError` with file, line and, for a missing value, its name.
+        """
+        return self._render(context, Part.render)
+
+    def render_fully(self, context: Mapping[str, Any]) -> Rendered:
+        """Do as `render`, always by Jinja2 alone: the reference that `render` is tested against."""
+        return self._render(context, Part.render_fully)
+
+    def _render(self, context: Mapping[str, Any], way: Any) -> Rendered:
+        names = dict(context)
+        budget = self._budget(names.get("customer"))
+        names["locale"] = self._locale_default
+        parts = self._parts
+        done = {"subject": "", "preheader": "", "from_": "", "reply_to": "", "html": "", "text": ""}
+        try:
+            for field, part in parts.items():
+                text = way(part, names, budget)
+                if field not in {"html", "text"}:
+                    text = names[field] = " ".join(text.split())
+                done[field] = text
+        except RenderFailure as failure:
+            raise self._error(failure) from None
+        return Rendered(**done)
+
+    def _budget(self, customer: Any) -> Budget:
+        locale, zone = self._locale_default, self._zone_default
+        if isinstance(customer, Mapping):
+            wanted, where = customer.get("locale"), customer.get("timezone")
+            # Dates in the words of the template's language, in the customer's variety of it: de-AT for a `de` template.
+            if isinstance(wanted, str) and wanted[:2].lower() == locale[:2].lower() and known_locale(wanted):
+                locale = wanted
+            if isinstance(where, str) and known_zone(where):
+                zone = where
+        return Budget(locale=locale, zone=zone)
+
+    def _error(self, failure: RenderFailure) -> TemplateError:
+        index, line = divmod(failure.line, LINES_PER_FILE)
+        file = self._files[index] or self.file
+        mend = f"Give it a value, or write {{{{ {failure.name} | default('...') }}}}." if failure.name else None
+        return TemplateError(failure.reason, file=file, line=line if index else 0, name=failure.name, mend=mend)
+
+    def paths(self) -> frozenset[str]:
+        """Return the chains of members the template reads, such as `customer.first_name` or `data.code`."""
+        return frozenset().union(*(paths(part.tree) for part in self._parts.values()))
+
+    def sample_context(self, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return a context in which every name the template reads has a value: `given` first, then made-up ones.
+
+        For previews and `send-test` when there is no real customer.
+        """
+        return sample_context([part.tree for part in self._parts.values()], given or {})
+
+
+class TemplateKey(msgspec.Struct, frozen=True):
+    """What a template is called, where it lies, and what its text depends on."""
+
+    channel: str
+    name: str
+    locale: str
+    file: str
+    version: str
+    locale_default: str
+    zone_default: str

@@ -218,7 +218,14 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
 
     def __init__(self, *, autoescape: bool) -> None:
         """Build one environment: with escaping for HTML, without for everything else."""
-        super().__init__(autoescape=autoescape, undefined=Missing, optimized=False, cache_size=0, trim_blocks=True)
+        super().__init__(
+            autoescape=autoescape,
+            undefined=Missing,
+            optimized=False,
+            cache_size=0,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
         self.globals.clear()
         self.filters = {name: _with_budget(function) for name, function in FUNCTIONS.items()}
         self.tests = dict(TESTS)

@@ -40,9 +40,9 @@ class TemplateError(AnlassError):
     `file` and `line` say where (line 0: the whole file), `reason` what; `name` is the undefined name, if that is it.
     """
 
-    def __init__(self, reason: str, *, file: str = "", line: int = 0, name: str = "") -> None:
+    def __init__(self, reason: str, *, file: str = "", line: int = 0, name: str = "", mend: str | None = None) -> None:
         """Keep the parts: the ledger stores them, the console shows them."""
-        super().__init__(f"{file}:{line}: {reason}" if file else reason)
+        super().__init__(f"{file}:{line}: {reason}." if file else f"{reason}.", mend=mend)
         self.reason = reason
         self.file = file
         self.line = line

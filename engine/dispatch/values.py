@@ -62,12 +62,11 @@ class Missing(StrictUndefined):
 class Budget:
     """The work left for one rendering, and what filters need to know about it."""
 
-    __slots__ = ("context", "left", "locale", "zone")
+    __slots__ = ("left", "locale", "zone")
 
-    def __init__(self, context: Mapping[str, Any], *, locale: str, zone: str) -> None:
+    def __init__(self, *, locale: str, zone: str) -> None:
         """Start with `WORK_MAX` units. `locale` and `zone` are the fall-backs of the date and number filters."""
         self.left = WORK_MAX
-        self.context = context
         self.locale = locale
         self.zone = zone
 

@@ -1,0 +1,75 @@
+"""One part of a template (a subject, an HTML body, a text) as a function of the context.
+
+Invariant: `Part.render` returns the whole text within all bounds or raises `RenderFailure` with the line, if it is known.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Final
+
+from jinja2 import Template as JinjaTemplate
+from jinja2 import TemplateError as JinjaError
+from jinja2 import nodes
+
+from engine.dispatch.sandbox import BUDGET, HTML, TEXT
+from engine.dispatch.values import OUTPUT_LENGTH_MAX, Budget, RenderFailure
+
+FILENAME: Final = "<template>"
+
+
+class Part:
+    """A compiled straight tree. Immutable, so threads may share it."""
+
+    __slots__ = ("_template", "html", "tree")
+
+    def __init__(self, tree: nodes.Template, *, html: bool) -> None:
+        """Compile with Jinja2; raises `ValueError` when the tree is beyond what CPython compiles."""
+        self.tree = tree
+        self.html = html
+        environment = HTML if html else TEXT
+        tree.set_environment(environment)
+        try:
+            code = environment.compile(tree, None, FILENAME)  # type: ignore[call-overload]
+        except (RecursionError, MemoryError, SyntaxError, JinjaError) as error:
+            raise ValueError(f"too complex to compile: {error}") from None
+        self._template = JinjaTemplate.from_code(environment, code, {})
+
+    def render(self, names: dict[str, Any], budget: Budget) -> str:
+        """Return the text for one context."""
+        return self.render_fully(names, budget)
+
+    def render_fully(self, names: dict[str, Any], budget: Budget) -> str:
+        """Return the text by running the whole template through Jinja2: slower, and the measure of the fast way."""
+        context = self._template.new_context({**names, BUDGET: budget}, shared=True)
+        parts: list[str] = []
+        length = 0
+        try:
+            for text in self._template.root_render_func(context):
+                length += len(text)
+                if length > OUTPUT_LENGTH_MAX:
+                    raise RenderFailure(f"the result is longer than {OUTPUT_LENGTH_MAX} characters")
+                parts.append(text)
+        except RenderFailure as failure:
+            failure.line = failure.line or self._line(failure.__traceback__)
+            raise
+        except (TypeError, ValueError, ArithmeticError, LookupError, RecursionError, MemoryError, JinjaError) as error:
+            # What operators and filters raise about data that does not fit: the author's mistake or the data's.
+            raise RenderFailure(reason_of(error), line=self._line(error.__traceback__)) from error
+        return "".join(parts)
+
+    def _line(self, trace: TracebackType | None) -> int:
+        line = 0
+        while trace is not None:
+            if trace.tb_frame.f_code.co_filename == FILENAME:
+                line = self._template.get_corresponding_lineno(trace.tb_lineno)
+            trace = trace.tb_next
+        return line
+
+
+def reason_of(error: Exception) -> str:
+    """Return a sentence for what Python says about values that do not go together."""
+    words = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if isinstance(error, TypeError):
+        return f"values of kinds that do not go together, or a filter with wrong arguments ({words})"
+    return words

@@ -1,0 +1,76 @@
+"""Made-up data for previews: whatever a template reads has some value of a fitting kind.
+
+Invariant: what the caller gives is kept; only what is missing is made up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from jinja2 import nodes
+
+from engine.dispatch.grammar import walk
+
+MOMENT: Final = "2026-03-27T09:00:00Z"
+NUMBER: Final = 19.9
+ADDRESSES: Final = ("unsubscribe_url", "preferences_url", "view_url")
+_NUMERIC: Final = frozenset({"money", "number", "round", "int", "float", "abs"})
+_TIMES: Final = frozenset({"date", "time"})
+
+
+def sample_context(trees: Sequence[nodes.Node], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a context for the trees. Text gets the name of its member, amounts a number, dates a moment."""
+    context: dict[str, Any] = {name: f"https://example.com/{name}" for name in ADDRESSES}
+    context |= {"now": MOMENT, "customer": {}, "event": {}, "enrollment": {}, "data": {}}
+    for tree in trees:
+        _fill(tree, context, {})
+    return _merged(context, given)
+
+
+def _fill(node: nodes.Node, context: dict[str, Any], loops: Mapping[str, dict[str, Any]]) -> None:
+    if isinstance(node, nodes.For) and isinstance(node.iter, nodes.Filter) and isinstance(node.target, nodes.Name):
+        item: dict[str, Any] = {}
+        source = next((n for n in walk(node.iter) if isinstance(n, nodes.Filter) and n.name == "_path"), None)
+        if source is not None:
+            _put(source, [item], context, loops)
+            loops = {**loops, node.target.name: item}
+    if isinstance(node, nodes.Filter) and node.node is not None:
+        kind = NUMBER if node.name in _NUMERIC or node.name == "_op" else MOMENT if node.name in _TIMES else None
+        if kind is not None:
+            for child in (node.node, *node.args):
+                if isinstance(child, nodes.Filter) and child.name == "_path":
+                    _put(child, kind, context, loops)
+        elif node.name == "_path":
+            _put(node, _last_name(node), context, loops)
+    for child in node.iter_child_nodes():
+        _fill(child, context, loops)
+
+
+def _names(node: nodes.Filter) -> tuple[Any, ...]:
+    first = node.args[0]
+    assert isinstance(first, nodes.Const), "the rewriter writes the links as a constant"
+    return tuple(first.value)
+
+
+def _last_name(node: nodes.Filter) -> str:
+    return str(_names(node)[-1]).replace("_", " ")
+
+
+def _put(node: nodes.Filter, value: Any, context: dict[str, Any], loops: Mapping[str, dict[str, Any]]) -> None:
+    if not isinstance(node.node, nodes.Name):
+        return
+    root = loops.get(node.node.name, context.get(node.node.name))
+    *names, last = _names(node)
+    for name in names:
+        if not isinstance(root, dict):
+            return
+        root = root.setdefault(name, {})
+    if isinstance(root, dict):
+        root.setdefault(last, value)
+
+
+def _merged(made: Any, given: Any) -> Any:
+    if isinstance(made, Mapping) and isinstance(given, Mapping):
+        return {**made, **{name: _merged(made.get(name), value) for name, value in given.items()}}
+    return made if given is None else given
