@@ -109,8 +109,8 @@ def count(
 ) -> tuple[int, int | None]:
     """How often it happened, up to now or within the window; and when that may change by itself (None: never)."""
     if within is None:
-        future, days, next_ms = _future(stats, now_ms)
-        return stats.total - len(future) - sum(day[1] for day in days), next_ms
+        rows, days, next_ms = _future(stats, now_ms)
+        return stats.total - len(rows) - sum(day[1] for day in days), next_ms
     rows, days, next_ms = _window(stats, now_ms, within, zone)
     return len(rows) + sum(day[1] for day in days), next_ms
 
@@ -143,13 +143,13 @@ def last(stats: EventStats, now_ms: int) -> tuple[int | None, int | None]:
     return (min(past[-1], now_ms) if past else None), next_ms
 
 
-def _future(stats: EventStats, now_ms: int) -> tuple[tuple[Row, ...], list[Row], int | None]:
+def _future(stats: EventStats, now_ms: int) -> tuple[tuple[Row, ...], tuple[Row, ...], int | None]:
     """The rows and day rows that lie after now, and when the first of them comes."""
     rows = stats.newest
     if not rows or rows[-1][0] <= now_ms:
-        return (), [], None
+        return (), (), None
     future = rows[bisect.bisect_left(rows, (now_ms + 1,)) :]
-    days = [day for day in _day_rows(stats.days) if day[0] - DAY_MS >= now_ms]
+    days = tuple(day for day in _day_rows(stats.days) if day[0] - DAY_MS >= now_ms)
     return future, days, (days[0][0] - DAY_MS + 1 if days else future[0][0])
 
 
@@ -261,3 +261,23 @@ def _millionths(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return 0
     return round(min(max(value, -VALUE_MAX), VALUE_MAX) * _MILLIONTHS)
+
+
+def merge(mine: EventStats, theirs: EventStats, *, now_ms: int, window_days_max: int) -> EventStats:
+    """The occurrences of both, as exact as `add` keeps them."""
+    names = mine.names + tuple(name for name in theirs.names if name not in mine.names)
+    mine, theirs = _with_names(mine, names), _with_names(theirs, names)
+    days = dict(mine.days)
+    for day, row in theirs.days.items():
+        days[day] = _plus(days[day], row) if day in days else row
+    newest = sorted((*mine.newest, *theirs.newest))
+    horizon_ms = now_ms - (window_days_max * DAY_MS + _SLACK_MS if window_days_max else 0)
+    for row in newest[:-NEWEST_MAX]:
+        days = _with_bucket(days, row)
+    return EventStats(
+        total=mine.total + theirs.total,
+        names=names,
+        sums=_plus(mine.sums, theirs.sums),
+        newest=tuple(newest[-NEWEST_MAX:]),
+        days=_pruned(days, horizon_ms),
+    )

@@ -97,7 +97,7 @@ DURATION_DAYS_MAX = 36_600
 _UNITS_MS = {"h": 3_600_000, "m": 60_000, "s": 1_000}
 _UNITS_DAYS = {"w": 7, "d": 1}
 _DURATION = re.compile(r"([+-]?)(?:(\d{1,9})w)?(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?", re.ASCII)
-_RECURRENCE = re.compile(r"(?:(?P<days>[a-z ,]+?)|month (?P<month>\d{1,2}|last)) +(?P<clock>\S+)", re.ASCII)
+_RECURRENCE = re.compile(r"(?:month (?P<month>\d{1,2}|last)|(?P<days>[a-z ,]+?)) +(?P<clock>\S+)", re.ASCII)
 _EVERY_DAY = 0b111_1111
 _SEARCH_DAYS_MAX = 70
 
