@@ -20,6 +20,11 @@ def domain_of(address: str) -> str:
     return address.rpartition("@")[2].lower() if "@" in address else ""
 
 
+def _lanes(channel: str, domain: str) -> tuple[Lane, ...]:
+    """The lanes a message goes through: the provider's and, where there is one, its destination domain's."""
+    return ((channel, ""), (channel, domain)) if domain else ((channel, ""),)
+
+
 class Throttle:
     """Rates are messages per second: `channel_rates` by channel, `domain_rate` for each destination domain (0: no limit)."""
 
@@ -33,7 +38,7 @@ class Throttle:
     def free_at_ms(self, channel: str, domain: str, now_ms: int) -> int:
         """When a message of this channel to this domain may leave: `now_ms`, or later."""
         at_ms = float(now_ms)
-        for lane in ((channel, ""), (channel, domain)):
+        for lane in _lanes(channel, domain):
             pause = self._pauses.get(lane)
             if pause is not None:
                 at_ms = max(at_ms, pause[0])
@@ -43,7 +48,7 @@ class Throttle:
 
     def took(self, channel: str, domain: str, now_ms: int) -> None:
         """A message is leaving now."""
-        for lane in ((channel, ""), (channel, domain)):
+        for lane in _lanes(channel, domain):
             rate = self._rate(lane)
             if rate:
                 self._next_ms[lane] = max(self._next_ms.get(lane, 0.0), float(now_ms)) + 1000.0 / rate

@@ -1,0 +1,52 @@
+"""How fast a provider and a destination domain may be sent to."""
+
+from engine.dispatch.throttle import PAUSE_MS_FIRST, PAUSE_MS_MAX, Throttle, domain_of
+
+
+def test_the_domain_of_an_address() -> None:
+    """What is behind the last @, in lower case; a phone number has none."""
+    assert domain_of('"a@b"@Example.COM') == "example.com"
+    assert domain_of("+4915112345678") == ""
+
+
+def test_a_channels_rate_holds_over_any_number_of_messages() -> None:
+    """Sent as soon as allowed, 50 messages at 20 a second take the time of 49 gaps."""
+    throttle, now_ms = Throttle(channel_rates={"sms": 20.0}), 0
+    for _ in range(50):
+        now_ms = throttle.free_at_ms("sms", "", now_ms)
+        throttle.took("sms", "", now_ms)
+    assert 49 * 50 <= now_ms <= 49 * 50 + 50
+    assert throttle.free_at_ms("email", "x.de", now_ms) == now_ms, "another channel is not held up"
+
+
+def test_a_channel_at_its_rate_is_closed_until_its_next_slot() -> None:
+    """So the outbox need not offer what could not leave."""
+    throttle = Throttle(channel_rates={"sms": 1.0})
+    throttle.took("sms", "", 0)
+    assert throttle.closed(500) == {("sms", "")}
+    assert throttle.closed(1_000) == frozenset()
+
+
+def test_a_domain_that_asks_for_a_pause_gets_longer_ones_until_it_accepts() -> None:
+    """30 s, a minute, two, … an hour; after an acceptance 30 s again. Other domains go on."""
+    throttle = Throttle()
+    first = throttle.slow_down("email", "gmail.com", 0)
+    second = throttle.slow_down("email", "gmail.com", first)
+    assert first == PAUSE_MS_FIRST
+    assert second - first == 2 * PAUSE_MS_FIRST
+    assert throttle.free_at_ms("email", "gmail.com", first + 1) == second
+    assert throttle.free_at_ms("email", "web.de", 1) == 1
+    for _ in range(20):
+        last = throttle.slow_down("email", "gmail.com", 0)
+    assert last == PAUSE_MS_MAX
+    throttle.accepted("email", "gmail.com")
+    assert throttle.slow_down("email", "gmail.com", 0) == PAUSE_MS_FIRST
+
+
+def test_a_providers_pause_closes_all_its_domains() -> None:
+    """The lane of the provider itself stands for all."""
+    throttle = Throttle()
+    until_ms = throttle.slow_down("email", "", 0, retry_after_seconds=120)
+    assert until_ms == 120_000
+    assert throttle.free_at_ms("email", "web.de", 0) == 120_000
+    assert ("email", "") in throttle.closed(0)
