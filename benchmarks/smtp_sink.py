@@ -204,7 +204,7 @@ def stats(host: str, port: int) -> dict[str, object]:
         return answer
 
 
-async def serve(sink: Sink, host: str, port: int) -> None:
+async def serve(sink: Sink, *, host: str, port: int) -> None:
     """Listen until SIGTERM or SIGINT; prints the port at the start and the statistics at the end."""
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
@@ -250,10 +250,10 @@ def main(arguments: list[str]) -> None:
     try:
         import uvloop  # noqa: PLC0415 - optional: the sink runs without it, slower
     except ImportError:
-        asyncio.run(serve(sink, chosen.host, chosen.port))
+        asyncio.run(serve(sink, host=chosen.host, port=chosen.port))
     else:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(sink, chosen.host, chosen.port))
+            runner.run(serve(sink, host=chosen.host, port=chosen.port))
 
 
 if __name__ == "__main__":

@@ -149,10 +149,10 @@ class Channel(Protocol):
         """What it can do; constant."""
 
     async def open(self) -> None:
-        """Prepare; may be cheap. An unreachable provider is not an error here: `send` says so, per message."""
+        """Prepare. `ValueError` for settings it cannot use; an unreachable provider is no error until a `send`."""
 
     async def close(self) -> None:
-        """Let go of connections after the sends under way ended. Idempotent."""
+        """Let go of connections once the sends under way ended, however long they may take. Idempotent."""
 
     async def send(self, delivery: OutgoingMessage) -> Receipt:
         """Deliver one message once; see the table above for what each result promises."""

@@ -59,10 +59,13 @@ async def connect(login: Login) -> SmtpConnection:
     except (aiosmtplib.SMTPException, OSError, ValueError) as error:
         client.close()
         raise _session_error(login, error) from error
+    except BaseException:  # a cancelled connect leaves nothing open
+        client.close()
+        raise
     transport = cast("asyncio.Transport | None", client.transport)  # uvloop's are none by inheritance
     if transport is None or transport.is_closing():
         raise TransientError("the server closed the connection after the greeting", code="connect", throttle="provider")
-    connection = SmtpConnection(transport, client.esmtp_extensions, login.timeout_seconds)
+    connection = SmtpConnection(transport, client.esmtp_extensions, timeout_seconds=login.timeout_seconds)
     transport.set_protocol(connection)
     return connection
 

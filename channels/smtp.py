@@ -53,7 +53,7 @@ class Lost(Exception):
 class SmtpConnection(asyncio.Protocol):
     """A connection that is logged in; one transaction at a time. Built by `connect`."""
 
-    def __init__(self, transport: asyncio.Transport, extensions: dict[str, str], timeout_seconds: float) -> None:
+    def __init__(self, transport: asyncio.Transport, extensions: dict[str, str], *, timeout_seconds: float) -> None:
         self.pipelining = "pipelining" in extensions
         self.eight_bit = "8bitmime" in extensions
         self.size_bytes_max = _size_limit(extensions)
@@ -293,6 +293,8 @@ class SmtpConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport is gone."""
         self._break("the connection broke" if exc else "the server closed the connection")
+        if self._alarm is not None:
+            self._alarm.cancel()
         self.resume_writing()
 
     def pause_writing(self) -> None:

@@ -10,10 +10,12 @@ import base64
 import hashlib
 import ssl
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -21,6 +23,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from channels.contract import OutgoingMessage
+from channels.email import EmailChannel, EmailSettings
 
 
 @dataclass
@@ -275,10 +278,24 @@ async def smtp_double() -> AsyncIterator[Callable[..., SmtpDouble]]:
         await server.stop()
 
 
+@asynccontextmanager
+async def _opened(server: SmtpDouble, **settings: Any) -> AsyncIterator[EmailChannel]:
+    if not server.port:
+        await server.start()
+    fields: dict[str, Any] = {"host": "127.0.0.1", "port": server.port, "from_": "Shop <shop@example.com>"}
+    fields |= {"timeout_seconds": 2.0, "answer_timeout_seconds": 2.0, "connections": 2}
+    channel = EmailChannel(EmailSettings(**(fields | settings)))
+    await channel.open()
+    try:
+        yield channel
+    finally:
+        await channel.close()
+
+
 @pytest.fixture
-def faults() -> type[Faults]:
-    """The faults a test can inject."""
-    return Faults
+def opened() -> Callable[..., AbstractAsyncContextManager[EmailChannel]]:
+    """An impatient email channel to a server, with two connections, as an async context manager."""
+    return _opened
 
 
 @pytest.fixture(scope="session")
