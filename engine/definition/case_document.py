@@ -1,0 +1,116 @@
+"""The shape of a tests document, as written.
+
+Invariant: as in `document.py`: what is taken is compiled, what is not named is an error.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from engine.definition.document import Document, Name, Outcome, Text, exactly_one, only_with
+
+CASES_MAX = 500
+LINES_MAX = 1_000
+
+Grants = Annotated[dict[Name, list[Name]], Field(min_length=1)]
+Answer = Literal["queued", "held", "suppressed"]
+HAPPENS = ("event", "identify", "consent", "withdraw", "outcome", "enroll")
+EXPECTED = (
+    "entered", "not_entered", "send", "exited", "completed", "failed", "updated", "emitted", "task", "segment_entered",
+    "segment_left",
+)  # fmt: skip
+
+
+class CustomerDocument(Document):
+    """The customer of a case."""
+
+    id: Text = "c1"
+    traits: dict[Text, Any] = {}
+    consent: dict[Name, list[Name]] = {}
+
+
+class EnrollDocument(Document):
+    """A manual entry; default: into the workflow that is tested."""
+
+    workflow: Name | None = None
+    properties: dict[Text, Any] = {}
+
+
+class HappensDocument(Document):
+    """One line of the timeline."""
+
+    at: Text
+    event: Text | None = None
+    properties: dict[Text, Any] = {}
+    id: Text | None = None
+    time: Text | None = Field(default=None, description="When it happened, for one that arrives late.")
+    identify: Annotated[dict[Text, Any], Field(min_length=1)] | None = None
+    consent: Grants | None = None
+    withdraw: Grants | None = None
+    outcome: Outcome | None = None
+    of: Text | None = None
+    enroll: EnrollDocument | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        form = exactly_one(self, HAPPENS, what="a line of the timeline")
+        only_with(self, "properties", "event")
+        only_with(self, "of", "outcome")
+        if form == "outcome" and self.of is None:
+            raise PydanticCustomError("only_with", "`outcome` needs `of`: the id of the send")
+        return self
+
+
+class ExpectDocument(Document):
+    """One line of what is expected."""
+
+    at: Text | None = None
+    entered: Name | None = None
+    not_entered: Name | None = None
+    send: Text | None = None
+    exited: Text | None = None
+    completed: Name | None = None
+    failed: Name | None = None
+    updated: Annotated[dict[Text, Any], Field(min_length=1)] | None = None
+    emitted: Text | None = None
+    task: Text | None = None
+    segment_entered: Name | None = None
+    segment_left: Name | None = None
+    channel: Name | None = None
+    template: Name | None = None
+    answer: Answer = "queued"
+    reason: Text | None = None
+    until: Text | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        form = exactly_one(self, EXPECTED, what="a line of `expect`")
+        for key in ("channel", "template", "answer", "until"):
+            only_with(self, key, "send")
+        if form not in ("send", "not_entered", "failed"):
+            only_with(self, "reason", "send")
+        return self
+
+
+class CaseDocument(Document):
+    """One case."""
+
+    name: Text
+    customer: CustomerDocument = CustomerDocument()
+    start: Text = "2026-01-05T09:00"
+    timeline: Annotated[list[HappensDocument], Field(max_length=LINES_MAX)] = []
+    until: Text | None = None
+    expect: Annotated[list[ExpectDocument], Field(max_length=LINES_MAX)]
+    partial: bool = False
+
+
+class TestsDocument(Document):
+    """The tests of one workflow."""
+
+    __test__ = False  # pytest takes every class whose name begins with Test for one of its own
+
+    tests: Name
+    cases: Annotated[list[CaseDocument], Field(min_length=1, max_length=CASES_MAX)]

@@ -1,0 +1,138 @@
+"""A workflow document to an `engine.core.workflow.Workflow`.
+
+Invariant: every key of the document is taken over or has caused a problem, and the version depends on what the workflow does
+and on nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import msgspec
+
+from engine.core import workflow as core
+from engine.core.schedule import parse_clock
+from engine.definition.document import ExitRuleDocument, TriggerDocument, TriggerMatchDocument, WorkflowDocument
+from engine.definition.expression import OF_CUSTOMER, OF_EVENT
+from engine.definition.site import Path, Site
+from engine.definition.step import StepCompiler
+
+PERCENT_MAX = 100
+
+
+class Compiled(msgspec.Struct, frozen=True):
+    """A workflow, and where its steps were written."""
+
+    workflow: core.Workflow
+    places: dict[str, Path]
+    site: Site
+
+
+def compile_workflow(document: WorkflowDocument, site: Site) -> Compiled:
+    """The compiled workflow. Mistakes are added to the site's problems; with some, the result is only good for checking."""
+    site.maybe_duration(document.max_age, ("max_age",))
+    steps = StepCompiler(document, site)
+    first = steps.sequence(document.steps, ("steps",), ("steps",), after="")
+    workflow = core.Workflow(
+        name=document.workflow,
+        version="",
+        purpose=document.purpose,
+        trigger=_trigger(document.trigger, site),
+        first=first,
+        ops=steps.ops,
+        key=site.condition(document.key, ("key",), OF_EVENT),
+        reentry=_reentry(document.reentry, site),
+        holdout_percent=_holdout(document.holdout, site),
+        exits=tuple(
+            core.ExitRule(steps.match(rule, ("exit", index)), _reason(rule)) for index, rule in enumerate(document.exit)
+        ),
+        goal=_goal(document, site, steps),
+        description=document.description,
+    )
+    return Compiled(msgspec.structs.replace(workflow, version=version_of(workflow)), steps.places, site)
+
+
+def version_of(workflow: core.Workflow) -> str:
+    """12 hex digits of the hash of what the workflow does: its description and notes do not matter."""
+    return content_hash(msgspec.structs.replace(workflow, version="", description=""))
+
+
+def content_hash(value: Any) -> str:
+    """12 hex digits of the hash of a compiled value; expressions count by their text."""
+    plain = msgspec.json.encode(msgspec.to_builtins(value, enc_hook=_as_text, str_keys=True), order="deterministic")
+    return hashlib.sha256(plain).hexdigest()[:12]
+
+
+def _as_text(value: object) -> str:
+    """What msgspec does not know in a compiled value: the functions of expressions, whose text stands beside them."""
+    assert callable(value), value
+    return ""
+
+
+def _reason(rule: ExitRuleDocument) -> str:
+    return rule.reason or rule.event or rule.outcome or rule.segment or ""
+
+
+def _trigger(trigger: TriggerDocument, site: Site) -> core.Trigger:
+    path: Path = ("trigger",)
+    if trigger.event is not None or trigger.segment is not None:
+        match = TriggerMatchDocument.model_construct(
+            event=trigger.event, segment=trigger.segment, on=trigger.on, where=trigger.where
+        )
+        return core.Trigger(matches=(_trigger_match(match, path, site),))
+    if trigger.any is not None:
+        matches = (_trigger_match(match, (*path, "any", index), site) for index, match in enumerate(trigger.any))
+        return core.Trigger(matches=tuple(matches))
+    if trigger.date is not None:
+        date, here = trigger.date, (*path, "date")
+        return core.Trigger(
+            date=core.DateTrigger(
+                trait=date.trait,
+                at_minutes=site.parsed((*here, "at"), 0, lambda: parse_clock(date.at), code="time"),
+                offset=None if date.offset is None else site.duration(date.offset, (*here, "offset"), signed=True),
+                yearly=date.yearly,
+            )
+        )
+    if trigger.schedule is not None:
+        schedule, here = trigger.schedule, (*path, "schedule")
+        return core.Trigger(
+            schedule=core.ScheduleTrigger(
+                at=None if schedule.at is None else site.when(schedule.at, (*here, "at")),
+                every=None if schedule.every is None else site.recurrence(schedule.every, (*here, "every")),
+                segment=schedule.segment or "",
+                customer_zone=schedule.zone == "customer",
+            )
+        )
+    return core.Trigger()
+
+
+def _trigger_match(match: TriggerMatchDocument, path: Path, site: Site) -> core.EventMatch | core.SegmentMatch:
+    where = (*path, "where")
+    if match.event is not None:
+        return core.EventMatch(match.event, site.condition(match.where, where, OF_EVENT))
+    assert match.segment is not None
+    return core.SegmentMatch(match.segment, match.on == "leave", site.condition(match.where, where, OF_CUSTOMER))
+
+
+def _reentry(text: str, site: Site) -> core.Reentry:
+    rule, _, after = text.partition(" ")
+    return core.Reentry(rule, site.duration(after, ("reentry",)) if after else None)
+
+
+def _holdout(text: str | None, site: Site) -> int:
+    percent = int(text.removesuffix("%")) if text else 0
+    if percent > PERCENT_MAX:
+        site.error(("holdout",), "wrong-value", f"`{text}` is more than everybody; write a percentage from 0% to 100%")
+    return percent
+
+
+def _goal(document: WorkflowDocument, site: Site, steps: StepCompiler) -> core.Goal | None:
+    goal, path = document.goal, ("goal",)
+    if goal is None:
+        return None
+    return core.Goal(
+        match=steps.match(goal, path),
+        within=site.maybe_duration(goal.within, (*path, "within")),
+        value=site.condition(goal.value, (*path, "value")),
+    )

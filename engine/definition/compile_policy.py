@@ -1,0 +1,92 @@
+"""Policy and segments documents to `engine.core.policy.Policy` and `engine.core.catalog.Segment`.
+
+Invariant: as in `compile.py`. `transactional` is always among the purposes.
+"""
+
+from __future__ import annotations
+
+from engine.core.catalog import Segment
+from engine.core.policy import Bounces, Cap, Policy, Purpose, QuietRule
+from engine.core.schedule import QuietHours, parse_quiet_hours, zone_named
+from engine.core.zone import UTC
+from engine.definition.expression import OF_CUSTOMER
+from engine.definition.problem import Problems, Spot
+from engine.definition.project_document import (
+    DEFAULT_POLICY,
+    CapDocument,
+    PolicyDocument,
+    QuietDocument,
+    SegmentsDocument,
+)
+from engine.definition.site import Path, Site
+from engine.definition.source import Node, Source
+
+TRANSACTIONAL = "transactional"
+
+
+def default_policy() -> Policy:
+    """The policy of a project without one."""
+    problems = Problems()
+    policy = compile_policy(DEFAULT_POLICY, Site(Source("", Node(Spot(""), {})), problems))
+    assert not problems.found, problems.found
+    return policy
+
+
+def compile_policy(document: PolicyDocument, site: Site) -> Policy:
+    """The compiled policy; mistakes are added to the site's problems."""
+    site.parsed(("zone",), UTC, lambda: zone_named(document.zone), code="zone")
+    purposes = {TRANSACTIONAL: Purpose(TRANSACTIONAL, "none")}
+    for name, purpose in document.purposes.items():
+        purposes[name] = Purpose(name, purpose.consent, tuple(purpose.double))
+    soft = document.bounces.soft
+    return Policy(
+        name=document.policy,
+        zone=document.zone,
+        lateness=site.duration(document.lateness, ("lateness",)),
+        purposes=purposes,
+        frequency=tuple(_cap(cap, ("frequency", index), site) for index, cap in enumerate(document.frequency)),
+        quiet=tuple(_quiet(rule, ("quiet_hours", index), site) for index, rule in enumerate(document.quiet_hours)),
+        bounces=Bounces(
+            hard=document.bounces.hard,
+            soft_after=soft.suppress_after,
+            soft_within=site.duration(soft.within, ("bounces", "soft", "within")),
+            complaint=document.bounces.complaint,
+        ),
+        unknown=dict(document.unknown),
+        tracking=document.tracking.default,
+    )
+
+
+def _cap(cap: CapDocument, path: Path, site: Site) -> Cap:
+    per = site.duration(cap.per, (*path, "per"))
+    if per.ms or per.days < 1:
+        site.error(
+            (*path, "per"),
+            "duration",
+            f"caps count calendar days: write `per` in whole days, such as 7d, not {cap.per}",
+        )
+    return Cap(
+        at_most=cap.at_most,
+        days=per.days,
+        purpose=cap.purpose or "",
+        channel=cap.channel or "",
+        hold_up_to=site.maybe_duration(cap.hold_up_to, (*path, "hold_up_to")),
+    )
+
+
+def _quiet(rule: QuietDocument, path: Path, site: Site) -> QuietRule:
+    return QuietRule(
+        hours=site.parsed(path, QuietHours(), lambda: parse_quiet_hours(rule.between, rule.days), code="time"),
+        channels=tuple(rule.channels),
+        purposes=tuple(rule.purposes),
+        then=rule.then,
+        spread=site.maybe_duration(rule.spread, (*path, "spread")),
+    )
+
+
+def compile_segments(document: SegmentsDocument, site: Site) -> dict[str, Segment]:
+    """The compiled segments, in the order written."""
+    return {
+        name: Segment(name, site.expression(segment.where, ("segments", name, "where"), OF_CUSTOMER))
+        for name, segment in document.segments.items()
+    }

@@ -1,0 +1,108 @@
+"""The shape of the policy and segments documents, as written.
+
+Invariant: as in `document.py`: what is taken is compiled, what is not named is an error.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, Tag
+
+from engine.definition.document import LIST_MAX, Document, Form, Formula, Name, Prose, Span, Text
+
+SEGMENTS_MAX = 500
+
+
+class SegmentDocument(Document):
+    """Customers for whom `where` holds."""
+
+    where: Formula
+    description: Prose = ""
+
+
+class SegmentsDocument(Document):
+    """Segments by name."""
+
+    segments: Annotated[dict[Name, SegmentDocument], Field(max_length=SEGMENTS_MAX)]
+
+
+class PurposeDocument(Document):
+    """What consent a purpose needs."""
+
+    consent: Literal["none", "opt_in", "existing_customer"]
+    double: list[Name] = []
+
+
+class CapDocument(Document):
+    """A frequency cap."""
+
+    purpose: Name | None = None
+    channel: Name | None = None
+    at_most: Annotated[int, Field(ge=0, le=1_000)]
+    per: Span
+    hold_up_to: Span | None = None
+
+
+class QuietDocument(Document):
+    """When nothing is sent."""
+
+    channels: list[Name] = []
+    purposes: list[Name] = []
+    between: Text | None = None
+    days: Annotated[Annotated[Text, Tag("(text)")] | Annotated[list[Text], Tag("(list)")], Form] = []
+    then: Literal["hold", "drop"] = "hold"
+    spread: Span | None = None
+
+
+class SoftDocument(Document):
+    """When temporary bounces add up to a suppression."""
+
+    suppress_after: Annotated[int, Field(ge=1, le=1_000)] = 5
+    within: Span = "30d"
+
+
+class BouncesDocument(Document):
+    """What bounces and complaints do to an address."""
+
+    hard: Literal["suppress", "keep"] = "suppress"
+    soft: SoftDocument = SoftDocument()
+    complaint: Literal["suppress", "keep"] = "suppress"
+
+
+class TrackingDocument(Document):
+    """Whether opens and clicks are tracked without a choice of the customer."""
+
+    default: Literal["off", "on"] = "off"
+
+
+class PolicyDocument(Document):
+    """The policy. Only one in a project."""
+
+    policy: Name
+    zone: Text = "UTC"
+    lateness: Span = "7d"
+    purposes: Annotated[dict[Name, PurposeDocument], Field(max_length=LIST_MAX)] = {
+        "marketing": PurposeDocument(consent="opt_in", double=["email"]),
+        "service": PurposeDocument(consent="existing_customer"),
+    }
+    frequency: Annotated[list[CapDocument], Field(max_length=LIST_MAX)] = []
+    quiet_hours: Annotated[list[QuietDocument], Field(max_length=LIST_MAX)] = []
+    bounces: BouncesDocument = BouncesDocument()
+    unknown: dict[Name, Literal["keep", "resend"]] = {"marketing": "keep", "transactional": "resend"}
+    tracking: TrackingDocument = TrackingDocument()
+
+
+DEFAULT_POLICY = PolicyDocument(
+    policy="default",
+    quiet_hours=[
+        QuietDocument(
+            channels=["sms", "whatsapp", "voice"],
+            purposes=["marketing"],
+            between="20:00-08:00",
+            days=["sunday", "holidays"],
+            spread="30m",
+        )
+    ],
+)
+"""Of a project without one: consent as the law has it and quiet hours for what rings; no frequency caps, zone UTC."""

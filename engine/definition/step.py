@@ -1,0 +1,228 @@
+"""Steps to a flat table of operations.
+
+Invariant: each operation's `next` is the id of what follows it, also across the end of a `then`, `branch` or `repeat`.
+The default id of a step is its path in the document without the verbs: `steps.2.otherwise.0`, `steps.3.any.0.then.1`,
+`steps.4.variants.voucher.steps.0`, `steps.5.0.steps.0` (first part of a branch), `steps.5.1.else.0`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, TypedDict, assert_never
+
+from engine.core import workflow as core
+from engine.core.condition import Expression
+from engine.core.schedule import Duration, Window, parse_duration, parse_when, parse_window
+from engine.definition.document import (
+    EventDocument,
+    MatchDocument,
+    StepDocument,
+    WaitDocument,
+    WaitForDocument,
+    WorkflowDocument,
+)
+from engine.definition.expression import NAMES
+from engine.definition.site import Path, Site, joined
+
+OF_SEGMENT = frozenset({"customer", "enrollment", "now"})
+"""What a condition on a segment's change may use: there is no event then."""
+_LOCAL_TIME = re.compile(r"\d{1,2}:\d{2}|^\d{4}-", re.ASCII)
+
+
+class _Common(TypedDict):
+    id: str
+    next: str
+    when: Expression | None
+
+
+class StepCompiler:
+    """Compiles the steps of one workflow into `ops`; `places` says where each was written."""
+
+    def __init__(self, document: WorkflowDocument, site: Site) -> None:
+        self.ops: dict[str, core.Op] = {}
+        self.places: dict[str, Path] = {}
+        self._document = document
+        self._site = site
+
+    def sequence(self, steps: Sequence[StepDocument], path: Path, prefix: Path, *, after: str) -> str:
+        """Compiles a list of steps that goes on with `after`; the id of the first of them (`after` when there is none)."""
+        ids = [step.id or joined((*prefix, index)) for index, step in enumerate(steps)]
+        for index, step in enumerate(steps):
+            here = (*path, index)
+            if ids[index] in self.places:
+                line = self._site.spot(self.places[ids[index]]).line
+                spot = (*here, "id") if step.id else here
+                self._site.error(spot, "duplicate-id", f"a step with the id `{ids[index]}` is already in line {line}")
+            self.places[ids[index]] = here
+            common: _Common = {
+                "id": ids[index],
+                "next": ids[index + 1] if index + 1 < len(ids) else after,
+                "when": self._site.condition(step.when, (*here, "when")),
+            }
+            self.ops[ids[index]] = self._step(step, common, here, (*prefix, index))
+        return ids[0] if ids else after
+
+    def match(self, match: MatchDocument | WaitForDocument, path: Path) -> core.Match:
+        """An event, an outcome or a segment's change."""
+        where = (*path, "where")
+        if match.event is not None:
+            return core.EventMatch(match.event, self._site.condition(match.where, where))
+        if match.outcome is not None:
+            return core.OutcomeMatch(match.outcome, match.of or "", self._site.condition(match.where, where))
+        assert match.segment is not None
+        condition = self._site.condition(match.where, where, OF_SEGMENT)
+        return core.SegmentMatch(match.segment, match.on == "leave", condition)
+
+    def _step(self, step: StepDocument, common: _Common, path: Path, prefix: Path) -> core.Op:
+        """One operation. The verbs with steps below them are compiled by methods of their own."""
+        site = self._site
+        if step.wait is not None:
+            return self._wait(step.wait, common, (*path, "wait"))
+        if step.wait_for is not None:
+            return self._wait_for(step.wait_for, common, (*path, "wait_for"), prefix)
+        if step.send is not None:
+            return self._send(step, common, (*path, "send"))
+        if step.branch is not None:
+            return self._branch(step, common, (*path, "branch"), prefix)
+        if step.split is not None:
+            return self._split(step, common, (*path, "split"), prefix)
+        if step.update is not None:
+            return core.Update(**common, traits=site.values(step.update, (*path, "update")))
+        if step.emit is not None:
+            properties = site.values(step.emit.properties, (*path, "emit", "properties"))
+            return core.Emit(**common, event=step.emit.event, properties=properties)
+        if step.task is not None:
+            title = site.text(step.task.title, (*path, "task", "title"))
+            due = site.maybe_duration(step.task.due, (*path, "task", "due"))
+            return core.Task(
+                **common, title=title, assignee=step.task.assignee or "", due=due, queue=step.task.queue or ""
+            )
+        if step.enroll is not None:
+            return core.EnterWorkflow(**common, workflow=step.enroll)
+        if step.repeat is not None:
+            return self._repeat(step, common, (*path, "repeat"), prefix)
+        assert step.exit is not None, "a verb without a compiler"
+        return core.Exit(**common, reason=step.exit)
+
+    def _wait(self, wait: str | WaitDocument, common: _Common, path: Path) -> core.Wait:
+        site = self._site
+        if isinstance(wait, str):
+            return core.Wait(**common, duration=site.duration(wait, path))
+        if wait.for_ is not None:
+            restarts = wait.restart_on or []
+            listed = isinstance(restarts, list)
+            events = restarts if isinstance(restarts, list) else [restarts]
+            restart_on = tuple(
+                self._event(event, (*path, "restart_on", index) if listed else (*path, "restart_on"))
+                for index, event in enumerate(events)
+            )
+            return core.Wait(**common, duration=site.duration(wait.for_, (*path, "for")), restart_on=restart_on)
+        if wait.between is not None:
+            between, days = wait.between, wait.days
+            window = site.parsed((*path, "between"), Window(), lambda: parse_window(between, days), code="time")
+            return core.Wait(**common, window=window)
+        assert wait.until is not None
+        return self._until(wait, wait.until, common, path)
+
+    def _until(self, wait: WaitDocument, until: str, common: _Common, path: Path) -> core.Wait:
+        """A local time such as "tuesday 10:00", else an expression that gives a date or time."""
+        site = self._site
+        try:
+            local = parse_when(until)
+        except ValueError:
+            if _LOCAL_TIME.search(until):
+                return core.Wait(**common, local=site.when(until, (*path, "until")))
+            offset = None if wait.offset is None else site.duration(wait.offset, (*path, "offset"), signed=True)
+            return core.Wait(**common, until=site.expression(until, (*path, "until")), offset=offset)
+        if wait.offset is not None:
+            site.error(
+                (*path, "offset"), "only-with", "`offset` belongs to a date of the customer, not to a local time"
+            )
+        return core.Wait(**common, local=local)
+
+    def _event(self, event: EventDocument, path: Path) -> core.EventMatch:
+        return core.EventMatch(event.event, self._site.condition(event.where, (*path, "where")))
+
+    def _wait_for(self, wait: WaitForDocument, common: _Common, path: Path, prefix: Path) -> core.WaitFor:
+        after = common["next"]
+        then = self.sequence(wait.then, (*path, "then"), (*prefix, "then"), after=after)
+        arms: list[core.Arm] = []
+        if wait.any is None:
+            arms.append(core.Arm(self.match(wait, path), then))
+        for index, arm in enumerate(wait.any or ()):
+            here = (*path, "any", index)
+            first = then
+            if arm.then is not None:
+                first = self.sequence(arm.then, (*here, "then"), (*prefix, "any", index, "then"), after=after)
+            arms.append(core.Arm(self.match(arm, here), first))
+        return core.WaitFor(
+            **common,
+            arms=tuple(arms),
+            timeout=self._site.duration(wait.timeout, (*path, "timeout")),
+            otherwise=self.sequence(wait.otherwise, (*path, "otherwise"), (*prefix, "otherwise"), after=after),
+        )
+
+    def _send(self, step: StepDocument, common: _Common, path: Path) -> core.Send:
+        send, site = step.send, self._site
+        assert send is not None
+        max_age = site.maybe_duration(send.max_age, (*path, "max_age"))
+        if max_age is None and self._document.max_age is not None:
+            # A mistake in the workflow's own `max_age` is reported once, by the workflow's compiler.
+            max_age = _quietly(self._document.max_age)
+        return core.Send(
+            **common,
+            channels=tuple([send.channel] if isinstance(send.channel, str) else send.channel),
+            template=send.template,
+            purpose=send.purpose or self._document.purpose,
+            to=site.condition(send.to, (*path, "to")),
+            sender=send.sender or "",
+            priority=send.priority,
+            max_age=max_age,
+            quiet_hours=send.quiet_hours,
+            fallback_on=tuple(send.fallback_on),
+            data=site.values(send.data, (*path, "data")),
+        )
+
+    def _branch(self, step: StepDocument, common: _Common, path: Path, prefix: Path) -> core.Branch:
+        assert step.branch is not None
+        arms = []
+        for index, arm in enumerate(step.branch):
+            here = (*path, index)
+            key = "steps" if arm.otherwise is None else "else"
+            steps = arm.otherwise if arm.otherwise is not None else arm.steps
+            first = self.sequence(steps or [], (*here, key), (*prefix, index, key), after=common["next"])
+            arms.append(core.BranchArm(self._site.condition(arm.condition, (*here, "if")), first))
+            if arm.otherwise is not None and index + 1 < len(step.branch):
+                self._site.error(here, "else-last", "`else` has to be the last part of its branch")
+        return core.Branch(**common, arms=tuple(arms))
+
+    def _split(self, step: StepDocument, common: _Common, path: Path, prefix: Path) -> core.Split:
+        split = step.split
+        assert split is not None
+        if not any(variant.weight for variant in split.variants.values()):
+            self._site.error((*path, "variants"), "weights", "the weights of a split have to add up to more than 0")
+        variants = []
+        for name, variant in split.variants.items():
+            below: Path = ("variants", name, "steps")
+            first = self.sequence(variant.steps, (*path, *below), (*prefix, *below), after=common["next"])
+            variants.append(core.Variant(name, variant.weight, first))
+        return core.Split(**common, name=split.name, variants=tuple(variants))
+
+    def _repeat(self, step: StepDocument, common: _Common, path: Path, prefix: Path) -> core.Repeat:
+        repeat = step.repeat
+        assert repeat is not None
+        return core.Repeat(
+            **common,
+            times=repeat.times,
+            body=self.sequence(repeat.steps, (*path, "steps"), (*prefix, "steps"), after=common["id"]),
+            every=self._site.maybe_duration(repeat.every, (*path, "every")),
+            until=self._site.condition(repeat.until, (*path, "until")),
+        )
+
+
+def _quietly(text: str) -> Duration | None:
+    try:
+        return parse_duration(text)
+    except ValueError:
+        return None
