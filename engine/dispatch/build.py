@@ -55,7 +55,7 @@ class Builder:
         body = self._straight(front.body, index, front.body_line)
         own = frozenset(trees) & OWN_NAMES | {"locale"}
         if "html" not in files:
-            parts["text"] = body and self._compile(body, own, html=False)
+            parts["text"] = None if body is None else self._compile(body, own, html=False)
         elif body is not None:
             parts |= self._documents(body, trees.get("preheader"), files, own)
         if body is None or any(part is None for part in parts.values()):

@@ -30,7 +30,7 @@ class Part:
         environment = HTML if html else TEXT
         tree.set_environment(environment)
         try:
-            code = environment.compile(tree, None, FILENAME)  # type: ignore[call-overload]
+            code = environment.compile(tree, None, FILENAME)
         except (RecursionError, MemoryError, SyntaxError, JinjaError) as error:
             raise ValueError(f"too complex to compile: {error}") from None
         self._template = JinjaTemplate.from_code(environment, code, {})
@@ -47,8 +47,7 @@ class Part:
         try:
             for text in self._template.root_render_func(context):
                 length += len(text)
-                if length > OUTPUT_LENGTH_MAX:
-                    raise RenderFailure(f"the result is longer than {OUTPUT_LENGTH_MAX} characters")
+                check_length(length)
                 parts.append(text)
         except RenderFailure as failure:
             failure.line = failure.line or self._line(failure.__traceback__)
@@ -65,6 +64,12 @@ class Part:
                 line = self._template.get_corresponding_lineno(trace.tb_lineno)
             trace = trace.tb_next
         return line
+
+
+def check_length(length: int) -> None:
+    """Refuse a result of more characters than a message can have."""
+    if length > OUTPUT_LENGTH_MAX:
+        raise RenderFailure(f"the result is longer than {OUTPUT_LENGTH_MAX} characters")
 
 
 def reason_of(error: Exception) -> str:

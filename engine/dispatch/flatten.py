@@ -34,11 +34,11 @@ class Scope(msgspec.Struct, frozen=True):
     caller: list[nodes.Node] | None = None
     depth: int = 0
     controls: int = 0
+    expanding: tuple[str, ...] = ()  # the macros we are inside of
 
 
 class Flattener:
-    """Expands one template after the other; `trees` are the parsed layouts by their path under `templates/`, `broken` the paths that
-    could not be parsed."""
+    """Expands one template after the other; `trees` are the parsed layouts by path, `broken` those with problems."""
 
     def __init__(
         self,
@@ -221,11 +221,18 @@ class Flattener:
             message = f"there is no macro '{name}'{nearest(name, scope.macros)}; other things cannot be called"
             raise self._fail(call, "unknown_name", message, name)
         self._deeper(call, scope)
+        if name in scope.expanding:
+            raise self._fail(call, "recursion", f"macro '{name}' calls itself", name)
         values = self._arguments(call, macro)
         for value in values:
             self._pay(value)
         inner = Scope(
-            blocks={}, macros=dict(scope.macros), caller=caller, depth=scope.depth + 1, controls=scope.controls + 1
+            blocks={},
+            macros=dict(scope.macros),
+            caller=caller,
+            depth=scope.depth + 1,
+            controls=scope.controls + 1,
+            expanding=(*scope.expanding, name),
         )
         if inner.controls >= LOOP_NESTING_MAX:
             raise self._fail(call, "too_large", f"more than {LOOP_NESTING_MAX} macros and loops inside each other")

@@ -15,7 +15,9 @@ from jinja2 import nodes
 
 from engine.dispatch.linear import Piece, Scattered, Spelling, assemble, check_complete
 
-VOID: Final = frozenset("area base br col embed hr img input link meta source track wbr".split())
+VOID: Final = frozenset(
+    ["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"]
+)
 
 _TABLE_ROW: Final = re.compile(r"(<table\b[^>]*>)((?:\s|<!--zq\d+x\d+xqz-->)*)(?=<tr\b)", re.IGNORECASE)
 _BODY: Final = re.compile(r"<body\b[^>]*>", re.IGNORECASE)

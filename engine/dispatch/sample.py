@@ -25,7 +25,7 @@ def sample_context(trees: Sequence[nodes.Node], given: Mapping[str, Any]) -> dic
     context |= {"now": MOMENT, "customer": {}, "event": {}, "enrollment": {}, "data": {}}
     for tree in trees:
         _fill(tree, context, {})
-    return _merged(context, given)
+    return {name: _merged(context.get(name), given.get(name)) for name in (*context, *given)}
 
 
 def _fill(node: nodes.Node, context: dict[str, Any], loops: Mapping[str, dict[str, Any]]) -> None:
@@ -38,13 +38,13 @@ def _fill(node: nodes.Node, context: dict[str, Any], loops: Mapping[str, dict[st
     if isinstance(node, nodes.Filter) and node.node is not None:
         kind = NUMBER if node.name in _NUMERIC or node.name == "_op" else MOMENT if node.name in _TIMES else None
         if kind is not None:
-            for child in (node.node, *node.args):
+            for child in [node.node, *node.args]:
                 if isinstance(child, nodes.Filter) and child.name == "_path":
                     _put(child, kind, context, loops)
         elif node.name == "_path":
             _put(node, _last_name(node), context, loops)
-    for child in node.iter_child_nodes():
-        _fill(child, context, loops)
+    for inner in node.iter_child_nodes():
+        _fill(inner, context, loops)
 
 
 def _names(node: nodes.Filter) -> tuple[Any, ...]:

@@ -234,7 +234,7 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
         """Refuse an operator that was not rewritten: that is our mistake, and still must not run."""
         raise RenderFailure(f"'{operator}' is not possible here")
 
-    def call(self, *_args: Any, **_kwargs: Any) -> NoReturn:  # type: ignore[override]
+    def call(self, *_args: Any, **_kwargs: Any) -> NoReturn:
         """Refuse every call."""
         raise RenderFailure("calls are not possible in a template")
 

@@ -27,6 +27,7 @@ TEXT_CHANNELS: Final = frozenset({"sms", "whatsapp", "voice"})
 FALL_BACK: Final = {"whatsapp": "sms", "voice": "sms"}
 
 _NAME: Final = re.compile(r"(?P<name>[a-z0-9][a-z0-9_-]*)(?:\.(?P<locale>[A-Za-z0-9_-]+))?\.(?P<kind>html|txt)")
+_CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f\ufffe\uffff]")
 _CHANNEL: Final = re.compile(r"[a-z][a-z0-9_-]*")
 
 _cache: dict[TemplateKey, Template] = {}
@@ -106,8 +107,8 @@ class _Loader:
         self._layouts: dict[str, _File] = {}
 
     def load(self) -> TemplateSet:
-        for path in self._paths():
-            self._sort(path)
+        for found in self._paths():
+            self._sort(found)
         trees: dict[str, nodes.Template] = {}
         for path, file in self._layouts.items():
             before = len(self._problems)
@@ -173,6 +174,11 @@ class _Loader:
             return None
         except OSError as error:
             self._problem(relative, "unreadable", f"cannot be read: {error.strerror or error}")
+            return None
+        found = _CONTROL.search(text)
+        if found:
+            line = text[: found.start()].count("\n") + 1
+            self._problem(relative, "unreadable", f"a control character (U+{ord(found[0]):04X}); remove it", line)
             return None
         return _File(relative, text)
 

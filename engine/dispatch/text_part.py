@@ -62,11 +62,11 @@ def _text_of(document: str) -> str:
         return ""
     try:
         tree = lxml_html.document_fromstring(document)
-    except (etree.LxmlError, ValueError):
+        for element in list(tree.iter()):
+            _prepare(element)
+        return str(Inscriptis(tree, ParserConfig(display_links=False, display_images=False)).get_text())
+    except (etree.LxmlError, ValueError, RecursionError):
         raise Unfit(_MEND) from None
-    for element in list(tree.iter()):
-        _prepare(element)
-    return str(Inscriptis(tree, ParserConfig(display_links=False, display_images=False)).get_text())
 
 
 def _prepare(element: etree._Element) -> None:
@@ -76,7 +76,7 @@ def _prepare(element: etree._Element) -> None:
     if parent is not None and (
         _HIDDEN.search(element.get("style") or "") or element.tag in {"style", "script", "head"}
     ):
-        element.drop_tree()  # type: ignore[attr-defined]
+        element.drop_tree()
         return
     # Tables in mails are layout: cells follow each other, rows stand on lines. A column layout would tear loops apart.
     if element.tag in {"td", "th"}:
@@ -107,6 +107,10 @@ def _append_address(element: etree._Element) -> None:
         element.text = (element.text or "").rstrip() + suffix
 
 
+def _without_blanks(match: re.Match[str]) -> str:
+    return re.sub(r"[ \t]", "", match.group())
+
+
 def _tidy(text: str, spelling: Spelling) -> str:
     """Let a control on a line of its own leave no empty line behind, and at most one empty line anywhere."""
     controls = "|".join(
@@ -116,8 +120,8 @@ def _tidy(text: str, spelling: Spelling) -> str:
     )
     row = f"(?:{controls})" if controls else "(?!)"
     # Indentation of the source means nothing, except before the bullet or number of a list.
-    tidied = re.sub(rf"^((?:{row})*)[ \t]+(?![*\d])", r"\1", text.strip("\n"), flags=re.MULTILINE)
-    tidied = re.sub(rf"[ \t]+((?:{row})*)$", r"\1", tidied, flags=re.MULTILINE)
+    tidied = re.sub(rf"^(?:[ \t]*{row})*[ \t]+(?![*\d])", _without_blanks, text.strip("\n"), flags=re.MULTILINE)
+    tidied = re.sub(rf"[ \t]+(?:{row}[ \t]*)*$", _without_blanks, tidied, flags=re.MULTILINE)
     tidied = re.sub(rf"^({row}(?:[ \t]*{row})*)\n+", r"\1", tidied, flags=re.MULTILINE)
     tidied = re.sub(r"\n{3,}", "\n\n", tidied).strip("\n")
     return tidied + "\n" if tidied else ""

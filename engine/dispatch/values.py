@@ -25,7 +25,7 @@ NUMBER_ABS_MAX: Final = 10**30
 DATE_PARTS: Final = frozenset({"year", "month", "day", "hour", "minute", "second"})
 
 
-class RenderFailure(Exception):  # noqa: N818 - never leaves this package: `Template.render` turns it into TemplateError
+class RenderFailure(Exception):
     """A rendering cannot go on. `line` is an encoded line (see `Origin`), 0 when unknown."""
 
     def __init__(self, reason: str, *, line: int = 0, name: str = "") -> None:
@@ -54,9 +54,9 @@ class Missing(StrictUndefined):
     def _fail_with_undefined_error(self, *_args: Any, **_kwargs: Any) -> NoReturn:
         self.fail()
 
-    __iter__ = __str__ = __len__ = __eq__ = __ne__ = __bool__ = __hash__ = __contains__ = _fail_with_undefined_error  # type: ignore[assignment]
-    __lt__ = __le__ = __gt__ = __ge__ = __float__ = __int__ = __neg__ = __pos__ = _fail_with_undefined_error  # type: ignore[assignment]
-    __getitem__ = __call__ = _fail_with_undefined_error  # type: ignore[assignment]
+    __iter__ = __str__ = __len__ = __eq__ = __ne__ = __bool__ = __hash__ = __contains__ = _fail_with_undefined_error
+    __lt__ = __le__ = __gt__ = __ge__ = __float__ = __int__ = __neg__ = __pos__ = _fail_with_undefined_error
+    __getitem__ = __call__ = _fail_with_undefined_error
 
 
 class Budget:
