@@ -19,7 +19,9 @@ VOID: Final = frozenset(
     ["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"]
 )
 
-_TABLE_ROW: Final = re.compile(r"(<table\b[^>]*>)((?:\s|<!--zq\d+x\d+xqz-->)*)(?=<tr\b)", re.IGNORECASE)
+_TABLE_ROW: Final = re.compile(
+    r"<!--(?!zq\d+x).*?-->|(<table\b[^>]*>)((?:\s|<!--zq\d+x\d+xqz-->)*)(?=<tr\b)", re.IGNORECASE | re.DOTALL
+)
 _BODY: Final = re.compile(r"<body\b[^>]*>", re.IGNORECASE)
 _HIDDEN: Final = (
     '<div style="display:none;max-height:0;max-width:0;overflow:hidden;opacity:0;color:transparent;mso-hide:all">'
@@ -53,7 +55,7 @@ def with_preheader(pieces: list[Piece], preheader: list[nodes.Node]) -> list[nod
 def inline(pieces: list[Piece]) -> list[nodes.Node]:
     """Return the tree with the rules of its style elements moved into style attributes; @media and the like are kept."""
     spelling = Spelling(pieces)
-    document = _TABLE_ROW.sub(r"\1<tbody>\2", _protected(spelling))
+    document = _TABLE_ROW.sub(_with_tbody, _protected(spelling))
     inliner = css_inline.CSSInliner(load_remote_stylesheets=False, keep_at_rules=True, base_url=None)
     try:
         inlined = inliner.inline(document)
@@ -70,6 +72,11 @@ def inline(pieces: list[Piece]) -> list[nodes.Node]:
         ) from None
     _check_balance(spelling, inlined)
     return tree
+
+
+def _with_tbody(match: re.Match[str]) -> str:
+    """Write the <tbody> that the parser would put in anyway, but before a loop over rows instead of inside of it."""
+    return f"{match[1]}<tbody>{match[2]}" if match[1] else match.group()
 
 
 class _Position(HTMLParser):

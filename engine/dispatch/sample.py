@@ -15,7 +15,8 @@ from engine.dispatch.grammar import walk
 MOMENT: Final = "2026-03-27T09:00:00Z"
 NUMBER: Final = 19.9
 ADDRESSES: Final = ("unsubscribe_url", "preferences_url", "view_url")
-_NUMERIC: Final = frozenset({"money", "number", "round", "int", "float", "abs"})
+LOOPS, KINDS, TEXTS = range(3)
+_NUMERIC: Final = frozenset({"money", "number", "round", "int", "float", "abs", "sum", "_op"})
 _TIMES: Final = frozenset({"date", "time"})
 
 
@@ -23,28 +24,29 @@ def sample_context(trees: Sequence[nodes.Node], given: Mapping[str, Any]) -> dic
     """Return a context for the trees. Text gets the name of its member, amounts a number, dates a moment."""
     context: dict[str, Any] = {name: f"https://example.com/{name}" for name in ADDRESSES}
     context |= {"now": MOMENT, "customer": {}, "event": {}, "enrollment": {}, "data": {}}
-    for tree in trees:
-        _fill(tree, context, {})
+    for stage in (LOOPS, KINDS, TEXTS):
+        for tree in trees:
+            _fill(tree, context, {}, stage)
     return {name: _merged(context.get(name), given.get(name)) for name in (*context, *given)}
 
 
-def _fill(node: nodes.Node, context: dict[str, Any], loops: Mapping[str, dict[str, Any]]) -> None:
-    if isinstance(node, nodes.For) and isinstance(node.iter, nodes.Filter) and isinstance(node.target, nodes.Name):
-        item: dict[str, Any] = {}
+def _fill(node: nodes.Node, context: dict[str, Any], loops: Mapping[str, Any], stage: int) -> None:
+    """Fill in one stage: lists that are looped over first, then amounts and dates, then all the rest as text."""
+    if isinstance(node, nodes.For) and isinstance(node.target, nodes.Name):
         source = next((n for n in walk(node.iter) if isinstance(n, nodes.Filter) and n.name == "_path"), None)
-        if source is not None:
-            _put(source, [item], context, loops)
-            loops = {**loops, node.target.name: item}
+        items = _put(source, [{}], context, loops) if source is not None else None
+        if isinstance(items, list):
+            loops = {**loops, node.target.name: items[0]}
     if isinstance(node, nodes.Filter) and node.node is not None:
-        kind = NUMBER if node.name in _NUMERIC or node.name == "_op" else MOMENT if node.name in _TIMES else None
-        if kind is not None:
+        kind = NUMBER if node.name in _NUMERIC else MOMENT if node.name in _TIMES else None
+        if stage == KINDS and kind is not None:
             for child in [node.node, *node.args]:
                 if isinstance(child, nodes.Filter) and child.name == "_path":
                     _put(child, kind, context, loops)
-        elif node.name == "_path":
-            _put(node, _last_name(node), context, loops)
+        elif stage == TEXTS and node.name == "_path":
+            _put(node, str(_names(node)[-1]).replace("_", " "), context, loops)
     for inner in node.iter_child_nodes():
-        _fill(inner, context, loops)
+        _fill(inner, context, loops, stage)
 
 
 def _names(node: nodes.Filter) -> tuple[Any, ...]:
@@ -53,21 +55,17 @@ def _names(node: nodes.Filter) -> tuple[Any, ...]:
     return tuple(first.value)
 
 
-def _last_name(node: nodes.Filter) -> str:
-    return str(_names(node)[-1]).replace("_", " ")
-
-
-def _put(node: nodes.Filter, value: Any, context: dict[str, Any], loops: Mapping[str, dict[str, Any]]) -> None:
+def _put(node: nodes.Filter, value: Any, context: dict[str, Any], loops: Mapping[str, Any]) -> Any:
+    """Give the member that a look-up reads a value, unless it has one; return what it has then."""
     if not isinstance(node.node, nodes.Name):
-        return
+        return None
     root = loops.get(node.node.name, context.get(node.node.name))
     *names, last = _names(node)
     for name in names:
         if not isinstance(root, dict):
-            return
+            return None
         root = root.setdefault(name, {})
-    if isinstance(root, dict):
-        root.setdefault(last, value)
+    return root.setdefault(last, value) if isinstance(root, dict) else None
 
 
 def _merged(made: Any, given: Any) -> Any:

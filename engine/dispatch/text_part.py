@@ -122,6 +122,6 @@ def _tidy(text: str, spelling: Spelling) -> str:
     # Indentation of the source means nothing, except before the bullet or number of a list.
     tidied = re.sub(rf"^(?:[ \t]*{row})*[ \t]+(?![*\d])", _without_blanks, text.strip("\n"), flags=re.MULTILINE)
     tidied = re.sub(rf"[ \t]+(?:{row}[ \t]*)*$", _without_blanks, tidied, flags=re.MULTILINE)
-    tidied = re.sub(rf"^({row}(?:[ \t]*{row})*)\n+", r"\1", tidied, flags=re.MULTILINE)
+    tidied = re.sub(rf"^({row}(?:[ \t]*{row})*)\n", r"\1", tidied, flags=re.MULTILINE)
     tidied = re.sub(r"\n{3,}", "\n\n", tidied).strip("\n")
     return tidied + "\n" if tidied else ""
