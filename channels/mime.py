@@ -22,7 +22,6 @@ from channels.guard import Mailbox
 LINE_BYTES_MAX = 998
 _LINE_CHARS_SOFT = 76
 _WORD_BYTES_MAX = 42  # 56 characters of base64, 68 with its brackets; fits beside "Subject: " or a folded space
-_HEADER_NAMES = re.compile(rb"^([!-9;-~]+):", re.MULTILINE)
 _ID = re.compile(r"[0-9a-f]{32}\Z")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*\Z")
 _PLAIN_ASCII = re.compile(r"[!-~](?:[ -~]*[!-~])?\Z")
@@ -114,11 +113,14 @@ def _block(prefix: str, headers: list[tuple[str, str]]) -> bytes:
 def _finish(headers: list[tuple[str, str]], body: bytes, raw: bool, from_: Mailbox, to: Mailbox) -> Composed:  # noqa: FBT001
     head = _block("", headers)
     # The last line of defence: whatever was overlooked above, no header leaves that was not intended.
-    found = _HEADER_NAMES.findall(head)
-    if found != [name.encode() for name, _ in headers]:
+    lines = head.split(b"\r\n")
+    if [line.partition(b":")[0] for line in lines if line[:1] not in {b" ", b""}] != [
+        name.encode() for name, _ in headers
+    ]:
         raise guard.refused("the header lines of the finished mail are not those intended")
-    if _line_bytes_max(head.replace(b"\r\n", b"\n")) > LINE_BYTES_MAX:
-        raise guard.refused(f"a header line is longer than {LINE_BYTES_MAX} bytes")
+    stray = head.count(b"\n") + head.count(b"\r") != 2 * (len(lines) - 1)
+    if stray or max(map(len, lines)) > LINE_BYTES_MAX:
+        raise guard.refused(f"a header line has a stray line break or more than {LINE_BYTES_MAX} bytes")
     if b"\r\n." in body or body.startswith(b"."):
         body = (b"\r\n" + body).replace(b"\r\n.", b"\r\n..")[2:]
     end = b".\r\n" if body.endswith(b"\r\n") else b"\r\n.\r\n"
@@ -133,16 +135,13 @@ def _encode(text: str, *, eight_bit: bool) -> tuple[bytes, str]:
         data = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    if _line_bytes_max(data) <= LINE_BYTES_MAX and b"\0" not in data:
+    lines = data.split(b"\n")
+    if max(map(len, lines)) <= LINE_BYTES_MAX and b"\0" not in data:
         if data.isascii():
-            return data.replace(b"\n", b"\r\n"), "7bit"
+            return b"\r\n".join(lines), "7bit"
         if eight_bit:
-            return data.replace(b"\n", b"\r\n"), "8bit"
+            return b"\r\n".join(lines), "8bit"
     return binascii.b2a_qp(data, istext=True).replace(b"\n", b"\r\n"), "quoted-printable"
-
-
-def _line_bytes_max(data: bytes) -> int:
-    return max(map(len, data.split(b"\n")))
 
 
 @functools.lru_cache(maxsize=16)

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from channels.contract import OutgoingMessage, PermanentError
-from channels.mime import compose, message_bytes
+from channels.contract import OutgoingMessage, PermanentError, Verdict
+from channels.guard import Mailbox
+from channels.mime import _finish, compose, message_bytes
 
 ID = "0123456789abcdef" * 2
 SENDER = "Shop <shop@example.com>"
@@ -262,3 +263,13 @@ def test_it_is_many_times_faster_than_the_standard_library() -> None:
 
     ours = min(seconds(lambda: compose(delivery, sender=SENDER, eight_bit=True)) for _ in range(3))
     assert min(seconds(oracle) for _ in range(3)) > 5 * ours
+
+
+@pytest.mark.parametrize("value", ["a\r\nBcc: x@example.com", "a\nBcc: x@example.com", "a\rBcc: x", "x" * 1_200])
+def test_the_finished_head_is_checked_once_more(value: str) -> None:
+    """Should a header value ever get past the guard, the finished bytes are refused."""
+    box = Mailbox("", "a@example.com")
+    with pytest.raises(PermanentError) as caught:
+        _finish([("Subject", value), ("MIME-Version", "1.0")], b"x", False, box, box)
+    assert caught.value.address_verdict is Verdict.MESSAGE
+    assert _finish([("Subject", "fine\r\n folded"), ("MIME-Version", "1.0")], b"x", False, box, box).wire
