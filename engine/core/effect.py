@@ -11,6 +11,7 @@ import msgspec
 
 from engine.core.message import Message
 from engine.core.record import Record
+from engine.core.schedule import rfc3339
 
 
 class Dispatch(msgspec.Struct, frozen=True, array_like=True, tag="dispatch"):
@@ -77,3 +78,17 @@ REASONS = (
 """Why a send was suppressed: the closed list."""
 
 WHY_MAX = 12
+
+
+def as_line(decision: Decision) -> dict[str, Any]:
+    """The decision as `simulate`, `test`, `show` and the journal topic print it: one flat JSON object."""
+    line: dict[str, Any] = {"at": rfc3339(decision.at_ms), "customer": decision.customer}
+    if decision.workflow:
+        line |= {"workflow": decision.workflow, "version": decision.version, "enrollment": decision.enrollment}
+    line["kind"] = decision.kind
+    if decision.step:
+        line["step"] = decision.step
+    line |= decision.detail
+    if decision.why:
+        line["why"] = list(decision.why)
+    return line

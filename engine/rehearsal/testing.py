@@ -1,0 +1,190 @@
+"""Runs the `*.test.yaml` of a project: each case in virtual time, and what happened held against what was expected.
+
+Invariant: a case plays the workflow it tests and those it enters (or names), with the project's policy and segments; other
+workflows cannot disturb it. Its `expect` is complete for entries, sends, exits, completions and failures of that workflow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from engine.clock import from_rfc3339
+from engine.core.record import Consent, Enroll, Event, Identify, Outcome, Record
+from engine.core.schedule import add, parse_duration, zone_named, zone_of
+from engine.core.workflow import EnterWorkflow
+from engine.definition.assemble import assemble
+from engine.rehearsal.stage import Stage
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+    from engine.core.catalog import Catalog
+    from engine.core.effect import Decision
+    from engine.definition.case import Expected, Happens, Range, TestCase, TestFile
+    from engine.dispatch.templates import TemplateSet
+
+COMPLETE = ("entered", "send", "exited", "completed", "failed")
+_YEAR = parse_duration("365d")
+_ACTIONS = {"consent": "grant", "withdraw": "withdraw", "request": "request", "confirm": "confirm"}
+_SUBJECTS = {
+    "entered": "workflow", "not_entered": "workflow", "completed": "workflow", "failed": "workflow", "send": "step",
+    "exited": "reason", "emitted": "event", "task": "title", "segment_entered": "segment", "segment_left": "segment",
+}  # fmt: skip
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of one case. It passed when nothing is missing and nothing unexpected happened."""
+
+    file: str
+    line: int
+    workflow: str
+    case: str
+    start_ms: int
+    zone: str
+    decisions: tuple[Decision, ...]
+    pairs: tuple[tuple[Expected | None, Decision | None], ...]
+    """In order of time: what was expected beside what happened; None where one has no counterpart."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether every line has its counterpart."""
+        return all(expected is not None and actual is not None for expected, actual in self.pairs)
+
+
+def run_tests(catalog: Catalog, files: Sequence[TestFile], *, templates: TemplateSet | None) -> Iterator[Result]:
+    """Runs every case of every file, in order."""
+    for file in files:
+        for case in file.cases:
+            yield run_case(catalog, file, case, templates=templates)
+
+
+def run_case(catalog: Catalog, file: TestFile, case: TestCase, *, templates: TemplateSet | None) -> Result:
+    """Plays one case until nothing is pending, at most until its `until` (a year by default)."""
+    project_zone = zone_named(catalog.policy.zone)
+    zone = zone_of(case.traits, project_zone)
+    start_ms = case.start.at_ms(0, project_zone)
+    decisions: list[Decision] = []
+    stage = Stage(
+        _isolated(catalog, file.workflow, case), start_ms=start_ms, templates=templates, on_decision=decisions.append
+    )
+    until_ms = add(start_ms, _YEAR, zone) if case.until is None else case.until.at_ms(start_ms, zone)
+    records = sorted(_records(file.workflow, case, start_ms, zone), key=lambda record: record.at_ms)
+    stage.memory.play(record for record in records if record.at_ms <= until_ms)
+    stage.memory.run_until(until_ms)
+    return Result(
+        file=file.file,
+        line=case.line,
+        workflow=file.workflow,
+        case=case.name,
+        start_ms=start_ms,
+        zone=zone.key,
+        decisions=tuple(decisions),
+        pairs=_compare(file.workflow, case, decisions, start_ms, zone),
+    )
+
+
+def _isolated(catalog: Catalog, workflow: str, case: TestCase) -> Catalog:
+    """The catalog with only the workflows that belong to the case."""
+    names, found = [workflow], set()
+    names += [expected.name for expected in case.expect if _SUBJECTS.get(expected.kind) == "workflow"]
+    names += [line.name for line in case.timeline if line.kind == "enroll"]
+    while names:
+        name = names.pop()
+        if name in found or name not in catalog.workflows:
+            continue
+        found.add(name)
+        operations = catalog.workflows[name].ops.values()
+        names += [op.workflow for op in operations if isinstance(op, EnterWorkflow)]
+    kept = [catalog.workflows[name] for name in sorted(found)]
+    return assemble(kept, catalog.segments, catalog.policy, holidays=catalog.holidays)
+
+
+def _records(workflow: str, case: TestCase, start_ms: int, zone: ZoneInfo) -> Iterator[Record]:
+    """The customer's first appearance and the timeline."""
+    traits: dict[str, Any] = dict(case.traits)
+    if case.consent:
+        traits["consent"] = case.consent
+    yield Identify(customer=case.customer, at_ms=start_ms, id="start", time_ms=start_ms, traits=traits)
+    for index, line in enumerate(case.timeline):
+        yield _record(workflow, case.customer, index, line, start_ms=start_ms, zone=zone)
+
+
+def _record(workflow: str, customer: str, index: int, line: Happens, *, start_ms: int, zone: ZoneInfo) -> Record:
+    at_ms = line.at.at_ms(start_ms, zone)
+    time_ms = at_ms if line.time is None else line.time.at_ms(start_ms, zone)
+    base: dict[str, Any] = {"customer": customer, "at_ms": at_ms, "id": line.id or f"line-{index}"}
+    if line.kind == "event":
+        return Event(**base, name=line.name, time_ms=time_ms, properties=line.values)
+    if line.kind == "identify":
+        return Identify(**base, time_ms=time_ms, traits=line.values)
+    if line.kind == "outcome":
+        return Outcome(**base, time_ms=time_ms, outcome=line.name, workflow=workflow, step=line.of)
+    if line.kind == "enroll":
+        return Enroll(**base, workflow=line.name or workflow, properties=line.values)
+    return Consent(**base, time_ms=time_ms, action=_ACTIONS[line.kind], purposes=line.values, source="test")
+
+
+def _compare(
+    workflow: str, case: TestCase, decisions: list[Decision], start_ms: int, zone: ZoneInfo
+) -> tuple[tuple[Expected | None, Decision | None], ...]:
+    """Pairs each expected line with the first decision that fits and is not taken; the rest stands alone."""
+    taken: set[int] = set()
+    pairs: list[tuple[int, Expected | None, Decision | None]] = []
+    for expected in case.expect:
+        for index, decision in enumerate(decisions):
+            if index not in taken and _fits(workflow, expected, decision, start_ms=start_ms, zone=zone):
+                taken.add(index)
+                pairs.append((decision.at_ms, expected, decision))
+                break
+        else:
+            at_ms = start_ms if expected.at is None else expected.at.first.at_ms(start_ms, zone)
+            pairs.append((at_ms, expected, None))
+    if not case.partial:
+        pairs += [
+            (decision.at_ms, None, decision)
+            for index, decision in enumerate(decisions)
+            if index not in taken and decision.kind in COMPLETE and decision.workflow == workflow
+        ]
+    pairs.sort(key=lambda pair: pair[0])
+    return tuple((expected, actual) for _, expected, actual in pairs)
+
+
+def _fits(workflow: str, expected: Expected, decision: Decision, *, start_ms: int, zone: ZoneInfo) -> bool:
+    """Whether the decision is what was expected."""
+    if decision.kind != expected.kind:
+        return False
+    if not _within(expected.at, decision.at_ms, start_ms, zone):
+        return False
+    detail = decision.detail
+    if expected.kind == "updated":
+        updated = detail.get("traits", {})
+        return all(name in updated and updated[name] == value for name, value in expected.values.items())
+    if subject_of(decision) != expected.name:
+        return False
+    if expected.kind in ("send", "exited") and decision.workflow != workflow:
+        return False
+    if expected.kind == "send" and detail.get("answer") != expected.answer:
+        return False
+    wanted = {"channel": expected.channel, "template": expected.template, "reason": expected.reason}
+    if any(value is not None and detail.get(name) != value for name, value in wanted.items()):
+        return False
+    until = detail.get("until")
+    return expected.until is None or (
+        until is not None and _within(expected.until, from_rfc3339(until), start_ms, zone)
+    )
+
+
+def subject_of(decision: Decision) -> str:
+    """What an `expect` line of this kind names: a workflow, a step, a reason, an event, a title or a segment."""
+    field = _SUBJECTS.get(decision.kind, "")
+    value = getattr(decision, field, None) or decision.detail.get(field, "")
+    return str(value)
+
+
+def _within(expected: Range | None, at_ms: int, start_ms: int, zone: ZoneInfo) -> bool:
+    if expected is None:
+        return True
+    return expected.first.at_ms(start_ms, zone) <= at_ms <= expected.last.at_ms(start_ms, zone)
