@@ -29,6 +29,7 @@ __all__ = [
     "Runtime",
     "Settlement",
     "Status",
+    "enrollment_counts",
 ]
 
 
@@ -131,3 +132,11 @@ class Runtime(Intake, Outbox, Reader, Protocol):
 
     async def replay(self, dead_letter_ids: Sequence[int]) -> int:
         """Takes dead letters out and returns how many were appended again."""
+
+
+def enrollment_counts(kinds: Mapping[str, int]) -> dict[str, int]:
+    """How a workflow's enrollments stand, from how often each kind of decision was taken about them."""
+    entered, exited, completed = (kinds.get(kind, 0) for kind in ("entered", "exited", "completed"))
+    failed = max(0, kinds.get("failed", 0) - kinds.get("retried", 0))
+    active = max(0, entered - exited - completed)
+    return {"entered": entered, "active": active, "exited": exited, "completed": completed, "failed": failed}

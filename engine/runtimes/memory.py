@@ -1,7 +1,7 @@
 """The runtime of tests and simulations: dictionaries and a clock that moves only when it is told to.
 
 Invariant: it decides what the embedded runtime decides, record for record; nothing is serialised and nothing is durable.
-`Memory` is the synchronous core, quick enough to play months; `MemoryRuntime` gives it the ports of `base`.
+`Memory` is synchronous and quick enough to play months; `memory_ports.MemoryRuntime` gives it the ports of `base`.
 """
 
 import heapq
@@ -53,7 +53,7 @@ class Memory:
         self._due: dict[str, int] = {}
         self._timers: list[tuple[int, int, str]] = []  # a customer's entry counts only while `_due` says the same
         self._order = count()
-        self._dispatched: set[str] = set()
+        self._dispatched: dict[str, str] = {}  # message id → customer
 
     @property
     def next_due_ms(self) -> int:
@@ -155,7 +155,7 @@ class Memory:
             elif kind is Dispatch:
                 message: Message = effect.message  # type: ignore[union-attr]
                 if message.id not in self._dispatched:
-                    self._dispatched.add(message.id)
+                    self._dispatched[message.id] = message.customer
                     self.on_dispatch(message)
             elif kind is Append:
                 appended.append(effect.record)  # type: ignore[union-attr]
@@ -167,6 +167,7 @@ class Memory:
         return appended
 
     def _forget(self, customer: str) -> None:
+        self._dispatched = {key: whose for key, whose in self._dispatched.items() if whose != customer}
         if self.log is not None:
             self.log = [(at, record) for at, record in self.log if record.customer != customer]
         self.on_forget(customer, self.position)

@@ -5,6 +5,7 @@ Records that arrive after the erasure are a new beginning and stay.
 """
 
 import sqlite3
+from itertools import compress
 
 import msgspec
 from msgspec.structs import replace
@@ -26,9 +27,10 @@ def forget(store: Store, connection: sqlite3.Connection, plan: Plan) -> None:
         removed = 0
         for name in ("journal_forget", "ledger_forget", "dead_letters_forget"):
             removed += connection.execute(SQL[name], {"customer": customer, "log_seq": seq}).rowcount
-        plan.messages = [each for each in plan.messages if each.customer != customer or each.decided_ms > record.at_ms]
-        kept = {each.id for each in plan.messages}
-        plan.ledger_rows = [row for row in plan.ledger_rows if row[0] in kept]
+        kept = [customer != message.customer or at > seq for at, message in plan.messages]
+        plan.messages = list(compress(plan.messages, kept))
+        plan.ledger_rows = list(compress(plan.ledger_rows, kept))
+        plan.failures = [each for each in plan.failures if each[1].customer != customer or each[0] > seq]
         name_hash = store.keyed_hash(f"customer:{customer}")
         alias = f"erased:{name_hash.hex()[:16]}"
         plan.journal_rows = [

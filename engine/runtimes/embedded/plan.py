@@ -65,7 +65,7 @@ class Plan:
         self.slots: dict[str, Slot] = {}
         self.log_rows: list[tuple[int, int, str, bytes]] = []
         self.decisions: list[tuple[int, Decision]] = []
-        self.messages: list[Message] = []
+        self.messages: list[tuple[int, Message]] = []
         self.suppressions: list[Suppress] = []
         self.forgets: list[tuple[int, Record]] = []
         self.pauses: list[Pause] = []
@@ -95,7 +95,7 @@ class Plan:
             if kind is Decision:
                 self.decisions.append((seq, effect))  # type: ignore[arg-type]
             elif kind is Dispatch:
-                self.messages.append(effect.message)  # type: ignore[union-attr]
+                self.messages.append((seq, effect.message))  # type: ignore[union-attr]
             elif kind is Append:
                 appended.append(effect.record)  # type: ignore[union-attr]
             elif kind is Suppress:
@@ -124,7 +124,7 @@ class Plan:
                 )
             )
             self.decision_counts[f"{decision.kind}:{decision.workflow}"] += 1
-        for message in self.messages:
+        for _, message in self.messages:
             domain = message.address.rpartition("@")[2].lower() if "@" in message.address else ""
             later = int(message.due_ms > message.decided_ms)
             self.ledger_rows.append(
@@ -222,6 +222,8 @@ class Planner:
         if slot is None:  # appended for a customer that the batch did not name, or a new one
             slot = self._load((record.customer,)).get(record.customer) or Slot(0, 0, None)
             plan.slots[record.customer] = slot
+        if slot.state is not None and seq <= slot.state.position:
+            return []  # delivered again: its effects are durable since the transaction that took it
         try:
             state, effects = evaluate(plan.catalog, slot.state, record)
             if careful:

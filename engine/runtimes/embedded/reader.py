@@ -11,7 +11,7 @@ import msgspec
 from engine.clock import Clock
 from engine.core.customer import CustomerState, decode_state
 from engine.core.effect import Decision
-from engine.runtimes.base import DeadLetter, MessageStatus, Query
+from engine.runtimes.base import DeadLetter, MessageStatus, Query, enrollment_counts
 from engine.runtimes.embedded.outbox import decode_message
 from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import translated
@@ -94,19 +94,12 @@ class EmbeddedReader:
         return {
             "events": totals.get("records", 0),
             "customers": totals.get("customers", 0),
-            "enrollments": {workflow: _enrollments(kinds) for workflow, kinds in sorted(enrollments.items())},
+            "enrollments": {workflow: enrollment_counts(kinds) for workflow, kinds in sorted(enrollments.items())},
             "decisions": dict(sorted(decisions.items())),
             "messages": {channel: dict(sorted(by.items())) for channel, by in sorted(messages.items())},
             "dead_letters": self._rows("dead_letters_count")[0][0],
             "timers": {"pending": totals.get("timers", 0), "overdue": overdue},
         }
-
-
-def _enrollments(kinds: dict[str, int]) -> dict[str, int]:
-    entered, exited, completed = (kinds.get(kind, 0) for kind in ("entered", "exited", "completed"))
-    failed = max(0, kinds.get("failed", 0) - kinds.get("retried", 0))
-    active = max(0, entered - exited - completed)
-    return {"entered": entered, "active": active, "exited": exited, "completed": completed, "failed": failed}
 
 
 def _statuses(rows: Iterable[tuple[Any, ...]]) -> Iterator[MessageStatus]:

@@ -1,0 +1,257 @@
+"""The memory runtime behind the ports of `base`, so that whatever talks to a runtime can be tested without a disk.
+
+Invariant: it answers as the embedded runtime does, except that nothing survives it.
+"""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from engine.clock import ManualClock
+from engine.core.catalog import Catalog
+from engine.core.customer import CustomerState
+from engine.core.effect import Decision
+from engine.core.message import Message
+from engine.core.record import Recheck, Record, decode_record, encode_record
+from engine.dispatch.ports import Pending, Settlement, Status
+from engine.runtimes.base import DeadLetter, MessageStatus, Query, enrollment_counts
+from engine.runtimes.memory import Memory
+
+
+class _Entry(msgspec.Struct, kw_only=True):
+    """A line of the ledger."""
+
+    message: Message
+    number: int
+    updated_ms: int
+    status: Status = "pending"
+    not_before_ms: int = 0
+    attempts: int = 0
+    first_attempt_ms: int = 0
+    reason: str = ""
+    code: str = ""
+    provider_id: str = ""
+
+
+class MemoryRuntime:
+    """All ports on `Memory`. Time moves by `advance_to`; everything is evaluated before a call returns."""
+
+    def __init__(self, catalog: Catalog, *, clock: ManualClock | None = None) -> None:
+        self.memory = Memory(catalog, clock=clock, keep_log=True)
+        self.memory.on_decision = self._decided
+        self.memory.on_dispatch = self._dispatched
+        self.memory.on_forget = self._forgot
+        self.memory.on_failure = self._failed
+        self._journal: list[tuple[int, int, Decision]] = []
+        self._journal_seq = 0
+        self._ledger: dict[str, _Entry] = {}
+        self._letters: list[DeadLetter] = []
+        self._letter_id = 0
+        self._work = asyncio.Event()
+
+    async def start(self) -> None:
+        """Nothing to open."""
+
+    async def stop(self) -> None:
+        """Nothing to close."""
+
+    async def idle(self) -> None:
+        self.memory.run_until(self.memory.clock.now_ms())
+
+    def advance_to(self, now_ms: int) -> None:
+        """Moves the clock and fires every timer on the way."""
+        self.memory.run_until(now_ms)
+        self._work.set()
+
+    # ---------------------------------------------------------------------------------------------------- intake
+
+    async def append(self, records: Sequence[Record]) -> None:
+        for record in records:
+            self.memory.step(record)
+
+    async def dead_letter(self, letters: Sequence[DeadLetter]) -> None:
+        for letter in letters:
+            self._letter_id += 1
+            self._letters.append(msgspec.structs.replace(letter, id=self._letter_id))
+
+    @property
+    def backlog(self) -> int:
+        return 0
+
+    async def replay(self, dead_letter_ids: Sequence[int]) -> int:
+        wanted = [each for each in self._letters if each.id in dead_letter_ids and each.origin.startswith("log:")]
+        self._letters = [each for each in self._letters if each not in wanted]
+        await self.append([decode_record(each.body) for each in wanted])
+        return len(wanted)
+
+    async def deploy(self, catalog: Catalog, *, sources: Mapping[str, str] | None = None) -> None:
+        """As in the port. There is no later start, so `sources` are not needed."""
+        self.memory.catalog = msgspec.structs.replace(catalog, paused=catalog.paused | self.memory.catalog.paused)
+        now_ms = self.memory.clock.now_ms()
+        for number, customer in enumerate(list(self.memory.states), 1):
+            self.memory.step(Recheck(customer=customer, at_ms=now_ms, id=f"{catalog.id}:{number}", catalog=catalog.id))
+
+    # ---------------------------------------------------------------------------------------------------- outbox
+
+    async def ready(self, limit: int, *, exclude: frozenset[tuple[str, str]] = frozenset()) -> list[Pending]:
+        now_ms = self.memory.clock.now_ms()
+        due = [
+            entry
+            for entry in self._ledger.values()
+            if entry.status == "pending" and entry.not_before_ms <= now_ms and not _excluded(entry.message, exclude)
+        ]
+        due.sort(key=lambda entry: (-entry.message.priority, entry.number))
+        return [
+            Pending(message=entry.message, attempt=entry.attempts, first_attempt_ms=entry.first_attempt_ms)
+            for entry in due[:limit]
+        ]
+
+    async def claim(self, message_ids: Sequence[str]) -> frozenset[str]:
+        now_ms = self.memory.clock.now_ms()
+        claimed = []
+        for message_id in message_ids:
+            entry = self._ledger.get(message_id)
+            if entry is None or entry.status != "pending":
+                continue
+            entry.status, entry.updated_ms = "claimed", now_ms
+            entry.attempts += 1
+            entry.first_attempt_ms = entry.first_attempt_ms or now_ms
+            claimed.append(message_id)
+        return frozenset(claimed)
+
+    async def settle(self, settlements: Sequence[Settlement]) -> None:
+        for each in settlements:
+            entry = self._ledger.get(each.message_id)
+            open_still = ("pending", "claimed") if each.status == "unknown" else ("pending", "claimed", "unknown")
+            if entry is None or entry.status not in open_still:
+                continue
+            entry.status, entry.updated_ms = each.status, each.at_ms
+            entry.not_before_ms = each.not_before_ms
+            entry.reason, entry.code = each.reason, each.code
+            entry.provider_id = each.provider_id or entry.provider_id
+            for record in each.records:
+                self.memory.step(record)
+        self._work.set()
+
+    async def wait_for_work(self, timeout_seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_seconds):
+                await self._work.wait()
+        self._work.clear()
+
+    async def states(self, customers: Sequence[str]) -> dict[str, CustomerState]:
+        return {customer: self.memory.states[customer] for customer in customers if customer in self.memory.states}
+
+    async def suppressed(self, addresses: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        known = self.memory.suppressed
+        keys = {pair: (pair[0], pair[1].strip().casefold()) for pair in addresses}
+        return {pair: known[key] for pair, key in keys.items() if key in known}
+
+    @property
+    def catalog(self) -> Catalog:
+        return self.memory.catalog
+
+    # ---------------------------------------------------------------------------------------------------- reader
+
+    async def state(self, customer: str) -> CustomerState | None:
+        return self.memory.states.get(customer)
+
+    async def decisions(self, query: Query) -> list[tuple[int, Decision]]:
+        lines = [
+            (seq, decision)
+            for seq, _, decision in self._journal
+            if seq > query.after_seq
+            and query.customer in ("", decision.customer)
+            and query.workflow in ("", decision.workflow)
+            and query.enrollment in ("", decision.enrollment)
+            and query.message in ("", decision.detail.get("message"))
+            and (not query.kinds or decision.kind in query.kinds)
+        ]
+        return (lines if query.oldest_first else lines[::-1])[: query.limit]
+
+    async def message(self, message_id: str) -> MessageStatus | None:
+        entry = self._ledger.get(message_id)
+        return next(_statuses([entry])) if entry is not None else None
+
+    async def messages(self, *, customer: str = "", status: str = "", limit: int = 200) -> list[MessageStatus]:
+        found = [
+            entry
+            for entry in self._ledger.values()
+            if customer in ("", entry.message.customer) and status in ("", entry.status)
+        ]
+        return list(_statuses(found[::-1][:limit]))
+
+    async def dead_letters(self, *, limit: int = 200) -> list[DeadLetter]:
+        return self._letters[:limit]
+
+    async def counts(self) -> dict[str, Any]:
+        decisions = Counter(decision.kind for _, _, decision in self._journal)
+        enrollments: dict[str, Counter[str]] = {}
+        for _, _, decision in self._journal:
+            if decision.workflow:
+                enrollments.setdefault(decision.workflow, Counter())[decision.kind] += 1
+        messages: dict[str, Counter[str]] = {}
+        for entry in self._ledger.values():
+            messages.setdefault(entry.message.channel, Counter())[entry.status] += 1
+        return {
+            "events": self.memory.position,
+            "customers": len(self.memory.states),
+            "enrollments": {name: enrollment_counts(kinds) for name, kinds in sorted(enrollments.items())},
+            "decisions": dict(sorted(decisions.items())),
+            "messages": {channel: dict(sorted(by.items())) for channel, by in sorted(messages.items())},
+            "dead_letters": len(self._letters),
+            "timers": {"pending": self.memory.timers_pending, "overdue": 0},
+        }
+
+    # --------------------------------------------------------------------------------------- what Memory tells us
+
+    def _decided(self, position: int, decision: Decision) -> None:
+        self._journal_seq += 1
+        self._journal.append((self._journal_seq, position, decision))
+
+    def _dispatched(self, message: Message) -> None:
+        later_ms = message.due_ms if message.due_ms > message.decided_ms else 0
+        self._ledger[message.id] = _Entry(
+            message=message, number=len(self._ledger), updated_ms=message.decided_ms, not_before_ms=later_ms
+        )
+        self._work.set()
+
+    def _forgot(self, customer: str, position: int) -> None:
+        self._journal = [line for line in self._journal if line[2].customer != customer or line[1] >= position]
+        self._ledger = {key: entry for key, entry in self._ledger.items() if entry.message.customer != customer}
+        self._letters = [each for each in self._letters if each.customer != customer]
+
+    def _failed(self, position: int, record: Record, error: Exception) -> None:
+        self._letter_id += 1
+        self._letters.append(
+            DeadLetter(
+                id=self._letter_id,
+                at_ms=record.at_ms,
+                origin=f"log:{position}",
+                reason=f"{type(error).__name__}: {error}",
+                body=encode_record(record),
+                customer=record.customer,
+            )
+        )
+
+
+def _excluded(message: Message, exclude: frozenset[tuple[str, str]]) -> bool:
+    domain = message.address.rpartition("@")[2].lower() if "@" in message.address else ""
+    return (message.channel, domain) in exclude or (message.channel, "") in exclude
+
+
+def _statuses(entries: Iterable[_Entry]) -> Iterator[MessageStatus]:
+    for entry in entries:
+        yield MessageStatus(
+            message=entry.message,
+            status=entry.status,
+            attempts=entry.attempts,
+            reason=entry.reason,
+            code=entry.code,
+            provider_id=entry.provider_id,
+            updated_ms=entry.updated_ms,
+        )
