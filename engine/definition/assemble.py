@@ -6,7 +6,6 @@ its condition asks about.
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from engine.core import workflow as core
@@ -19,24 +18,16 @@ from engine.definition.compile import content_hash
 def assemble(
     workflows: Iterable[core.Workflow],
     segments: Mapping[str, Segment],
-    policy: Policy,
     *,
+    policy: Policy,
     extra_versions: Sequence[core.Workflow] = (),
-    holidays: Mapping[str, frozenset[dt.date]] | None = None,
 ) -> Catalog:
     """The catalog of these current workflows, and of older versions that are still in use."""
     current = {workflow.name: workflow for workflow in sorted(workflows, key=lambda workflow: workflow.name)}
     versions = {(workflow.name, workflow.version): workflow for workflow in [*extra_versions, *current.values()]}
     ordered = dependencies_first(segments)
-    days = dict(holidays or {})
     timed = (name for name, workflow in current.items() if workflow.trigger.date or workflow.trigger.schedule)
-    identity = [
-        sorted(versions),
-        sorted(current),
-        list(ordered.values()),
-        policy,
-        sorted((c, sorted(d)) for c, d in days.items()),
-    ]
+    identity = [sorted(versions), sorted(current), list(ordered.values()), policy]
     return Catalog(
         id=content_hash(identity),
         workflows=current,
@@ -47,7 +38,6 @@ def assemble(
         segment_triggers=_segment_triggers(current),
         segment_traits=_segment_traits(ordered),
         timed=tuple(timed),
-        holidays=days,
     )
 
 

@@ -28,7 +28,7 @@ class Function(NamedTuple):
     write: Callable[[Writer, Arguments, int], Code]
 
 
-def call(writer: Writer, node: Any, depth: int) -> Code:
+def call(writer: Writer, node: Any, *, depth: int) -> Code:
     """A call of one of FUNCTIONS."""
     if not isinstance(node.node, nodes.Name):
         word = node.node.attr if isinstance(node.node, nodes.Getattr) else "this"

@@ -13,6 +13,7 @@ import msgspec
 
 from engine.core.schedule import ZERO, Duration, add, parse_duration, parse_when, resolve_local
 from engine.definition.case_document import (
+    CONSENT,
     EXPECTED,
     HAPPENS,
     CaseDocument,
@@ -48,7 +49,7 @@ class Range(msgspec.Struct, frozen=True):
 
 
 class Happens(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the timeline. `kind` is one of `event identify consent withdraw outcome enroll`.
+    """One line of the timeline. `kind` is one of `event identify consent request confirm withdraw outcome enroll`.
 
     `name` is the event, the outcome or the workflow ("" = the one tested); `values` the properties, the traits or
     {purpose: [channel, …]}; `of` the step id of an outcome; `time` when it happened, if that is not `at`.
@@ -118,7 +119,7 @@ def compile_tests(document: TestsDocument, site: Site) -> TestFile:
 def _case(case: CaseDocument, path: Path, site: Site) -> TestCase:
     start = _moment(case.start, (*path, "start"), site)
     if start.offset is not None:
-        site.error((*path, "start"), "time", "`start` is an instant, such as 2026-03-27T10:00+01:00")
+        site.error((*path, "start"), "time", message="`start` is an instant, such as 2026-03-27T10:00+01:00")
     return TestCase(
         name=case.name,
         line=site.spot(path).line,
@@ -139,7 +140,7 @@ def _happens(line: HappensDocument, path: Path, site: Site) -> Happens:
     name = line.event or line.outcome or ""
     if line.enroll is not None:
         name, values = line.enroll.workflow or "", line.enroll.properties
-    elif kind in ("identify", "consent", "withdraw"):
+    elif kind in ("identify", *CONSENT):
         values = getattr(line, kind)
     return Happens(
         at=_moment(line.at, (*path, "at"), site),
@@ -185,7 +186,7 @@ def _moment(text: str, path: Path, site: Site, *, signed: bool = False) -> Momen
         offset = None
     if offset is not None:
         if offset.span_ms < 0 and not signed:
-            site.error(path, "time", f"`{text}` lies before the start")
+            site.error(path, "time", message=f"`{text}` lies before the start")
         return Moment(offset=offset)
     try:
         when = parse_when(text)
@@ -195,7 +196,7 @@ def _moment(text: str, path: Path, site: Site, *, signed: bool = False) -> Momen
         site.error(
             path,
             "time",
-            f"`{text}` is no time; write a duration after the start, such as 30m, or 2026-03-27T10:00+01:00",
+            message=f"`{text}` is no time; write a duration after the start, such as 30m, or 2026-03-27T10:00+01:00",
         )
         return Moment(offset=ZERO)
     return Moment(local=when.local, instant_ms=when.instant_ms)

@@ -17,7 +17,8 @@ LINES_MAX = 1_000
 
 Grants = Annotated[dict[Name, list[Name]], Field(min_length=1)]
 Answer = Literal["queued", "held", "suppressed"]
-HAPPENS = ("event", "identify", "consent", "withdraw", "outcome", "enroll")
+CONSENT = ("consent", "request", "confirm", "withdraw")
+HAPPENS = ("event", "identify", *CONSENT, "outcome", "enroll")
 EXPECTED = (
     "entered", "not_entered", "send", "exited", "completed", "failed", "updated", "emitted", "task", "segment_entered",
     "segment_left",
@@ -28,15 +29,15 @@ class CustomerDocument(Document):
     """The customer of a case."""
 
     id: Text = "c1"
-    traits: dict[Text, Any] = {}
-    consent: dict[Name, list[Name]] = {}
+    traits: dict[Text, Any] = Field(default_factory=dict)
+    consent: dict[Name, list[Name]] = Field(default_factory=dict)
 
 
 class EnrollDocument(Document):
     """A manual entry; default: into the workflow that is tested."""
 
     workflow: Name | None = None
-    properties: dict[Text, Any] = {}
+    properties: dict[Text, Any] = Field(default_factory=dict)
 
 
 class HappensDocument(Document):
@@ -44,11 +45,13 @@ class HappensDocument(Document):
 
     at: Text
     event: Text | None = None
-    properties: dict[Text, Any] = {}
+    properties: dict[Text, Any] = Field(default_factory=dict)
     id: Text | None = None
     time: Text | None = Field(default=None, description="When it happened, for one that arrives late.")
     identify: Annotated[dict[Text, Any], Field(min_length=1)] | None = None
     consent: Grants | None = None
+    request: Grants | None = Field(default=None, description="Consent was asked for (double opt-in).")
+    confirm: Grants | None = Field(default=None, description="The request was confirmed.")
     withdraw: Grants | None = None
     outcome: Outcome | None = None
     of: Text | None = None
@@ -57,8 +60,8 @@ class HappensDocument(Document):
     @model_validator(mode="after")
     def _one(self) -> Self:
         form = exactly_one(self, HAPPENS, what="a line of the timeline")
-        only_with(self, "properties", "event")
-        only_with(self, "of", "outcome")
+        only_with(self, "properties", other="event")
+        only_with(self, "of", other="outcome")
         if form == "outcome" and self.of is None:
             raise PydanticCustomError("only_with", "`outcome` needs `of`: the id of the send")
         return self
@@ -89,9 +92,9 @@ class ExpectDocument(Document):
     def _one(self) -> Self:
         form = exactly_one(self, EXPECTED, what="a line of `expect`")
         for key in ("channel", "template", "answer", "until"):
-            only_with(self, key, "send")
+            only_with(self, key, other="send")
         if form not in ("send", "not_entered", "failed"):
-            only_with(self, "reason", "send")
+            only_with(self, "reason", other="send")
         return self
 
 
@@ -101,7 +104,7 @@ class CaseDocument(Document):
     name: Text
     customer: CustomerDocument = CustomerDocument()
     start: Text = "2026-01-05T09:00"
-    timeline: Annotated[list[HappensDocument], Field(max_length=LINES_MAX)] = []
+    timeline: Annotated[list[HappensDocument], Field(max_length=LINES_MAX)] = Field(default_factory=list)
     until: Text | None = None
     expect: Annotated[list[ExpectDocument], Field(max_length=LINES_MAX)]
     partial: bool = False

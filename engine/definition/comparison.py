@@ -26,7 +26,7 @@ _SIGNS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 _CONSTANTS = ("number", "text", "bool")
 
 
-def compare(writer: Writer, node: Any, depth: int) -> Code:
+def compare(writer: Writer, node: Any, *, depth: int) -> Code:
     """`a < b`, and chains such as `1 <= a < 5`, whose middle is asked once."""
     left_node = node.expr
     left: Code | None = None

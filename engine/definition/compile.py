@@ -33,7 +33,7 @@ def compile_workflow(document: WorkflowDocument, site: Site) -> Compiled:
     """The compiled workflow. Mistakes are added to the site's problems; with some, the result is only good for checking."""
     site.maybe_duration(document.max_age, ("max_age",))
     steps = StepCompiler(document, site)
-    first = steps.sequence(document.steps, ("steps",), ("steps",), after="")
+    first = steps.sequence(document.steps, ("steps",), prefix=("steps",), after="")
     workflow = core.Workflow(
         name=document.workflow,
         version="",
@@ -41,7 +41,7 @@ def compile_workflow(document: WorkflowDocument, site: Site) -> Compiled:
         trigger=_trigger(document.trigger, site),
         first=first,
         ops=steps.ops,
-        key=site.condition(document.key, ("key",), OF_EVENT),
+        key=site.condition(document.key, ("key",), names=OF_EVENT),
         reentry=_reentry(document.reentry, site),
         holdout_percent=_holdout(document.holdout, site),
         exits=tuple(
@@ -89,7 +89,7 @@ def _trigger(trigger: TriggerDocument, site: Site) -> core.Trigger:
         return core.Trigger(
             date=core.DateTrigger(
                 trait=date.trait,
-                at_minutes=site.parsed((*here, "at"), 0, lambda: parse_clock(date.at), code="time"),
+                at_minutes=site.parsed((*here, "at"), 0, parse=lambda: parse_clock(date.at), code="time"),
                 offset=None if date.offset is None else site.duration(date.offset, (*here, "offset"), signed=True),
                 yearly=date.yearly,
             )
@@ -110,9 +110,9 @@ def _trigger(trigger: TriggerDocument, site: Site) -> core.Trigger:
 def _trigger_match(match: TriggerMatchDocument, path: Path, site: Site) -> core.EventMatch | core.SegmentMatch:
     where = (*path, "where")
     if match.event is not None:
-        return core.EventMatch(match.event, site.condition(match.where, where, OF_EVENT))
+        return core.EventMatch(match.event, site.condition(match.where, where, names=OF_EVENT))
     assert match.segment is not None
-    return core.SegmentMatch(match.segment, match.on == "leave", site.condition(match.where, where, OF_CUSTOMER))
+    return core.SegmentMatch(match.segment, match.on == "leave", site.condition(match.where, where, names=OF_CUSTOMER))
 
 
 def _reentry(text: str, site: Site) -> core.Reentry:
@@ -123,7 +123,9 @@ def _reentry(text: str, site: Site) -> core.Reentry:
 def _holdout(text: str | None, site: Site) -> int:
     percent = int(text.removesuffix("%")) if text else 0
     if percent > PERCENT_MAX:
-        site.error(("holdout",), "wrong-value", f"`{text}` is more than everybody; write a percentage from 0% to 100%")
+        site.error(
+            ("holdout",), "wrong-value", message=f"`{text}` is more than everybody; write a percentage from 0% to 100%"
+        )
     return percent
 
 

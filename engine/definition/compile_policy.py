@@ -34,7 +34,7 @@ def default_policy() -> Policy:
 
 def compile_policy(document: PolicyDocument, site: Site) -> Policy:
     """The compiled policy; mistakes are added to the site's problems."""
-    site.parsed(("zone",), UTC, lambda: zone_named(document.zone), code="zone")
+    site.parsed(("zone",), UTC, parse=lambda: zone_named(document.zone), code="zone")
     purposes = {TRANSACTIONAL: Purpose(TRANSACTIONAL, "none")}
     for name, purpose in document.purposes.items():
         purposes[name] = Purpose(name, purpose.consent, tuple(purpose.double))
@@ -63,7 +63,7 @@ def _cap(cap: CapDocument, path: Path, site: Site) -> Cap:
         site.error(
             (*path, "per"),
             "duration",
-            f"caps count calendar days: write `per` in whole days, such as 7d, not {cap.per}",
+            message=f"caps count calendar days: write `per` in whole days, such as 7d, not {cap.per}",
         )
     return Cap(
         at_most=cap.at_most,
@@ -76,7 +76,7 @@ def _cap(cap: CapDocument, path: Path, site: Site) -> Cap:
 
 def _quiet(rule: QuietDocument, path: Path, site: Site) -> QuietRule:
     return QuietRule(
-        hours=site.parsed(path, QuietHours(), lambda: parse_quiet_hours(rule.between, rule.days), code="time"),
+        hours=site.parsed(path, QuietHours(), parse=lambda: parse_quiet_hours(rule.between, rule.days), code="time"),
         channels=tuple(rule.channels),
         purposes=tuple(rule.purposes),
         then=rule.then,
@@ -87,6 +87,6 @@ def _quiet(rule: QuietDocument, path: Path, site: Site) -> QuietRule:
 def compile_segments(document: SegmentsDocument, site: Site) -> dict[str, Segment]:
     """The compiled segments, in the order written."""
     return {
-        name: Segment(name, site.expression(segment.where, ("segments", name, "where"), OF_CUSTOMER))
+        name: Segment(name, site.expression(segment.where, ("segments", name, "where"), names=OF_CUSTOMER))
         for name, segment in document.segments.items()
     }

@@ -67,7 +67,7 @@ def exactly_one(model: Document, names: tuple[str, ...], *, what: str) -> str:
     return given[0]
 
 
-def only_with(model: Document, key: str, other: str) -> None:
+def only_with(model: Document, key: str, *, other: str) -> None:
     """Refuses `key` without `other`."""
     if key in model.model_fields_set and other not in model.model_fields_set:
         alias = type(model).model_fields[key].alias or key
@@ -89,8 +89,8 @@ class MatchDocument(Document):
     @model_validator(mode="after")
     def _one(self) -> Self:
         exactly_one(self, ("event", "outcome", "segment"), what="what happens")
-        only_with(self, "of", "outcome")
-        only_with(self, "on", "segment")
+        only_with(self, "of", other="outcome")
+        only_with(self, "on", other="segment")
         return self
 
 
@@ -112,7 +112,7 @@ class TriggerMatchDocument(Document):
     @model_validator(mode="after")
     def _one(self) -> Self:
         exactly_one(self, ("event", "segment"), what="each of `any`")
-        only_with(self, "on", "segment")
+        only_with(self, "on", other="segment")
         return self
 
 
@@ -154,9 +154,9 @@ class TriggerDocument(Document):
     @model_validator(mode="after")
     def _one(self) -> Self:
         form = exactly_one(self, ("event", "any", "segment", "date", "schedule", "manual"), what="a trigger")
-        only_with(self, "on", "segment")
+        only_with(self, "on", other="segment")
         if form not in ("event", "segment"):
-            only_with(self, "where", "event")
+            only_with(self, "where", other="event")
         return self
 
 
@@ -194,8 +194,8 @@ class WaitDocument(Document):
         exactly_one(self, ("for_", "until", "between"), what="a wait")
         if "for_" not in self.model_fields_set and "restart_on" in self.model_fields_set:
             raise PydanticCustomError("only_with", "`restart_on` belongs to `for`")
-        only_with(self, "offset", "until")
-        only_with(self, "days", "between")
+        only_with(self, "offset", other="until")
+        only_with(self, "days", other="between")
         return self
 
 
@@ -222,8 +222,8 @@ class WaitForDocument(Document):
     @model_validator(mode="after")
     def _one(self) -> Self:
         form = exactly_one(self, ("event", "outcome", "segment", "any"), what="a wait_for")
-        only_with(self, "of", "outcome")
-        only_with(self, "on", "segment")
+        only_with(self, "of", other="outcome")
+        only_with(self, "on", other="segment")
         if form == "any" and "where" in self.model_fields_set:
             raise PydanticCustomError("only_with", "`where` belongs to each of `any`")
         return self

@@ -75,7 +75,7 @@ def compile_text(text: str, names: frozenset[str] = NAMES) -> Expression:
 
 def literal(value: Any) -> Expression:
     """A value that stands for itself (a number, yes/no, null in `data:`, `update:` and `properties:`)."""
-    return Expression(text=json.dumps(value), run=lambda scope: value)
+    return Expression(text=json.dumps(value), run=lambda _scope: value)
 
 
 def _parsed(text: str) -> nodes.Expr:

@@ -7,8 +7,7 @@ Invariant: every node kind that is not handled here is a reason, never code; nam
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from jinja2 import nodes
 
@@ -27,7 +26,10 @@ _OPERATORS = (
     "bucket contains count days_since days_since_compared enrollment_value eq ge gt item lacks last le lt moment ne now "
     "now_compared now_part total"
 )
-_ARITHMETIC = "add concat default div floordiv is_number length lower magnitude mod mul neg pos power real rounded sub trim upper whole"
+_ARITHMETIC = (
+    "add concat default div floordiv is_number length lower magnitude mod mul neg pos power real rounded sub trim upper "
+    "whole"
+)
 _RUNTIME: dict[str, Any] = {
     **{name: getattr(operators, name) for name in _OPERATORS.split()},
     **{name: getattr(arithmetic, name) for name in _ARITHMETIC.split()},
@@ -46,6 +48,13 @@ _FILTERS: dict[str, tuple[str, int]] = {
 """Filter → function of `engine.core.arithmetic`, and how many arguments it may have."""
 _TESTS = ("defined", "undefined", "none", "number", "string", "in")
 _EXAMPLES = {"event": "total", "customer": "email", "enrollment": "key"}
+
+
+class Handler(Protocol):
+    """Writes one kind of node."""
+
+    def __call__(self, writer: Generator, node: Any, *, depth: int) -> Code:
+        """The code of the node, with at most `depth` more levels below it."""
 
 
 class Generator:
@@ -99,10 +108,10 @@ class Generator:
         if handler is None:
             what = {"Dict": "a mapping in braces", "Slice": "a slice"}.get(type(node).__name__, type(node).__name__)
             return self.refuse("expression", f"{what} cannot be used in an expression")
-        return handler(self, node, depth - 1)
+        return handler(self, node, depth=depth - 1)
 
 
-def _const(writer: Generator, node: Any, _depth: int) -> Code:
+def _const(writer: Generator, node: Any, *, depth: int) -> Code:  # noqa: ARG001 - a leaf, but a Handler
     value = node.value
     if value is None:
         return NOTHING
@@ -116,11 +125,11 @@ def _const(writer: Generator, node: Any, _depth: int) -> Code:
     return Code(repr(value), "number", value) if finite else writer.refuse("expression", "this number is too large")
 
 
-def _sequence(writer: Generator, node: Any, depth: int) -> Code:
+def _sequence(writer: Generator, node: Any, *, depth: int) -> Code:
     return Code("[" + ", ".join(writer.value(element, depth).code for element in node.items) + "]", "list")
 
 
-def _name(writer: Generator, node: Any, _depth: int) -> Code:
+def _name(writer: Generator, node: Any, *, depth: int) -> Code:  # noqa: ARG001 - a leaf, but a Handler
     name = node.name
     if name == "now":
         writer.timed = True
@@ -137,7 +146,7 @@ def _name(writer: Generator, node: Any, _depth: int) -> Code:
     return writer.refuse("unknown-name", f"`{name}` is not known{mend}")
 
 
-def _logic(writer: Generator, node: Any, depth: int) -> Code:
+def _logic(writer: Generator, node: Any, *, depth: int) -> Code:
     """`a and b and c`: Jinja nests to the left, so a long chain is flattened instead of counted as depth."""
     kind = type(node)
     operands: list[nodes.Expr] = []
@@ -149,23 +158,23 @@ def _logic(writer: Generator, node: Any, depth: int) -> Code:
     return Code("(" + word.join(writer.value(operand, depth).code for operand in reversed(operands)) + ")")
 
 
-def _not(writer: Generator, node: Any, depth: int) -> Code:
+def _not(writer: Generator, node: Any, *, depth: int) -> Code:
     return Code(f"(not {writer.value(node.node, depth).code})")
 
 
-def _condition(writer: Generator, node: Any, depth: int) -> Code:
+def _condition(writer: Generator, node: Any, *, depth: int) -> Code:
     test = writer.value(node.test, depth).code
     then = writer.value(node.expr1, depth).code
     otherwise = "None" if node.expr2 is None else writer.value(node.expr2, depth).code
     return Code(f"({then} if {test} else {otherwise})")
 
 
-def _binary(writer: Generator, node: Any, depth: int) -> Code:
+def _binary(writer: Generator, node: Any, *, depth: int) -> Code:
     left, right = writer.value(node.left, depth), writer.value(node.right, depth)
     return Code(f"{_BINARY[type(node)]}(s, {left.code}, {right.code})", "json")
 
 
-def _sign(writer: Generator, node: Any, depth: int) -> Code:
+def _sign(writer: Generator, node: Any, *, depth: int) -> Code:
     value = writer.value(node.node, depth)
     if value.kind == "number":
         number = -value.constant if isinstance(node, nodes.Neg) else value.constant
@@ -173,11 +182,11 @@ def _sign(writer: Generator, node: Any, depth: int) -> Code:
     return Code(f"{'neg' if isinstance(node, nodes.Neg) else 'pos'}(s, {value.code})", "json")
 
 
-def _concat(writer: Generator, node: Any, depth: int) -> Code:
+def _concat(writer: Generator, node: Any, *, depth: int) -> Code:
     return Code("concat(s, " + ", ".join(writer.value(part, depth).code for part in node.nodes) + ")", "json")
 
 
-def _filter(writer: Generator, node: Any, depth: int) -> Code:
+def _filter(writer: Generator, node: Any, *, depth: int) -> Code:
     known = _FILTERS.get(node.name)
     if known is None:
         return writer.refuse("unknown-filter", f"the filter `{node.name}` is not known{nearest(node.name, _FILTERS)}")
@@ -188,7 +197,7 @@ def _filter(writer: Generator, node: Any, depth: int) -> Code:
     return Code(f"{function}(s, {', '.join(codes)})", "any" if node.name == "default" else "json")
 
 
-def _test(writer: Generator, node: Any, depth: int) -> Code:
+def _test(writer: Generator, node: Any, *, depth: int) -> Code:
     if node.name not in _TESTS:
         return writer.refuse("unknown-test", f"the test `is {node.name}` is not known{nearest(node.name, _TESTS)}")
     if node.kwargs or node.dyn_args or node.dyn_kwargs or len(node.args) != (1 if node.name == "in" else 0):
@@ -207,7 +216,7 @@ def _test(writer: Generator, node: Any, depth: int) -> Code:
             return Code(f"contains(s, {code}, {writer.value(node.args[0], depth).code})")
 
 
-_HANDLERS: dict[type[nodes.Node], Callable[[Generator, Any, int], Code]] = {
+_HANDLERS: dict[type[nodes.Node], Handler] = {
     nodes.Const: _const,
     nodes.List: _sequence,
     nodes.Tuple: _sequence,

@@ -22,10 +22,10 @@ class Reason(NamedTuple):
 
 
 class Code(NamedTuple):
-    """Python source of a value. `kind` is what is known about it:
+    """Python source of a value, and what is known about it.
 
-    `number text bool none` a constant (in `constant`); `count` always a number; `json` whatever JSON has, so never a time;
-    `any` the rest.
+    `kind` is one of `number text bool` for a constant (which is in `constant`), `count` for what is always a number, `json`
+    for what may be anything in JSON and so is never a time, `time`, `list`, `none`, or `any` for the rest.
     """
 
     code: str

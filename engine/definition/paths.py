@@ -20,7 +20,7 @@ Step = tuple[str | int, bool]
 """The key, and whether it was written with a dot: `event.name` is the event's name, `event["name"]` its property."""
 
 
-def path(writer: Writer, node: Any, depth: int) -> Code:
+def path(writer: Writer, node: Any, *, depth: int) -> Code:
     """A chain of constant steps from one of the names, or from a call or another value."""
     steps: list[Step] = []
     while isinstance(node, nodes.Getattr | nodes.Getitem):
@@ -43,12 +43,14 @@ def path(writer: Writer, node: Any, depth: int) -> Code:
         return _walk(writer, _now(writer, key), rest)
     if not isinstance(key, str):
         return writer.refuse("expression", f"`{node.name}[{key}]` is not possible; name a property")
-    root = {"event": _event, "customer": _customer, "enrollment": _enrollment}[node.name]
     if node.name == "enrollment" and key == "event":
         if not rest or not isinstance(rest[0][0], str):
             mend = "name something of it, such as `enrollment.event.cart_id`"
             return writer.refuse("expression", f"`enrollment.event` alone is not a value; {mend}")
         return _walk(writer, _cause(writer, rest[0][0], dotted=rest[0][1]), rest[1:])
+    if node.name == "enrollment":
+        return _walk(writer, _enrollment(writer, key), rest)
+    root = _event if node.name == "event" else _customer
     return _walk(writer, root(writer, key, dotted=dotted), rest)
 
 
@@ -94,7 +96,7 @@ def _customer(writer: Writer, key: str, *, dotted: bool) -> Code:
     return Code(f"s.traits.get({key!r})", "json")
 
 
-def _enrollment(writer: Writer, key: str, *, dotted: bool) -> Code:
+def _enrollment(writer: Writer, key: str) -> Code:
     if key == "entered_at":
         return _time(writer, "enrollment_value(s, 'entered_at')")
     if key == "key":

@@ -44,11 +44,11 @@ class Problems:
     def __init__(self) -> None:
         self.found: list[Problem] = []
 
-    def error(self, spot: Spot, code: str, message: str) -> None:
+    def error(self, spot: Spot, code: str, *, message: str) -> None:
         """The project cannot be used with this."""
         self.found.append(Problem(spot.file, spot.line, spot.column, ERROR, code, message))
 
-    def warning(self, spot: Spot, code: str, message: str) -> None:
+    def warning(self, spot: Spot, code: str, *, message: str) -> None:
         """The project works, but probably not as meant."""
         self.found.append(Problem(spot.file, spot.line, spot.column, WARNING, code, message))
 

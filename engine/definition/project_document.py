@@ -31,7 +31,7 @@ class PurposeDocument(Document):
     """What consent a purpose needs."""
 
     consent: Literal["none", "opt_in", "existing_customer"]
-    double: list[Name] = []
+    double: list[Name] = Field(default_factory=list)
 
 
 class CapDocument(Document):
@@ -47,10 +47,12 @@ class CapDocument(Document):
 class QuietDocument(Document):
     """When nothing is sent."""
 
-    channels: list[Name] = []
-    purposes: list[Name] = []
+    channels: list[Name] = Field(default_factory=list)
+    purposes: list[Name] = Field(default_factory=list)
     between: Text | None = None
-    days: Annotated[Annotated[Text, Tag("(text)")] | Annotated[list[Text], Tag("(list)")], Form] = []
+    days: Annotated[Annotated[Text, Tag("(text)")] | Annotated[list[Text], Tag("(list)")], Form] = Field(
+        default_factory=list
+    )
     then: Literal["hold", "drop"] = "hold"
     spread: Span | None = None
 
@@ -76,20 +78,29 @@ class TrackingDocument(Document):
     default: Literal["off", "on"] = "off"
 
 
+Resend = Literal["keep", "resend"]
+
+
+def _unknown() -> dict[Name, Resend]:
+    return {"marketing": "keep", "transactional": "resend"}
+
+
 class PolicyDocument(Document):
     """The policy. Only one in a project."""
 
     policy: Name
     zone: Text = "UTC"
     lateness: Span = "7d"
-    purposes: Annotated[dict[Name, PurposeDocument], Field(max_length=LIST_MAX)] = {
-        "marketing": PurposeDocument(consent="opt_in", double=["email"]),
-        "service": PurposeDocument(consent="existing_customer"),
-    }
-    frequency: Annotated[list[CapDocument], Field(max_length=LIST_MAX)] = []
-    quiet_hours: Annotated[list[QuietDocument], Field(max_length=LIST_MAX)] = []
+    purposes: Annotated[dict[Name, PurposeDocument], Field(max_length=LIST_MAX)] = Field(
+        default_factory=lambda: {
+            "marketing": PurposeDocument(consent="opt_in", double=["email"]),
+            "service": PurposeDocument(consent="existing_customer"),
+        }
+    )
+    frequency: Annotated[list[CapDocument], Field(max_length=LIST_MAX)] = Field(default_factory=list)
+    quiet_hours: Annotated[list[QuietDocument], Field(max_length=LIST_MAX)] = Field(default_factory=list)
     bounces: BouncesDocument = BouncesDocument()
-    unknown: dict[Name, Literal["keep", "resend"]] = {"marketing": "keep", "transactional": "resend"}
+    unknown: dict[Name, Resend] = Field(default_factory=_unknown)
     tracking: TrackingDocument = TrackingDocument()
 
 

@@ -12,7 +12,8 @@ import msgspec
 
 from engine.core.condition import Expression
 from engine.core.schedule import ZERO, Duration, When, parse_duration, parse_recurrence, parse_when
-from engine.definition.expression import NAMES, BadExpression, compile_expression, compile_text, literal
+from engine.definition.expression import BadExpression, compile_expression, compile_text, literal
+from engine.definition.generated import NAMES
 from engine.definition.problem import Problems, Spot
 from engine.definition.source import Source
 
@@ -26,28 +27,30 @@ class Site(msgspec.Struct, frozen=True):
 
     source: Source
     problems: Problems
+    expressions: list[tuple[Expression, Path]] = []
+    """Every expression of the file and where it was written."""
 
     def spot(self, path: Path, *, key: bool = False) -> Spot:
         """The line and column of a path."""
         return self.source.spot(path, key=key)
 
-    def error(self, path: Path, code: str, message: str) -> None:
+    def error(self, path: Path, code: str, *, message: str) -> None:
         """Something is wrong there."""
-        self.problems.error(self.spot(path), code, message)
+        self.problems.error(self.spot(path), code, message=message)
 
-    def parsed(self, path: Path, fallback: _ValueT, parse: Callable[[], _ValueT], *, code: str) -> _ValueT:
+    def parsed(self, path: Path, fallback: _ValueT, *, parse: Callable[[], _ValueT], code: str) -> _ValueT:
         """What `parse` gives, or the fallback and a problem."""
         try:
             return parse()
         except ValueError as error:
-            self.error(path, code, str(error))
+            self.error(path, code, message=str(error))
             return fallback
 
     def duration(self, text: str, path: Path, *, signed: bool = False) -> Duration:
         """A duration; `signed` ones may be negative."""
-        duration = self.parsed(path, ZERO, lambda: parse_duration(text), code="duration")
+        duration = self.parsed(path, ZERO, parse=lambda: parse_duration(text), code="duration")
         if not signed and duration.span_ms < 0:
-            self.error(path, "duration", f"`{text}` is negative; only an `offset` can be")
+            self.error(path, "duration", message=f"`{text}` is negative; only an `offset` can be")
         return duration
 
     def maybe_duration(self, text: str | None, path: Path) -> Duration | None:
@@ -56,19 +59,19 @@ class Site(msgspec.Struct, frozen=True):
 
     def when(self, text: str, path: Path) -> When:
         """A local time that comes again, or an instant."""
-        return self.parsed(path, When(), lambda: parse_when(text), code="time")
+        return self.parsed(path, When(), parse=lambda: parse_when(text), code="time")
 
     def recurrence(self, text: str, path: Path) -> When:
         """A local time that comes again."""
-        return self.parsed(path, When(), lambda: parse_recurrence(text), code="time")
+        return self.parsed(path, When(), parse=lambda: parse_recurrence(text), code="time")
 
-    def expression(self, text: str, path: Path, names: frozenset[str] = NAMES) -> Expression:
+    def expression(self, text: str, path: Path, *, names: frozenset[str] = NAMES) -> Expression:
         """An expression over these names."""
         return self._compiled(path, lambda: compile_expression(text, names))
 
-    def condition(self, text: str | None, path: Path, names: frozenset[str] = NAMES) -> Expression | None:
+    def condition(self, text: str | None, path: Path, *, names: frozenset[str] = NAMES) -> Expression | None:
         """An expression where there is one."""
-        return None if text is None else self.expression(text, path, names)
+        return None if text is None else self.expression(text, path, names=names)
 
     def text(self, text: str, path: Path) -> Expression:
         """A text with `{{ expression }}` in it."""
@@ -76,11 +79,13 @@ class Site(msgspec.Struct, frozen=True):
 
     def _compiled(self, path: Path, compiled: Callable[[], Expression]) -> Expression:
         try:
-            return compiled()
+            expression = compiled()
         except BadExpression as error:
             for reason in error.reasons:
-                self.error(path, reason.code, reason.message)
+                self.error(path, reason.code, message=reason.message)
             return _NONE
+        self.expressions.append((expression, path))
+        return expression
 
     def values(self, values: dict[str, Any], path: Path) -> tuple[tuple[str, Expression], ...]:
         """`data:`, `update:` and `properties:`: texts are expressions, other scalars stand for themselves."""

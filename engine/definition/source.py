@@ -28,7 +28,7 @@ from ruamel.yaml.events import (
 from engine.definition.problem import Problems, Spot
 
 BYTES_MAX = 256 * 1024
-DEPTH_MAX = 40
+DEPTH_MAX = 60
 NODES_MAX = 20_000
 _DIGITS_MAX = 18
 _PLAIN = 0
@@ -76,17 +76,19 @@ class Source:
         return spot
 
 
-def parse(file: str, raw: bytes, problems: Problems) -> Source | None:
+def parse(file: str, raw: bytes, *, problems: Problems) -> Source | None:
     """The file's tree, or None when the problems found leave none."""
     start = Spot(file)
     if len(raw) > BYTES_MAX:
-        problems.error(start, "too-large", f"the file has {len(raw):,} bytes, the most is {BYTES_MAX:,}; split it")
+        problems.error(
+            start, "too-large", message=f"the file has {len(raw):,} bytes, the most is {BYTES_MAX:,}; split it"
+        )
         return None
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
-        problems.error(Spot(file, line), "not-utf8", "the file is not UTF-8 text; save it as UTF-8")
+        problems.error(Spot(file, line), "not-utf8", message="the file is not UTF-8 text; save it as UTF-8")
         return None
     root = _Builder(file, problems).build(text)
     return None if root is None else Source(file, root)
@@ -116,15 +118,15 @@ class _Builder:
         except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             spot = Spot(self.file) if mark is None else Spot(self.file, mark.line + 1, mark.column + 1)
-            self.problems.error(spot, "yaml", _readable(error))
+            self.problems.error(spot, "yaml", message=_readable(error))
             return None
         except (YAMLError, ValueError, RecursionError, IndexError, AttributeError, AssertionError) as error:
             # The scanner fails on some malformed inputs with errors of its own making; all mean that this is no YAML.
             first_line = str(error).strip().split("\n")[0] or type(error).__name__
-            self.problems.error(Spot(self.file), "yaml", f"this is not YAML: {first_line}")
+            self.problems.error(Spot(self.file), "yaml", message=f"this is not YAML: {first_line}")
             return None
         if self.root is None and len(self.problems.found) == before:
-            self.problems.error(Spot(self.file), "empty", "the file is empty")
+            self.problems.error(Spot(self.file), "empty", message="the file is empty")
         return self.root if len(self.problems.found) == before else None
 
     def _take(self, event: Event) -> bool:
@@ -138,14 +140,16 @@ class _Builder:
             self.keys.pop()
             return True
         if isinstance(event, AliasEvent):
-            self.problems.error(spot, "alias", f"aliases (`*{event.anchor}`) are not allowed; write the value out")
+            self.problems.error(
+                spot, "alias", message=f"aliases (`*{event.anchor}`) are not allowed; write the value out"
+            )
             return False
         if not isinstance(event, (ScalarEvent, *self._OPENING)):
             return True
         self._refuse_extras(event, spot)
         self.count += 1
         if self.count > NODES_MAX:
-            self.problems.error(spot, "too-large", f"the file has more than {NODES_MAX:,} values; split it")
+            self.problems.error(spot, "too-large", message=f"the file has more than {NODES_MAX:,} values; split it")
             return False
         node = Node(spot)
         if isinstance(event, ScalarEvent):
@@ -156,7 +160,7 @@ class _Builder:
             node.nodes = []
         return self._place(node, event)
 
-    def _place(self, node: Node, event: Event) -> bool:
+    def _place(self, node: Node, event: Any) -> bool:
         parent = self.open[-1] if self.open else None
         scalar = isinstance(event, ScalarEvent)
         if parent is None:
@@ -167,12 +171,14 @@ class _Builder:
             key = self.keys[-1]
             if key is None:
                 if not scalar:
-                    self.problems.error(node.spot, "key", "a key has to be text, not a list or a mapping")
+                    self.problems.error(node.spot, "key", message="a key has to be text, not a list or a mapping")
                     return False
                 name = str(event.value)
                 if name in parent.items:
                     line = parent.items[name][0].line
-                    self.problems.error(node.spot, "duplicate-key", f"`{name}` stands here twice (also in line {line})")
+                    self.problems.error(
+                        node.spot, "duplicate-key", message=f"`{name}` stands here twice (also in line {line})"
+                    )
                 self.keys[-1] = (name, node.spot)
                 return True
             parent.items[key[0]] = (key[1], node)
@@ -181,7 +187,9 @@ class _Builder:
             self.open.append(node)
             self.keys.append(None)
             if len(self.open) > DEPTH_MAX:
-                self.problems.error(node.spot, "too-deep", f"nested more than {DEPTH_MAX} levels deep; make it flatter")
+                self.problems.error(
+                    node.spot, "too-deep", message=f"nested more than {DEPTH_MAX} levels deep; make it flatter"
+                )
                 return False
         return True
 
@@ -189,19 +197,23 @@ class _Builder:
         self.documents += 1
         if self.documents > 1:
             self.problems.error(
-                spot, "documents", "one file holds one document; move what follows `---` to its own file"
+                spot, "documents", message="one file holds one document; move what follows `---` to its own file"
             )
             return False
         if event.version is not None or event.tags:
-            self.problems.error(spot, "directive", "`%` directives are not allowed; the dialect is always YAML 1.2")
+            self.problems.error(
+                spot, "directive", message="`%` directives are not allowed; the dialect is always YAML 1.2"
+            )
             return False
         return True
 
     def _refuse_extras(self, event: Any, spot: Spot) -> None:
         if event.anchor is not None:
-            self.problems.error(spot, "anchor", f"anchors (`&{event.anchor}`) are not allowed; write the value out")
+            self.problems.error(
+                spot, "anchor", message=f"anchors (`&{event.anchor}`) are not allowed; write the value out"
+            )
         if event.tag is not None:
-            self.problems.error(spot, "tag", f"tags (`{event.tag}`) are not allowed; put text into quotes")
+            self.problems.error(spot, "tag", message=f"tags (`{event.tag}`) are not allowed; put text into quotes")
 
     def _scalar(self, event: ScalarEvent, spot: Spot) -> Any:
         text = str(event.value)
@@ -210,23 +222,25 @@ class _Builder:
         if text in _WORDS:
             return _WORDS[text]
         if _NOT_FINITE.fullmatch(text):
-            self.problems.error(spot, "number", f"`{text}` is not a number that can be used; quotes make it text")
+            self.problems.error(
+                spot, "number", message=f"`{text}` is not a number that can be used; quotes make it text"
+            )
         elif _INT.fullmatch(text) or _BASED.fullmatch(text):
             if len(text) > _DIGITS_MAX:
-                self.problems.error(spot, "number", "this number is too long; quotes make it text")
+                self.problems.error(spot, "number", message="this number is too long; quotes make it text")
                 return 0
             return int(text) if _INT.fullmatch(text) else int(text, 0)
         elif _FLOAT.fullmatch(text):
             number = float(text)
             if number in (float("inf"), float("-inf")):
-                self.problems.error(spot, "number", "this number is too large; quotes make it text")
+                self.problems.error(spot, "number", message="this number is too large; quotes make it text")
                 return 0
             return number
         return text
 
 
 def _events(text: str) -> Iterator[Event]:
-    reader = YAML(typ="rt", pure=True)
+    reader = YAML(typ="safe", pure=True)
     yield from reader.parse(io.StringIO(text))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, TypedDict, assert_never
+from typing import TypedDict
 
 from engine.core import workflow as core
 from engine.core.condition import Expression
@@ -22,7 +22,6 @@ from engine.definition.document import (
     WaitForDocument,
     WorkflowDocument,
 )
-from engine.definition.expression import NAMES
 from engine.definition.site import Path, Site, joined
 
 OF_SEGMENT = frozenset({"customer", "enrollment", "now"})
@@ -45,7 +44,7 @@ class StepCompiler:
         self._document = document
         self._site = site
 
-    def sequence(self, steps: Sequence[StepDocument], path: Path, prefix: Path, *, after: str) -> str:
+    def sequence(self, steps: Sequence[StepDocument], path: Path, *, prefix: Path, after: str) -> str:
         """Compiles a list of steps that goes on with `after`; the id of the first of them (`after` when there is none)."""
         ids = [step.id or joined((*prefix, index)) for index, step in enumerate(steps)]
         for index, step in enumerate(steps):
@@ -53,7 +52,9 @@ class StepCompiler:
             if ids[index] in self.places:
                 line = self._site.spot(self.places[ids[index]]).line
                 spot = (*here, "id") if step.id else here
-                self._site.error(spot, "duplicate-id", f"a step with the id `{ids[index]}` is already in line {line}")
+                self._site.error(
+                    spot, "duplicate-id", message=f"a step with the id `{ids[index]}` is already in line {line}"
+                )
             self.places[ids[index]] = here
             common: _Common = {
                 "id": ids[index],
@@ -71,7 +72,7 @@ class StepCompiler:
         if match.outcome is not None:
             return core.OutcomeMatch(match.outcome, match.of or "", self._site.condition(match.where, where))
         assert match.segment is not None
-        condition = self._site.condition(match.where, where, OF_SEGMENT)
+        condition = self._site.condition(match.where, where, names=OF_SEGMENT)
         return core.SegmentMatch(match.segment, match.on == "leave", condition)
 
     def _step(self, step: StepDocument, common: _Common, path: Path, prefix: Path) -> core.Op:
@@ -120,7 +121,7 @@ class StepCompiler:
             return core.Wait(**common, duration=site.duration(wait.for_, (*path, "for")), restart_on=restart_on)
         if wait.between is not None:
             between, days = wait.between, wait.days
-            window = site.parsed((*path, "between"), Window(), lambda: parse_window(between, days), code="time")
+            window = site.parsed((*path, "between"), Window(), parse=lambda: parse_window(between, days), code="time")
             return core.Wait(**common, window=window)
         assert wait.until is not None
         return self._until(wait, wait.until, common, path)
@@ -137,7 +138,9 @@ class StepCompiler:
             return core.Wait(**common, until=site.expression(until, (*path, "until")), offset=offset)
         if wait.offset is not None:
             site.error(
-                (*path, "offset"), "only-with", "`offset` belongs to a date of the customer, not to a local time"
+                (*path, "offset"),
+                "only-with",
+                message="`offset` belongs to a date of the customer, not to a local time",
             )
         return core.Wait(**common, local=local)
 
@@ -146,7 +149,7 @@ class StepCompiler:
 
     def _wait_for(self, wait: WaitForDocument, common: _Common, path: Path, prefix: Path) -> core.WaitFor:
         after = common["next"]
-        then = self.sequence(wait.then, (*path, "then"), (*prefix, "then"), after=after)
+        then = self.sequence(wait.then, (*path, "then"), prefix=(*prefix, "then"), after=after)
         arms: list[core.Arm] = []
         if wait.any is None:
             arms.append(core.Arm(self.match(wait, path), then))
@@ -154,13 +157,13 @@ class StepCompiler:
             here = (*path, "any", index)
             first = then
             if arm.then is not None:
-                first = self.sequence(arm.then, (*here, "then"), (*prefix, "any", index, "then"), after=after)
+                first = self.sequence(arm.then, (*here, "then"), prefix=(*prefix, "any", index, "then"), after=after)
             arms.append(core.Arm(self.match(arm, here), first))
         return core.WaitFor(
             **common,
             arms=tuple(arms),
             timeout=self._site.duration(wait.timeout, (*path, "timeout")),
-            otherwise=self.sequence(wait.otherwise, (*path, "otherwise"), (*prefix, "otherwise"), after=after),
+            otherwise=self.sequence(wait.otherwise, (*path, "otherwise"), prefix=(*prefix, "otherwise"), after=after),
         )
 
     def _send(self, step: StepDocument, common: _Common, path: Path) -> core.Send:
@@ -191,21 +194,23 @@ class StepCompiler:
             here = (*path, index)
             key = "steps" if arm.otherwise is None else "else"
             steps = arm.otherwise if arm.otherwise is not None else arm.steps
-            first = self.sequence(steps or [], (*here, key), (*prefix, index, key), after=common["next"])
+            first = self.sequence(steps or [], (*here, key), prefix=(*prefix, index, key), after=common["next"])
             arms.append(core.BranchArm(self._site.condition(arm.condition, (*here, "if")), first))
             if arm.otherwise is not None and index + 1 < len(step.branch):
-                self._site.error(here, "else-last", "`else` has to be the last part of its branch")
+                self._site.error(here, "else-last", message="`else` has to be the last part of its branch")
         return core.Branch(**common, arms=tuple(arms))
 
     def _split(self, step: StepDocument, common: _Common, path: Path, prefix: Path) -> core.Split:
         split = step.split
         assert split is not None
         if not any(variant.weight for variant in split.variants.values()):
-            self._site.error((*path, "variants"), "weights", "the weights of a split have to add up to more than 0")
+            self._site.error(
+                (*path, "variants"), "weights", message="the weights of a split have to add up to more than 0"
+            )
         variants = []
         for name, variant in split.variants.items():
             below: Path = ("variants", name, "steps")
-            first = self.sequence(variant.steps, (*path, *below), (*prefix, *below), after=common["next"])
+            first = self.sequence(variant.steps, (*path, *below), prefix=(*prefix, *below), after=common["next"])
             variants.append(core.Variant(name, variant.weight, first))
         return core.Split(**common, name=split.name, variants=tuple(variants))
 
@@ -215,7 +220,7 @@ class StepCompiler:
         return core.Repeat(
             **common,
             times=repeat.times,
-            body=self.sequence(repeat.steps, (*path, "steps"), (*prefix, "steps"), after=common["id"]),
+            body=self.sequence(repeat.steps, (*path, "steps"), prefix=(*prefix, "steps"), after=common["id"]),
             every=self._site.maybe_duration(repeat.every, (*path, "every")),
             until=self._site.condition(repeat.until, (*path, "until")),
         )

@@ -31,7 +31,7 @@ _KINDS = {
 }
 
 
-def validate(model: type[_DocumentT], source: Source, problems: Problems) -> _DocumentT | None:
+def validate(model: type[_DocumentT], source: Source, *, problems: Problems) -> _DocumentT | None:
     """The document, or None when the problems found leave none."""
     try:
         return model.model_validate(source.data)
@@ -47,18 +47,18 @@ def _report(model: type[BaseModel], source: Source, details: ErrorDetails, probl
     name = str(path[-1]) if path else "the document"
     if kind == "extra_forbidden":
         problems.error(
-            source.spot(path, key=True), "unknown-key", f"`{name}` is not known here{_suggestion(model, loc)}"
+            source.spot(path, key=True), "unknown-key", message=f"`{name}` is not known here{_suggestion(model, loc)}"
         )
         return
     if kind == "missing":
-        problems.error(source.spot(path[:-1]), "missing-key", f"`{name}` is missing")
+        problems.error(source.spot(path[:-1]), "missing-key", message=f"`{name}` is missing")
         return
     key_itself = bool(path) and path[-1] == "[key]"
     if key_itself:
         path, name = path[:-1], str(path[-2])
     where = f"`{name}`" if not isinstance(path[-1] if path else "", int) else "this"
     code, message = _message(details, where)
-    problems.error(source.spot(path, key=key_itself), code, message)
+    problems.error(source.spot(path, key=key_itself), code, message=message)
 
 
 def _message(details: ErrorDetails, where: str) -> tuple[str, str]:
