@@ -99,7 +99,8 @@ def _isolated(catalog: Catalog, workflow: str, case: TestCase) -> Catalog:
         operations = catalog.workflows[name].ops.values()
         names += [op.workflow for op in operations if isinstance(op, EnterWorkflow)]
     kept = [catalog.workflows[name] for name in sorted(found)]
-    return assemble(kept, catalog.segments, catalog.policy, holidays=catalog.holidays)
+    isolated = assemble(kept, catalog.segments, policy=catalog.policy)
+    return msgspec.structs.replace(isolated, holidays=catalog.holidays)
 
 
 def _records(workflow: str, case: TestCase, start_ms: int, zone: ZoneInfo) -> Iterator[Record]:
