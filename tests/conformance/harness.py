@@ -207,11 +207,15 @@ class EmbeddedHarness:
         try:
             await call
         except StorageError:
-            batches = self.runtime._tasks[0]
-            await asyncio.wait([batches], timeout=1)
-            assert batches.done(), "a store that failed without dying"
+            await asyncio.wait([self.runtime._tasks[0]], timeout=1)
+            assert self._dead, "a store that failed without dying"
+        if self._dead:
             await self.crash()
-            raise Crashed from None
+            raise Crashed
+
+    @property
+    def _dead(self) -> bool:
+        return any(task.done() for task in self.runtime._tasks)
 
     async def append(self, *records: Record) -> None:
         await self._unless_dead(self.runtime.append(records))

@@ -118,6 +118,7 @@ class BatchLoop:
                 self._set_alarm()
                 await self._wake.wait()
         except BaseException as error:
+            self._stopping = True
             self._fail_all(StorageError(f"The engine ended: {type(error).__name__}."))
             raise
         finally:

@@ -9,7 +9,7 @@ import contextlib
 import json
 import sqlite3
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -209,9 +209,10 @@ class EmbeddedRuntime:
     # --------------------------------------------------------------------------------------------------- errands
 
     async def _inbox(self) -> None:
+        """Takes what other processes put into the inbox; `data_version` changes when one of them wrote."""
         seen = -1
         while True:
-            with contextlib.suppress(StorageError, sqlite3.Error):  # the next round tries again
+            with self._going_on():
                 version = self._store.connection.execute("PRAGMA data_version").fetchone()[0]
                 if version != seen:
                     while await self._take_commands():
@@ -221,6 +222,14 @@ class EmbeddedRuntime:
             overdue_ms = max(0, self._clock.now_ms() - timer_ms) if timer_ms else 0
             self._metrics.timers_overdue_seconds.set(overdue_ms / 1_000)
             await asyncio.sleep(self._options.inbox_poll_seconds)
+
+    @contextlib.contextmanager
+    def _going_on(self) -> Iterator[None]:
+        """An errand that fails (a full disk, say) is tried again in its next round."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - an errand must not end for good without anybody hearing of it
+            self._log.error(Action.BATCH_FAILED, cause=error)
 
     async def _take_commands(self) -> bool:
         rows = self._store.connection.execute(SQL["commands_oldest"], {"limit": COMMANDS_PER_POLL}).fetchall()
@@ -239,7 +248,7 @@ class EmbeddedRuntime:
 
     async def _tidy(self) -> None:
         while True:
-            with contextlib.suppress(StorageError, sqlite3.Error):  # a full disk: later
+            with self._going_on():
                 while self._tidy_step():  # noqa: ASYNC110 - lets batches run between the steps
                     await asyncio.sleep(0.005)
             with contextlib.suppress(TimeoutError):
