@@ -1,0 +1,41 @@
+"""JSON Schemas of the documents, for editors: `python -m engine.definition.schema docs/schema` writes them.
+
+Invariant: they are generated from the models that the loader uses, and a test compares them with what is checked in.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from engine.definition.case_document import TestsDocument
+from engine.definition.document import Document, WorkflowDocument
+from engine.definition.project_document import PolicyDocument, SegmentsDocument
+
+DOCUMENTS: dict[str, type[Document]] = {
+    "workflow": WorkflowDocument,
+    "segments": SegmentsDocument,
+    "policy": PolicyDocument,
+    "tests": TestsDocument,
+}
+
+
+def schemas() -> dict[str, str]:
+    """File name → the schema as indented JSON."""
+    found = {}
+    for kind, model in DOCUMENTS.items():
+        schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema(by_alias=True)}
+        found[f"{kind}.schema.json"] = json.dumps(schema, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+    return found
+
+
+def write(folder: Path) -> None:
+    """Writes the schemas into the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in schemas().items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))
