@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from engine.core.schedule import DAY_MS, Duration, leaves_at, subtract
-from engine.core.zone import TIME_MS_MAX, TIME_MS_MIN, UTC, local_datetime
+from engine.core.zone import TIME_MS_MAX, TIME_MS_MIN, UTC, steady_offset_ms
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -204,10 +204,11 @@ def _disorder_ms(time_ms: int, within: Duration, zone: ZoneInfo) -> int:
     """
     if not within.days:
         return 0
-    leaves_ms = time_ms + within.span_ms
-    even = not within.ms and all(
-        local_datetime(at_ms - _SLACK_MS, zone).utcoffset() == local_datetime(at_ms + _SLACK_MS, zone).utcoffset()
-        for at_ms in (time_ms, leaves_ms)
+    leaves_day = (time_ms + within.span_ms) // DAY_MS
+    even = (
+        not within.ms
+        and steady_offset_ms(zone, time_ms // DAY_MS) is not None
+        and steady_offset_ms(zone, leaves_day) is not None
     )
     return 0 if even else _SLACK_MS
 

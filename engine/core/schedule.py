@@ -40,6 +40,7 @@ from engine.core.zone import (
     parse_time,
     resolve_local,
     rfc3339,
+    steady_offset_ms,
     zone_named,
     zone_of,
 )
@@ -170,6 +171,10 @@ def add(at_ms: int, duration: Duration, zone: ZoneInfo) -> int:
     days = duration.days
     if not days:
         return at_ms + duration.ms
+    target_ms = at_ms + days * DAY_MS
+    before_ms, after_ms = steady_offset_ms(zone, at_ms // DAY_MS), steady_offset_ms(zone, target_ms // DAY_MS)
+    if before_ms is not None and after_ms is not None:
+        return target_ms + before_ms - after_ms + duration.ms
     try:
         second, rest_ms = divmod(at_ms, 1000)
         local = dt.datetime.fromtimestamp(second, zone) + dt.timedelta(days, 0, rest_ms * 1000)

@@ -117,12 +117,30 @@ def zone_of(traits: Mapping[str, object], project_zone: ZoneInfo) -> ZoneInfo:
     return project_zone
 
 
+@functools.lru_cache(maxsize=65_536)
+def steady_offset_ms(zone: ZoneInfo, day: int) -> int | None:
+    """The zone's offset where it is the same from three days before that UTC day (days since 1970) to three days after it.
+
+    None around a clock change and at the ends of time. It turns almost all calendar arithmetic into plain additions.
+    """
+    first, last = (day - 3) * _DAY_SECONDS, (day + 4) * _DAY_SECONDS
+    if first * 1000 < TIME_MS_MIN or last * 1000 > TIME_MS_MAX:
+        return None
+    offsets = {
+        _seconds(dt.datetime.fromtimestamp(second, zone).utcoffset()) for second in range(first, last + 1, _DAY_SECONDS)
+    }
+    return offsets.pop() * 1000 if len(offsets) == 1 else None
+
+
 def resolve_local(local: dt.datetime, zone: ZoneInfo) -> int:
     """The instant of a local time in `zone` (its own tzinfo and fold are ignored), to the millisecond.
 
     In a gap: the first instant after it. Existing twice: the first.
     """
     wall = ((local.toordinal() - _EPOCH_ORDINAL) * 24 + local.hour) * 3600 + local.minute * 60 + local.second
+    offset_ms = steady_offset_ms(zone, wall // _DAY_SECONDS)
+    if offset_ms is not None:
+        return wall * 1000 + local.microsecond // 1000 - offset_ms
     first = zone.utcoffset(local.replace(fold=0))
     second = zone.utcoffset(local.replace(fold=1))
     assert first is not None

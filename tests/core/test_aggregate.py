@@ -87,6 +87,27 @@ def test_the_next_change_is_the_exact_instant(minutes: list[int], within_text: s
         assert answer[1] == (min(future) if future else None)
 
 
+@given(
+    st.lists(st.integers(-100, 100), max_size=12),
+    st.integers(-100, 100),
+    st.sampled_from(["2026-03-28T01:00Z", "2026-03-29T01:00Z", "2026-10-24T01:00Z", "2026-10-25T01:00Z"]),
+    st.sampled_from(["1d", "2d", "1d1h"]),
+)
+def test_windows_are_exact_in_the_hours_of_a_clock_change(
+    minutes: list[int], asked: int, around: str, within_text: str
+) -> None:
+    """Where occurrences leave a window in another order than they came, and where many leave at once."""
+    within, zone = parse_duration(within_text), zone_named("Europe/Berlin")
+    start_ms = ms(around)
+    times = [start_ms + minute * 60_000 for minute in minutes]
+    now_ms = start_ms + within.span_ms + asked * 60_000
+    stats = fed(times, now_ms=now_ms, window_days_max=3)
+    staying = [leaves for leaves in (schedule.leaves_at(time_ms, within, zone) for time_ms in times) if leaves > now_ms]
+    value, change_ms = aggregate.count(stats, now_ms, within=within, zone=zone)
+    assert value == len(staying)
+    assert change_ms == (min(staying) if staying else None)
+
+
 @given(st.lists(st.integers(0, 40 * 24), min_size=NEWEST_MAX + 1, max_size=260), st.integers(1, 38), st.randoms())
 def test_beyond_a_hundred_the_answer_is_exact_to_the_day(hours: list[int], days: int, order: object) -> None:
     """Between the counts of a window one UTC day longer and the window itself; totals stay exact."""
@@ -201,3 +222,22 @@ def test_the_days_of_a_window() -> None:
     assert [aggregate.window_days(parse_duration(text)) for text in ("1h", "24h", "25h", "7d", "0s", "-3d")] == [
         1, 1, 2, 7, 0, 0,
     ]  # fmt: skip
+
+
+@given(st.lists(st.integers(0, 9 * 24), max_size=160), st.lists(st.integers(0, 9 * 24), max_size=160))
+def test_merged_customers_have_the_occurrences_of_both(mine: list[int], theirs: list[int]) -> None:
+    """An alias joins two histories: totals are exact, windows to the day beyond a hundred."""
+    hours = mine + theirs
+
+    def of(part: list[int]) -> EventStats:
+        times = [NOW_MS - hour * HOUR_MS for hour in part]
+        return fed(times, now_ms=NOW_MS, window_days_max=10, totals=[0.5] * len(times))
+
+    merged = aggregate.merge(of(mine), of(theirs), now_ms=NOW_MS, window_days_max=10)
+    assert aggregate.count(merged, NOW_MS)[0] == len(hours)
+    assert aggregate.sum_of(merged, "total", NOW_MS)[0] == len(hours) / 2
+    assert len(merged.newest) == min(len(hours), NEWEST_MAX)
+    value = aggregate.count(merged, NOW_MS, within=parse_duration("5d"))[0]
+    listed = sum(hour < 5 * 24 for hour in hours)
+    to_the_day = sum(hour < 6 * 24 for hour in hours)
+    assert value == listed if len(hours) <= NEWEST_MAX else listed <= value <= to_the_day

@@ -244,6 +244,14 @@ def test_yearly_dates(day: str, offset: str, after: str, due: str) -> None:
     assert at_ms == ms(due, "Europe/Berlin")
 
 
+def test_a_yearly_date_beside_the_new_year() -> None:
+    """31 December in Sydney's summer and half a year's offset into its winter: the next return is a minute away."""
+    zone = zone_named("Australia/Sydney")
+    due_ms = ms("2026-05-30T23:30", "Australia/Sydney")
+    offset = Duration(150)
+    assert schedule.yearly(dt.date(1990, 12, 31), 1410, offset=offset, zone=zone, after_ms=due_ms - 60_000) == due_ms
+
+
 def test_a_date_that_comes_once() -> None:
     """A trial's end with its offset, and a yearly date with no year left."""
     assert schedule.once(dt.date(2026, 3, 30), 540, offset=parse_duration("-3d2h"), zone=BERLIN) == ms(
