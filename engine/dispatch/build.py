@@ -134,8 +134,10 @@ class Builder:
     def _check_names(self, tree: nodes.Template, own: frozenset[str]) -> None:
         """Report names that rendering does not know, at their first use."""
         known = NAMES | own
+        # A name that is set in a branch may be there after it; whether it is, is known only while rendering.
+        stored = {node.name for node in tree.find_all(nodes.Name) if node.ctx == "store"}
         try:
-            unknown = meta.find_undeclared_variables(_with_environment(tree)) - known
+            unknown = meta.find_undeclared_variables(_with_environment(tree)) - known - stored
         except (JinjaError, RecursionError, SyntaxError, AssertionError) as error:
             reason = str(error) or type(error).__name__
             self._problems.append(self._sources.problem(tree.lineno, "syntax", reason))

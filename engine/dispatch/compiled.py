@@ -12,6 +12,7 @@ from jinja2 import Template as JinjaTemplate
 from jinja2 import TemplateError as JinjaError
 from jinja2 import nodes
 
+from engine.dispatch.partial import compile_tree
 from engine.dispatch.sandbox import BUDGET, HTML, TEXT
 from engine.dispatch.values import OUTPUT_LENGTH_MAX, Budget, RenderFailure
 
@@ -21,7 +22,7 @@ FILENAME: Final = "<template>"
 class Part:
     """A compiled straight tree. Immutable, so threads may share it."""
 
-    __slots__ = ("_template", "html", "tree")
+    __slots__ = ("_fast", "_template", "html", "tree")
 
     def __init__(self, tree: nodes.Template, *, html: bool) -> None:
         """Compile with Jinja2; raises `ValueError` when the tree is beyond what CPython compiles."""
@@ -34,10 +35,25 @@ class Part:
         except (RecursionError, MemoryError, SyntaxError, JinjaError) as error:
             raise ValueError(f"too complex to compile: {error}") from None
         self._template = JinjaTemplate.from_code(environment, code, {})
+        self._fast = compile_tree(tree, html=html)
 
     def render(self, names: dict[str, Any], budget: Budget) -> str:
-        """Return the text for one context."""
+        """Return the text for one context: by the generated function, by Jinja2 when there is none or it fails."""
+        if self._fast is not None:
+            left = budget.left
+            try:
+                text = self._fast(names, budget)
+                check_length(len(text))
+            except Exception:  # noqa: BLE001 - Jinja2 says what is wrong, and where, or that all is well
+                budget.left = left
+            else:
+                return text
         return self.render_fully(names, budget)
+
+    @property
+    def is_fast(self) -> bool:
+        """Tell whether there is a generated function, for benchmarks and tests."""
+        return self._fast is not None
 
     def render_fully(self, names: dict[str, Any], budget: Budget) -> str:
         """Return the text by running the whole template through Jinja2: slower, and the measure of the fast way."""

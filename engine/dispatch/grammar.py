@@ -146,7 +146,8 @@ class Rewriter(NodeTransformer):
 
     def visit(self, node: nodes.Node, *args: Any, **kwargs: Any) -> Any:
         """Move the node's line, refuse what is not allowed, go on."""
-        node.lineno = self._last = node.lineno + self._base if node.lineno is not None else self._last  # Scope has none
+        line: int | None = node.lineno  # the Scope around {% autoescape %} has none
+        node.lineno = self._last = self._last if line is None else line + self._base
         kind = type(node).__name__
         if kind not in ALLOWED:
             self._report(node, "not_allowed", f"{TAGS.get(kind, kind)} is not possible in a template")

@@ -104,6 +104,10 @@ class Template:
         mend = f"Give it a value, or write {{{{ {failure.name} | default('...') }}}}." if failure.name else None
         return TemplateError(failure.reason, file=file, line=line if index else 0, name=failure.name, mend=mend)
 
+    def is_fast(self) -> bool:
+        """Tell whether every part renders by a generated function."""
+        return all(part.is_fast for part in self._parts.values())
+
     def paths(self) -> frozenset[str]:
         """Return the chains of members the template reads, such as `customer.first_name` or `data.code`."""
         return frozenset().union(*(paths(part.tree) for part in self._parts.values()))
