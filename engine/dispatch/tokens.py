@@ -1,0 +1,122 @@
+"""Signed links in messages: what each may do is in its token, and a token made for one purpose opens no other door.
+
+Invariant: a token holds ids and names of purposes and channels only, never an address or content, and nobody without the
+secret can make or change one. The same message always gets the same links.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+from itsdangerous import BadData, URLSafeSerializer
+
+from engine.core.consent import ADDRESS_TRAITS
+from engine.core.message import names
+from engine.errors import NotFound
+
+if TYPE_CHECKING:
+    from engine.core.message import Message
+
+Door = Literal["unsubscribe", "confirm", "preferences", "view"]
+CONFIRM_EVENT = "Consent Requested"
+"""The event that a double opt-in mail answers; it names the purpose and channels that were asked for."""
+TOKEN_CHARS_MAX = 2_048
+_PATHS: dict[Door, str] = {"unsubscribe": "u", "confirm": "confirm", "preferences": "me", "view": "view"}
+
+
+class Link(msgspec.Struct, frozen=True, kw_only=True):
+    """What a token says: whose it is, the message it stood in, and the purposes and channels it is about."""
+
+    customer: str
+    message: str = ""
+    purposes: dict[str, list[str]] = {}
+
+
+class TokenSigner:
+    """Makes and reads tokens. `secret` has at least 16 bytes and stays the same as long as links shall work."""
+
+    def __init__(self, secret: bytes) -> None:
+        """Derives one key for each kind of link."""
+        assert len(secret) >= 16, "a short secret can be guessed"  # noqa: PLR2004 - bytes
+        doors: tuple[Door, ...] = ("unsubscribe", "confirm", "preferences", "view")
+        self._serializers = {
+            door: URLSafeSerializer(
+                secret,
+                salt=f"anlass.{door}",
+                signer_kwargs={"digest_method": hashlib.sha256, "key_derivation": "hmac"},
+            )
+            for door in doors
+        }
+
+    def token(self, door: Door, link: Link) -> str:
+        """The text that stands in a URL."""
+        return str(self._serializers[door].dumps([link.customer, link.message, link.purposes]))
+
+    def unsubscribe(self, message_id: str, customer: str, *, purpose: str, channel: str) -> str:
+        """A token that withdraws consent to one purpose on one channel."""
+        return self.token("unsubscribe", Link(customer=customer, message=message_id, purposes={purpose: [channel]}))
+
+    def confirm(self, message_id: str, customer: str, *, purposes: dict[str, list[str]]) -> str:
+        """A token that confirms a request for consent (double opt-in)."""
+        return self.token("confirm", Link(customer=customer, message=message_id, purposes=purposes))
+
+    def preferences(self, message_id: str, customer: str) -> str:
+        """A token that opens the customer's own page."""
+        return self.token("preferences", Link(customer=customer, message=message_id))
+
+    def view(self, message_id: str, customer: str) -> str:
+        """A token that shows a message in the browser."""
+        return self.token("view", Link(customer=customer, message=message_id))
+
+    def read(self, door: Door, token: str) -> Link:
+        """What the token says. Raises NotFound when it was not made by us for this kind of link."""
+        try:
+            content = self._serializers[door].loads(token[:TOKEN_CHARS_MAX])
+            customer, message, purposes = msgspec.convert(content, tuple[str, str, dict[str, list[str]]])
+        except (BadData, ValueError, RecursionError) as error:
+            raise NotFound("This link is not complete.", mend="Copy the whole link from the message.") from error
+        return Link(customer=customer, message=message, purposes=purposes)
+
+
+class SignedLinks:
+    """The links of a message, as `engine.dispatch.compose` asks for them. `base_url` has no slash at its end."""
+
+    def __init__(self, base_url: str, signer: TokenSigner) -> None:
+        """Keeps both."""
+        self._base_url = base_url.rstrip("/")
+        self._signer = signer
+
+    def of(self, message: Message) -> dict[str, str]:
+        """`unsubscribe_url`, `confirm_url`, `preferences_url` and `view_url`."""
+        signer, customer = self._signer, message.customer
+        unsubscribe = signer.unsubscribe(message.id, customer, purpose=message.purpose, channel=message.channel)
+        return {
+            "unsubscribe_url": self._url("unsubscribe", unsubscribe),
+            "confirm_url": self._url("confirm", signer.confirm(message.id, customer, purposes=_asked_for(message))),
+            "preferences_url": self._url("preferences", signer.preferences(message.id, customer)),
+            "view_url": self._url("view", signer.view(message.id, customer)),
+        }
+
+    def _url(self, door: Door, token: str) -> str:
+        return f"{self._base_url}/{_PATHS[door]}/{token}"
+
+
+def _asked_for(message: Message) -> dict[str, list[str]]:
+    """What a click in this message proves consent to: only channels that use the address the message went to.
+
+    A click in a mail says nothing about a telephone number.
+    """
+    given = names(message)
+    trigger = given.get("enrollment", {}).get("event", {})
+    for event in (given.get("event", {}), trigger):
+        purpose, channels = event.get("purpose"), event.get("channels")
+        if event.get("name") == CONFIRM_EVENT and isinstance(purpose, str) and isinstance(channels, list):
+            address = ADDRESS_TRAITS.get(message.channel, message.channel)
+            return {
+                purpose: [
+                    name for name in channels if isinstance(name, str) and ADDRESS_TRAITS.get(name, name) == address
+                ]
+            }
+    return {message.purpose: [message.channel]}
