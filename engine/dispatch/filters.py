@@ -16,6 +16,7 @@ from markupsafe import Markup, escape
 from engine.dispatch.local_format import format_date, format_money, format_number, format_time
 from engine.dispatch.values import (
     CHARACTERS_PER_UNIT,
+    NUMBER_ABS_MAX,
     TEXT_LENGTH_MAX,
     Budget,
     Missing,
@@ -47,6 +48,8 @@ def listing(budget: Budget, value: Any) -> list[Any]:
 
 def number(value: Any) -> int | float:
     """Return a number; texts that look like one are taken as one."""
+    if type(value) is float and -NUMBER_ABS_MAX < value < NUMBER_ABS_MAX:
+        return value
     if isinstance(value, Missing):
         value.fail()
     if isinstance(value, str):

@@ -19,6 +19,8 @@ Renderer = Callable[[dict[str, Any], Budget], str]
 
 # With more holes than this even straight text is charged to the budget: a long value in each of them adds up.
 HOLES_FREE_MAX: Final = 500
+# In a loop, which has paid for its rounds, texts up to this many characters are not charged again.
+LENGTH_FREE_MAX: Final = 64
 
 _OPERATORS: Final = {
     "eq": "==",
@@ -74,8 +76,6 @@ def _html_hole(value: Any, budget: Budget) -> str:
 
 def _escaped(text: str) -> str:
     # What markupsafe.escape writes, without the Markup object around it, which costs five times as much.
-    if text.isalnum():
-        return text
     text = text.replace("&", "&amp;").replace(">", "&gt;").replace("<", "&lt;")
     return text.replace("'", "&#39;").replace('"', "&#34;")
 
@@ -174,20 +174,23 @@ class _Writer:
 
     def _hole(self, node: nodes.Expr, scope: _Scope) -> str:
         full = f"hole({self._expr(node, scope)}, budget)"
-        if scope.charged or not isinstance(node, nodes.Filter) or node.name != "_path":
-            return full
-        if not isinstance(node.node, nodes.Name) or not isinstance(node.args[0], nodes.Const):
-            return full
         # The usual case without a call: objects all the way, and a text at the end.
-        at = self._expr(node.node, scope)
-        guards: list[str] = []
-        for name in node.args[0].value:
-            if not isinstance(name, str):
-                return full
-            guards.append(f"type({at}) is dict")
-            at = f"(t := {'t' if len(guards) > 1 else at}.get({name!r}))"
-        guards.append(f"type({at}) is str")
-        return f"({'escaped(t)' if self._html else 't'} if {' and '.join(guards)} else {full})"
+        text, guards = "t", []
+        if isinstance(node, nodes.Name):
+            text = self._name(node.name, scope)
+            guards.append(f"type({text}) is str")
+        elif _is_chain(node):
+            at = self._name(node.node.name, scope)  # type: ignore[attr-defined]
+            for name in node.args[0].value:  # type: ignore[attr-defined]
+                guards.append(f"type({at}) is dict")
+                at = f"(t := {at if len(guards) == 1 else 't'}.get({name!r}))"
+            guards.append(f"type({at}) is str")
+        else:
+            return full
+        if scope.charged:
+            guards.append(f"len({text}) <= {LENGTH_FREE_MAX}")
+        printed = f"({text} if {text}.isalnum() else escaped({text}))" if self._html else text
+        return f"({printed} if {' and '.join(guards)} else {full})"
 
     def _if(self, node: nodes.If, scope: _Scope, depth: int) -> None:
         inner = msgspec.structs.replace(scope, assigns=False)
@@ -294,3 +297,11 @@ class _Writer:
             return f"path({', '.join([value, *given])})"
         function = self._function("do_", node.name, FUNCTIONS)
         return f"{function}({', '.join(['budget', value, *given])})"
+
+
+def _is_chain(node: nodes.Expr) -> bool:
+    """Tell whether a look-up goes from a name through members, without numbers."""
+    if not isinstance(node, nodes.Filter) or node.name != "_path" or not isinstance(node.node, nodes.Name):
+        return False
+    names = node.args[0]
+    return isinstance(names, nodes.Const) and all(isinstance(name, str) for name in names.value)

@@ -129,7 +129,7 @@ def outcome(way: Any, context: dict[str, Any]) -> tuple[str, Any]:
         return "error", (failure.reason, failure.line, failure.name)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(body=bodies, context=contexts, kind=st.sampled_from(["html", "txt"]))
 def test_fast_and_full_rendering_agree(body: str, context: dict[str, Any], kind: str) -> None:
     """Whatever the template and the data, both ways end the same."""
