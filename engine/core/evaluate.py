@@ -29,6 +29,7 @@ from engine.core.record import (
     Record,
     Retry,
     Timer,
+    encode_record,
 )
 from engine.core.schedule import DAY_MS, add
 from engine.core.turn import Turn
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from engine.core.catalog import Catalog
 
 STATE_BYTES_MAX = 64 * 1024
+FEW = 4
+SMALL_RECORD_BYTES = 2_048
 ROUNDS_MAX = 10
 """How often segment changes made by steps may lead to further steps within one record."""
 
@@ -64,22 +67,32 @@ def evaluate(
         forwarded = merge.forward(state, record)
         if forwarded is not None:
             return state, [forwarded]
-    if profile.seen_before(state, record):
+    digest = profile.digest_of(record)
+    if profile.seen_before(state, digest):
         return state, []
     turn = Turn(catalog, state, record)
-    profile.remember(turn.state, record)
+    profile.remember(turn.state, digest, record.at_ms)
     turn.state.version = EVALUATOR_VERSION
     _apply(turn, record)
-    if turn.grew and (size := len(encode_state(turn.state))) > STATE_BYTES_MAX:
+    if turn.grew and _may_be_large(turn.state, record) and (size := len(encode_state(turn.state))) > STATE_BYTES_MAX:
         return _refuse(state, record, size)
     return turn.state, turn.effects
+
+
+def _may_be_large(state: CustomerState, record: Record) -> bool:
+    """Whether the state is worth measuring: a few small things cannot add up to the limit."""
+    few = (
+        len(state.enrollments) <= FEW and len(state.held) <= FEW and len(state.stats) <= 2 * FEW
+        and len(state.traits) <= 5 * FEW and not state.fallbacks
+    )  # fmt: skip
+    return not few or len(encode_record(record)) > SMALL_RECORD_BYTES
 
 
 def _refuse(state: CustomerState, record: Record, size: int) -> tuple[CustomerState, list[Effect]]:
     """The record would make the state too large: it changes nothing, and the journal says so."""
     reason = f"state limit: {size} bytes, at most {STATE_BYTES_MAX}"
     kept = msgspec.structs.replace(state)
-    profile.remember(kept, record)
+    profile.remember(kept, profile.digest_of(record), record.at_ms)
     if isinstance(record, Timer) and kept.next_due_ms <= record.at_ms:
         # What was due cannot be done; it must not come due for ever.
         parked = tuple(

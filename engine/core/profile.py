@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.core import aggregate
 from engine.core.customer import CustomerState, Granted
-from engine.core.record import Consent, Event, Identify, Record
+from engine.core.record import Consent, Event, Identify, Record, Timer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -36,10 +36,9 @@ PURPOSES_MAX = 50
 CHANNELS_MAX = 20
 
 
-def seen_before(state: CustomerState, record: Record) -> bool:
-    """Whether a record of this id was applied already; timers and control records are never duplicates."""
-    digest = _digest(record)
-    if digest is None:
+def seen_before(state: CustomerState, digest: bytes) -> bool:
+    """Whether a record of this digest was applied already."""
+    if not digest:
         return False
     seen = state.seen
     found = seen.find(digest)
@@ -50,12 +49,11 @@ def seen_before(state: CustomerState, record: Record) -> bool:
     return False
 
 
-def remember(state: CustomerState, record: Record) -> None:
-    """Adds the record's id to those seen, and lets go of ids that are both too many and too old."""
-    digest = _digest(record)
-    if digest is None:
+def remember(state: CustomerState, digest: bytes, at_ms: int) -> None:
+    """Adds the digest to those seen, and lets go of ids that are too many or too old."""
+    if not digest:
         return
-    second = min(max(record.at_ms // 1000, 0), 0xFFFF_FFFF)
+    second = min(max(at_ms // 1000, 0), 0xFFFF_FFFF)
     seen = state.seen + _ENTRY.pack(digest, second)
     if len(seen) >= _ENTRY.size * 2:
         oldest_kept = second - SEEN_SECONDS_MIN
@@ -70,11 +68,14 @@ def remember(state: CustomerState, record: Record) -> None:
     state.seen = seen
 
 
-def _digest(record: Record) -> bytes | None:
-    """8 bytes of the id's hash. Events and traits share the source's ids; other kinds have their own."""
-    record_id: str | None = getattr(record, "id", None)
-    if not record_id:
-        return None
+def digest_of(record: Record) -> bytes:
+    """8 bytes of the id's hash; none for timers, which are never duplicates.
+
+    Events and traits share the source's ids; other kinds have their own.
+    """
+    if isinstance(record, Timer) or not record.id:
+        return b""
+    record_id = record.id
     if not isinstance(record, Event | Identify):
         record_id = f"{type(record).__name__}\x1f{record_id}"
     return hashlib.blake2b(record_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()

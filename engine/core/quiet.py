@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from engine.core.schedule import add, day_number, local_datetime, quiet_until, resolve_local, spread
+from engine.core.schedule import add, local_datetime, quiet_until, resolve_local, spread
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -88,32 +88,38 @@ def _applies(cap: Cap, message: Message) -> bool:
     return cap.purpose in ("", message.purpose) and cap.channel in ("", message.channel)
 
 
-def _days_counted(cap: Cap, state: CustomerState, zone: ZoneInfo) -> list[int]:
-    """The local days on which messages under this cap were queued, in order."""
+def _counted(cap: Cap, state: CustomerState) -> list[int]:
+    """When messages under this cap were queued, in order."""
     return sorted(
-        day_number(at_ms, zone)
+        at_ms
         for at_ms, purpose, channel in state.queued
         if cap.purpose in ("", purpose) and cap.channel in ("", channel)
     )
 
 
+def _midnight(at_ms: int, days: int, zone: ZoneInfo) -> int:
+    """The start of the local day that lies so many days after that of `at_ms`."""
+    local = local_datetime(at_ms, zone).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None, fold=0)
+    return resolve_local(local + dt.timedelta(days), zone)
+
+
 def _full(cap: Cap, state: CustomerState, at_ms: int, zone: ZoneInfo) -> bool:
     """Whether today and the days before, `cap.days` in all, hold as many messages as are allowed."""
-    today = day_number(at_ms, zone)
-    return sum(today - cap.days < day <= today for day in _days_counted(cap, state, zone)) >= cap.at_most
+    counted = _counted(cap, state)
+    if len(counted) < cap.at_most:
+        return False
+    since_ms = _midnight(at_ms, 1 - cap.days, zone)
+    return sum(queued_ms >= since_ms for queued_ms in counted) >= cap.at_most
 
 
 def _free_at(cap: Cap, state: CustomerState, at_ms: int, zone: ZoneInfo) -> int:
     """The start of the first local day on which the cap leaves room, if nothing more is queued until then."""
-    today = day_number(at_ms, zone)
-    counted = [day for day in _days_counted(cap, state, zone) if day > today - cap.days]
     if not cap.at_most:
-        days_ahead = QUIET_FOREVER_DAYS
-    else:
-        leaving = counted[len(counted) - cap.at_most]  # the one whose leaving makes room
-        days_ahead = leaving + cap.days - today
-    midnight = local_datetime(at_ms, zone).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None, fold=0)
-    return resolve_local(midnight + dt.timedelta(days_ahead), zone)
+        return _midnight(at_ms, QUIET_FOREVER_DAYS, zone)
+    since_ms = _midnight(at_ms, 1 - cap.days, zone)
+    counted = [queued_ms for queued_ms in _counted(cap, state) if queued_ms >= since_ms]
+    leaving_ms = counted[len(counted) - cap.at_most]  # the one whose leaving makes room
+    return _midnight(leaving_ms, cap.days, zone)
 
 
 QUIET_FOREVER_DAYS = 10_000
