@@ -202,12 +202,13 @@ def _test(writer: Generator, node: Any, *, depth: int) -> Code:
         return writer.refuse("unknown-test", f"the test `is {node.name}` is not known{nearest(node.name, _TESTS)}")
     if node.kwargs or node.dyn_args or node.dyn_kwargs or len(node.args) != (1 if node.name == "in" else 0):
         return writer.refuse("arguments", f"the test `is {node.name}` does not take these arguments")
-    code = writer.value(node.node, depth).code
+    tested = writer.value(node.node, depth)
+    code = tested.code
     match node.name:
-        case "defined":
-            return Code(f"({code} is not None)")
-        case "undefined" | "none":
-            return Code(f"({code} is None)")
+        case "defined" | "undefined" | "none":
+            if tested.kind in ("number", "text", "bool"):
+                return Code(repr(node.name == "defined"))
+            return Code(f"({code} is {'not ' if node.name == 'defined' else ''}None)")
         case "number":
             return Code(f"is_number({code})")
         case "string":

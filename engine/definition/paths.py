@@ -28,6 +28,12 @@ def path(writer: Writer, node: Any, *, depth: int) -> Code:
             steps.append((node.attr, True))
         elif isinstance(node.arg, nodes.Const) and type(node.arg.value) in (str, int):
             steps.append((node.arg.value, False))
+        elif (
+            isinstance(node.arg, nodes.Neg)
+            and isinstance(node.arg.node, nodes.Const)
+            and type(node.arg.node.value) is int
+        ):
+            steps.append((-node.arg.node.value, False))
         else:
             return writer.refuse("expression", "between [ ] stands a number or a text in quotes, nothing else")
         node = node.node
