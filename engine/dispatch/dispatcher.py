@@ -7,6 +7,7 @@ Invariant: a provider is called only for a message whose claim is durable, and e
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -87,7 +88,8 @@ class Dispatcher:
             self._answered.set()
             await settler
             for channel in set(self._channels.values()):
-                await channel.close()
+                with contextlib.suppress(TimeoutError):  # a silent server must not hold up the end
+                    await asyncio.wait_for(channel.close(), self._options.stop_seconds_max)
             self._done.set()
 
     async def stop(self) -> None:
