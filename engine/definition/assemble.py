@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+import msgspec
+
 from engine.core import workflow as core
 from engine.core.catalog import Catalog, Interest, Segment
 from engine.core.condition import Expression
@@ -48,8 +50,9 @@ def dependencies_first(segments: Mapping[str, Segment]) -> dict[str, Segment]:
     while waiting:
         ready = [name for name, asked in waiting.items() if asked <= ordered.keys()] or list(waiting)
         for name in ready:
-            ordered[name] = segments[name]
-            del waiting[name]
+            # `customer.segments` is written out, so that a change of any of them is seen as a change of this one's inputs.
+            where = msgspec.structs.replace(segments[name].where, segments=tuple(sorted(waiting.pop(name))))
+            ordered[name] = Segment(name, where)
     return ordered
 
 
