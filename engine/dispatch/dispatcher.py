@@ -19,6 +19,7 @@ from engine.dispatch import feedback
 from engine.dispatch.ports import Outbox, Pending, Settlement
 from engine.dispatch.template_problem import TemplateError
 from engine.dispatch.throttle import Throttle, domain_of
+from engine.errors import StorageError
 from engine.telemetry import Action, Metrics, get_log
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from engine.dispatch.compose import Composer
 
 IDLE_SECONDS_MAX = 1.0
+STORAGE_RETRY_SECONDS = 1.0
 _log = get_log("dispatcher")
 
 
@@ -78,8 +80,12 @@ class Dispatcher:
         settler = asyncio.create_task(self._settle_answers())
         try:
             while not self._stopping.is_set():
-                if not await self._round():
-                    await self._outbox.wait_for_work(self._idle_seconds())
+                try:
+                    if not await self._round():
+                        await self._outbox.wait_for_work(self._idle_seconds())
+                except StorageError as error:  # a full disk, say: nothing is sent that cannot be recorded
+                    _log.error(Action.BATCH_FAILED, cause=error)
+                    await asyncio.sleep(STORAGE_RETRY_SECONDS)
         finally:
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=self._options.stop_seconds_max)
@@ -114,8 +120,10 @@ class Dispatcher:
             return False
         leaving = await self._prepare(pendings)
         if leaving:
-            await self._outbox.claim([pending.message.id for pending, _ in leaving])
+            claimed = await self._outbox.claim([pending.message.id for pending, _ in leaving])
             for pending, outgoing in leaving:
+                if pending.message.id not in claimed:
+                    continue
                 task = asyncio.create_task(self._send(pending, outgoing))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
@@ -204,7 +212,15 @@ class Dispatcher:
             self._answered.clear()
             answers, self._answers = self._answers, []
             if answers:
-                await self._outbox.settle(answers)
+                try:
+                    await self._outbox.settle(answers)
+                except StorageError as error:
+                    _log.error(Action.BATCH_FAILED, cause=error)
+                    self._answers[:0] = answers
+                    if self._stopping.is_set():
+                        return  # they stay claimed, and the next start finds them unknown
+                    await asyncio.sleep(STORAGE_RETRY_SECONDS)
+                    self._answered.set()
             elif self._stopping.is_set() and not self._tasks:
                 return
             elif self._stopping.is_set():
