@@ -8,17 +8,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
-from jinja2 import TemplateError as JinjaError
-from jinja2 import meta, nodes
+from jinja2 import nodes
 
 from engine.dispatch.compiled import Part
-from engine.dispatch.flatten import Flattener
+from engine.dispatch.flatten import Flattener, undeclared
 from engine.dispatch.front_matter import Field, FrontMatter, split
 from engine.dispatch.grammar import LINES_PER_FILE, Sources, parse, walk
 from engine.dispatch.inline_css import Unfit, has_style, inline, with_preheader
 from engine.dispatch.linear import linearize
 from engine.dispatch.render import ENROLLMENT_MEMBERS, NAMES, OWN_NAMES
-from engine.dispatch.sandbox import TEXT
 from engine.dispatch.template_problem import TemplateProblem, nearest
 from engine.dispatch.text_part import generate
 
@@ -48,14 +46,14 @@ class Builder:
         parts: dict[str, Part | None] = {}
         trees = self._fields(front, index, channel)
         for key, tree in trees.items():
-            parts[FIELDS[key]] = self._compile(tree, frozenset(), html=False)
+            parts[FIELDS[key]] = self._compile(tree, frozenset())
         if channel in MAIL_CHANNELS and not front.fields.get("subject", Field("", 0, 0)).source:
             message = "an email needs a subject; start the file with lines of '---', 'subject: ...', '---'"
             self._report(index, 1, "missing_subject", message)
         body = self._straight(front.body, index, front.body_line)
         own = frozenset(trees) & OWN_NAMES | {"locale"}
         if "html" not in files:
-            parts["text"] = None if body is None else self._compile(body, own, html=False)
+            parts["text"] = None if body is None else self._compile(body, own)
         elif body is not None:
             parts |= self._documents(body, trees.get("preheader"), files, own)
         if body is None or any(part is None for part in parts.values()):
@@ -90,9 +88,7 @@ class Builder:
         """Compile the HTML part, and the text part from its file or else from the HTML."""
         index = files["html"][1]
         parts: dict[str, Part | None] = {}
-        before = len(self._problems)
-        self._check_names(body, own)
-        if len(self._problems) > before:
+        if not self._names_known(body, own):
             return {"html": None}
         try:
             html = body
@@ -101,12 +97,12 @@ class Builder:
             pieces = linearize(html.body)
             if has_style(pieces):
                 html = nodes.Template(inline(pieces), lineno=body.lineno)
-            parts["html"] = self._compile(html, own, html=True)
+            parts["html"] = self._part(html, html=True)
             if "txt" in files:
                 parts["text"] = self._sibling(*files["txt"], own)
             else:
                 text = nodes.Template(generate(linearize(body.body)), lineno=body.lineno)
-                parts["text"] = self._compile(text, own, html=False)
+                parts["text"] = self._part(text, html=False)
         except Unfit as error:
             self._report(index, 1, "html", str(error))
             return {"html": None}
@@ -118,39 +114,32 @@ class Builder:
             self._report(index, 1, "front_matter", "the front matter belongs into the .html file beside this one")
             return None
         tree = self._straight(front.body, index, front.body_line)
-        return None if tree is None else self._compile(tree, own, html=False)
+        return None if tree is None else self._compile(tree, own)
 
-    def _compile(self, tree: nodes.Template, own: frozenset[str], *, html: bool) -> Part | None:
-        before = len(self._problems)
-        self._check_names(tree, own)
-        if len(self._problems) > before:
-            return None
+    def _compile(self, tree: nodes.Template, own: frozenset[str]) -> Part | None:
+        return self._part(tree, html=False) if self._names_known(tree, own) else None
+
+    def _part(self, tree: nodes.Template, *, html: bool) -> Part | None:
         try:
             return Part(tree, html=html)
         except ValueError as error:
             self._problems.append(self._sources.problem(tree.lineno, "too_large", str(error)))
             return None
 
-    def _check_names(self, tree: nodes.Template, own: frozenset[str]) -> None:
-        """Report names that rendering does not know, at their first use."""
+    def _names_known(self, tree: nodes.Template, own: frozenset[str]) -> bool:
+        """Report names that rendering does not know, at their first use; tell whether there was none."""
+        before = len(self._problems)
         known = NAMES | own
-        # A name that is set in a branch may be there after it; whether it is, is known only while rendering.
-        stored = {node.name for node in tree.find_all(nodes.Name) if node.ctx == "store"}
-        try:
-            unknown = meta.find_undeclared_variables(_with_environment(tree)) - known - stored
-        except (JinjaError, RecursionError, SyntaxError, AssertionError) as error:
-            reason = str(error) or type(error).__name__
-            self._problems.append(self._sources.problem(tree.lineno, "syntax", reason))
-            return
-        for name in sorted(unknown):
-            uses = (node for node in walk(tree) if isinstance(node, nodes.Name) and node.name == name)
-            line = next((node.lineno for node in uses), tree.lineno)
-            mend = nearest(name, known) or f"; known are {', '.join(sorted(known))}"
-            problem = self._sources.problem(line, "unknown_name", f"unknown name '{name}'{mend}", name)
-            self._problems.append(problem)
+        unknown: dict[str, int] = {}
+        for name in undeclared(tree.body, known):
+            unknown.setdefault(name.name, name.lineno)
+        for word, line in unknown.items():
+            mend = nearest(word, known) or f"; known are {', '.join(sorted(known))}"
+            self._problems.append(self._sources.problem(line, "unknown_name", f"unknown name '{word}'{mend}", word))
         for node in walk(tree):
             if isinstance(node, nodes.Filter) and node.name == "_path" and _is_name(node.node, "enrollment"):
                 self._check_enrollment(node)
+        return len(self._problems) == before
 
     def _check_enrollment(self, node: nodes.Filter) -> None:
         names = node.args[0]
@@ -160,11 +149,6 @@ class Builder:
             mend = nearest(member, ENROLLMENT_MEMBERS) or f"; it has {', '.join(sorted(ENROLLMENT_MEMBERS))}"
             message = f"unknown 'enrollment.{member}'{mend}"
             self._problems.append(self._sources.problem(node.lineno, "unknown_name", message, member))
-
-
-def _with_environment(tree: nodes.Template) -> nodes.Template:
-    tree.set_environment(TEXT)
-    return tree
 
 
 def _is_name(node: nodes.Node | None, name: str) -> bool:

@@ -20,22 +20,26 @@ FILENAME: Final = "<template>"
 
 
 class Part:
-    """A compiled straight tree. Immutable, so threads may share it."""
+    """A compiled straight tree. Threads may share it."""
 
     __slots__ = ("_fast", "_template", "html", "tree")
 
     def __init__(self, tree: nodes.Template, *, html: bool) -> None:
-        """Compile with Jinja2; raises `ValueError` when the tree is beyond what CPython compiles."""
+        """Compile; raises `ValueError` when the tree is beyond what CPython compiles."""
         self.tree = tree
         self.html = html
-        environment = HTML if html else TEXT
-        tree.set_environment(environment)
+        self._fast = compile_tree(tree, html=html)
+        # Most templates never need Jinja2 again once they have their function, and it takes ten times as long.
+        self._template = None if self._fast is not None else self._compiled()
+
+    def _compiled(self) -> JinjaTemplate:
+        environment = HTML if self.html else TEXT
+        self.tree.set_environment(environment)
         try:
-            code = environment.compile(tree, None, FILENAME)
+            code = environment.compile(self.tree, None, FILENAME)
         except (RecursionError, MemoryError, SyntaxError, JinjaError) as error:
             raise ValueError(f"too complex to compile: {error}") from None
-        self._template = JinjaTemplate.from_code(environment, code, {})
-        self._fast = compile_tree(tree, html=html)
+        return JinjaTemplate.from_code(environment, code, {})
 
     def render(self, names: dict[str, Any], budget: Budget) -> str:
         """Return the text for one context: by the generated function, by Jinja2 when there is none or it fails."""
@@ -57,11 +61,18 @@ class Part:
 
     def render_fully(self, names: dict[str, Any], budget: Budget) -> str:
         """Return the text by running the whole template through Jinja2: slower, and the measure of the fast way."""
-        context = self._template.new_context({**names, BUDGET: budget}, shared=True)
+        template = self._template
+        if template is None:
+            # Two threads may both compile it; either result is as good as the other.
+            try:
+                template = self._template = self._compiled()
+            except ValueError as error:
+                raise RenderFailure(str(error)) from None
+        context = template.new_context({**names, BUDGET: budget}, shared=True)
         parts: list[str] = []
         length = 0
         try:
-            for text in self._template.root_render_func(context):
+            for text in template.root_render_func(context):
                 length += len(text)
                 check_length(length)
                 parts.append(text)
@@ -76,7 +87,7 @@ class Part:
     def _line(self, trace: TracebackType | None) -> int:
         line = 0
         while trace is not None:
-            if trace.tb_frame.f_code.co_filename == FILENAME:
+            if trace.tb_frame.f_code.co_filename == FILENAME and self._template is not None:
                 line = self._template.get_corresponding_lineno(trace.tb_lineno)
             trace = trace.tb_next
         return line

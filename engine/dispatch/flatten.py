@@ -6,7 +6,7 @@ nothing can recurse while a message renders.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -279,3 +279,40 @@ def paths(tree: nodes.Node) -> frozenset[str]:
         for node in walk(tree)
         if isinstance(node, nodes.Filter) and node.name == "_path" and isinstance(node.args[1], nodes.Const)
     )
+
+
+def undeclared(body: list[nodes.Node], known: Collection[str]) -> Iterator[nodes.Name]:
+    """Yield the names a straight tree reads that neither are known nor bound where they stand."""
+    bound = set(known)
+    for node in body:
+        match node:
+            case nodes.For():
+                inside = bound | {name.name for name in _targets(node.target)}
+                yield from _unbound([node.iter], bound)
+                yield from _unbound([node.test] if node.test else [], inside)
+                yield from undeclared(node.body, inside)
+                yield from undeclared(node.else_, bound)
+            case nodes.With():
+                yield from _unbound(node.values, bound)
+                yield from undeclared(node.body, bound | {name.name for t in node.targets for name in _targets(t)})
+            case nodes.If():
+                yield from _unbound([node.test], bound)
+                yield from undeclared([*node.body, *node.elif_, *node.else_], bound)
+                # What is set in a branch may be there afterwards; whether it is, is known only while rendering.
+                bound |= {name.name for name in node.find_all(nodes.Name) if name.ctx == "store"}
+            case nodes.Assign():
+                yield from _unbound([node.node], bound)
+                bound |= {name.name for name in _targets(node.target)}
+            case _:
+                yield from _unbound([node], bound)
+
+
+def _targets(target: nodes.Node) -> Iterator[nodes.Name]:
+    return (node for node in walk(target) if isinstance(node, nodes.Name))
+
+
+def _unbound(expressions: Sequence[nodes.Node], bound: Collection[str]) -> Iterator[nodes.Name]:
+    for expression in expressions:
+        for node in walk(expression):
+            if isinstance(node, nodes.Name) and node.name not in bound and node.name != "loop":
+                yield node

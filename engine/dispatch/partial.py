@@ -58,7 +58,7 @@ class _Scope(msgspec.Struct, frozen=True):
 
 def compile_tree(tree: nodes.Template, *, html: bool) -> Renderer | None:
     """Return the function for a straight tree, or None when it has to be rendered by Jinja2."""
-    writer = _Writer(html=html, charged=sum(1 for _ in tree.find_all(nodes.Output)) > HOLES_FREE_MAX)
+    writer = _Writer(html=html, charged=_hole_count(tree.body) > HOLES_FREE_MAX)
     try:
         return writer.function(tree)
     except (Unsupported, RecursionError, MemoryError, SyntaxError):
@@ -305,3 +305,14 @@ def _is_chain(node: nodes.Expr) -> bool:
         return False
     names = node.args[0]
     return isinstance(names, nodes.Const) and all(isinstance(name, str) for name in names.value)
+
+
+def _hole_count(body: list[nodes.Node]) -> int:
+    count = 0
+    for node in body:
+        count += 1
+        if isinstance(node, nodes.If | nodes.For | nodes.With):
+            count += _hole_count(node.body)
+        if isinstance(node, nodes.If | nodes.For):
+            count += _hole_count([*getattr(node, "elif_", ()), *node.else_])
+    return count

@@ -20,7 +20,7 @@ from engine.dispatch.values import Budget, RenderFailure
 
 # The names a template may use, and nothing else.
 NAMES: Final = frozenset(
-    {"customer", "event", "enrollment", "data", "now", "unsubscribe_url", "preferences_url", "view_url"}
+    {"customer", "event", "enrollment", "data", "now", "unsubscribe_url", "preferences_url", "view_url", "confirm_url"}
 )
 # Names that rendering adds: the language of the template, and its own rendered front matter for use in the body.
 OWN_NAMES: Final = frozenset({"locale", "subject", "preheader"})
@@ -63,7 +63,7 @@ class Template:
 
         `context` maps `NAMES` to plain data: `customer` (traits and `id`), `event` (properties and `name`, `id`,
         `time`), `enrollment` (`event`, `entered_at`, `key`), `data`, `now` (RFC 3339, datetime or milliseconds), and
-        the three addresses. Raises `TemplateError` with file, line and, for a missing value, its name.
+        the addresses. Raises `TemplateError` with file, line and, for a missing value, its name.
         """
         return self._render(context, Part.render)
 

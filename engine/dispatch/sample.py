@@ -14,9 +14,16 @@ from engine.dispatch.grammar import walk
 
 MOMENT: Final = "2026-03-27T09:00:00Z"
 NUMBER: Final = 19.9
-ADDRESSES: Final = ("unsubscribe_url", "preferences_url", "view_url")
+ADDRESSES: Final = ("unsubscribe_url", "preferences_url", "view_url", "confirm_url")
 LOOPS, KINDS, TEXTS = range(3)
 _NUMERIC: Final = frozenset({"money", "number", "round", "int", "float", "abs", "sum", "_op"})
+_TEXTS: Final = {
+    "currency": "EUR",
+    "locale": "en",
+    "timezone": "UTC",
+    "url": "https://example.com/page",
+    "email": "ana@example.com",
+}
 _TIMES: Final = frozenset({"date", "time"})
 
 
@@ -40,13 +47,18 @@ def _fill(node: nodes.Node, context: dict[str, Any], loops: Mapping[str, Any], s
     if isinstance(node, nodes.Filter) and node.node is not None:
         kind = NUMBER if node.name in _NUMERIC else MOMENT if node.name in _TIMES else None
         if stage == KINDS and kind is not None:
-            for child in [node.node, *node.args]:
+            for child in [node.node, *node.args] if node.name == "_op" else [node.node]:
                 if isinstance(child, nodes.Filter) and child.name == "_path":
                     _put(child, kind, context, loops)
         elif stage == TEXTS and node.name == "_path":
-            _put(node, str(_names(node)[-1]).replace("_", " "), context, loops)
+            _put(node, _text(str(_names(node)[-1])), context, loops)
     for inner in node.iter_child_nodes():
         _fill(inner, context, loops, stage)
+
+
+def _text(name: str) -> str:
+    kind = name.lower().rsplit("_", 1)[-1]
+    return _TEXTS.get(kind, name.replace("_", " "))
 
 
 def _names(node: nodes.Filter) -> tuple[Any, ...]:

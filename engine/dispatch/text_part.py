@@ -17,10 +17,12 @@ from jinja2.visitor import NodeTransformer
 from lxml import etree
 from lxml import html as lxml_html
 
+from engine.dispatch.grammar import walk
 from engine.dispatch.inline_css import Unfit
 from engine.dispatch.linear import Piece, Scattered, Spelling, assemble, check_complete
 
 _TABLE_ELEMENTS: Final = {"table": "div", "tr": "div", "tbody": "div", "thead": "div", "tfoot": "div", "caption": "div"}
+_MARKUP: Final = frozenset({"e", "escape", "nl2br", "safe"})
 _HIDDEN: Final = re.compile(r"display\s*:\s*none", re.IGNORECASE)
 _MEND: Final = "no text part can be made from this HTML; write a .txt file beside it"
 
@@ -39,9 +41,11 @@ def generate(pieces: list[Piece]) -> list[nodes.Node]:
 
 
 def _as_text(piece: Piece) -> Piece:
-    if piece.kind == "data":
+    if piece.kind != "value":
         return piece
-    node = _Unescaped().visit(copy.deepcopy(piece.node)) if piece.kind == "value" else piece.node
+    if not any(isinstance(node, nodes.Filter) and node.name in _MARKUP for node in walk(piece.node)):
+        return piece
+    node = _Unescaped().visit(copy.deepcopy(piece.node))
     return Piece(piece.kind, node=node, id=piece.id, branch=piece.branch, around=piece.around)
 
 
@@ -118,10 +122,17 @@ def _tidy(text: str, spelling: Spelling) -> str:
         for index, piece in enumerate(spelling.pieces)
         if piece.kind in {"open", "middle", "close", "statement"}
     )
+    soft = "|".join(
+        spelling.token(index)
+        for index, piece in enumerate(spelling.pieces)
+        if piece.kind == "statement" or isinstance(piece.node, nodes.With)
+    )
     row = f"(?:{controls})" if controls else "(?!)"
     # Indentation of the source means nothing, except before the bullet or number of a list.
     tidied = re.sub(rf"^(?:[ \t]*{row})*[ \t]+(?![*\d])", _without_blanks, text.strip("\n"), flags=re.MULTILINE)
     tidied = re.sub(rf"[ \t]+(?:{row}[ \t]*)*$", _without_blanks, tidied, flags=re.MULTILINE)
     tidied = re.sub(rf"^({row}(?:[ \t]*{row})*)\n", r"\1", tidied, flags=re.MULTILINE)
-    tidied = re.sub(r"\n{3,}", "\n\n", tidied).strip("\n")
+    # Blocks and macros leave empty lines around them; what they hold always shows, so two line ends are enough.
+    blank = rf"\n(?:\n|{soft})*\n(?:\n|{soft})*\n" if soft else r"\n{3,}"
+    tidied = re.sub(blank, lambda match: "\n\n" + match.group().replace("\n", ""), tidied).strip("\n")
     return tidied + "\n" if tidied else ""
