@@ -92,7 +92,8 @@ class Log:
     """A log bound to one component; `log.info(Action.STARTED, port=8080)` writes one line."""
 
     def __init__(self, component: str, **fields: object) -> None:
-        self._bound = structlog.get_logger().bind(component=component, **fields)
+        # Not bound yet: modules make their log while they are imported, before anybody has configured where lines go.
+        self._bound = structlog.get_logger(component=component, **fields)
 
     def debug(self, action: Action, **fields: object) -> None:
         """For the one who looks for a fault."""
