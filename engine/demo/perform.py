@@ -1,0 +1,243 @@
+"""The demo from the first to the last line: prepares, opens the shop, waits until all is done, draws up the account.
+
+Invariant: nothing leaves this machine, ends by itself, and whatever happens the service, the mail server and the terminal are
+given back in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TextIO
+
+import msgspec
+from rich.console import Console
+
+from engine.bootstrap import Project, Service, open_project
+from engine.clock import SystemClock
+from engine.demo.account import Account, draw_up, mailbox_differences
+from engine.demo.board import Board, Glance
+from engine.demo.cast import cast
+from engine.demo.crowd import crowd
+from engine.demo.folder import DEFAULT, prepare
+from engine.demo.pace import CompressedClock
+from engine.demo.postbox import Postbox
+from engine.demo.script import DAY_MS, DAYS, HOUR_MS
+from engine.demo.shop import Shop
+from engine.demo.summary import WIDTH, show_summary
+from engine.settings import CollectorSettings, DatabaseSettings, EmailSettings, Settings
+from engine.telemetry import configure_logging
+
+PORT_PREFERRED: Final = 8080
+"""Taken when it is free, so that the links in the mails still lead somewhere when `anlass run` runs later."""
+WRITE_KEY: Final = "demo"
+LEAD_MS: Final = 4 * HOUR_MS
+"""How far time may run before the engine has caught up: well under the shortest `max_age` of a workflow that is due by time."""
+CROWD_PER_SECOND: Final = 12
+CROWD_MIN, CROWD_MAX = 40, 3_000
+DRAIN_SECONDS_MAX: Final = 5.0
+BREATH_SECONDS: Final = 0.004
+INTERRUPTED: Final = 130
+_WEEK_MS: Final = 7 * DAY_MS
+_FIRST_MONDAY_MS: Final = 4 * DAY_MS
+
+
+class Wishes(msgspec.Struct, frozen=True, kw_only=True):
+    """What was asked for. `start_ms` None: so that the last day is in this week."""
+
+    seconds: float
+    folder: Path
+    stay: bool
+    seed: int
+    start_ms: int | None = None
+
+
+class Result(msgspec.Struct, frozen=True):
+    """`status` as the command line returns it; `account` None when the demo was interrupted before there was one."""
+
+    status: int
+    account: Account | None
+
+
+def run(
+    seconds: float = 30.0,
+    project: Path | None = None,
+    keep: bool = False,  # noqa: FBT001, FBT002 - the agreed signature
+    seed: int = 7,
+) -> int:
+    """Runs the demo for about `seconds` of opening time, and returns the exit status: 0, or 1 when the books do not agree.
+
+    `project` is where the project is made (default `var/demo`) and always stays. `keep`: go on serving it, at the pace of
+    real time, until Ctrl-C. Raises AnlassError.
+    """
+    wishes = Wishes(seconds=seconds, folder=project or DEFAULT, stay=keep, seed=seed)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(perform(wishes, console)).status
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop  # noqa: PLC0415 - not on every platform
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+def monday_for(now_ms: int) -> int:
+    """The Monday (UTC) on which a demo starts that ends within the week before `now_ms`."""
+    latest_ms = now_ms - DAYS * DAY_MS
+    return latest_ms - (latest_ms - _FIRST_MONDAY_MS) % _WEEK_MS
+
+
+async def perform(wishes: Wishes, console: Console) -> Result:
+    """All of it, within a running loop."""
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, told.set)
+    try:
+        folder = prepare(wishes.folder)
+        with (folder / "var" / "engine.log").open("w", encoding="utf-8") as log:
+            return await _perform(msgspec.structs.replace(wishes, folder=folder), console, told, log)
+    finally:
+        configure_logging()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+async def _perform(wishes: Wishes, console: Console, told: asyncio.Event, log: TextIO) -> Result:
+    configure_logging(stream=log)
+    start_ms = monday_for(SystemClock().now_ms()) if wishes.start_ms is None else wishes.start_ms
+    clock = CompressedClock(start_ms, lead_ms=LEAD_MS)
+    console.print(f"Reading the shipped workflows and templates into {wishes.folder}", highlight=False, soft_wrap=True)
+    project = open_project(wishes.folder, clock=clock)
+    size = max(CROWD_MIN, min(CROWD_MAX, int(wishes.seconds * CROWD_PER_SECOND)))
+    people = cast(start_ms) + crowd(size, seed=wishes.seed, start_ms=start_ms)
+    async with contextlib.AsyncExitStack() as stack:
+        postbox = Postbox(now=clock.monotonic)
+        stack.push_async_callback(postbox.stop)
+        smtp_port = await postbox.start()
+        service = Service(_at_home(project, smtp_port), clock=clock)
+        await service.start()
+        stack.push_async_callback(service.stop)
+        postbox.mailbox = service.mailbox
+        shop = Shop(people, url=service.url, key=WRITE_KEY, clock=clock)
+        postbox.on_letter = shop.read
+        await shop.open()
+        stack.push_async_callback(shop.close)
+        console.print(
+            f"{len(people)} people, {DAYS} days in {wishes.seconds:g} s: events to {service.url}/v1/…,"
+            f" mail by SMTP to 127.0.0.1:{smtp_port}, text messages to the local mailbox",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
+        stage = _Stage(wishes, service, shop, postbox, clock)
+        return await stage.perform(console, told, start_ms)
+
+
+def _at_home(project: Project, smtp_port: int) -> Project:
+    """The project with settings that keep everything on this machine, whatever the environment says."""
+    settings = Settings(
+        project=project.settings.project,
+        collector=CollectorSettings(host="127.0.0.1", port=_free_port(), write_keys={"demo": WRITE_KEY}),
+        email=EmailSettings(host="127.0.0.1", port=smtp_port, tls="none", **{"from": "Lindenhof <hello@shop.example>"}),
+        database=DatabaseSettings(),
+    )
+    return msgspec.structs.replace(project, settings=settings)
+
+
+def _free_port() -> int:
+    """The preferred port, or any that is free."""
+    for port in (PORT_PREFERRED, 0):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            found: int = probe.getsockname()[1]
+            return found
+    raise AssertionError("the system has no free port")
+
+
+class _Stage:
+    """The parts while the shop is open."""
+
+    def __init__(self, wishes: Wishes, service: Service, shop: Shop, postbox: Postbox, clock: CompressedClock) -> None:
+        self._wishes = wishes
+        self._service = service
+        self._shop = shop
+        self._postbox = postbox
+        self._clock = clock
+
+    async def perform(self, console: Console, told: asyncio.Event, start_ms: int) -> Result:
+        """Opens, closes, accounts."""
+        began = self._clock.monotonic()
+        with Board(console) as board:
+            await self._open(board, told, start_ms)
+            seconds = self._clock.monotonic() - began
+            drained = await self._drain(told)
+        if told.is_set():
+            console.print("Interrupted; what was answered is stored, and `anlass run` goes on from there.")
+            return Result(INTERRUPTED, None)
+        days = min(DAYS, -(-(self._clock.now_ms() - start_ms) // DAY_MS))
+        account = await draw_up(self._service.runtime, shop=self._shop, postbox=self._postbox, seconds=seconds)
+        assert self._service.mailbox is not None, "started"
+        account.differences += mailbox_differences(self._service.mailbox, account.counts)
+        show_summary(console, account, folder=self._wishes.folder, days=days, drained=drained)
+        if self._wishes.stay:
+            self._clock.walk()
+            console.print(f"\nThe mailbox is at {self._service.url}/mailbox. Ctrl-C ends it.", highlight=False)
+            await self._service.wait_until(told)
+        return Result(1 if account.differences else 0, account)
+
+    async def _open(self, board: Board, told: asyncio.Event, start_ms: int) -> None:
+        """Until the last day or the last second, whichever comes first."""
+        clock, end_ms = self._clock, start_ms + DAYS * DAY_MS
+        began = clock.monotonic()
+        last = began + self._wishes.seconds
+        next_glance = began
+        while not told.is_set():
+            real = clock.monotonic()
+            now_ms = clock.now_ms()
+            if real >= next_glance:
+                counts = await self._service.runtime.counts()
+                board.show(
+                    Glance(
+                        now_ms=now_ms,
+                        start_ms=start_ms,
+                        seconds=real - began,
+                        counts=counts,
+                        told=dict(self._shop.counts),
+                    )
+                )
+                next_glance = real + board.interval_seconds
+            if now_ms >= end_ms or real >= last:
+                return
+            came, passed = (now_ms - start_ms) / (DAYS * DAY_MS), (real - began) / self._wishes.seconds
+            self._shop.busy = came + 0.1 < passed
+            await self._shop.play(now_ms)
+            await self._caught_up(told, last)
+            clock.go_on(end_ms=end_ms, real_seconds=(last - clock.monotonic()) * 0.97)
+            await asyncio.sleep(BREATH_SECONDS)
+
+    async def _caught_up(self, told: asyncio.Event, last: float) -> bool:
+        """Returns when nothing is left to evaluate or to send now; False when time is up before."""
+        runtime = self._service.runtime
+        while not told.is_set():
+            await runtime.idle()
+            messages = (await runtime.counts())["messages"].values()
+            if not any(by.get("claimed") for by in messages) and not await runtime.ready(1):
+                return True
+            if self._clock.monotonic() >= last:
+                return False
+            await asyncio.sleep(BREATH_SECONDS / 2)
+        return False
+
+    async def _drain(self, told: asyncio.Event) -> bool:
+        """The shop is closed, time stands still: what is under way arrives."""
+        return await self._caught_up(told, self._clock.monotonic() + DRAIN_SECONDS_MAX)
