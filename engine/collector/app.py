@@ -1,0 +1,118 @@
+"""Puts the collector together: one aiohttp application with all its routes.
+
+Invariant: whatever a request does, it gets an answer from `answers`; no exception of ours reaches a client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+from aiohttp import web
+
+from channels.recording import Mailbox
+from engine.clock import Clock
+from engine.collector import answers
+from engine.collector.body import BODY_BYTES_MAX, Gate
+from engine.collector.cloudevents import CloudEventsApi
+from engine.collector.links import LinkPages
+from engine.collector.mailbox import MailboxPages
+from engine.collector.segment import Handler, SegmentApi
+from engine.core.message import Message
+from engine.dispatch.tokens import TokenSigner
+from engine.errors import Backlog
+from engine.runtimes.base import Runtime
+from engine.settings import CollectorSettings
+from engine.telemetry import Metrics
+
+PREFLIGHT = {
+    **answers.CORS,
+    "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, Content-Encoding",
+    "Access-Control-Max-Age": "86400",
+}
+_INTAKE = ("/v1/", "/beacon/", "/events")
+
+
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the collector works with. `mailbox` None: there is no `/mailbox`. `content` renders a message as HTML, for `/view`."""
+
+    runtime: Runtime
+    clock: Clock
+    metrics: Metrics
+    signer: TokenSigner
+    mailbox: Mailbox | None = None
+    content: Callable[[Message], str] | None = None
+
+
+def build_collector(settings: CollectorSettings, parts: Parts) -> web.Application:
+    """The application, to be run at `settings.bind` (which is 127.0.0.1 when there are no write keys)."""
+    watch = _Watch(settings, parts)
+    app = web.Application(middlewares=[watch.middleware], client_max_size=BODY_BYTES_MAX)
+    gate = Gate(settings.write_keys.values())
+    app.add_routes(SegmentApi(parts.runtime, gate, parts.clock.now_ms).routes())
+    app.add_routes(CloudEventsApi(parts.runtime, gate, parts.clock.now_ms).routes())
+    app.add_routes(LinkPages(parts.runtime, parts.signer, parts.clock, content=parts.content).routes())
+    if parts.mailbox is not None:
+        app.add_routes(MailboxPages(parts.mailbox).routes())
+    app.add_routes(
+        [
+            web.get("/healthz", watch.healthz),
+            web.get("/readyz", watch.readyz),
+            web.get("/metrics", watch.metrics),
+        ]
+    )
+    return app
+
+
+class _Watch:
+    """Looks after every request: errors, backlog, preflights, measuring; and answers the monitoring's questions."""
+
+    def __init__(self, settings: CollectorSettings, parts: Parts) -> None:
+        self._backlog_max = settings.backlog_max
+        self._runtime = parts.runtime
+        self._clock = parts.clock
+        self._metrics = parts.metrics
+        self.middleware = web.middleware(self._handle)
+
+    async def _handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        path = request.path
+        if not path.startswith(_INTAKE):
+            return await self._guarded(request, handler)
+        if request.method == "OPTIONS":
+            return web.Response(status=204, headers=PREFLIGHT)
+        start = self._clock.monotonic()
+        answer = await self._guarded(request, handler, intake=True)
+        self._metrics.intake_seconds.observe(self._clock.monotonic() - start)
+        return answer
+
+    async def _guarded(self, request: web.Request, handler: Handler, *, intake: bool = False) -> web.StreamResponse:
+        backlog = self._runtime.backlog
+        if intake and backlog > self._backlog_max and request.method == "POST":
+            waiting = Backlog(f"{backlog} records wait to be evaluated.", mend="Send them again later.")
+            return answers.answer_to(waiting, request.path)
+        try:
+            return await handler(request)
+        except Exception as error:  # noqa: BLE001 - the one place where everything becomes an answer
+            return answers.answer_to(error, _pattern(request))
+
+    async def healthz(self, request: web.Request) -> web.StreamResponse:
+        """The process lives."""
+        return web.Response(body=b'{"status": "ok"}', content_type=answers.JSON)
+
+    async def readyz(self, request: web.Request) -> web.StreamResponse:
+        """Events would be taken now."""
+        backlog = self._runtime.backlog
+        if backlog > self._backlog_max:
+            return answers.refusal(503, "backlog", f"{backlog} records wait to be evaluated.", backlog=backlog)
+        return web.Response(body=msgspec.json.encode({"status": "ok", "backlog": backlog}), content_type=answers.JSON)
+
+    async def metrics(self, request: web.Request) -> web.StreamResponse:
+        """Prometheus' text format."""
+        return web.Response(body=self._metrics.expose(), headers={"Content-Type": "text/plain; version=0.0.4"})
+
+
+def _pattern(request: web.Request) -> str:
+    """The route, not the path: paths of links hold tokens, and those do not belong in a log."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "(unknown)"

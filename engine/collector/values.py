@@ -1,0 +1,137 @@
+"""What a value from outside may be: ids, names, times, and JSON that the log can hold.
+
+Invariant: pure. A value either comes back clean or raises BadRecord with a code and a sentence that helps its sender.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import Any
+
+from engine.errors import BadRecord
+
+ID_CHARS_MAX = 200
+NAME_CHARS_MAX = 200
+MESSAGE_ID_CHARS_MAX = 99
+DEPTH_MAX = 64
+INT_MIN, INT_MAX = -(2**63), 2**64 - 1
+TIME_MS_MIN = -62_135_596_800_000
+"""Year 1. Older cannot be said in RFC 3339."""
+TIME_MS_MAX = 253_402_300_799_999
+"""The end of the year 9999."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_BRACKETS_SUSPICIOUS = DEPTH_MAX + 1
+_LONG_NUMBER = re.compile(rb"\d{19}")
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+# datetime.fromisoformat alone would take `20260327` and week dates too; senders who mean those are rarer than typos.
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
+def identifier(value: object, where: str) -> str:
+    """A customer's id: 1 to 200 characters without control characters; whole numbers become text. "" when it is missing."""
+    if value is None or value == "":
+        return ""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        raise BadRecord("invalid_id", f"{where} must be text.", where=where)
+    if len(value) > ID_CHARS_MAX:
+        raise BadRecord("invalid_id", f"{where} is longer than {ID_CHARS_MAX} characters.", where=where)
+    if _CONTROL.search(value) or value.isspace():
+        raise BadRecord("invalid_id", f"{where} has control characters or is blank.", where=where)
+    return value
+
+
+def name(value: object, where: str) -> str:
+    """The name of an event: 1 to 200 characters without control characters."""
+    if not isinstance(value, str) or not value.strip():
+        raise BadRecord("missing_event", f"{where} must name the event.", where=where)
+    if len(value) > NAME_CHARS_MAX or _CONTROL.search(value):
+        raise BadRecord(
+            "invalid_event",
+            f"{where} is longer than {NAME_CHARS_MAX} characters or has control characters.",
+            where=where,
+        )
+    return value
+
+
+def message_id(value: object) -> str:
+    """The id by which a record is known when it comes twice; "" when there is none."""
+    if value is None or value == "":
+        return ""
+    if not isinstance(value, str) or len(value) > MESSAGE_ID_CHARS_MAX or _CONTROL.search(value):
+        raise BadRecord("invalid_message_id", "messageId must be text of fewer than 100 characters.", where="messageId")
+    return value
+
+
+def instant(value: object, where: str) -> int | None:
+    """Milliseconds since the epoch, from RFC 3339 text or a whole number of them; None when it is missing.
+
+    A time without an offset is taken as UTC, as Segment does.
+    """
+    if value is None or value == "":
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise BadRecord("invalid_time", f"{where} must be a time such as 2026-03-27T09:00:00Z.", where=where)
+    if not isinstance(value, str):
+        if not TIME_MS_MIN <= value <= TIME_MS_MAX:
+            raise BadRecord("invalid_time", f"{where} is no number of milliseconds since 1970.", where=where)
+        return int(value)
+    try:
+        if not _DATE.match(value):
+            raise ValueError(value)  # noqa: TRY301 - said in one place
+        at = dt.datetime.fromisoformat(value)
+    except ValueError:
+        raise BadRecord("invalid_time", f"{where} is no time such as 2026-03-27T09:00:00Z.", where=where) from None
+    delta = (at if at.tzinfo is not None else at.replace(tzinfo=dt.UTC)) - _EPOCH
+    at_ms = (delta.days * 86_400 + delta.seconds) * 1_000 + delta.microseconds // 1_000
+    if not TIME_MS_MIN <= at_ms <= TIME_MS_MAX:  # an offset may lead out of the years 1 to 9999
+        raise BadRecord("invalid_time", f"{where} is outside the years 1 to 9999.", where=where)
+    return at_ms
+
+
+def happened_ms(*, original_ms: int | None, sent_ms: int | None, received_ms: int) -> int:
+    """When it happened by our clock: the sender's clock may be off, but it knows how long ago it was.
+
+    `received - (sent - original)`, never in the future. Without `sent` the original counts as it is.
+    """
+    if original_ms is None:
+        return received_ms
+    if sent_ms is None:
+        return min(original_ms, received_ms)
+    return max(min(received_ms - (sent_ms - original_ms), received_ms), TIME_MS_MIN)
+
+
+def suspicious(raw: bytes | memoryview) -> bool:
+    """Whether decoded data must be walked (`check_json`): too deep, huge numbers or NUL are possible. Fast, errs on yes."""
+    data = bytes(raw)
+    return (
+        data.count(b"{") + data.count(b"[") >= _BRACKETS_SUSPICIOUS
+        or b"\\u0000" in data
+        or _LONG_NUMBER.search(data) is not None
+    )
+
+
+def check_json(value: Any, where: str) -> None:
+    """Refuses what the log cannot hold: nesting over 64, whole numbers over 64 bits, NUL characters."""
+    stack: list[tuple[Any, int]] = [(value, 1)]
+    while stack:
+        item, depth = stack.pop()
+        if isinstance(item, dict):
+            if any("\x00" in key for key in item):
+                raise BadRecord("nul_character", f"{where} has a NUL character in a key.", where=where)
+            children = list(item.values())
+        elif isinstance(item, list):
+            children = item
+        elif isinstance(item, str):
+            if "\x00" in item:
+                raise BadRecord("nul_character", f"{where} has a NUL character.", where=where)
+            continue
+        else:
+            if isinstance(item, int) and not INT_MIN <= item <= INT_MAX:
+                raise BadRecord("number_too_large", f"{where} has a whole number over 64 bits.", where=where)
+            continue
+        if depth > DEPTH_MAX:
+            raise BadRecord("too_deep", f"{where} is nested deeper than {DEPTH_MAX} levels.", where=where)
+        stack.extend((child, depth + 1) for child in children)
