@@ -31,18 +31,19 @@ class Builder:
         self,
         layouts: Mapping[str, nodes.Template],
         broken: Collection[str],
+        *,
         sources: Sources,
         problems: list[TemplateProblem],
     ) -> None:
         self._broken = broken
         self._sources = sources
         self._problems = problems
-        self._flattener = Flattener(layouts, broken, sources, problems)
+        self._flattener = Flattener(layouts, broken, sources=sources, problems=problems)
 
     def build(self, channel: str, files: Mapping[str, tuple[str, int]]) -> dict[str, Part] | None:
         """Return the parts by field of `Rendered`, front matter first. `files` has text and index by kind."""
         main, index = files.get("html") or files["txt"]
-        front = split(self._sources.files[index], main, self._problems)
+        front = split(self._sources.files[index], main, problems=self._problems)
         parts: dict[str, Part | None] = {}
         trees = self._fields(front, index, channel)
         for key, tree in trees.items():
@@ -61,11 +62,11 @@ class Builder:
         return {field: part for field, part in parts.items() if part is not None}
 
     def _report(self, index: int, line: int, code: str, message: str) -> None:
-        self._problems.append(self._sources.problem(index * LINES_PER_FILE + line, code, message))
+        self._problems.append(self._sources.problem(index * LINES_PER_FILE + line, code, message=message))
 
     def _straight(self, source: str, index: int, line: int) -> nodes.Template | None:
         before = len(self._problems)
-        tree = parse(source, index, line, self._sources, self._problems)
+        tree = parse(source, index, first_line=line, sources=self._sources, problems=self._problems)
         return self._flattener.flatten(tree) if len(self._problems) == before else None
 
     def _fields(self, front: FrontMatter, index: int, channel: str) -> dict[str, nodes.Template]:
@@ -109,7 +110,7 @@ class Builder:
         return parts
 
     def _sibling(self, source: str, index: int, own: frozenset[str]) -> Part | None:
-        front = split(self._sources.files[index], source, self._problems)
+        front = split(self._sources.files[index], source, problems=self._problems)
         if front.body_line > 1:
             self._report(index, 1, "front_matter", "the front matter belongs into the .html file beside this one")
             return None
@@ -123,7 +124,7 @@ class Builder:
         try:
             return Part(tree, html=html)
         except ValueError as error:
-            self._problems.append(self._sources.problem(tree.lineno, "too_large", str(error)))
+            self._problems.append(self._sources.problem(tree.lineno, "too_large", message=str(error)))
             return None
 
     def _names_known(self, tree: nodes.Template, own: frozenset[str]) -> bool:
@@ -135,7 +136,9 @@ class Builder:
             unknown.setdefault(name.name, name.lineno)
         for word, line in unknown.items():
             mend = nearest(word, known) or f"; known are {', '.join(sorted(known))}"
-            self._problems.append(self._sources.problem(line, "unknown_name", f"unknown name '{word}'{mend}", word))
+            self._problems.append(
+                self._sources.problem(line, "unknown_name", message=f"unknown name '{word}'{mend}", word=word)
+            )
         for node in walk(tree):
             if isinstance(node, nodes.Filter) and node.name == "_path" and _is_name(node.node, "enrollment"):
                 self._check_enrollment(node)
@@ -148,7 +151,7 @@ class Builder:
         if member not in ENROLLMENT_MEMBERS:
             mend = nearest(member, ENROLLMENT_MEMBERS) or f"; it has {', '.join(sorted(ENROLLMENT_MEMBERS))}"
             message = f"unknown 'enrollment.{member}'{mend}"
-            self._problems.append(self._sources.problem(node.lineno, "unknown_name", message, member))
+            self._problems.append(self._sources.problem(node.lineno, "unknown_name", message=message, word=member))
 
 
 def _is_name(node: nodes.Node | None, name: str) -> bool:

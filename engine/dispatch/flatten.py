@@ -44,6 +44,7 @@ class Flattener:
         self,
         trees: Mapping[str, nodes.Template],
         broken: Collection[str],
+        *,
         sources: Sources,
         problems: list[TemplateProblem],
     ) -> None:
@@ -63,7 +64,7 @@ class Flattener:
         return nodes.Template(body, lineno=tree.lineno)
 
     def _fail(self, node: nodes.Node, code: str, message: str, word: str = "") -> FlattenError:
-        self._problems.append(self._sources.problem(node.lineno, code, message, word))
+        self._problems.append(self._sources.problem(node.lineno, code, message=message, word=word))
         return FlattenError(message)
 
     def _tree(self, node: nodes.Node, name: Any) -> nodes.Template:

@@ -39,7 +39,7 @@ class FrontMatter(msgspec.Struct, frozen=True):
     body_line: int
 
 
-def split(file: str, source: str, problems: list[TemplateProblem]) -> FrontMatter:
+def split(file: str, source: str, *, problems: list[TemplateProblem]) -> FrontMatter:
     """Separate front matter and body. A file that does not start with `---` is all body."""
     lines = source.split("\n")
     if lines[0].rstrip() != FENCE:

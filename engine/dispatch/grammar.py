@@ -68,7 +68,7 @@ class Sources:
         index, line = divmod(encoded, LINES_PER_FILE)
         return self.files[index], line
 
-    def problem(self, encoded: int, code: str, message: str, word: str = "") -> TemplateProblem:
+    def problem(self, encoded: int, code: str, *, message: str, word: str = "") -> TemplateProblem:
         """Return a problem at an encoded line, at the column where `word` is first found in it."""
         index, line = divmod(encoded, LINES_PER_FILE)
         lines = self.texts[index]
@@ -77,7 +77,7 @@ class Sources:
 
 
 def parse(
-    source: str, index: int, first_line: int, sources: Sources, problems: list[TemplateProblem]
+    source: str, index: int, *, first_line: int, sources: Sources, problems: list[TemplateProblem]
 ) -> nodes.Template:
     """Parse one file, or one value of its front matter, that starts at `first_line` of file `index`.
 
@@ -86,22 +86,22 @@ def parse(
     empty = nodes.Template([], lineno=index * LINES_PER_FILE + first_line)
     base = index * LINES_PER_FILE + first_line - 1
     if len(source) > SOURCE_LENGTH_MAX:
-        problems.append(sources.problem(base + 1, "too_large", f"longer than {SOURCE_LENGTH_MAX} characters"))
+        problems.append(sources.problem(base + 1, "too_large", message=f"longer than {SOURCE_LENGTH_MAX} characters"))
         return empty
     try:
         tree = TEXT.parse(source)
         _bounded(tree)
-        rewriter = Rewriter(base, sources, problems)
+        rewriter = Rewriter(base, sources=sources, problems=problems)
         rewritten = rewriter.visit(tree)
     except TemplateSyntaxError as error:
-        problems.append(sources.problem(base + error.lineno, "syntax", error.message or "this cannot be read"))
+        problems.append(sources.problem(base + error.lineno, "syntax", message=error.message or "this cannot be read"))
         return empty
     except (RecursionError, MemoryError, TooDeep):
         message = f"too complex: at most {NODES_MAX} elements, nested at most {DEPTH_MAX} deep"
-        problems.append(sources.problem(base + 1, "too_large", message))
+        problems.append(sources.problem(base + 1, "too_large", message=message))
         return empty
     except (ValueError, OverflowError) as error:  # such as an integer of 5,000 digits
-        problems.append(sources.problem(base + 1, "syntax", str(error)))
+        problems.append(sources.problem(base + 1, "syntax", message=str(error)))
         return empty
     assert isinstance(rewritten, nodes.Template)
     return rewritten
@@ -136,7 +136,7 @@ def filter_call(value: nodes.Expr, name: str, *args: Any) -> nodes.Filter:
 class Rewriter(NodeTransformer):
     """Checks every node and replaces what is not bounded by itself."""
 
-    def __init__(self, base: int, sources: Sources, problems: list[TemplateProblem]) -> None:
+    def __init__(self, base: int, *, sources: Sources, problems: list[TemplateProblem]) -> None:
         """`base` is added to each line, so that lines of different files can stand in one tree."""
         self._base = base
         self._sources = sources
@@ -155,7 +155,7 @@ class Rewriter(NodeTransformer):
         return super().visit(node, *args, **kwargs)
 
     def _report(self, node: nodes.Node, code: str, message: str, word: str = "") -> None:
-        self._problems.append(self._sources.problem(node.lineno, code, message, word))
+        self._problems.append(self._sources.problem(node.lineno, code, message=message, word=word))
 
     def visit_Output(self, node: nodes.Output) -> nodes.Node:  # noqa: N802 - the visitor's naming
         """Every printed value goes through `_out`; a macro call, `super()` and `caller()` stay for `flatten`."""

@@ -81,7 +81,7 @@ def _escaped(text: str) -> str:
 
 
 def _path(root: Any, names: tuple[Any, ...], dotted: str, line: int) -> Any:
-    return root if isinstance(root, Missing) else look_up(root, names, dotted, line)
+    return root if isinstance(root, Missing) else look_up(root, names, dotted=dotted, line=line)
 
 
 class _Writer:

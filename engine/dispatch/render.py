@@ -46,7 +46,7 @@ class Template:
 
     __slots__ = ("_files", "_locale_default", "_parts", "_zone_default", "channel", "file", "locale", "name", "version")
 
-    def __init__(self, key: TemplateKey, parts: Mapping[str, Part], files: Sequence[str]) -> None:
+    def __init__(self, key: TemplateKey, parts: Mapping[str, Part], *, files: Sequence[str]) -> None:
         """Built by `TemplateSet.load`. `parts` are by field of `Rendered`; `files` by the index encoded in lines."""
         self.channel = key.channel
         self.name = key.name

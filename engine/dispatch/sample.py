@@ -39,10 +39,13 @@ def sample_context(trees: Sequence[nodes.Node], given: Mapping[str, Any]) -> dic
 
 def _fill(node: nodes.Node, context: dict[str, Any], loops: Mapping[str, Any], stage: int) -> None:
     """Fill in one stage: lists that are looped over first, then amounts and dates, then all the rest as text."""
+    if isinstance(node, nodes.With):
+        loops = {**loops, **_aliases(node, context, loops)}
     if isinstance(node, nodes.For) and isinstance(node.target, nodes.Name):
-        source = next((n for n in walk(node.iter) if isinstance(n, nodes.Filter) and n.name == "_path"), None)
+        sources = (_look_up(found, loops) for found in walk(node.iter))
+        source = next((found for found in sources if found is not None), None)
         items = _put(source, [{}], context, loops) if source is not None else None
-        if isinstance(items, list):
+        if isinstance(items, list) and items:
             loops = {**loops, node.target.name: items[0]}
     if isinstance(node, nodes.Filter) and node.node is not None:
         kind = NUMBER if node.name in _NUMERIC else MOMENT if node.name in _TIMES else None
@@ -54,6 +57,22 @@ def _fill(node: nodes.Node, context: dict[str, Any], loops: Mapping[str, Any], s
             _put(node, _text(str(_names(node)[-1])), context, loops)
     for inner in node.iter_child_nodes():
         _fill(inner, context, loops, stage)
+
+
+def _aliases(node: nodes.With, context: Mapping[str, Any], loops: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the arguments of a macro stand for: data that is there already, or the look-up that was given."""
+    found: dict[str, Any] = {}
+    for target, value in zip(node.targets, node.values, strict=True):
+        if isinstance(target, nodes.Name):
+            name = value.name if isinstance(value, nodes.Name) else ""
+            found[target.name] = loops.get(name, context.get(name)) if name else _look_up(value, loops)
+    return found
+
+
+def _look_up(node: nodes.Node, loops: Mapping[str, Any]) -> nodes.Filter | None:
+    if isinstance(node, nodes.Name):
+        node = loops.get(node.name, node)
+    return node if isinstance(node, nodes.Filter) and node.name == "_path" else None
 
 
 def _text(name: str) -> str:

@@ -44,7 +44,7 @@ _ARITHMETIC: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
 
 
 def _path(_budget: Budget, root: Any, names: tuple[Any, ...], dotted: str, line: int) -> Any:
-    return root if isinstance(root, Missing) else look_up(root, names, dotted, line)
+    return root if isinstance(root, Missing) else look_up(root, names, dotted=dotted, line=line)
 
 
 def _item(_budget: Budget, root: Any, key: Any, dotted: str, line: int) -> Any:

@@ -52,7 +52,7 @@ class TemplateSet:
 
         A folder that does not exist is an empty set.
         """
-        return _Loader(folder, locale, zone).load()
+        return _Loader(folder, locale=locale, zone=zone).load()
 
     def check(self) -> list[TemplateProblem]:
         """Return every problem found, in the order of file and line."""
@@ -97,7 +97,7 @@ def _narrowing(locale: str | None) -> list[str]:
 
 
 class _Loader:
-    def __init__(self, folder: Path, locale: str, zone: str) -> None:
+    def __init__(self, folder: Path, *, locale: str, zone: str) -> None:
         self._folder = folder
         self._locale = locale
         self._zone = zone
@@ -112,11 +112,17 @@ class _Loader:
         trees: dict[str, nodes.Template] = {}
         for path, file in self._layouts.items():
             before = len(self._problems)
-            tree = parse(file.text, self._sources.add(path, file.text), 1, self._sources, self._problems)
+            tree = parse(
+                file.text,
+                self._sources.add(path, file.text),
+                first_line=1,
+                sources=self._sources,
+                problems=self._problems,
+            )
             if len(self._problems) == before:
                 trees[path] = tree
         broken = frozenset(self._layouts) - frozenset(trees)
-        builder = Builder(trees, broken, self._sources, self._problems)
+        builder = Builder(trees, broken, sources=self._sources, problems=self._problems)
         templates = {key: self._template(key, files, builder) for key, files in self._files.items()}
         self._check_defaults()
         return TemplateSet(templates, self._problems)
@@ -198,7 +204,7 @@ class _Loader:
         parts = builder.build(channel, {kind: (file.text, indexes[kind]) for kind, file in files.items()})
         if parts is None or len(self._problems) > before:
             return None
-        template = Template(identity, parts, self._sources.files)
+        template = Template(identity, parts, files=self._sources.files)
         if len(_cache) >= CACHE_SIZE:
             _cache.clear()
         _cache[identity] = template

@@ -98,7 +98,7 @@ def step(value: Any, key: Any) -> Any:
     return None
 
 
-def look_up(root: Any, names: Sequence[Any], dotted: str, line: int) -> Any:
+def look_up(root: Any, names: Sequence[Any], *, dotted: str, line: int) -> Any:
     """Follow `names` from `root`. A null counts as missing: nobody wants to read "Dear None".
 
     Any missing link makes the whole chain missing, so `customer.address.city | default('')` needs no guards.

@@ -117,7 +117,7 @@ def part(source: str, kind: str) -> Part | None:
     """Build the body of one source; None when it is refused."""
     sources = Sources()
     file = f"push/a.{kind}"
-    builder = Builder({}, frozenset(), sources, [])
+    builder = Builder({}, frozenset(), sources=sources, problems=[])
     parts = builder.build("push", {kind: (source, sources.add(file, source))})
     return parts["html" if kind == "html" else "text"] if parts else None
 
