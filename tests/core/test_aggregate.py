@@ -165,7 +165,7 @@ def test_what_no_window_can_ask_about_is_not_kept() -> None:
         time_ms = start_ms + index * DAY_MS // 2
         stats = aggregate.add(stats, time_ms, now_ms=time_ms, window_days_max=60)
     assert len(stats.days) < 70
-    assert aggregate.count(stats, time_ms, within=parse_duration("60d"))[0] in (120, 121)
+    assert aggregate.count(stats, time_ms, within=parse_duration("60d"))[0] in range(120, 123)
     assert aggregate.count(stats, NOW_MS)[0] == 800
 
 
