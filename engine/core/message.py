@@ -19,7 +19,7 @@ def message_id(enrollment: str, step: str, occurrence: int | str) -> str:
 class Message(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """One decided message, before rendering.
 
-    `id` is sha256(enrollment id, step id, occurrence)[:32]. `context` holds what the template sees: `customer`, `event`,
+    `id` is sha256(enrollment id, step id, occurrence)[:32]. `context` holds what `names` needs: `customer`, `event`,
     `enrollment`, `data`, `now` (JSON values; times as RFC 3339). `due_ms` is when it ought to leave, `deadline_ms` (0: none)
     the moment after which it is too late. Higher `priority` leaves first.
     """
@@ -50,8 +50,22 @@ class Message(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
 
 
 def names(message: Message) -> dict[str, Any]:
-    """What the template sees: the context, with `event` standing for the trigger event where no other led here."""
+    """What the template sees: `customer`, `event`, `enrollment`, `data`, `now`.
+
+    `event` stands for the trigger event where no other led here. An event shows its properties beside `name`, `id` and
+    `time`; a property of one of these names (Segment's products have a `name`) is under `event.properties`.
+    """
     context = message.context
-    if "event" in context:
-        return dict(context)
-    return {**context, "event": context.get("enrollment", {}).get("event", {})}
+    enrollment = context.get("enrollment", {})
+    cause = _shown(enrollment.get("event", {}))
+    return {
+        "customer": {**context.get("customer", {}), "id": message.customer},
+        "event": _shown(context["event"]) if "event" in context else cause,
+        "enrollment": {**enrollment, "event": cause},
+        "data": context.get("data", {}),
+        "now": context.get("now", ""),
+    }
+
+
+def _shown(event: dict[str, Any]) -> dict[str, Any]:
+    return {**event.get("properties", {}), **event}

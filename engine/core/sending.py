@@ -18,6 +18,8 @@ from engine.core.quiet import quiet_end, when_allowed
 from engine.core.schedule import add, rfc3339, zone_named, zone_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from engine.core.catalog import Catalog
     from engine.core.customer import CustomerState
     from engine.core.enrollment import Enrollment
@@ -80,12 +82,15 @@ def _draft(turn: Turn, run: Enrollment, op: Send, occurrence: int) -> Message:
 
 
 def _context(turn: Turn, run: Enrollment, data: dict[str, Any]) -> dict[str, Any]:
-    """What the template sees. `event` is left out when it is the trigger event (`message.names` puts it back)."""
+    """What the template needs, stored once: `message.names` makes of it what the template sees.
+
+    `event` is left out when it is the trigger event.
+    """
     cause = run.event
     context: dict[str, Any] = {
-        "customer": {**turn.state.traits, "id": turn.state.id},
+        "customer": turn.state.traits,
         "enrollment": {
-            "event": {**cause.properties, "name": cause.name, "id": cause.id, "time": rfc3339(cause.time_ms)},
+            "event": _event(cause.id, cause.name, cause.time_ms, cause.properties),
             "entered_at": rfc3339(run.entered_ms),
             "key": run.key,
         },
@@ -94,10 +99,12 @@ def _context(turn: Turn, run: Enrollment, data: dict[str, Any]) -> dict[str, Any
     }
     scope = turn.scope
     if scope.event_name and scope.event_id != cause.id:
-        context["event"] = {
-            **scope.properties, "name": scope.event_name, "id": scope.event_id, "time": rfc3339(scope.event_ms),
-        }  # fmt: skip
+        context["event"] = _event(scope.event_id, scope.event_name, scope.event_ms, scope.properties)
     return context
+
+
+def _event(event_id: str, name: str, time_ms: int, properties: Mapping[str, Any]) -> dict[str, Any]:
+    return {"id": event_id, "name": name, "time": rfc3339(time_ms), "properties": properties}
 
 
 def _refused_by_run(turn: Turn, run: Enrollment, message: Message) -> str:
