@@ -51,12 +51,19 @@ def _fill(node: nodes.Node, context: dict[str, Any], loops: Mapping[str, Any], s
         kind = NUMBER if node.name in _NUMERIC else MOMENT if node.name in _TIMES else None
         if stage == KINDS and kind is not None:
             for child in [node.node, *node.args] if node.name == "_op" else [node.node]:
-                if isinstance(child, nodes.Filter) and child.name == "_path":
-                    _put(child, kind, context, loops)
+                if (found := _innermost(child)) is not None:
+                    _put(found, kind, context, loops)
         elif stage == TEXTS and node.name == "_path":
             _put(node, _text(str(_names(node)[-1])), context, loops)
     for inner in node.iter_child_nodes():
         _fill(inner, context, loops, stage)
+
+
+def _innermost(node: nodes.Node | None) -> nodes.Filter | None:
+    """Return the look-up that a row of filters starts with: `x.y | default(1)` is a number as `x.y` is."""
+    while isinstance(node, nodes.Filter) and node.name != "_path":
+        node = node.node
+    return node if isinstance(node, nodes.Filter) else None
 
 
 def _aliases(node: nodes.With, context: Mapping[str, Any], loops: Mapping[str, Any]) -> dict[str, Any]:
