@@ -8,9 +8,8 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
 
-from engine.definition.document import Document, Name, Outcome, Text, exactly_one, only_with
+from engine.definition.document import Document, Misfit, Name, Outcome, Text, exactly_one, only_with
 
 CASES_MAX = 500
 LINES_MAX = 1_000
@@ -63,7 +62,7 @@ class HappensDocument(Document):
         only_with(self, "properties", other="event")
         only_with(self, "of", other="outcome")
         if form == "outcome" and self.of is None:
-            raise PydanticCustomError("only_with", "`outcome` needs `of`: the id of the send")
+            raise Misfit("only-with", "`outcome` needs `of`: the id of the send")
         return self
 
 

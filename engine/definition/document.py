@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
-from pydantic_core import PydanticCustomError
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 STEPS_MAX = 500
@@ -52,6 +51,15 @@ class Document(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=False)
 
 
+class Misfit(ValueError):
+    """Keys that do not go together; `code` is the problem's."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
 def exactly_one(model: Document, names: tuple[str, ...], *, what: str) -> str:
     """The one of these keys that was written."""
     keys = {name: (type(model).model_fields[name].alias or name) for name in names}
@@ -59,11 +67,7 @@ def exactly_one(model: Document, names: tuple[str, ...], *, what: str) -> str:
     if len(given) != 1:
         listed = ", ".join(keys.values())
         found = " and ".join(keys[name] for name in given) or "none"
-        raise PydanticCustomError(
-            "exactly_one",
-            "{what} has exactly one of {listed}; here: {found}",
-            {"what": what, "listed": listed, "found": found},
-        )
+        raise Misfit("exactly-one", f"{what} has exactly one of {listed}; here: {found}")
     return given[0]
 
 
@@ -71,7 +75,7 @@ def only_with(model: Document, key: str, *, other: str) -> None:
     """Refuses `key` without `other`."""
     if key in model.model_fields_set and other not in model.model_fields_set:
         alias = type(model).model_fields[key].alias or key
-        raise PydanticCustomError("only_with", "`{key}` belongs to `{other}`", {"key": alias, "other": other})
+        raise Misfit("only-with", f"`{alias}` belongs to `{other}`")
 
 
 class MatchDocument(Document):
@@ -193,7 +197,7 @@ class WaitDocument(Document):
     def _one(self) -> Self:
         exactly_one(self, ("for_", "until", "between"), what="a wait")
         if "for_" not in self.model_fields_set and "restart_on" in self.model_fields_set:
-            raise PydanticCustomError("only_with", "`restart_on` belongs to `for`")
+            raise Misfit("only-with", "`restart_on` belongs to `for`")
         only_with(self, "offset", other="until")
         only_with(self, "days", other="between")
         return self
@@ -225,7 +229,7 @@ class WaitForDocument(Document):
         only_with(self, "of", other="outcome")
         only_with(self, "on", other="segment")
         if form == "any" and "where" in self.model_fields_set:
-            raise PydanticCustomError("only_with", "`where` belongs to each of `any`")
+            raise Misfit("only-with", "`where` belongs to each of `any`")
         return self
 
 
@@ -257,9 +261,9 @@ class BranchArmDocument(Document):
     def _one(self) -> Self:
         if exactly_one(self, ("condition", "otherwise"), what="each part of a branch") == "condition":
             if self.steps is None:
-                raise PydanticCustomError("only_with", "`if` needs `steps`")
+                raise Misfit("only-with", "`if` needs `steps`")
         elif self.steps is not None:
-            raise PydanticCustomError("only_with", "`steps` belongs to `if`; the steps of `else` stand right below it")
+            raise Misfit("only-with", "`steps` belongs to `if`; the steps of `else` stand right below it")
         return self
 
 

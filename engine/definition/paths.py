@@ -89,6 +89,8 @@ def _event(writer: Writer, key: str, *, dotted: bool) -> Code:
         return Code(f"(s.event_{key} or None)", "json")
     if dotted and key == "time":
         return _time(writer, "(moment(s, s.event_ms) if s.event_name else None)")
+    if dotted and key == "properties":
+        return Code("s.properties", "json")
     return Code(f"s.properties.get({key!r})", "json")
 
 

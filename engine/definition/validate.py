@@ -6,11 +6,12 @@ Invariant: a document that comes back has caused no problem; whatever the data i
 from __future__ import annotations
 
 import types
+from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, Tag, ValidationError
-from pydantic_core import ErrorDetails
 
+from engine.definition.document import Misfit
 from engine.definition.problem import Problems, nearest
 from engine.definition.source import Source
 
@@ -41,7 +42,7 @@ def validate(model: type[_DocumentT], source: Source, *, problems: Problems) -> 
         return None
 
 
-def _report(model: type[BaseModel], source: Source, details: ErrorDetails, problems: Problems) -> None:
+def _report(model: type[BaseModel], source: Source, details: Mapping[str, Any], problems: Problems) -> None:
     loc, kind = details["loc"], details["type"]
     path = [step for step in loc if not (isinstance(step, str) and step.startswith("("))]
     name = str(path[-1]) if path else "the document"
@@ -61,10 +62,10 @@ def _report(model: type[BaseModel], source: Source, details: ErrorDetails, probl
     problems.error(source.spot(path, key=key_itself), code, message=message)
 
 
-def _message(details: ErrorDetails, where: str) -> tuple[str, str]:
+def _message(details: Mapping[str, Any], where: str) -> tuple[str, str]:
     kind, value, context = details["type"], details["input"], details.get("ctx", {})
-    if kind in ("exactly_one", "only_with"):
-        return kind.replace("_", "-"), details["msg"]
+    if isinstance(context.get("error"), Misfit):
+        return context["error"].code, context["error"].message
     if kind in _KINDS:
         return "wrong-type", f"{where} {_KINDS[kind]}, not {_shown(value)}"
     if kind in ("literal_error", "enum"):

@@ -236,7 +236,8 @@ def test_interests_tell_what_an_event_means() -> None:
         "workflow: x\ntrigger: {any: [{event: A}, {segment: vip}]}\nexit: [{event: X}]\ngoal: {event: G}\nsteps:\n"
         "  - wait: {for: 1h, restart_on: {event: R}}\n    when: sum('S', 'p', within='30d') > count('S', within='36h')\n"
         "  - wait_for: {event: W, timeout: 1h}\n",
-        more="segments:\n  buyers: {where: sum('S', 'q') > 1 and in_segment('vip')}\n  any: {where: \"'vip' in customer.segments\"}\n",
+        more="segments:\n  buyers: {where: sum('S', 'q') > 1 and in_segment('vip')}\n"
+        "  any: {where: \"'vip' in customer.segments\"}\n",
         w="workflow: w\ntrigger: {date: {trait: d}}\nsteps: []",
     )
     assert set(found.interests) == {"A", "X", "G", "R", "S", "W"}
