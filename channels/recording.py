@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -103,6 +103,15 @@ class Mailbox:
         """Forget everything."""
         with self._lock:
             self._db.execute("DELETE FROM message")
+
+    def remove(self, message_ids: Sequence[str]) -> int:
+        """Forget these messages (their customer is erased); how many were there."""
+        with self._lock:
+            self._db.execute("PRAGMA secure_delete=ON")
+            statement = "DELETE FROM message WHERE id = ?"
+            removed = sum(self._db.execute(statement, (each,)).rowcount for each in message_ids)
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            return removed
 
     def _prune(self) -> None:
         oldest = "SELECT seq FROM message ORDER BY seq DESC LIMIT 1 OFFSET ?"

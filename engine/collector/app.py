@@ -5,6 +5,7 @@ Invariant: whatever a request does, it gets an answer from `answers`; no excepti
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import msgspec
@@ -73,7 +74,8 @@ class _Watch:
         self._runtime = parts.runtime
         self._clock = parts.clock
         self._metrics = parts.metrics
-        self.middleware = web.middleware(self._handle)
+        # aiohttp marks a middleware with an attribute, which a bound method cannot have.
+        self.middleware = web.middleware(functools.partial(self._handle))
 
     async def _handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         path = request.path

@@ -1,0 +1,26 @@
+"""The only place that builds things from settings: opens a project, runs it in one process, hands commands to it.
+
+Invariant: everything is built here and handed down; no part below looks anything up by itself.
+"""
+
+from engine.bootstrap.commands import carry_out, running_url
+from engine.bootstrap.parts import channel_names, forget_in_mailbox, open_channels, open_mailbox, open_runtime
+from engine.bootstrap.project import Project, Rehearsal, check, open_project, open_rehearsal
+from engine.bootstrap.service import Service, run_forever
+
+__all__ = [
+    "Project",
+    "Rehearsal",
+    "Service",
+    "carry_out",
+    "channel_names",
+    "check",
+    "forget_in_mailbox",
+    "open_channels",
+    "open_mailbox",
+    "open_project",
+    "open_rehearsal",
+    "open_runtime",
+    "run_forever",
+    "running_url",
+]

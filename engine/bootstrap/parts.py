@@ -1,0 +1,67 @@
+"""Builds the parts that more than one command needs: runtime, channels, mailbox.
+
+Invariant: nothing leaves this machine through a channel that no setting asks for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from channels import registry
+from channels.contract import Channel
+from channels.recording import Mailbox, MailboxChannel
+from engine.bootstrap.project import Project
+from engine.clock import Clock
+from engine.core.catalog import Catalog
+from engine.core.workflow import Send
+from engine.errors import SettingsError, StorageError
+from engine.runtimes.embedded import EmbeddedRuntime, Options
+from engine.settings import Settings
+from engine.telemetry import Metrics
+
+
+def open_runtime(project: Project, *, clock: Clock | None = None, metrics: Metrics | None = None) -> EmbeddedRuntime:
+    """The project's runtime, not started."""
+    options = Options(backlog_max=project.settings.collector.backlog_max)
+    return EmbeddedRuntime(project.var, project.catalog, clock=clock, options=options, metrics=metrics)
+
+
+def channel_names(catalog: Catalog) -> list[str]:
+    """The channels that some version in use sends through, sorted."""
+    operations = (op for workflow in catalog.versions.values() for op in workflow.ops.values())
+    return sorted({channel for op in operations if isinstance(op, Send) for channel in op.channels})
+
+
+def open_channels(settings: Settings, names: Iterable[str], mailbox: Mailbox) -> dict[str, Channel]:
+    """A channel for each name: the adapter that is configured, else the local mailbox. Raises SettingsError."""
+    configured: dict[str, Mapping[str, object]] = dict(settings.more)
+    if settings.email.configured:
+        configured["email"] = settings.email.adapter()
+    channels: dict[str, Channel] = {}
+    for name in names:
+        section = configured.get(name)
+        if section is None:
+            channels[name] = MailboxChannel(mailbox, name=name)
+            continue
+        try:
+            channels[name] = registry.load(name)(section)
+        except (ValueError, registry.UnknownChannel) as error:
+            raise SettingsError(str(error), mend=f"Change the settings of [{name}].") from error
+    return channels
+
+
+def open_mailbox(var: Path) -> Mailbox:
+    """The local mailbox in `var/`. Raises StorageError."""
+    try:
+        return Mailbox(var)
+    except (OSError, sqlite3.Error) as error:
+        raise StorageError(f"The mailbox in {var} cannot be opened: {error}.") from error
+
+
+def forget_in_mailbox(var: Path, message_ids: Sequence[str]) -> int:
+    """Removes an erased customer's messages from the local mailbox; how many there were. Raises StorageError."""
+    with contextlib.closing(open_mailbox(var)) as mailbox:
+        return mailbox.remove(message_ids)

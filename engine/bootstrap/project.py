@@ -1,0 +1,163 @@
+"""Opens a project: its settings, definitions and templates, and the versions that were published before.
+
+Invariant: everything that is wrong is reported at once, and nothing is written.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from engine.clock import Clock, SystemClock
+from engine.core.catalog import Catalog
+from engine.core.workflow import Workflow
+from engine.definition.case import TestFile
+from engine.definition.load import Loaded, load_files, load_project
+from engine.definition.problem import Problem
+from engine.definition.public_holidays import with_public_holidays
+from engine.dispatch.templates import TemplateSet
+from engine.errors import DefinitionError, SettingsError
+from engine.runtimes.embedded import inbox
+from engine.runtimes.embedded.store import FILE
+from engine.settings import Settings, load_settings
+
+VERSIONS_MAX = 200
+"""Published projects that a start compiles again, so that enrollments in flight finish on the version they started with."""
+_TEMPLATE_FILE = re.compile(r"(?P<name>[a-z0-9][a-z0-9_-]*)(?:\.[A-Za-z0-9_-]+)?\.(?:html|txt)")
+_FALL_BACK = {"whatsapp": "sms", "voice": "sms"}
+
+
+class Project(msgspec.Struct, frozen=True, kw_only=True):
+    """A project as it stands on the disk: its settings, and its definitions when they have no error."""
+
+    settings: Settings
+    catalog: Catalog
+    templates: TemplateSet
+    sources: dict[str, str]
+    """The definitions' files by name, as they are published."""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def var(self) -> Path:
+        """Where the store and everything else that is written lies."""
+        return self.settings.database_path.parent
+
+
+class Rehearsal(msgspec.Struct, frozen=True, kw_only=True):
+    """What tests and simulations need of a project; nothing of it touches a store."""
+
+    catalog: Catalog
+    templates: TemplateSet
+    tests: tuple[TestFile, ...]
+
+    @property
+    def untested(self) -> list[str]:
+        """Workflows without a test."""
+        return sorted(self.catalog.workflows.keys() - {file.workflow for file in self.tests})
+
+
+class TemplateNames:
+    """What the checker asks about templates, answered from the names of the files: compiling them takes seconds."""
+
+    def __init__(self, folder: Path) -> None:
+        self._names: set[tuple[str, str]] = set()
+        for path in folder.glob("*/*"):
+            match = _TEMPLATE_FILE.fullmatch(path.name)
+            if match is not None:
+                self._names.add((path.parent.name, match["name"]))
+
+    def has(self, channel: str, name: str) -> bool:
+        """Whether there is a template of that name for that channel (or one that the channel falls back to)."""
+        return bool({(channel, name), (_FALL_BACK.get(channel, channel), name)} & self._names)
+
+
+def check(folder: Path) -> list[Problem]:
+    """Everything that is wrong with the definitions and the templates of a project, in the order of files and lines."""
+    loaded, templates = _read(folder)
+    return sorted([*loaded.problems, *_template_problems(templates)])
+
+
+def open_project(folder: Path, *, clock: Clock | None = None, with_templates: bool = True) -> Project:
+    """Reads settings, definitions and templates. Raises SettingsError, or DefinitionError with every problem.
+
+    `with_templates` False leaves the templates out, for those who send nothing: compiling them takes seconds.
+    """
+    settings = load_settings(folder)
+    if settings.database_path.name != FILE:
+        raise SettingsError(
+            f"The database cannot be called {settings.database_path.name}.", mend=f"Let database.url end in /{FILE}."
+        )
+    sources = read_sources(folder)
+    earlier = _earlier_versions(settings.database_path.parent, sources)
+    loaded, templates = _read(folder, earlier, with_templates=with_templates)
+    catalog, warnings = _usable(folder, loaded, templates)
+    return Project(
+        settings=settings,
+        catalog=with_public_holidays(catalog, year=_year(clock)),
+        templates=templates,
+        sources=sources,
+        warnings=warnings,
+    )
+
+
+def open_rehearsal(folder: Path, *, with_templates: bool = True) -> Rehearsal:
+    """Reads definitions, tests and templates. Raises DefinitionError with every problem."""
+    loaded, templates = _read(folder, with_templates=with_templates)
+    catalog, _ = _usable(folder, loaded, templates)
+    return Rehearsal(catalog=with_public_holidays(catalog, year=_year(None)), templates=templates, tests=loaded.tests)
+
+
+def _usable(folder: Path, loaded: Loaded, templates: TemplateSet) -> tuple[Catalog, tuple[str, ...]]:
+    """The catalog and the warnings of a project without errors."""
+    problems = sorted([*loaded.problems, *_template_problems(templates)])
+    errors = [problem for problem in problems if problem.severity == "error"]
+    if loaded.catalog is None or errors:
+        noun = "error" if len(errors) == 1 else "errors"
+        raise DefinitionError(f"The project in {folder} has {len(errors)} {noun}.", problems=errors)
+    return loaded.catalog, tuple(str(problem) for problem in problems)
+
+
+def _year(clock: Clock | None) -> int:
+    return dt.datetime.fromtimestamp((clock or SystemClock()).now_ms() / 1_000, dt.UTC).year
+
+
+def read_sources(folder: Path) -> dict[str, str]:
+    """The definitions' files by name relative to the project, without the tests beside them."""
+    paths = sorted(path for path in (folder / "workflows").rglob("*") if path.suffix in {".yaml", ".yml"})
+    return {
+        path.relative_to(folder).as_posix(): path.read_text("utf-8", errors="replace")
+        for path in paths
+        if not path.stem.endswith(".test") and path.is_file()
+    }
+
+
+def _read(folder: Path, earlier: Iterable[Workflow] = (), *, with_templates: bool = True) -> tuple[Loaded, TemplateSet]:
+    root = folder / "templates"
+    loaded = load_project(folder, templates=TemplateNames(root), extra_versions=tuple(earlier))
+    if not with_templates:
+        return loaded, TemplateSet({}, [])
+    zone = loaded.catalog.policy.zone if loaded.catalog is not None else "UTC"
+    return loaded, TemplateSet.load(root, zone=zone)
+
+
+def _template_problems(templates: TemplateSet) -> list[Problem]:
+    return [
+        Problem(f"templates/{found.file}", found.line, found.column, "error", found.code, found.message)
+        for found in templates.check()
+    ]
+
+
+def _earlier_versions(var: Path, sources: Mapping[str, str]) -> list[Workflow]:
+    """The workflows of projects that were published before: somebody may still be on one of them."""
+    versions: dict[tuple[str, str], Workflow] = {}
+    for _, files in inbox.stored_sources(var)[:VERSIONS_MAX]:
+        if files == sources:
+            continue
+        loaded = load_files([(name, text.encode()) for name, text in files.items()])
+        if loaded.catalog is not None:  # a newer Anlass may refuse what an older one took
+            versions.update(loaded.catalog.versions)
+    return list(versions.values())

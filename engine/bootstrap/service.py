@@ -1,0 +1,213 @@
+"""Runs a project in one process.
+
+Invariant: parts start from the inside out (store, dispatcher, HTTP) and stop from the outside in (no more intake, the sends and
+the batch under way are finished, the store is closed), whichever of them fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import html
+import json
+import os
+import signal
+import socket
+from collections.abc import Callable, Mapping
+
+from aiohttp import web
+
+from channels.recording import Mailbox
+from engine.bootstrap.parts import channel_names, open_channels, open_mailbox, open_runtime
+from engine.bootstrap.project import Project
+from engine.clock import Clock, SystemClock
+from engine.collector import Parts, build_collector
+from engine.dispatch.compose import Composer
+from engine.dispatch.dispatcher import Dispatcher
+from engine.dispatch.render import Rendered
+from engine.dispatch.templates import TemplateSet
+from engine.dispatch.tokens import SignedLinks, TokenSigner
+from engine.errors import SettingsError
+from engine.runtimes.embedded import EmbeddedRuntime, inbox
+from engine.settings import Settings
+from engine.telemetry import Action, Metrics, get_log
+
+RUNNING_FILE = "running.json"
+STOP_SECONDS_MAX = 10.0
+BACKLOG_CONNECTIONS = 512
+_log = get_log("service")
+
+
+class Renderer:
+    """The templates as the composer asks for them."""
+
+    def __init__(self, templates: TemplateSet) -> None:
+        self._templates = templates
+
+    def render(self, channel: str, name: str, locale: str, context: Mapping[str, object]) -> Rendered:
+        return self._templates.find(channel, name, locale).render(context)
+
+
+def page_of(content: Rendered) -> str:
+    """A message as a page for the browser: its HTML, or its text where the channel has no other."""
+    return content.html or f"<!doctype html><meta charset=utf-8><pre>{html.escape(content.text)}</pre>"
+
+
+class Service:
+    """Everything `anlass run` runs, in one process and one event loop: store, evaluator, timers, dispatcher, HTTP."""
+
+    def __init__(self, project: Project, *, clock: Clock | None = None, metrics: Metrics | None = None) -> None:
+        """Builds the parts; nothing is opened before `start`. A demo in compressed time passes its own clock."""
+        self.project = project
+        self._clock = clock or SystemClock()
+        self.metrics = metrics or Metrics()
+        self.runtime = open_runtime(project, clock=self._clock, metrics=self.metrics)
+        self.mailbox: Mailbox | None = None
+        self.url = ""
+        """Where the collector listens, once it is started."""
+        self._exit = contextlib.AsyncExitStack()
+        self._dispatching: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Returns when events are taken. Raises an AnlassError, with nothing left open, when a part cannot start."""
+        async with contextlib.AsyncExitStack() as stack:
+            await self.runtime.start()
+            stack.push_async_callback(self.runtime.stop)
+            await _publish(self.runtime, self.project)
+            self.mailbox = open_mailbox(self.project.var)
+            stack.callback(self.mailbox.close)
+            sock = _bind(self.project.settings)
+            stack.callback(sock.close)
+            self.url = _url(sock)
+            signer = TokenSigner(self.project.settings.link_secret())
+            base_url = self.project.settings.collector.public_url or self.url
+            composer = Composer(Renderer(self.project.templates), SignedLinks(base_url, signer))
+            dispatcher = Dispatcher(
+                self.runtime,
+                open_channels(self.project.settings, channel_names(self.project.catalog), self.mailbox),
+                composer=composer,
+                clock=self._clock,
+                metrics=self.metrics,
+            )
+            self._dispatching = asyncio.create_task(dispatcher.run(), name="anlass-dispatcher")
+            stack.push_async_callback(dispatcher.stop)
+            parts = Parts(
+                runtime=self.runtime,
+                clock=self._clock,
+                metrics=self.metrics,
+                signer=signer,
+                mailbox=self.mailbox,
+                content=lambda message: page_of(composer.content(message)),
+            )
+            application = build_collector(self.project.settings.collector, parts)
+            runner = web.AppRunner(application, access_log=None, shutdown_timeout=STOP_SECONDS_MAX)
+            await runner.setup()
+            stack.push_async_callback(runner.cleanup)
+            await web.SockSite(runner, sock).start()
+            running = self.project.var / RUNNING_FILE
+            running.write_text(json.dumps({"collector": self.url, "pid": os.getpid()}), "utf-8")
+            stack.callback(running.unlink, missing_ok=True)
+            self._exit = stack.pop_all()
+        _log.info(Action.STARTED, url=self.url)
+
+    async def stop(self) -> None:
+        """Takes nothing more in, finishes the sends under way (up to ten seconds) and the batch, closes. Idempotent."""
+        stack, self._exit = self._exit, contextlib.AsyncExitStack()
+        await stack.aclose()
+        _log.info(Action.STOPPED)
+
+    async def wait_until(self, told: asyncio.Event) -> None:
+        """Returns when `told` is set; raises when a part ended by itself."""
+        assert self._dispatching is not None, "not started"
+        waiting = asyncio.create_task(told.wait())
+        try:
+            await asyncio.wait({waiting, self._dispatching}, return_when=asyncio.FIRST_COMPLETED)
+            if self._dispatching.done() and not told.is_set():
+                self._dispatching.result()
+                raise AssertionError("the dispatcher ended")
+        finally:
+            waiting.cancel()
+
+
+def _bind(settings: Settings) -> socket.socket:
+    """A socket that listens where the settings say; its queue holds requests until somebody serves. Raises SettingsError."""
+    host, port = settings.collector.bind, settings.collector.port
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        sock = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise _cannot_listen(host, port, error) from error
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+        # Only listening finds out that another process listens there: with SO_REUSEADDR two may bind.
+        sock.listen(BACKLOG_CONNECTIONS)
+    except OSError as error:
+        sock.close()
+        raise _cannot_listen(host, port, error) from error
+    sock.setblocking(False)  # noqa: FBT003 - the socket's own signature
+    return sock
+
+
+def _url(sock: socket.socket) -> str:
+    """How this machine reaches the socket."""
+    host, port = sock.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - how to reach it, not where to bind
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> SettingsError:
+    if error.errno == errno.EADDRINUSE:
+        return SettingsError(
+            f"Another program listens on {host}:{port} already.",
+            mend="Stop it, or choose another port with ANLASS_COLLECTOR__PORT.",
+        )
+    return SettingsError(
+        f"The collector cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}.",
+        mend="Choose another address with ANLASS_COLLECTOR__HOST and ANLASS_COLLECTOR__PORT.",
+    )
+
+
+async def _publish(runtime: EmbeddedRuntime, project: Project) -> None:
+    """Puts the definitions in force, and on record when they are new, so that later starts can finish what began on them."""
+    newest = next(iter(inbox.stored_sources(project.var)), ("", {}))
+    if newest[1] != project.sources or newest[0] != project.catalog.id:
+        await runtime.deploy(project.catalog, sources=project.sources)
+    _log.info(Action.CATALOG_LOADED, catalog=project.catalog.id)
+
+
+def run_forever(project: Project, *, announce: Callable[[Service], None]) -> None:
+    """Runs the project until SIGTERM or SIGINT; `announce` is called when events are taken. A second signal ends it at once."""
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(project, announce))
+
+
+async def _serve(project: Project, announce: Callable[[Service], None]) -> None:
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def stop(number: int) -> None:
+        told.set()
+        signal.signal(number, signal.SIG_DFL)
+        loop.remove_signal_handler(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop, number)
+    service = Service(project)
+    await service.start()
+    try:
+        announce(service)
+        await service.wait_until(told)
+    finally:
+        await service.stop()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    """Uvloop where there is one."""
+    try:
+        import uvloop  # noqa: PLC0415 - not on every platform
+    except ImportError:
+        return asyncio.new_event_loop
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory

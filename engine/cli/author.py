@@ -1,0 +1,234 @@
+"""`anlass check`, `test` and `simulate`: what the author of a project asks before anything runs.
+
+Invariant: nothing here opens a store, reaches the network or waits for a real clock.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from engine.cli.options import folder_argument, json_option, project_folder
+from engine.cli.output import decision_fields, json_line, progress, quiet_log
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from engine.core.effect import Decision
+    from engine.core.record import Record
+    from engine.definition.problem import Problem
+    from engine.rehearsal.simulation import Summary
+    from engine.rehearsal.testing import Result
+
+
+@click.command()
+@folder_argument
+@json_option
+@click.option("--settings", "explain_settings", is_flag=True, help="Say how each part would work and what it lacks.")
+def check(folder: Path, as_json: bool, explain_settings: bool) -> int:  # noqa: FBT001 - click calls it by name
+    """Check a project: every error and warning in workflows, segments, policy, tests and templates.
+
+    Prints `file:line:column: code message`; the status is 1 when there is an error, 0 otherwise.
+
+    Examples:
+      anlass check
+      anlass check shop --json
+      anlass check --settings
+    """
+    from engine import bootstrap
+    from engine.settings import explain, load_settings
+
+    root = project_folder(folder)
+    settings = load_settings(root)
+    if explain_settings:
+        for line in explain(settings):
+            click.echo(json_line({"settings": line}) if as_json else line)
+        return 0
+    problems = bootstrap.check(root)
+    for problem in problems:
+        click.echo(json_line(_problem(problem)) if as_json else str(problem))
+    errors = sum(problem.severity == "error" for problem in problems)
+    if not as_json:
+        click.echo(_verdict(errors, len(problems) - errors), err=bool(errors))
+    return 1 if errors else 0
+
+
+def _problem(problem: Problem) -> dict[str, object]:
+    return {field: getattr(problem, field) for field in problem.__struct_fields__}
+
+
+def _verdict(errors: int, warnings: int) -> str:
+    counted = [
+        f"{count} {word}{'' if count == 1 else 's'}" for count, word in ((errors, "error"), (warnings, "warning"))
+    ]
+    return "No problem found." if not errors and not warnings else f"{', '.join(counted)}."
+
+
+@click.command()
+@folder_argument
+@json_option
+@click.option("-k", "only", metavar="TEXT", default="", help="Only cases whose workflow or name contains TEXT.")
+def test(folder: Path, as_json: bool, only: str) -> int:  # noqa: FBT001 - click calls it by name
+    """Run the tests beside the workflows (*.test.yaml), in virtual time.
+
+    A failure shows the expected and the actual timeline side by side, and why; the status is then 1.
+
+    Examples:
+      anlass test
+      anlass test shop -k cart
+      anlass test --json
+    """
+    from engine import bootstrap
+    from engine.rehearsal.testing import run_case
+
+    quiet_log()
+    plan = bootstrap.open_rehearsal(project_folder(folder))
+    wanted = only.lower()
+    cases = [
+        (file, case)
+        for file in plan.tests
+        for case in file.cases
+        if wanted in f"{file.workflow} {case.name}".lower()
+    ]  # fmt: skip
+    started = time.perf_counter()
+    failed = 0
+    with progress(unit="cases") as bar:
+        for file, case in bar.track(cases, description="Testing"):
+            result = run_case(plan.catalog, file, case, templates=plan.templates)
+            failed += not result.passed
+            for line in _lines(result, as_json=as_json):
+                click.echo(line)
+    seconds = time.perf_counter() - started
+    if not as_json:
+        _summary(len(cases), failed, seconds, without=plan.untested)
+    if not cases:
+        click.echo(f"anlass: No test case{f' matches {only!r}' if only else ' was found'}.", err=True)
+        return 1 if only else 0
+    return 1 if failed else 0
+
+
+def _lines(result: Result, *, as_json: bool) -> list[str]:
+    from engine.core.effect import KINDS
+    from engine.rehearsal.report import failure
+
+    if as_json:
+        case = {"file": result.file, "case": result.case, "workflow": result.workflow}
+        decisions = (decision for decision in result.decisions if decision.kind in KINDS)
+        lines = [json_line({**decision_fields(decision), "case": result.case}) for decision in decisions]
+        return [*lines, json_line({**case, "kind": "case", "passed": result.passed})]
+    return [] if result.passed else [*failure(result), ""]
+
+
+def _summary(cases: int, failed: int, seconds: float, *, without: list[str]) -> None:
+    if without:
+        click.echo(f"Without a test: {', '.join(without)}.")
+    if cases:
+        click.echo(f"{cases - failed} of {cases} cases passed in {seconds:.1f} s.")
+
+
+@click.command()
+@folder_argument
+@click.option(
+    "--events",
+    "file",
+    metavar="F.jsonl",
+    required=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="One record per line, as for `emit`, each with a timestamp.",
+)
+@click.option("--until", metavar="DURATION", default="", help="End so long after the first record, as in 30d or 12w.")
+@click.option("--render", is_flag=True, help="Render every message too, to find templates that fail; slower.")
+@json_option
+def simulate(folder: Path, file: Path, until: str, render: bool, as_json: bool) -> int:  # noqa: FBT001 - click calls it by name
+    """Play an events file through the project in virtual time, and print what would be decided.
+
+    The production evaluator decides, no network is touched, and ninety days take moments. Without --until it goes on for 90
+    days after the last record, or until nothing is pending.
+
+    Examples:
+      anlass simulate --events examples/events.jsonl
+      anlass simulate shop --events june.jsonl --until 90d --json
+    """
+    from engine import bootstrap
+    from engine.core.schedule import parse_duration
+    from engine.errors import UsageError
+    from engine.rehearsal.simulation import simulate as play
+
+    quiet_log()
+    try:
+        duration = parse_duration(until) if until else None
+    except ValueError as error:
+        raise UsageError(f"--until: {str(error).rstrip('.')}.", mend="Write it as 12h, 30d or 12w.") from error
+    plan = bootstrap.open_rehearsal(project_folder(folder), with_templates=render)
+    started = time.perf_counter()
+    with progress(unit="records") as bar:
+        records, refused = read_records(file, bar)
+        task = bar.add_task("Simulating", total=len(records))
+
+        def moved(summary: Summary) -> None:
+            bar.update(task, completed=summary.records)
+
+        def decided(decision: Decision) -> None:
+            fields = decision_fields(decision)
+            click.echo(json_line(fields) if as_json else decision_text(fields))
+
+        summary = play(
+            plan.catalog,
+            records,
+            templates=plan.templates if render else None,
+            until=duration,
+            on_decision=decided,
+            on_progress=moved,
+        )
+    for failure in summary.failures:
+        click.echo(f"anlass: {failure}", err=True)
+    if not as_json:
+        _print_summary(summary, time.perf_counter() - started)
+    return 1 if refused or summary.failures else 0
+
+
+def read_records(file: Path, bar: Progress) -> tuple[list[Record], int]:
+    """The records of an events file, and how many lines were refused (each is reported with its number)."""
+    from engine.collector import parse_line
+    from engine.errors import BadRecord
+
+    records: list[Record] = []
+    refused = 0
+    with bar.open(file, "rb", description="Reading") as stream:
+        for number, raw in enumerate(stream, 1):
+            line = raw.strip().removeprefix(b"\xef\xbb\xbf")
+            if not line:
+                continue
+            try:
+                records += parse_line(line)
+            except BadRecord as error:
+                refused += 1
+                click.echo(f"{file}:{number}: {error.code} {error}", err=True)
+    return records, refused
+
+
+def decision_text(fields: dict[str, Any]) -> str:
+    """A decision as one line for people: when, who, what, where, and the kind's own fields."""
+    fixed = ("at", "customer", "workflow", "version", "enrollment", "kind", "step")
+    more = " ".join(
+        f"{name}={value if isinstance(value, str) else json_line(value)}"
+        for name, value in fields.items()
+        if name not in fixed and value
+    )
+    where = "/".join(part for part in (fields["workflow"], fields["step"]) if part)
+    return f"{fields['at']}  {fields['customer']}  {fields['kind']}  {where}  {more}".rstrip()
+
+
+def _print_summary(summary: Summary, seconds: float) -> None:
+    from engine.clock import to_rfc3339
+
+    virtual = f"{to_rfc3339(summary.start_ms)} to {to_rfc3339(summary.until_ms)}" if summary.records else "nothing"
+    click.echo(
+        f"\n{summary.records} records and {summary.timers} timers of {summary.customers} customers, {virtual},"
+        f" in {seconds:.1f} s."
+    )
+    for name, count in [*sorted(summary.workflows.items()), *sorted(summary.decisions.items())]:
+        click.echo(f"  {count:>9} {name}")

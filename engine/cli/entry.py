@@ -1,0 +1,177 @@
+"""Where the command line begins: the list of commands, and what becomes of an error.
+
+Invariant: `main` always ends with SystemExit, and only `--debug` shows a traceback.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import click
+
+from engine import __version__
+from engine.errors import AnlassError
+
+STATUS_OURS = 70
+"""A mistake of ours (`EX_SOFTWARE`): never the user's."""
+STATUS_INTERRUPTED = 130
+STATUS_PIPE = 141
+
+COMMANDS = {
+    "demo": "engine.cli.run:demo",
+    "init": "engine.cli.scaffold:init",
+    "run": "engine.cli.run:run",
+    "check": "engine.cli.author:check",
+    "test": "engine.cli.author:test",
+    "simulate": "engine.cli.author:simulate",
+    "emit": "engine.cli.emit:emit",
+    "send-test": "engine.cli.send_test:send_test",
+    "show": "engine.cli.show:show",
+    "pause": "engine.cli.operate:pause",
+    "resume": "engine.cli.operate:resume",
+    "retry": "engine.cli.operate:retry",
+    "replay": "engine.cli.operate:replay",
+    "export": "engine.cli.privacy:export",
+    "erase": "engine.cli.privacy:erase",
+}
+"""In the order in which a newcomer needs them."""
+
+_EPILOG = """\b
+A first campaign:
+  anlass init shop && cd shop
+  anlass run                          (leave it running)
+  anlass emit examples/events.jsonl   (in another terminal)
+  anlass show customer ana
+"""
+
+
+class _Debug:
+    """Whether `--debug` was given, before or after the command."""
+
+    wanted = False
+
+
+def _debug_option() -> click.Option:
+    def note(context: click.Context, _parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's hook
+        if value:
+            context.ensure_object(_Debug).wanted = True
+
+    return click.Option(
+        ["--debug"], is_flag=True, expose_value=False, callback=note, help="Show tracebacks and debug log lines."
+    )
+
+
+class Commands(click.Group):
+    """The commands, imported when they are asked for, with a suggestion for a name that nobody has."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        target = COMMANDS.get(cmd_name)
+        if target is None:
+            return None
+        module, _, attribute = target.partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        _complete(command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if not name.startswith("-") and name not in COMMANDS:
+            near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
+            hint = f"Did you mean `anlass {near[0]}`?" if near else "`anlass --help` lists them."
+            raise click.UsageError(f"There is no command {name!r}. {hint}")
+        return super().resolve_command(ctx, args)
+
+
+def _complete(command: click.Command) -> None:
+    """Gives a command what all have: `--debug`, and examples that are not wrapped in its help."""
+    command.help = (command.help or "").replace("\n\nExamples:\n", "\n\n\b\nExamples:\n")
+    if not any(parameter.name == "debug" for parameter in command.params):
+        command.params.append(_debug_option())
+    if isinstance(command, click.Group):
+        for inner in command.commands.values():
+            _complete(inner)
+
+
+@click.group(
+    cls=Commands,
+    params=[_debug_option()],
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+@click.version_option(__version__, "-V", "--version", message="anlass %(version)s")
+def anlass() -> None:
+    """Turn customer touchpoints into the right message: collect events, run lifecycle workflows, send what they decide."""
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line with `arguments` (without the program's name), by default the process's own."""
+    debug = _Debug()
+    status = _run(sys.argv[1:] if arguments is None else list(arguments), debug)
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.flush()
+        sys.exit(status)
+    _drop_output()
+    sys.exit(STATUS_PIPE)
+
+
+def _run(arguments: list[str], debug: _Debug) -> int:
+    try:
+        answer: Any = anlass.main(arguments, prog_name="anlass", standalone_mode=False, obj=debug)
+        return answer if isinstance(answer, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return 2
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx is not None else "anlass"
+        complain(f"{_sentence(error.format_message())} See `{path} --help`.")
+        return 2
+    except click.ClickException as error:
+        complain(_sentence(error.format_message()))
+        return 2
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return STATUS_INTERRUPTED
+    except BrokenPipeError:
+        _drop_output()
+        return STATUS_PIPE
+    except AnlassError as error:
+        if debug.wanted:
+            traceback.print_exc()
+        complain(str(error))
+        return error.status
+    except Exception as error:  # noqa: BLE001 - the last line of defence
+        if debug.wanted:
+            traceback.print_exc()
+        complain(
+            f"Anlass made a mistake ({type(error).__name__}: {error}). Run it again with --debug and report what it shows."
+        )
+        return STATUS_OURS
+
+
+def complain(text: str) -> None:
+    """Print to standard error, as every error is printed."""
+    with contextlib.suppress(BrokenPipeError):
+        click.echo(f"anlass: {text}", err=True)
+
+
+def _sentence(text: str) -> str:
+    text = " ".join(text.split())
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
+def _drop_output() -> None:
+    """Nobody reads any more: what is still buffered must not complain while the interpreter ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

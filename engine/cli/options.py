@@ -1,0 +1,52 @@
+"""Arguments that several commands share, and what they mean.
+
+Invariant: a folder that holds no project is refused with one sentence before anything is opened or written.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from engine.errors import UsageError
+
+folder_argument = click.argument(
+    "folder", metavar="[DIR]", default=".", type=click.Path(path_type=Path, file_okay=True, dir_okay=True)
+)
+"""The project as an argument; the current folder by default."""
+
+project_option = click.option(
+    "--project",
+    "folder",
+    metavar="DIR",
+    default=".",
+    show_default="the current folder",
+    type=click.Path(path_type=Path, file_okay=True, dir_okay=True),
+    help="The project.",
+)
+"""The project as an option, where the arguments say something else."""
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per line.")
+
+
+def project_folder(folder: Path) -> Path:
+    """The folder, absolute. Raises UsageError when there is no project in it."""
+    if not folder.exists():
+        raise UsageError(f"There is no folder {folder}.", mend="Make a project with `anlass init DIR`.")
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is a file.", mend="Name the folder of the project.")
+    if not (folder / "workflows").is_dir() and not (folder / "anlass.toml").is_file():
+        where = "The current folder" if folder == Path() else f"{folder}"
+        raise UsageError(
+            f"{where} holds no project: no `workflows` folder and no anlass.toml.",
+            mend="Name its folder, or make a project with `anlass init DIR`.",
+        )
+    return folder.resolve()
+
+
+def var_folder(folder: Path) -> Path:
+    """Where the project in `folder` keeps its store. Raises UsageError or SettingsError."""
+    from engine.settings import load_settings
+
+    return load_settings(project_folder(folder)).database_path.parent

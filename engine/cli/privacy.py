@@ -1,0 +1,152 @@
+"""`anlass export` and `anlass erase`: what the GDPR asks for one person (Art. 15 and 20, Art. 17).
+
+Invariant: an export leaves out nothing that is stored under the customer; an erasure that says it is done has been checked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from engine.cli.options import project_folder, project_option, var_folder
+from engine.cli.output import plain, quiet_log
+from engine.errors import NotFound, ServiceUnreachable, UsageError
+
+if TYPE_CHECKING:
+    from engine.core.effect import Decision
+    from engine.runtimes.base import Reader
+
+PAGE = 5_000
+MESSAGES_MAX = 10_000
+CHECKS_MAX = 100
+CHECK_SECONDS = 0.1
+
+
+@click.command()
+@click.argument("customer")
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file instead.")
+@project_option
+def export(customer: str, output: Path | None, folder: Path) -> None:
+    """Export everything that is kept about a customer, as JSON.
+
+    The profile with traits, consent and enrollments, every decision with its reasons, every message and what became of it, and
+    dead letters.
+
+    Examples:
+      anlass export ana
+      anlass export ana -o ana.json
+    """
+    from engine.runtimes.embedded.inbox import open_reader
+
+    quiet_log()
+    with open_reader(var_folder(folder)) as reader:
+        found = asyncio.run(_everything(reader, customer))
+    if found is None:
+        raise NotFound(f"Nothing is kept about a customer {customer!r}.", mend="Ids are compared letter by letter.")
+    text = json.dumps(found, ensure_ascii=False, indent=2) + "\n"
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        output.write_text(text, "utf-8")
+    except OSError as error:
+        raise UsageError(f"{output} cannot be written: {error.strerror}.", mend="Choose another file.") from error
+    click.echo(f"Wrote {output}.", err=True)
+
+
+async def _everything(reader: Reader, customer: str) -> dict[str, Any] | None:
+    from engine.clock import SystemClock, to_rfc3339
+
+    state = await reader.state(customer)
+    journal = await _journal(reader, customer)
+    messages = await reader.messages(customer=customer, limit=MESSAGES_MAX)
+    letters = [each for each in await reader.dead_letters(limit=MESSAGES_MAX) if each.customer == customer]
+    if state is None and not journal and not messages and not letters:
+        return None
+    profile = plain(state)
+    if profile is not None:
+        profile.pop("seen", None)  # hashes of event ids, for recognising repetitions
+    return {
+        "customer": customer,
+        "exported_at": to_rfc3339(SystemClock().now_ms()),
+        "profile": profile,
+        "journal": [plain(decision) for decision in journal],
+        "messages": [plain(message) for message in messages],
+        "dead_letters": [{**plain(each), "body": each.body.decode("utf-8", "backslashreplace")} for each in letters],
+    }
+
+
+async def _journal(reader: Reader, customer: str) -> list[Decision]:
+    """All decisions about a customer, oldest first."""
+    from engine.runtimes.base import Query
+
+    found: list[Decision] = []
+    after = 0
+    while True:
+        page = await reader.decisions(Query(customer=customer, after_seq=after, limit=PAGE, oldest_first=True))
+        found += [decision for _, decision in page]
+        if len(page) < PAGE:
+            return found
+        after = page[-1][0]
+
+
+@click.command()
+@click.argument("customer")
+@click.option("--yes", is_flag=True, help="Do it; without this nothing is changed.")
+@project_option
+def erase(customer: str, yes: bool, folder: Path) -> None:  # noqa: FBT001 - click calls it by name
+    """Erase a customer for good, and print a receipt as JSON.
+
+    Profile, journal, messages, dead letters and the log's records go; what stays is a keyed hash of the id in the receipt, and of
+    suppressed addresses, so that nothing is sent to them again.
+
+    Examples:
+      anlass erase ana --yes
+    """
+    from engine.runtimes.embedded.inbox import open_reader
+
+    quiet_log()
+    root = project_folder(folder)
+    var = var_folder(folder)
+    with open_reader(var) as reader:
+        found = asyncio.run(_everything(reader, customer))
+    if found is None:
+        raise NotFound(f"Nothing is kept about a customer {customer!r}.", mend="Ids are compared letter by letter.")
+    counted = {name: len(found[name]) for name in ("journal", "messages", "dead_letters")}
+    if not yes:
+        what = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counted.items())
+        raise UsageError(
+            f"This would erase {customer} for good (a profile, {what}); nothing was changed.",
+            mend="Add --yes to do it.",
+        )
+    message_ids = [message["message"]["id"] for message in found["messages"]]
+    done = asyncio.run(_erase(root, var, customer, message_ids))
+    click.echo(json.dumps({**done, "found": counted}, ensure_ascii=False, indent=2))
+
+
+async def _erase(root: Path, var: Path, customer: str, message_ids: list[str]) -> dict[str, Any]:
+    """Erases and looks whether it happened; returns the receipt."""
+    from engine import bootstrap
+    from engine.clock import SystemClock
+    from engine.core.record import Erase
+    from engine.runtimes.embedded import operators
+    from engine.runtimes.embedded.inbox import open_reader
+
+    now_ms = SystemClock().now_ms()
+    await bootstrap.carry_out(root, [Erase(customer=customer, at_ms=now_ms, id=f"operator:{now_ms}")])
+    for _ in range(CHECKS_MAX):
+        receipt = operators.receipt(var, customer)
+        if receipt is not None and receipt.requested_ms >= now_ms:
+            with open_reader(var) as reader:
+                left = await _everything(reader, customer)
+            if left is None:
+                removed = bootstrap.forget_in_mailbox(var, message_ids)
+                return {**plain(receipt), "finished": bool(receipt.finished_ms), "mailbox_removed": removed}
+        await asyncio.sleep(CHECK_SECONDS)
+    raise ServiceUnreachable(
+        "The erasure was handed over, and could not be seen to be done yet.", mend="Ask again with `anlass export`."
+    )

@@ -1,0 +1,139 @@
+"""`anlass send-test`: one real message through the configured channel, to see how it looks where it arrives.
+
+Invariant: nothing is decided, counted or recorded about a customer, and the links in it lead to no customer's consent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from engine.cli.options import project_folder, project_option
+from engine.cli.output import quiet_log
+from engine.errors import AnlassError, NotFound, ServiceUnreachable, SettingsError, UsageError
+
+if TYPE_CHECKING:
+    from channels.contract import OutgoingMessage
+    from engine.bootstrap import Project
+    from engine.dispatch.render import Template
+
+
+@click.command("send-test")
+@click.argument("template")
+@click.option(
+    "--to", "address", metavar="ADDRESS", required=True, help="Where it goes: an email address, a phone number."
+)
+@click.option(
+    "--as", "customer", metavar="CUSTOMER", default="", help="With this customer's traits instead of made-up data."
+)
+@click.option("--locale", default="", help="The language, such as de or de-AT.")
+@click.option("--channel", default="", help="When several channels have a template of this name.")
+@project_option
+def send_test(template: str, address: str, **more: Any) -> None:
+    """Send one real message from a template, with made-up data or as a customer would get it.
+
+    TEMPLATE is a name, or CHANNEL/NAME. It goes through the channel that is configured; without one, to the local mailbox.
+
+    Examples:
+      anlass send-test welcome --to me@shop.example
+      anlass send-test email/cart-reminder --to me@shop.example --as ana
+      anlass send-test welcome --to me@shop.example --locale de
+    """
+    from engine import bootstrap
+    from engine.core.consent import clean_address
+
+    quiet_log()
+    project = bootstrap.open_project(project_folder(more["folder"]))
+    channel, _, name = template.rpartition("/")
+    channel = _channel(project, name, channel or more["channel"])
+    if not clean_address(address, channel):
+        raise UsageError(
+            f"{address!r} is no address for {channel}.", mend="Write it as me@shop.example or +4915112345678."
+        )
+    given = asyncio.run(_traits(project, more["customer"])) if more["customer"] else {}
+    locale = more["locale"] or str(given.get("customer", {}).get("locale", ""))
+    found = project.templates.find(channel, name, locale)
+    outgoing = _message(found, address, channel=channel, given=given)
+    where = asyncio.run(_send(project, channel, outgoing))
+    click.echo(f"Sent {found.file} to {address} {where}")
+
+
+def _channel(project: Project, name: str, wanted: str) -> str:
+    """The channel that is meant. Raises NotFound or UsageError."""
+    from engine.bootstrap import channel_names
+    from engine.definition.problem import nearest
+
+    templates = project.templates
+    if wanted:
+        if name not in templates.names(wanted):
+            hint = nearest(name, templates.names(wanted))
+            raise NotFound(f"There is no template `{wanted}/{name}`{hint}".rstrip("?.") + ".")
+        return wanted
+    channels = sorted({"email", "sms", "newsletter", *channel_names(project.catalog)})
+    having = [channel for channel in channels if name in templates.names(channel)]
+    if not having:
+        known = [each for channel in channels for each in templates.names(channel)]
+        raise NotFound(f"There is no template `{name}`{nearest(name, known)}".rstrip("?.") + ".")
+    if len(having) > 1 and "email" not in having:
+        raise UsageError(f"{', '.join(having)} have a template `{name}`.", mend=f"Write {having[0]}/{name}.")
+    return "email" if "email" in having else having[0]
+
+
+async def _traits(project: Project, customer: str) -> dict[str, Any]:
+    """What a template sees of this customer. Raises NotFound."""
+    from engine.runtimes.embedded.inbox import open_reader
+
+    with open_reader(project.var) as reader:
+        state = await reader.state(customer)
+    if state is None:
+        raise NotFound(f"Nobody called {customer!r} is known.", mend="Leave --as out to send it with made-up data.")
+    return {"customer": {**state.traits, "id": state.id}}
+
+
+def _message(template: Template, address: str, *, channel: str, given: dict[str, Any]) -> OutgoingMessage:
+    from channels.contract import OutgoingMessage
+    from engine.clock import SystemClock
+
+    rendered = template.render(template.sample_context(given))
+    return OutgoingMessage(
+        id=secrets.token_hex(16),
+        channel=channel,
+        to=address,
+        from_=rendered.from_,
+        reply_to=rendered.reply_to,
+        subject=rendered.subject,
+        html=rendered.html or None,
+        text=rendered.text,
+        date_ms=SystemClock().now_ms(),
+    )
+
+
+async def _send(project: Project, channel: str, outgoing: OutgoingMessage) -> str:
+    """Sends it; returns how it went. Raises ServiceUnreachable, SettingsError or an AnlassError with the provider's words."""
+    from channels.contract import ChannelError, PermanentError, Verdict
+    from engine.bootstrap import open_channels, open_mailbox
+
+    mailbox = open_mailbox(project.var)
+    adapter = open_channels(project.settings, [channel], mailbox)[channel]
+    try:
+        await adapter.open()
+        receipt = await adapter.send(outgoing)
+    except ValueError as error:
+        raise SettingsError(str(error), mend=f"Change the settings of [{channel}].") from error
+    except PermanentError as error:
+        mend = f"Look at the settings of [{channel}]." if error.address_verdict is Verdict.OUR_FAULT else None
+        raise AnlassError(f"It was refused for good ({error.code}): {error.reason.rstrip('.')}.", mend=mend) from error
+    except ChannelError as error:
+        raise ServiceUnreachable(
+            f"It was not sent: {error.reason.rstrip('.')}.", mend=f"Look at the settings of [{channel}], and try again."
+        ) from error
+    finally:
+        await adapter.close()
+        mailbox.close()
+    if channel == "email" and project.settings.email.configured:
+        email = project.settings.email
+        return f"through {email.host}:{email.port}, which said: {receipt.response}"
+    return f"({receipt.response})"

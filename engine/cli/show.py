@@ -1,0 +1,268 @@
+"""`anlass show`: where a customer, a message or a workflow stands, what happened, and why or why not.
+
+Invariant: reads only, beside a running service or without one; every text of others is shown without control characters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from engine.cli.options import json_option, project_folder, project_option, var_folder
+from engine.cli.output import console, decision_fields, json_line, plain, quiet_log, safe, table
+from engine.errors import NotFound
+
+if TYPE_CHECKING:
+    from engine.core.customer import CustomerState
+    from engine.core.effect import Decision
+    from engine.runtimes.base import MessageStatus, Reader
+
+LINES_DEFAULT = 50
+LINES_MAX = 10_000
+TRAITS_MAX = 40
+TEXT_MAX = 120
+
+_limit_option = click.option(
+    "-n",
+    "--lines",
+    type=click.IntRange(1, LINES_MAX),
+    default=LINES_DEFAULT,
+    show_default=True,
+    help="How many decisions and messages to show, newest ones.",
+)
+
+
+@click.group()
+def show() -> None:
+    """Show a customer, a message or a workflow: state, timeline, why and why not.
+
+    Examples:
+      anlass show customer ana
+      anlass show message 4be2f43ae2d1ae5c8a35a1fd8d2f63a9
+      anlass show workflow cart-recovery --json
+    """
+
+
+@show.command("customer")
+@click.argument("customer", metavar="ID")
+@_limit_option
+@json_option
+@project_option
+def show_customer(customer: str, lines: int, as_json: bool, folder: Path) -> None:  # noqa: FBT001 - click calls it by name
+    """Show a customer: traits, consent, where the enrollments stand, what was decided and why.
+
+    Examples:
+      anlass show customer ana
+      anlass show customer ana --json | jq .enrollments
+    """
+    from engine.runtimes.base import Query
+    from engine.runtimes.embedded.inbox import open_reader
+
+    async def ask(reader: Reader) -> tuple[CustomerState | None, list[Decision], list[MessageStatus]]:
+        decisions = await reader.decisions(Query(customer=customer, limit=lines))
+        messages = await reader.messages(customer=customer, limit=lines)
+        return await reader.state(customer), [each for _, each in reversed(decisions)], messages
+
+    quiet_log()
+    with open_reader(var_folder(folder)) as reader:
+        state, decisions, messages = asyncio.run(ask(reader))
+    if state is None and not decisions and not messages:
+        raise NotFound(f"Nobody called {customer!r} is known.", mend="Ids are compared letter by letter.")
+    if as_json:
+        fields = {} if state is None else plain(state)
+        fields.pop("seen", None)
+        fields["timeline"] = [_with_why(each) for each in decisions]
+        fields["sent"] = [_message(each) for each in messages]
+        click.echo(json_line({"customer": customer, **fields}))
+        return
+    _print_state(customer, state)
+    _print_timeline(decisions)
+    _print_messages(messages)
+
+
+@show.command("message")
+@click.argument("message_id", metavar="ID")
+@json_option
+@project_option
+def show_message(message_id: str, as_json: bool, folder: Path) -> None:  # noqa: FBT001 - click calls it by name
+    """Show a message: who decided it and why, what became of it, and what the provider said.
+
+    Examples:
+      anlass show message 4be2f43ae2d1ae5c8a35a1fd8d2f63a9
+    """
+    from engine.runtimes.base import Query
+    from engine.runtimes.embedded.inbox import open_reader
+
+    async def ask(reader: Reader) -> tuple[MessageStatus | None, list[Decision]]:
+        decisions = await reader.decisions(Query(message=message_id, oldest_first=True))
+        return await reader.message(message_id), [each for _, each in decisions]
+
+    quiet_log()
+    with open_reader(var_folder(folder)) as reader:
+        status, decisions = asyncio.run(ask(reader))
+    if status is None:
+        raise NotFound(
+            f"There is no message {message_id!r}.", mend="`anlass show customer ID` lists a customer's messages."
+        )
+    if as_json:
+        timeline = [_with_why(each) for each in decisions]
+        click.echo(json_line({**_message(status), "context": plain(status.message.context), "timeline": timeline}))
+        return
+    shown = table("", "")
+    for name, value in _message(status).items():
+        shown.add_row(name.replace("_", " "), safe("" if value is None else value))
+    console().print(shown)
+    _print_timeline(decisions)
+
+
+@show.command("workflow")
+@click.argument("workflow", metavar="NAME")
+@_limit_option
+@json_option
+@project_option
+def show_workflow(workflow: str, lines: int, as_json: bool, folder: Path) -> None:  # noqa: FBT001 - click calls it by name
+    """Show a workflow: how many entered, are in it, left and failed, and what it decided lately.
+
+    Examples:
+      anlass show workflow cart-recovery -n 20
+    """
+    from engine.cli.operate import known_workflow
+    from engine.runtimes.base import Query
+    from engine.runtimes.embedded.inbox import open_reader
+
+    async def ask(reader: Reader) -> tuple[dict[str, Any], list[Decision]]:
+        decisions = await reader.decisions(Query(workflow=workflow, limit=lines))
+        return await reader.counts(), [each for _, each in reversed(decisions)]
+
+    quiet_log()
+    with open_reader(var_folder(folder)) as reader:
+        counts, decisions = asyncio.run(ask(reader))
+    enrollments = counts["enrollments"].get(workflow)
+    if enrollments is None and not decisions:
+        known_workflow(project_folder(folder), workflow)
+        enrollments = {}
+    if as_json:
+        timeline = [_with_why(each) for each in decisions]
+        click.echo(json_line({"workflow": workflow, "enrollments": enrollments or {}, "timeline": timeline}))
+        return
+    if not enrollments:
+        click.echo(f"Nobody has entered {workflow} yet.")
+    else:
+        counted = ", ".join(f"{count} {kind}" for kind, count in enrollments.items())
+        click.echo(f"{workflow}: {counted}")
+    _print_timeline(decisions, with_customer=True)
+
+
+def _with_why(decision: Decision) -> dict[str, Any]:
+    return {**decision_fields(decision), "why": list(decision.why)}
+
+
+def _message(status: MessageStatus) -> dict[str, Any]:
+    """A message and its ledger status, flat."""
+    from engine.clock import to_rfc3339
+
+    message = status.message
+    return {
+        "message": message.id,
+        "status": status.status,
+        "reason": status.reason,
+        "code": status.code,
+        "attempts": status.attempts,
+        "provider_id": status.provider_id,
+        "updated": to_rfc3339(status.updated_ms),
+        "customer": message.customer,
+        "channel": message.channel,
+        "address": message.address,
+        "template": message.template,
+        "locale": message.locale,
+        "purpose": message.purpose,
+        "consent": message.consent,
+        "workflow": message.workflow,
+        "version": message.version,
+        "enrollment": message.enrollment,
+        "step": message.step,
+        "decided": to_rfc3339(message.decided_ms),
+        "due": to_rfc3339(message.due_ms),
+        "deadline": to_rfc3339(message.deadline_ms) if message.deadline_ms else None,
+    }
+
+
+def _print_state(customer: str, state: CustomerState | None) -> None:
+    from engine.clock import to_rfc3339
+
+    out = console()
+    out.print(
+        f"[bold]{safe(customer)}[/bold]" if state is not None else f"{safe(customer)}: nothing but the journal is left"
+    )
+    if state is None:
+        return
+    shown = table("", "")
+    shown.add_row("known since", to_rfc3339(state.first_seen_ms) if state.first_seen_ms else "")
+    for name, value in sorted(state.traits.items())[:TRAITS_MAX]:
+        shown.add_row(safe(name), safe(_short(value)))
+    for purpose, channels in state.consent.items():
+        for channel, granted in channels.items():
+            since = f"{granted.status} since {to_rfc3339(granted.at_ms)}"
+            shown.add_row(safe(f"consent {purpose} {channel}"), safe(f"{since} {granted.source}".rstrip()))
+    for address, reason in state.suppressed.items():
+        shown.add_row("suppressed", safe(f"{address}: {reason}"))
+    if state.segments:
+        shown.add_row("segments", safe(", ".join(sorted(state.segments))))
+    if state.merged_into:
+        shown.add_row("merged into", safe(state.merged_into))
+    out.print(shown)
+    if state.enrollments:
+        runs = table("enrollment", "version", "at step", "until", "", title="\nIn these workflows")
+        for run in state.enrollments:
+            until = to_rfc3339(run.due_ms) if run.due_ms else ""
+            note = f"failed: {run.failed}" if run.failed else "holdout" if run.holdout else ""
+            runs.add_row(safe(run.id), run.version, safe(run.step), until, safe(note))
+        out.print(runs)
+    for held in state.held:
+        out.print(f"held until {to_rfc3339(held.until_ms)} ({safe(held.reason)}): {safe(held.message.template)}")
+
+
+def _print_timeline(decisions: list[Decision], *, with_customer: bool = False) -> None:
+    from engine.clock import to_rfc3339
+
+    if not decisions:
+        return
+    shown = table("at", *(("customer",) if with_customer else ()), "what", "where", "why", title="\nWhat happened")
+    for decision in decisions:
+        where = f"{decision.workflow}{f' · {decision.step}' if decision.step else ''}"
+        who = (safe(decision.customer),) if with_customer else ()
+        what = f"{decision.kind} {_detail(decision)}".rstrip()
+        why = "\n".join(safe(_short(line)) for line in decision.why)
+        shown.add_row(to_rfc3339(decision.at_ms), *who, safe(what), safe(where), why)
+    console().print(shown)
+
+
+def _detail(decision: Decision) -> str:
+    """The kind's own fields that a person wants to see, in a few words."""
+    detail = plain(decision.detail)
+    return _short(
+        " ".join(str(value) if isinstance(value, str) else json_line(value) for value in detail.values() if value)
+    )
+
+
+def _print_messages(messages: list[MessageStatus]) -> None:
+    from engine.clock import to_rfc3339
+
+    if not messages:
+        return
+    shown = table("message", "decided", "channel", "template", "status", "reason", title="\nMessages")
+    for status in messages:
+        message = status.message
+        shown.add_row(
+            message.id, to_rfc3339(message.decided_ms), safe(message.channel), safe(message.template), status.status,
+            safe(_short(status.reason)),
+        )  # fmt: skip
+    console().print(shown)
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else json_line(plain(value))
+    return text if len(text) <= TEXT_MAX else f"{text[:TEXT_MAX]}…"

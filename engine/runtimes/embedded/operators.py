@@ -1,0 +1,96 @@
+"""What the command line does to a store beside the engine that may be using it.
+
+Invariant: a dead letter that is put back leaves its table and enters the inbox in one transaction; nothing else is written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from engine.core.record import decode_record
+from engine.errors import NotFound
+from engine.runtimes.embedded.statements import SQL
+from engine.runtimes.embedded.store import FILE, connect, read_key, translated
+
+_RECORDS = ("log:", "log", "command")
+"""Origins whose bytes are a record; what came by HTTP and was refused never became one."""
+
+
+class Replayed(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of `replay`: numbers put back, of unknown letters, and of letters that never were records."""
+
+    put_back: tuple[int, ...]
+    unknown: tuple[int, ...]
+    never_records: tuple[int, ...]
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept about an erasure. `finished_ms` is 0 while the log is still being cleaned."""
+
+    requested_ms: int
+    finished_ms: int
+    rows_removed: int
+    customer_hash: str
+
+
+def replay(var: Path, dead_letter_ids: Sequence[int]) -> Replayed:
+    """Puts dead letters back as records for the engine to take. Raises NotFound without a store, StorageError."""
+    put_back, never = [], []
+    with translated(), contextlib.closing(connect(_existing(var))) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        rows = connection.execute(SQL["dead_letters_some"], (json.dumps(list(dead_letter_ids)),)).fetchall()
+        for number, origin, body in rows:
+            if not origin.startswith(_RECORDS) or not _is_record(body):
+                never.append(number)
+                continue
+            connection.execute(SQL["command_insert"], (body,))
+            connection.execute(SQL["dead_letter_delete"], (number,))
+            put_back.append(number)
+        connection.execute("COMMIT")
+    unknown = set(dead_letter_ids) - {number for number, _, _ in rows}
+    return Replayed(put_back=tuple(put_back), unknown=tuple(sorted(unknown)), never_records=tuple(never))
+
+
+def waiting(var: Path) -> int:
+    """Records in the inbox that no engine has taken yet. Raises NotFound without a store, StorageError."""
+    with translated(), contextlib.closing(connect(_existing(var), read_only=True)) as connection:
+        count: int = connection.execute(SQL["commands_count"]).fetchone()[0]
+        return count
+
+
+def receipt(var: Path, customer: str) -> Receipt | None:
+    """The newest erasure of this customer, found by the keyed hash that stays. Raises NotFound without a store."""
+    path = _existing(var)
+    # As `Store.keyed_hash` makes it.
+    name_hash = hmac.digest(read_key(var), f"customer:{customer}".encode(), "sha256")
+    with translated(), contextlib.closing(connect(path, read_only=True)) as connection:
+        row = connection.execute(SQL["erasure_newest"], {"customer_hash": name_hash}).fetchone()
+    if row is None:
+        return None
+    requested_ms, finished_ms, rows_removed = row
+    return Receipt(
+        requested_ms=requested_ms, finished_ms=finished_ms, rows_removed=rows_removed, customer_hash=name_hash.hex()
+    )
+
+
+def _is_record(body: bytes) -> bool:
+    try:
+        decode_record(body)
+    except (msgspec.ValidationError, msgspec.DecodeError):
+        return False
+    return True
+
+
+def _existing(var: Path) -> Path:
+    path = var / FILE
+    if not path.exists():
+        raise NotFound(
+            f"There is no engine's data in {var}.", mend="Run `anlass run` there first, or name another project."
+        )
+    return path
