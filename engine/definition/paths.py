@@ -117,6 +117,8 @@ def _cause(writer: Writer, key: str, *, dotted: bool) -> Code:
         return Code(f"enrollment_value(s, {key!r})", "json")
     if dotted and key == "time":
         return _time(writer, "enrollment_value(s, 'time')")
+    if dotted and key == "properties":
+        return Code("(s.enrollment.event.properties if s.enrollment is not None else None)", "json")
     # Written out because it is half of the commonest exit rule.
     name = writer.temporary()
     return Code(f"({name}.event.properties.get({key!r}) if ({name} := s.enrollment) is not None else None)", "json")
