@@ -133,8 +133,9 @@ class BatchLoop:
             if not resting and not self._stopping:
                 self._add_timers(order)
                 self._add_rechecks(order)
-            carried = self.batches.applied_seq < self.batches.log_seq
-            if not requests and not order.records and order.recheck_after is None and (resting or not carried):
+            # What is on the log already may wait for the next start: an event that raises itself would never let us stop.
+            carried = self.batches.applied_seq < self.batches.log_seq and not (resting or self._stopping)
+            if not (requests or order.records or carried or order.recheck_after is not None):
                 return False
             result = self.batches.commit(self.catalog, order)
         except Exception as error:  # noqa: BLE001 - whatever the store does, the loop has to live on

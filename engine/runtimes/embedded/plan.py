@@ -180,10 +180,11 @@ class Planner:
 
     def _plan(self, catalog: Catalog, work: Work, log_seq: int, *, careful: bool) -> Plan:
         plan = Plan(catalog, log_seq)
-        plan.slots = self._load(
-            {record.customer for _, record in work.carried if concerns(catalog, record)}
-            | {record.customer for record, _ in work.fresh if concerns(catalog, record)}
-        )
+        concerned = {record.customer for _, record in work.carried if concerns(catalog, record)}
+        concerned.update(record.customer for record, _ in work.fresh if concerns(catalog, record))
+        plan.slots = self._load(concerned)
+        for customer in concerned - plan.slots.keys():
+            plan.slots[customer] = Slot(0, 0, None)
         pending = deque(work.carried)
         fresh = iter(work.fresh)
         appended = 0
@@ -219,7 +220,7 @@ class Planner:
         if not concerns(plan.catalog, record):
             return []
         slot = plan.slots.get(record.customer)
-        if slot is None:  # appended for a customer that the batch did not name, or a new one
+        if slot is None:  # appended for a customer that the batch did not name
             slot = self._load((record.customer,)).get(record.customer) or Slot(0, 0, None)
             plan.slots[record.customer] = slot
         if slot.state is not None and seq <= slot.state.position:
