@@ -45,19 +45,30 @@ def _form(value: Any) -> str:
 Form = Discriminator(_form)
 
 
+class Misfit(ValueError):
+    """Keys that do not go together; `code` is the problem's, `key` the one that it is about, if it is one."""
+
+    def __init__(self, code: str, message: str, *, key: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.key = key
+
+
 class Document(BaseModel):
     """What all mappings share: nothing unknown, nothing converted."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=False)
 
-
-class Misfit(ValueError):
-    """Keys that do not go together; `code` is the problem's."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_empty(cls, value: Any) -> Any:
+        """A key without a value is a mistake: `where:` with nothing behind it must not mean "always"."""
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                if inner is None:
+                    raise Misfit("empty-key", f"`{key}` is empty; give it a value or take it out", key=str(key))
+        return value
 
 
 def exactly_one(model: Document, names: tuple[str, ...], *, what: str) -> str:
@@ -75,7 +86,7 @@ def only_with(model: Document, key: str, *, other: str) -> None:
     """Refuses `key` without `other`."""
     if key in model.model_fields_set and other not in model.model_fields_set:
         alias = type(model).model_fields[key].alias or key
-        raise Misfit("only-with", f"`{alias}` belongs to `{other}`")
+        raise Misfit("only-with", f"`{alias}` belongs to `{other}`", key=alias)
 
 
 class MatchDocument(Document):

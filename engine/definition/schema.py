@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from engine.definition.case_document import TestsDocument
 from engine.definition.document import Document, WorkflowDocument
@@ -25,9 +26,26 @@ def schemas() -> dict[str, str]:
     """File name → the schema as indented JSON."""
     found = {}
     for kind, model in DOCUMENTS.items():
-        schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema(by_alias=True)}
+        schema = {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            **_without_empty(model.model_json_schema()),
+        }
         found[f"{kind}.schema.json"] = json.dumps(schema, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
     return found
+
+
+def _without_empty(node: Any) -> Any:
+    """An optional key may be left out, but not be empty: its type has no null and it has no default."""
+    if isinstance(node, list):
+        return [_without_empty(element) for element in node]
+    if not isinstance(node, dict):
+        return node
+    plain = {key: _without_empty(value) for key, value in node.items()}
+    if "anyOf" in plain and plain.get("default", ...) is None:
+        options = [option for option in plain.pop("anyOf") if option != {"type": "null"}]
+        del plain["default"]
+        return {**options[0], **plain} if len(options) == 1 else {**plain, "anyOf": options}
+    return plain
 
 
 def write(folder: Path) -> None:

@@ -45,6 +45,11 @@ def validate(model: type[_DocumentT], source: Source, *, problems: Problems) -> 
 def _report(model: type[BaseModel], source: Source, details: Mapping[str, Any], problems: Problems) -> None:
     loc, kind = details["loc"], details["type"]
     path = [step for step in loc if not (isinstance(step, str) and step.startswith("("))]
+    misfit = details.get("ctx", {}).get("error")
+    if isinstance(misfit, Misfit):
+        spot = source.spot([*path, misfit.key], key=True) if misfit.key else source.spot(path)
+        problems.error(spot, misfit.code, message=misfit.message)
+        return
     name = str(path[-1]) if path else "the document"
     if kind == "extra_forbidden":
         problems.error(
@@ -64,8 +69,6 @@ def _report(model: type[BaseModel], source: Source, details: Mapping[str, Any], 
 
 def _message(details: Mapping[str, Any], where: str) -> tuple[str, str]:
     kind, value, context = details["type"], details["input"], details.get("ctx", {})
-    if isinstance(context.get("error"), Misfit):
-        return context["error"].code, context["error"].message
     if kind in _KINDS:
         return "wrong-type", f"{where} {_KINDS[kind]}, not {_shown(value)}"
     if kind in ("literal_error", "enum"):
