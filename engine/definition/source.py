@@ -223,6 +223,9 @@ class _Builder:
 
     def _scalar(self, event: ScalarEvent, spot: Spot) -> Any:
         text = str(event.value)
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            self.problems.error(spot, "text", message="this text has half a character (a surrogate) in it")
+            return ""
         if not event.implicit[_PLAIN] or event.style:
             return text
         if text in _WORDS:

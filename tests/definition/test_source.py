@@ -89,6 +89,7 @@ def test_commas_inside_a_call_belong_to_it(text: str, value: str) -> None:
         ("a: 1\n---\nb: 2", ["2:1 documents"]),
         ("? [a]\n: b", ["1:3 key"]),
         ("a: .nan", ["1:4 number"]),
+        ('a: "x\\ud800"', ["1:4 text"]),
         ("a: 1e999", ["1:4 number"]),
         ("a: " + "9" * 40, ["1:4 number"]),
         ("", ["1:1 empty"]),
