@@ -32,7 +32,10 @@ def cast(start_ms: int) -> list[Person]:
 def _play(part: Callable[[Pen, int], None], number: int, start_ms: int) -> Person:
     name = f"{part.__name__.removeprefix('_').replace('_', '-')}-{number}"
     dice = Random(f"{_SEED}:{name}")
-    pen = Pen(person(name, dice, timezone="Europe/Berlin", locale="de-DE" if number % 2 else "en-GB"), start_ms, dice)
+    # Spread over three weeks; weekdays stay what they are. The story of a VIP takes two months, so it begins at once.
+    weeks = 0 if part is _vip else number % 3
+    someone = person(name, dice, timezone="Europe/Berlin", locale="de-DE" if number % 2 else "en-GB")
+    pen = Pen(someone, start_ms + weeks * 7 * DAY_MS, dice)
     part(pen, number)
     return pen.person
 
@@ -60,11 +63,11 @@ def _unsubscriber(pen: Pen, number: int) -> None:
 
 
 def _cart_abandoner(pen: Pen, number: int) -> None:
-    """Leaves a cart behind. 1 and 2 allow text messages, on a Saturday evening: the message is held until Monday."""
-    if number <= 2:
+    """Leaves a cart behind. The even ones allow text messages, and it is Saturday: the message is held until Monday."""
+    if number % 2 == 0:
         _set(pen, phone=phone(number), consent={"marketing": ["email", "sms"]})
     pen.identify(3)
-    day, hour = (5, 18.5) if number <= 2 else (7 + number * 0.5, 9.0)
+    day, hour = (5, 10.0) if number % 2 == 0 else (7 + number * 0.5, 9.0)
     cart = f"K{number}"
     pen.track(
         day,
@@ -77,7 +80,7 @@ def _cart_abandoner(pen: Pen, number: int) -> None:
     )
     if number == 3:
         pen.track(day, hour + 4, "Checkout Started", cart_id=cart)
-    if number == 4:
+    if number == 5:
         pen.buy(day, hour + 0.5, cart=cart)
 
 

@@ -14,8 +14,7 @@ from engine.demo.goods import COMPLAINTS_DE, COMPLAINTS_EN, phone
 from engine.demo.postbox import GREYLISTED, HARD_BOUNCE
 from engine.demo.script import DAYS, MINUTES, Pen, Person, chance, person
 
-_LAST_DAY: Final = DAYS - 30
-"""Whoever comes later has no time left for a story."""
+_LAST_DAY: Final = DAYS - 2
 
 
 def crowd(size: int, *, seed: int, start_ms: int) -> list[Person]:

@@ -17,11 +17,9 @@ _NAP_SECONDS_MAX = 0.25
 class CompressedClock:
     """Fills `engine.clock.Clock`. Stands still at `start_ms` until `go_on` is called for the first time."""
 
-    def __init__(self, start_ms: int, *, lead_ms: int) -> None:
-        """`lead_ms`: how far time may run ahead of the last `go_on`."""
-        assert lead_ms > 0
+    def __init__(self, start_ms: int) -> None:
+        """Stands at `start_ms`, in milliseconds since the epoch."""
         self._system = SystemClock()
-        self._lead_ms = lead_ms
         self._anchor_ms = start_ms
         self._anchor_s = self._system.monotonic()
         self._factor = 0.0
@@ -42,12 +40,18 @@ class CompressedClock:
             real_s = remaining_ms / 1_000 / self._factor if self._factor else _NAP_SECONDS_MAX
             await asyncio.sleep(min(max(real_s, _NAP_SECONDS), _NAP_SECONDS_MAX))
 
-    def go_on(self, *, end_ms: int, real_seconds: float) -> None:
+    def go_on(self, *, end_ms: int, real_seconds: float, lead_ms: int) -> None:
         """Lets time run on from here at the pace that reaches `end_ms` in `real_seconds`, for `lead_ms` at most."""
+        assert lead_ms > 0
         now_ms = self.now_ms()
         self._anchor_ms, self._anchor_s = now_ms, self._system.monotonic()
         self._factor = max(0.0, (end_ms - now_ms) / 1_000) / max(real_seconds, _NAP_SECONDS)
-        self._limit_ms = max(now_ms, min(now_ms + self._lead_ms, end_ms))
+        self._limit_ms = max(now_ms, min(now_ms + lead_ms, end_ms))
+
+    @property
+    def factor(self) -> float:
+        """Compressed seconds in a real one."""
+        return self._factor
 
     def walk(self) -> None:
         """From now on one second takes a second."""

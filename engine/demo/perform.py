@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TextIO
@@ -29,18 +28,22 @@ from engine.demo.postbox import Postbox
 from engine.demo.script import DAY_MS, DAYS, HOUR_MS
 from engine.demo.shop import Shop
 from engine.demo.summary import WIDTH, show_summary
+from engine.errors import SettingsError
 from engine.settings import CollectorSettings, DatabaseSettings, EmailSettings, Settings
 from engine.telemetry import configure_logging
 
 PORT_PREFERRED: Final = 8080
 """Taken when it is free, so that the links in the mails still lead somewhere when `anlass run` runs later."""
 WRITE_KEY: Final = "demo"
-LEAD_MS: Final = 4 * HOUR_MS
-"""How far time may run before the engine has caught up: well under the shortest `max_age` of a workflow that is due by time."""
+LEAD_MS_MIN, LEAD_MS_MAX = HOUR_MS, 10 * HOUR_MS
+"""How far time may run before the engine has caught up: as far as this machine needs, and under the shortest `max_age` (12 h)."""
+LEAD_ROUNDS: Final = 1.5
 CROWD_PER_SECOND: Final = 12
 CROWD_MIN, CROWD_MAX = 40, 3_000
 DRAIN_SECONDS_MAX: Final = 5.0
 BREATH_SECONDS: Final = 0.004
+BEHIND: Final = 0.1
+"""The share of the time by which the calendar may be behind before newcomers are turned away."""
 INTERRUPTED: Final = 130
 _WEEK_MS: Final = 7 * DAY_MS
 _FIRST_MONDAY_MS: Final = 4 * DAY_MS
@@ -101,8 +104,14 @@ async def perform(wishes: Wishes, console: Console) -> Result:
     """All of it, within a running loop."""
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def stop(number: int) -> None:  # in order; the second time at once
+        told.set()
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_DFL)
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, told.set)
+        loop.add_signal_handler(number, stop, number)
     try:
         folder = prepare(wishes.folder)
         with (folder / "var" / "engine.log").open("w", encoding="utf-8") as log:
@@ -116,7 +125,7 @@ async def perform(wishes: Wishes, console: Console) -> Result:
 async def _perform(wishes: Wishes, console: Console, told: asyncio.Event, log: TextIO) -> Result:
     configure_logging(stream=log)
     start_ms = monday_for(SystemClock().now_ms()) if wishes.start_ms is None else wishes.start_ms
-    clock = CompressedClock(start_ms, lead_ms=LEAD_MS)
+    clock = CompressedClock(start_ms)
     console.print(f"Reading the shipped workflows and templates into {wishes.folder}", highlight=False, soft_wrap=True)
     project = open_project(wishes.folder, clock=clock)
     size = max(CROWD_MIN, min(CROWD_MAX, int(wishes.seconds * CROWD_PER_SECOND)))
@@ -125,8 +134,7 @@ async def _perform(wishes: Wishes, console: Console, told: asyncio.Event, log: T
         postbox = Postbox(now=clock.monotonic)
         stack.push_async_callback(postbox.stop)
         smtp_port = await postbox.start()
-        service = Service(_at_home(project, smtp_port), clock=clock)
-        await service.start()
+        service = await _started(project, smtp_port, clock)
         stack.push_async_callback(service.stop)
         postbox.mailbox = service.mailbox
         shop = Shop(people, url=service.url, key=WRITE_KEY, clock=clock)
@@ -142,26 +150,29 @@ async def _perform(wishes: Wishes, console: Console, told: asyncio.Event, log: T
         return await stage.perform(console, told, start_ms)
 
 
-def _at_home(project: Project, smtp_port: int) -> Project:
+async def _started(project: Project, smtp_port: int, clock: CompressedClock) -> Service:
+    """The service, on the preferred port or, when somebody else has that one, on any that is free."""
+    for port in (PORT_PREFERRED, 0):
+        service = Service(_at_home(project, port, smtp_port), clock=clock)
+        try:
+            await service.start()
+        except SettingsError:
+            if port == 0:
+                raise
+            continue
+        return service
+    raise AssertionError("the last port returns or raises")
+
+
+def _at_home(project: Project, port: int, smtp_port: int) -> Project:
     """The project with settings that keep everything on this machine, whatever the environment says."""
     settings = Settings(
         project=project.settings.project,
-        collector=CollectorSettings(host="127.0.0.1", port=_free_port(), write_keys={"demo": WRITE_KEY}),
+        collector=CollectorSettings(host="127.0.0.1", port=port, write_keys={"demo": WRITE_KEY}),
         email=EmailSettings(host="127.0.0.1", port=smtp_port, tls="none", **{"from": "Lindenhof <hello@shop.example>"}),
         database=DatabaseSettings(),
     )
     return msgspec.structs.replace(project, settings=settings)
-
-
-def _free_port() -> int:
-    """The preferred port, or any that is free."""
-    for port in (PORT_PREFERRED, 0):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-            found: int = probe.getsockname()[1]
-            return found
-    raise AssertionError("the system has no free port")
 
 
 class _Stage:
@@ -198,44 +209,51 @@ class _Stage:
     async def _open(self, board: Board, told: asyncio.Event, start_ms: int) -> None:
         """Until the last day or the last second, whichever comes first."""
         clock, end_ms = self._clock, start_ms + DAYS * DAY_MS
-        began = clock.monotonic()
+        began = real = next_glance = clock.monotonic()
         last = began + self._wishes.seconds
-        next_glance = began
-        while not told.is_set():
-            real = clock.monotonic()
-            now_ms = clock.now_ms()
-            if real >= next_glance:
-                counts = await self._service.runtime.counts()
-                board.show(
-                    Glance(
-                        now_ms=now_ms,
-                        start_ms=start_ms,
-                        seconds=real - began,
-                        counts=counts,
-                        told=dict(self._shop.counts),
-                    )
+        round_seconds = 0.0
+        watch = asyncio.create_task(self._service.wait_until(told))
+        try:
+            while not told.is_set():
+                if watch.done():
+                    watch.result()
+                now_ms = clock.now_ms()
+                if real >= next_glance:
+                    board.show(await self._glance(now_ms, start_ms, real - began))
+                    next_glance = real + board.interval_seconds
+                if now_ms >= end_ms or real >= last:
+                    return
+                came, passed = (now_ms - start_ms) / (DAYS * DAY_MS), (real - began) / self._wishes.seconds
+                self._shop.busy = came + BEHIND < passed
+                await self._shop.play(now_ms)
+                await self._caught_up(told, last)
+                lead_ms = int(LEAD_ROUNDS * clock.factor * round_seconds * 1_000)
+                clock.go_on(
+                    end_ms=end_ms,
+                    real_seconds=(last - clock.monotonic()) * 0.97,
+                    lead_ms=max(LEAD_MS_MIN, min(LEAD_MS_MAX, lead_ms)),
                 )
-                next_glance = real + board.interval_seconds
-            if now_ms >= end_ms or real >= last:
-                return
-            came, passed = (now_ms - start_ms) / (DAYS * DAY_MS), (real - began) / self._wishes.seconds
-            self._shop.busy = came + 0.1 < passed
-            await self._shop.play(now_ms)
-            await self._caught_up(told, last)
-            clock.go_on(end_ms=end_ms, real_seconds=(last - clock.monotonic()) * 0.97)
-            await asyncio.sleep(BREATH_SECONDS)
+                await asyncio.sleep(BREATH_SECONDS)
+                before, real = real, clock.monotonic()
+                round_seconds += (real - before - round_seconds) / 8
+        finally:
+            watch.cancel()
+
+    async def _glance(self, now_ms: int, start_ms: int, seconds: float) -> Glance:
+        counts = await self._service.runtime.counts()
+        return Glance(now_ms=now_ms, start_ms=start_ms, seconds=seconds, counts=counts, told=dict(self._shop.counts))
 
     async def _caught_up(self, told: asyncio.Event, last: float) -> bool:
         """Returns when nothing is left to evaluate or to send now; False when time is up before."""
         runtime = self._service.runtime
-        while not told.is_set():
-            await runtime.idle()
-            messages = (await runtime.counts())["messages"].values()
-            if not any(by.get("claimed") for by in messages) and not await runtime.ready(1):
-                return True
-            if self._clock.monotonic() >= last:
-                return False
-            await asyncio.sleep(BREATH_SECONDS / 2)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(BREATH_SECONDS, last - self._clock.monotonic())):
+                while not told.is_set():
+                    await runtime.idle()
+                    messages = (await runtime.counts())["messages"].values()
+                    if not any(by.get("claimed") for by in messages) and not await runtime.ready(1):
+                        return True
+                    await asyncio.sleep(BREATH_SECONDS / 2)
         return False
 
     async def _drain(self, told: asyncio.Event) -> bool:

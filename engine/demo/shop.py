@@ -64,7 +64,7 @@ class Shop:
 
     async def open(self) -> None:
         """Before the first act."""
-        timeout = aiohttp.ClientTimeout(total=30)
+        timeout = aiohttp.ClientTimeout(total=10)
         connector = aiohttp.TCPConnector(limit=LANES + 2)
         self._http = aiohttp.ClientSession(
             self._url, auth=aiohttp.BasicAuth(self._key), timeout=timeout, connector=connector, trust_env=False

@@ -41,15 +41,16 @@ def show_summary(console: Console, account: Account, *, folder: Path, days: int,
             f"            {account.turned_away} people of the crowd were turned away: this machine is busy",
             highlight=False, soft_wrap=True,
         )  # fmt: skip
-    console.print(_enrollments(account))
-    console.print(_messages(account))
+    for heading, table in (("Enrollments", _enrollments(account)), ("Messages", _messages(account))):
+        console.print(f"\n[bold]{heading}[/]")
+        console.print(table)
     _speed(console, account)
     _verdict(console, account, drained=drained)
     _where(console, account, folder)
 
 
 def _enrollments(account: Account) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title_justify="left", title="\nEnrollments")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("workflow", "entered", "active", "completed", "exited", "failed"):
         table.add_column(name, justify="left" if name == "workflow" else "right", header_style="dim")
     for workflow, by in account.counts["enrollments"].items():
@@ -58,7 +59,7 @@ def _enrollments(account: Account) -> Table:
 
 
 def _messages(account: Account) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title_justify="left", title="\nMessages")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("channel", header_style="dim")
     table.add_column("sent", justify="right", header_style="dim")
     table.add_column("everything else", header_style="dim")
