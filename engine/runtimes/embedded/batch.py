@@ -82,7 +82,7 @@ class Batches:
                 for record, body in fresh:
                     plan.log_seq += 1
                     plan.log_rows.append((plan.log_seq, record.at_ms, record.customer, body))
-            write_plan(self._store, connection, plan)
+            write_plan(self._store, plan)
             _write_rest(connection, order, catalog)
             if plan.log_seq != self.log_seq:
                 connection.execute(SQL["progress_set"], {"name": "log", "value": plan.log_seq, "note": ""})
@@ -132,19 +132,19 @@ class Batches:
             rows = self._store.connection.execute(SQL["state_load"], names)
         else:
             rows = self._store.connection.execute(SQL["states_load"], (json.dumps(names),))
-        return {customer: Slot(number, due_ms, decode_state(state)) for customer, number, due_ms, state in rows}
+        return {customer: Slot(number, due_ms, state=decode_state(state)) for customer, number, due_ms, state in rows}
 
 
-def write_plan(store: Store, connection: sqlite3.Connection, plan: Plan) -> None:
+def write_plan(store: Store, plan: Plan) -> None:
     """Writes what was decided. Order matters only for readers of this function: it is one transaction."""
     if plan.forgets:
-        erasure.forget(store, connection, plan)
+        erasure.forget(store, plan)
     counts = [("decision", part, count) for part, count in plan.decision_counts.items()]
     counts.append(("total", "records", plan.evaluated))
     counts.append(("total", "customers", len(plan.state_inserts) - len(plan.state_deletes)))
     counts.append(("total", "timers", len(plan.timer_inserts) - len(plan.timer_deletes)))
     suppressions = [
-        (address_hash(store, each.channel, each.address), each.channel, each.reason, each.at_ms)
+        (address_hash(store, each.channel, address=each.address), each.channel, each.reason, each.at_ms)
         for each in plan.suppressions
     ]
     failures = [
@@ -168,7 +168,7 @@ def write_plan(store: Store, connection: sqlite3.Connection, plan: Plan) -> None
     )
     for name, rows in writes:
         if rows:
-            connection.executemany(SQL[name], rows)
+            store.connection.executemany(SQL[name], rows)
 
 
 def _write_rest(connection: sqlite3.Connection, order: Order, catalog: Catalog) -> None:
@@ -187,6 +187,6 @@ def _write_rest(connection: sqlite3.Connection, order: Order, catalog: Catalog) 
         connection.execute(SQL["progress_set"], {"name": "recheck", "value": order.recheck_after, "note": catalog.id})
 
 
-def address_hash(store: Store, channel: str, address: str) -> bytes:
+def address_hash(store: Store, channel: str, *, address: str) -> bytes:
     """What an address is remembered by when nothing may be sent to it."""
     return store.keyed_hash(f"{channel}:{address.strip().casefold()}")

@@ -4,7 +4,6 @@ Invariant: after the last step no row holds the customer's id, address or data; 
 Records that arrive after the erasure are a new beginning and stay.
 """
 
-import sqlite3
 from itertools import compress
 
 import msgspec
@@ -20,8 +19,9 @@ LOG_ROWS_PER_STEP = 20_000
 _encode_decision = msgspec.msgpack.Encoder().encode
 
 
-def forget(store: Store, connection: sqlite3.Connection, plan: Plan) -> None:
+def forget(store: Store, plan: Plan) -> None:
     """Carries out the plan's erasures, and takes the customers out of what the plan itself is about to write."""
+    connection = store.connection
     for seq, record in plan.forgets:
         customer = record.customer
         removed = 0

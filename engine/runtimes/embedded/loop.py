@@ -67,7 +67,7 @@ class BatchLoop:
     def open(self) -> None:
         """Reads where the last process stopped, and settles what it left half sent."""
         self.batches.open()
-        recovery = outbox.recover(self._store, self.catalog, self._clock.now_ms())
+        recovery = outbox.recover(self._store, self.catalog, now_ms=self._clock.now_ms())
         for settlement in recovery.settlements:
             self._log.warning(Action.MESSAGE_BECAME_UNKNOWN, message=settlement.message_id)
         if recovery.settlements or recovery.resends:

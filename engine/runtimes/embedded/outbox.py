@@ -52,7 +52,7 @@ def next_due_ms(connection: sqlite3.Connection) -> int:
     return row[0] if row else 0
 
 
-def recover(store: Store, catalog: Catalog, now_ms: int) -> Order:
+def recover(store: Store, catalog: Catalog, *, now_ms: int) -> Order:
     """What a start has to do about messages that were claimed when the last process ended.
 
     Whether the provider has them nobody can say: they become `unknown`, unless the policy lets their purpose be sent again.

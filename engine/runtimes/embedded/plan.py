@@ -35,7 +35,7 @@ class Slot:
 
     __slots__ = ("changed", "due_ms", "number", "retry_ms", "state")
 
-    def __init__(self, number: int, due_ms: int, state: CustomerState | None) -> None:
+    def __init__(self, number: int, due_ms: int, *, state: CustomerState | None) -> None:
         self.number = number
         self.due_ms = due_ms
         self.state = state
@@ -87,7 +87,7 @@ class Plan:
         self.catalog = replace(self.catalog, paused=paused)
         self.pauses.append(record)
 
-    def take(self, seq: int, record: Record, effects: list[Effect]) -> list[Record]:
+    def take(self, seq: int, record: Record, *, effects: list[Effect]) -> list[Record]:
         """Sorts the effects of one record; returns what is to be appended."""
         appended: list[Record] = []
         for effect in effects:
@@ -184,7 +184,7 @@ class Planner:
         concerned.update(record.customer for record, _ in work.fresh if concerns(catalog, record))
         plan.slots = self._load(concerned)
         for customer in concerned - plan.slots.keys():
-            plan.slots[customer] = Slot(0, 0, None)
+            plan.slots[customer] = Slot(0, 0, state=None)
         pending = deque(work.carried)
         fresh = iter(work.fresh)
         appended = 0
@@ -221,7 +221,7 @@ class Planner:
             return []
         slot = plan.slots.get(record.customer)
         if slot is None:  # appended for a customer that the batch did not name
-            slot = self._load((record.customer,)).get(record.customer) or Slot(0, 0, None)
+            slot = self._load((record.customer,)).get(record.customer) or Slot(0, 0, state=None)
             plan.slots[record.customer] = slot
         if slot.state is not None and seq <= slot.state.position:
             return []  # delivered again: its effects are durable since the transaction that took it
@@ -245,7 +245,7 @@ class Planner:
             state.position = seq
         slot.state = state
         slot.changed = True
-        return plan.take(seq, record, effects)
+        return plan.take(seq, record, effects=effects)
 
 
 def encode_outcome(state: CustomerState | None, effects: list[Effect]) -> None:

@@ -152,7 +152,7 @@ class EmbeddedRuntime:
     async def suppressed(self, addresses: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
         answers: dict[tuple[str, str], str] = {}
         for channel, address in addresses:
-            key = address_hash(self._store, channel, address)
+            key = address_hash(self._store, channel, address=address)
             row = self._store.connection.execute(SQL["suppressed_load"], (key,)).fetchone()
             if row is not None:
                 answers[channel, address] = row[0]
