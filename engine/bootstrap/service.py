@@ -46,7 +46,7 @@ class Renderer:
         self._templates = templates
 
     def render(self, channel: str, name: str, locale: str, context: Mapping[str, object]) -> Rendered:
-        return self._templates.find(channel, name, locale).render(context)
+        return self._templates.find(channel, name, locale=locale).render(context)
 
 
 def page_of(content: Rendered) -> str:

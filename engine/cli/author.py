@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.cli.options import folder_argument, json_option, project_folder
+from engine.cli.options import folder_argument, json_option, project_folder, sentence
 from engine.cli.output import decision_fields, json_line, progress, quiet_log
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from engine.core.effect import Decision
     from engine.core.record import Record
+    from engine.core.schedule import Duration
     from engine.definition.problem import Problem
     from engine.rehearsal.simulation import Summary
     from engine.rehearsal.testing import Result
@@ -140,32 +141,30 @@ def _summary(cases: int, failed: int, seconds: float, *, without: list[str]) -> 
     help="One record per line, as for `emit`, each with a timestamp.",
 )
 @click.option("--until", metavar="DURATION", default="", help="End so long after the first record, as in 30d or 12w.")
+@click.option(
+    "--start", metavar="TIME", default="", help="When lines without a timestamp happen, as 2026-03-27T10:00:00+01:00."
+)
 @click.option("--render", is_flag=True, help="Render every message too, to find templates that fail; slower.")
 @json_option
-def simulate(folder: Path, file: Path, until: str, render: bool, as_json: bool) -> int:  # noqa: FBT001 - click calls it by name
+def simulate(folder: Path, file: Path, *, until: str, start: str, render: bool, as_json: bool) -> int:
     """Play an events file through the project in virtual time, and print what would be decided.
 
     The production evaluator decides, no network is touched, and ninety days take moments. Without --until it goes on for 90
     days after the last record, or until nothing is pending.
 
     Examples:
-      anlass simulate --events examples/events.jsonl
+      anlass simulate --events examples/events.jsonl --start 2026-03-27T10:00:00+01:00
       anlass simulate shop --events june.jsonl --until 90d --json
     """
     from engine import bootstrap
-    from engine.core.schedule import parse_duration
-    from engine.errors import UsageError
     from engine.rehearsal.simulation import simulate as play
 
     quiet_log()
-    try:
-        duration = parse_duration(until) if until else None
-    except ValueError as error:
-        raise UsageError(f"--until: {str(error).rstrip('.')}.", mend="Write it as 12h, 30d or 12w.") from error
+    duration, start_ms = _span(until), _moment(start)
     plan = bootstrap.open_rehearsal(project_folder(folder), with_templates=render)
     started = time.perf_counter()
     with progress(unit="records") as bar:
-        records, refused = read_records(file, bar)
+        records, refused = read_records(file, bar, start_ms=start_ms)
         task = bar.add_task("Simulating", total=len(records))
 
         def moved(summary: Summary) -> None:
@@ -190,9 +189,31 @@ def simulate(folder: Path, file: Path, until: str, render: bool, as_json: bool) 
     return 1 if refused or summary.failures else 0
 
 
-def read_records(file: Path, bar: Progress) -> tuple[list[Record], int]:
-    """The records of an events file, and how many lines were refused (each is reported with its number)."""
-    from engine.collector import parse_line
+def _span(until: str) -> Duration | None:
+    from engine.core.schedule import parse_duration
+    from engine.errors import UsageError
+
+    try:
+        return parse_duration(until) if until else None
+    except ValueError as error:
+        raise UsageError(sentence(f"--until: {error}"), mend="Write it as 12h, 30d or 12w.") from error
+
+
+def _moment(start: str) -> int | None:
+    from engine.clock import from_rfc3339
+    from engine.errors import UsageError
+
+    try:
+        return from_rfc3339(start) if start else None
+    except ValueError as error:
+        raise UsageError(sentence(f"--start: {error}"), mend="Write it as 2026-03-27T10:00:00+01:00.") from error
+
+
+def read_records(file: Path, bar: Progress, *, start_ms: int | None) -> tuple[list[Record], int]:
+    """The records of an events file, and how many lines were refused (each is reported with its number).
+
+    A line without a timestamp happens at `start_ms`, and is refused without that.
+    """
     from engine.errors import BadRecord
 
     records: list[Record] = []
@@ -203,11 +224,23 @@ def read_records(file: Path, bar: Progress) -> tuple[list[Record], int]:
             if not line:
                 continue
             try:
-                records += parse_line(line)
+                records += _parsed(line, start_ms)
             except BadRecord as error:
                 refused += 1
                 click.echo(f"{file}:{number}: {error.code} {error}", err=True)
     return records, refused
+
+
+def _parsed(line: bytes, start_ms: int | None) -> list[Record]:
+    from engine.collector import parse_line
+    from engine.errors import BadRecord
+
+    try:
+        return parse_line(line)
+    except BadRecord as error:
+        if error.code != "missing_time" or start_ms is None:
+            raise
+        return parse_line(line, received_ms=start_ms)
 
 
 def decision_text(fields: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -29,6 +30,8 @@ BATCH_EVENTS = 100
 BATCH_BYTES_MAX = 400_000
 LINE_BYTES_MAX = 1_000_000
 ATTEMPTS_MAX = 8
+ATTEMPTS_FIRST = 5
+"""While nothing was ever taken: the collector is probably not running at all."""
 RETRY_SECONDS_FIRST = 0.25
 RETRY_SECONDS_MAX = 15.0
 ANSWER_SECONDS_MAX = 30.0
@@ -228,8 +231,13 @@ async def _send(session: aiohttp.ClientSession, url: str, batch: list[Line], *, 
     """Sends one batch until it is answered for good. Raises ServiceUnreachable, SettingsError."""
     body = b'{"batch":[' + b",".join(line.event for line in batch) + b"]}"
     why = ""
-    for attempt in range(ATTEMPTS_MAX):
+    attempts = ATTEMPTS_MAX if tally.sent else ATTEMPTS_FIRST
+    for attempt in range(attempts):
         if attempt:
+            if not tally.retries:
+                click.echo(
+                    f"anlass: The collector at {_origin(url)} does not answer yet ({why}); trying again.", err=True
+                )
             tally.retries += 1
             await asyncio.sleep(wait_seconds(attempt, why))
         status, answer, why = await _post(session, url, body)
@@ -287,8 +295,9 @@ async def _post(session: aiohttp.ClientSession, url: str, body: bytes) -> tuple[
 
 
 def _reason(error: Exception) -> str:
-    cause = error.__cause__ or getattr(error, "os_error", None) or error
-    return (getattr(cause, "strerror", None) or str(cause) or type(error).__name__).rstrip(".")
+    cause: object = getattr(error, "os_error", None) or error.__cause__ or error
+    number = cause.errno if isinstance(cause, OSError) else None
+    return (os.strerror(number) if number else str(cause) or type(error).__name__).rstrip(".")
 
 
 def wait_seconds(attempt: int, why: str) -> float:

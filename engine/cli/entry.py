@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import importlib
+import inspect
 import os
 import sys
 import traceback
@@ -17,6 +18,7 @@ from typing import Any, NoReturn
 import click
 
 from engine import __version__
+from engine.cli.options import sentence
 from engine.errors import AnlassError
 
 STATUS_OURS = 70
@@ -25,23 +27,23 @@ STATUS_INTERRUPTED = 130
 STATUS_PIPE = 141
 
 COMMANDS = {
-    "demo": "engine.cli.run:demo",
-    "init": "engine.cli.scaffold:init",
-    "run": "engine.cli.run:run",
-    "check": "engine.cli.author:check",
-    "test": "engine.cli.author:test",
-    "simulate": "engine.cli.author:simulate",
-    "emit": "engine.cli.emit:emit",
-    "send-test": "engine.cli.send_test:send_test",
-    "show": "engine.cli.show:show",
-    "pause": "engine.cli.operate:pause",
-    "resume": "engine.cli.operate:resume",
-    "retry": "engine.cli.operate:retry",
-    "replay": "engine.cli.operate:replay",
-    "export": "engine.cli.privacy:export",
-    "erase": "engine.cli.privacy:erase",
+    "demo": ("engine.cli.run:demo", "Run a simulated shop through the engine."),
+    "init": ("engine.cli.scaffold:init", "Make a small project."),
+    "run": ("engine.cli.run:run", "Run a project: everything in one process."),
+    "check": ("engine.cli.author:check", "Check workflows, policy, tests and templates."),
+    "test": ("engine.cli.author:test", "Run the tests beside the workflows."),
+    "simulate": ("engine.cli.author:simulate", "Play an events file in virtual time."),
+    "emit": ("engine.cli.emit:emit", "Send events from a file."),
+    "send-test": ("engine.cli.send_test:send_test", "Send one real message."),
+    "show": ("engine.cli.show:show", "Show a customer, a message or a workflow."),
+    "pause": ("engine.cli.operate:pause", "Pause a workflow."),
+    "resume": ("engine.cli.operate:resume", "Let a paused workflow go on."),
+    "retry": ("engine.cli.operate:retry", "Let failed enrollments move again."),
+    "replay": ("engine.cli.operate:replay", "List dead letters, or put them back."),
+    "export": ("engine.cli.privacy:export", "Export all that is kept about a customer."),
+    "erase": ("engine.cli.privacy:erase", "Erase a customer for good."),
 }
-"""In the order in which a newcomer needs them."""
+"""Name → where it is and what the list says, in the order in which a newcomer needs them."""
 
 _EPILOG = """\b
 A first campaign:
@@ -75,13 +77,17 @@ class Commands(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        target = COMMANDS.get(cmd_name)
-        if target is None:
+        known = COMMANDS.get(cmd_name)
+        if known is None:
             return None
-        module, _, attribute = target.partition(":")
+        module, _, attribute = known[0].partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         _complete(command)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -96,7 +102,7 @@ class Commands(click.Group):
 
 def _complete(command: click.Command) -> None:
     """Gives a command what all have: `--debug`, and examples that are not wrapped in its help."""
-    command.help = (command.help or "").replace("\n\nExamples:\n", "\n\n\b\nExamples:\n")
+    command.help = inspect.cleandoc(command.help or "").replace("\n\nExamples:\n", "\n\n\b\nExamples:\n")
     if not any(parameter.name == "debug" for parameter in command.params):
         command.params.append(_debug_option())
     if isinstance(command, click.Group):
@@ -135,10 +141,10 @@ def _run(arguments: list[str], debug: _Debug) -> int:
         return 2
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx is not None else "anlass"
-        complain(f"{_sentence(error.format_message())} See `{path} --help`.")
+        complain(f"{sentence(error.format_message())} See `{path} --help`.")
         return 2
     except click.ClickException as error:
-        complain(_sentence(error.format_message()))
+        complain(sentence(error.format_message()))
         return 2
     except click.exceptions.Exit as leave:
         return leave.exit_code
@@ -165,11 +171,6 @@ def complain(text: str) -> None:
     """Print to standard error, as every error is printed."""
     with contextlib.suppress(BrokenPipeError):
         click.echo(f"anlass: {text}", err=True)
-
-
-def _sentence(text: str) -> str:
-    text = " ".join(text.split())
-    return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
 def _drop_output() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from engine.cli.options import json_option, project_folder, project_option, var_folder
+from engine.cli.options import json_option, project_folder, project_option, sentence, var_folder
 from engine.cli.output import console, json_line, quiet_log, safe, table
 from engine.errors import NotFound, UsageError
 
@@ -72,7 +72,7 @@ def known_workflow(root: Path, workflow: str) -> None:
     # Names only: an operator has to be able to pause a workflow while somebody is in the middle of editing it.
     names = {path.stem for path in (root / "workflows").rglob("*.y*ml") if not path.stem.endswith(".test")}
     if workflow not in names:
-        raise NotFound(f"There is no workflow `{workflow}`{nearest(workflow, names)}".rstrip("?.") + ".")
+        raise NotFound(sentence(f"There is no workflow `{workflow}`{nearest(workflow, names)}"))
 
 
 def _carry_out(root: Path, records: list[Record]) -> None:

@@ -50,3 +50,9 @@ def var_folder(folder: Path) -> Path:
     from engine.settings import load_settings
 
     return load_settings(project_folder(folder)).database_path.parent
+
+
+def sentence(text: str) -> str:
+    """The text on one line, with an end."""
+    text = " ".join(text.split())
+    return text if text.endswith((".", "?", "!")) else f"{text}."

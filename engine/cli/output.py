@@ -23,6 +23,8 @@ from engine.core.effect import Decision
 __all__ = ["console", "decision_fields", "json_line", "plain", "progress", "quiet_log", "safe", "table"]
 
 _WIDTH_OF_FILES = 160
+_TIMES = frozenset({"trait_times", "segments", "armed"})
+"""Fields of a customer's state that map names to moments."""
 
 
 def console() -> Console:
@@ -99,6 +101,8 @@ def _entry(name: object, value: Any) -> tuple[str, Any]:
     key = name if isinstance(name, str) else ":".join(map(str, name)) if isinstance(name, tuple) else str(name)
     if key.endswith("_ms") and isinstance(value, int):
         return key.removesuffix("_ms"), to_rfc3339(value) if value else None
+    if key in _TIMES and isinstance(value, Mapping):
+        return key, {name: to_rfc3339(at) for name, at in value.items()}
     return key, plain(value)
 
 

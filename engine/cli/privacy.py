@@ -118,7 +118,8 @@ def erase(customer: str, yes: bool, folder: Path) -> None:  # noqa: FBT001 - cli
         raise NotFound(f"Nothing is kept about a customer {customer!r}.", mend="Ids are compared letter by letter.")
     counted = {name: len(found[name]) for name in ("journal", "messages", "dead_letters")}
     if not yes:
-        what = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counted.items())
+        nouns = {"journal": "decisions", "messages": "messages", "dead_letters": "dead letters"}
+        what = ", ".join(f"{count} {nouns[name]}" for name, count in counted.items())
         raise UsageError(
             f"This would erase {customer} for good (a profile, {what}); nothing was changed.",
             mend="Add --yes to do it.",

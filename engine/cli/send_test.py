@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.cli.options import project_folder, project_option
+from engine.cli.options import project_folder, project_option, sentence
 from engine.cli.output import quiet_log
 from engine.errors import AnlassError, NotFound, ServiceUnreachable, SettingsError, UsageError
 
@@ -55,7 +55,7 @@ def send_test(template: str, address: str, **more: Any) -> None:
         )
     given = asyncio.run(_traits(project, more["customer"])) if more["customer"] else {}
     locale = more["locale"] or str(given.get("customer", {}).get("locale", ""))
-    found = project.templates.find(channel, name, locale)
+    found = project.templates.find(channel, name, locale=locale)
     outgoing = _message(found, address, channel=channel, given=given)
     where = asyncio.run(_send(project, channel, outgoing))
     click.echo(f"Sent {found.file} to {address} {where}")
@@ -70,13 +70,13 @@ def _channel(project: Project, name: str, wanted: str) -> str:
     if wanted:
         if name not in templates.names(wanted):
             hint = nearest(name, templates.names(wanted))
-            raise NotFound(f"There is no template `{wanted}/{name}`{hint}".rstrip("?.") + ".")
+            raise NotFound(sentence(f"There is no template `{wanted}/{name}`{hint}"))
         return wanted
     channels = sorted({"email", "sms", "newsletter", *channel_names(project.catalog)})
     having = [channel for channel in channels if name in templates.names(channel)]
     if not having:
         known = [each for channel in channels for each in templates.names(channel)]
-        raise NotFound(f"There is no template `{name}`{nearest(name, known)}".rstrip("?.") + ".")
+        raise NotFound(sentence(f"There is no template `{name}`{nearest(name, known)}"))
     if len(having) > 1 and "email" not in having:
         raise UsageError(f"{', '.join(having)} have a template `{name}`.", mend=f"Write {having[0]}/{name}.")
     return "email" if "email" in having else having[0]
