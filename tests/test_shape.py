@@ -23,7 +23,7 @@ CODE = (*PACKAGES, "tests", "benchmarks")
 MODULE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 70
 PARAMETERS_MAX = 6
-POSITIONAL_MAX = 2
+POSITIONAL_MAX = 3  # ADR 0008
 PACKAGE_DEPTH_MAX = 2  # below the root package: engine/runtimes/embedded is the deepest there is
 
 # The language, aiosmtpd's hooks, Jinja's sandbox and pydantic-settings decide about the parameters of these; and
@@ -100,7 +100,7 @@ def parameters_too_many(source: str) -> Iterator[str]:
         private = function.name.startswith("_") and not function.name.startswith("__")
         if len(positional) > POSITIONAL_MAX and not private:
             yield (
-                f"{function.lineno}: {function.name} takes {len(positional)} by position; after the second they are "
+                f"{function.lineno}: {function.name} takes {len(positional)} by position; after the third they are "
                 f"keyword-only: put a `*` before `{positional[POSITIONAL_MAX].arg}`"
             )
 
@@ -280,10 +280,14 @@ PLANTED: list[tuple[Rule, str, str]] = [
     (functions_too_long, LONG_FUNCTION, LONG_FUNCTION.replace("    pass\n", "", 1)),
     (functions_too_long, "class A:\n    async " + LONG_FUNCTION.replace("\n    ", "\n        "), "class A: pass"),
     (parameters_too_many, "def f(a, b, *, c, d, e, f, g): ...", "def f(a, b, *, c, d, e, f): ..."),
-    (parameters_too_many, "class A:\n def f(self, a, b, c): ...", "class A:\n def f(self, a, b, *, c): ..."),
-    (parameters_too_many, "def f(a, b, c=1): ...", "def f(a, /, b): ..."),
-    (parameters_too_many, "def f(a, b, c): ...", "def _f(a, b, c): ..."),
-    (parameters_too_many, "class A:\n def __init__(self, a, b, c): ...", "class A:\n def __exit__(self, a, b, c): ..."),
+    (parameters_too_many, "class A:\n def f(self, a, b, c, d): ...", "class A:\n def f(self, a, b, c, *, d): ..."),
+    (parameters_too_many, "def f(a, b, c, d=1): ...", "def f(a, /, b, c): ..."),
+    (parameters_too_many, "def f(a, b, c, d): ...", "def _f(a, b, c, d): ..."),
+    (
+        parameters_too_many,
+        "class A:\n def __init__(self, a, b, c, d): ...",
+        "class A:\n def __exit__(self, a, b, c, d): ...",
+    ),
     (docstring_missing, "import ast", '"""What it is for."""'),
     (test_without_words, "def test_a(): ...", 'def test_a():\n    """A is so."""'),
     (engine_class, "def f():\n    class Engine: ...", "class EngineRoom: ..."),

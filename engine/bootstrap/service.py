@@ -45,7 +45,7 @@ class Renderer:
     def __init__(self, templates: TemplateSet) -> None:
         self._templates = templates
 
-    def render(self, channel: str, name: str, locale: str, context: Mapping[str, object]) -> Rendered:
+    def render(self, channel: str, name: str, locale: str, *, context: Mapping[str, object]) -> Rendered:
         return self._templates.find(channel, name, locale=locale).render(context)
 
 

@@ -158,7 +158,11 @@ class LinkPages:
         policy = catalog.policy
         return {
             (purpose, channel): not permission(
-                state, policy, purpose, channel, address_of(state, channel) or "unknown@address.invalid"
+                state,
+                policy,
+                purpose=purpose,
+                channel=channel,
+                address=address_of(state, channel) or "unknown@address.invalid",
             ).reason
             for purpose, channel in sorted(offered)
             if purpose in policy.purposes and policy.purposes[purpose].consent != "none"

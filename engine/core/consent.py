@@ -55,7 +55,7 @@ def suppression_key(channel: str, address: str) -> str:
     return f"{channel}:{address}"
 
 
-def permission(state: CustomerState, policy: Policy, purpose: str, channel: str, address: str) -> Permission:
+def permission(state: CustomerState, policy: Policy, *, purpose: str, channel: str, address: str) -> Permission:
     """Whether the customer may be written to there, for this purpose."""
     if not address:
         return Permission("no_address")

@@ -257,7 +257,7 @@ def fire_armed(turn: Turn) -> None:
     arm(turn)
 
 
-def manual(turn: Turn, name: str, properties: dict[str, object], record_id: str) -> None:
+def manual(turn: Turn, name: str, properties: dict[str, object], *, record_id: str) -> None:
     """An operator, or the API, enters the customer."""
     workflow = turn.catalog.workflows.get(name)
     if workflow is None:

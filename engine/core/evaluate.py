@@ -131,7 +131,7 @@ def _apply(turn: Turn, record: Record) -> None:
                 outcome.fall_back(turn, sent, record.outcome)
         case Enroll():
             _changed(turn, ())
-            entry.manual(turn, record.workflow, record.properties, record.id)
+            entry.manual(turn, record.workflow, record.properties, record_id=record.id)
             _settle(turn)
         case Retry():
             _retry(turn, record)

@@ -45,14 +45,8 @@ def apply(turn: Turn, record: Outcome) -> Sent | None:
     )  # fmt: skip
     _judge_address(turn, new, record)
     if record.outcome == "unsubscribed":
-        profile.change_consent(
-            turn,
-            "withdraw",
-            {sent.purpose: [sent.channel]},
-            time_ms=record.time_ms,
-            source="outcome",
-            record_id=record.id,
-        )
+        origin = profile.Origin(record.id, record.time_ms, "outcome")
+        profile.change_consent(turn, "withdraw", {sent.purpose: [sent.channel]}, origin=origin)
     return new
 
 

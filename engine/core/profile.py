@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine.core import aggregate
 from engine.core.customer import CustomerState, Granted
@@ -140,24 +140,26 @@ def apply_identify(turn: Turn, record: Identify) -> tuple[str, ...]:
         if trait in record.traits:
             if plain is record.traits:
                 plain = {name: value for name, value in record.traits.items() if name not in CONSENT_TRAITS}
-            change_consent(
-                turn, action, record.traits[trait], time_ms=record.time_ms, source="shop", record_id=record.id
-            )
+            change_consent(turn, action, record.traits[trait], origin=Origin(record.id, record.time_ms, "shop"))
     return set_traits(turn, plain, record.time_ms)
 
 
 def apply_consent(turn: Turn, record: Consent) -> None:
     """A change of consent that came by a link, a form or an operator."""
-    change_consent(
-        turn, record.action, record.purposes, time_ms=record.time_ms, source=record.source, record_id=record.id,
-        proof=record.proof,
-    )  # fmt: skip
+    origin = Origin(record.id, record.time_ms, record.source, record.proof)
+    change_consent(turn, record.action, record.purposes, origin=origin)
 
 
-def change_consent(  # noqa: PLR0913 - one per fact of a consent record
-    turn: Turn, action: str, purposes: object, *, time_ms: int, source: str, record_id: str,
-    proof: dict[str, Any] | None = None,
-) -> None:  # fmt: skip
+class Origin(NamedTuple):
+    """Where a change of consent comes from: the record's id and time, its source, and the proof that goes into the journal."""
+
+    record_id: str
+    time_ms: int
+    source: str
+    proof: dict[str, Any] | None = None
+
+
+def change_consent(turn: Turn, action: str, purposes: object, *, origin: Origin) -> None:
     """Applies `{purpose: [channel, …]}`. A request counts as granted where the policy asks for no double opt-in.
 
     Writes a `consent` decision for each purpose and raises the matching event, with the channels it is about.
@@ -165,17 +167,17 @@ def change_consent(  # noqa: PLR0913 - one per fact of a consent record
     for purpose, channels in _well_formed(purposes):
         done: dict[str, list[str]] = {}
         for channel in channels:
-            became = _one_consent(turn, action, (purpose, channel), time_ms=time_ms, source=source)
+            became = _one_consent(turn, action, (purpose, channel), origin)
             if became:
                 done.setdefault(became, []).append(channel)
         for became, names in done.items():
-            more: dict[str, Any] = {"proof": proof} if proof else {}
-            turn.decide("consent", purpose=purpose, channels=names, action=became, source=source, **more)
+            more: dict[str, Any] = {"proof": origin.proof} if origin.proof else {}
+            turn.decide("consent", purpose=purpose, channels=names, action=became, source=origin.source, **more)
             event = _EVENT_OF[became]
             if event in turn.catalog.interests:
                 for properties in _event_properties(became, purpose, names):
                     turn.raise_event(
-                        f"{record_id}:{became}:{purpose}:{properties.get('channel', '')}", event, properties
+                        f"{origin.record_id}:{became}:{purpose}:{properties.get('channel', '')}", event, properties
                     )
 
 
@@ -186,12 +188,12 @@ def _event_properties(action: str, purpose: str, channels: list[str]) -> Iterabl
     return ({"purpose": purpose, "channel": channel} for channel in channels)
 
 
-def _one_consent(turn: Turn, action: str, about: tuple[str, str], *, time_ms: int, source: str) -> str:
+def _one_consent(turn: Turn, action: str, about: tuple[str, str], origin: Origin) -> str:
     """Changes one purpose and channel; returns the action that took effect, "" when an older or the same one changes nothing."""
     purpose, channel = about
     state = turn.state
     old = state.consent.get(purpose, {}).get(channel)
-    if old is not None and (old.at_ms > time_ms or (old.status == "granted" and action == "request")):
+    if old is not None and (old.at_ms > origin.time_ms or (old.status == "granted" and action == "request")):
         return ""
     if action == "confirm" and old is not None and old.status == "withdrawn":
         return ""  # an old link does not undo a withdrawal
@@ -201,7 +203,7 @@ def _one_consent(turn: Turn, action: str, about: tuple[str, str], *, time_ms: in
     status = _STATUS[action]
     if old is not None and old.status == status and action != "request":
         return ""
-    granted = Granted(status, time_ms, source)
+    granted = Granted(status, origin.time_ms, origin.source)
     state.consent = {**state.consent, purpose: {**state.consent.get(purpose, {}), channel: granted}}
     turn.grew = True
     return action

@@ -32,7 +32,7 @@ class Verdict(msgspec.Struct, frozen=True):
     refused: str = ""
 
 
-def when_allowed(catalog: Catalog, state: CustomerState, message: Message, now_ms: int, zone: ZoneInfo) -> Verdict:
+def when_allowed(catalog: Catalog, state: CustomerState, message: Message, *, now_ms: int, zone: ZoneInfo) -> Verdict:
     """The earliest moment, not before `now_ms`, at which the message may leave; or why it may never."""
     policy = catalog.policy
     at_ms, why, spread_ms = now_ms, "", 0
@@ -55,7 +55,7 @@ def when_allowed(catalog: Catalog, state: CustomerState, message: Message, now_m
     return Verdict(at_ms, refused="frequency_cap")
 
 
-def quiet_end(catalog: Catalog, state: CustomerState, message: Message, at_ms: int, zone: ZoneInfo) -> int | None:
+def quiet_end(catalog: Catalog, state: CustomerState, message: Message, *, at_ms: int, zone: ZoneInfo) -> int | None:
     """When the quiet hours that hold this message at `at_ms` end; None when there are none."""
     found = _quiet(catalog, state, message, at_ms, zone)
     return None if found is None else found[1]

@@ -47,7 +47,7 @@ class Stimulus:
         self.sent = sent
 
 
-def meets(turn: Turn, match: Match, run: Enrollment, seen: Stimulus) -> bool:
+def _meets(turn: Turn, match: Match, run: Enrollment, seen: Stimulus) -> bool:
     """Whether what was seen is what is waited for. Raises ExpressionError."""
     match match:
         case EventMatch(name=name, where=where):
@@ -76,30 +76,30 @@ def show(turn: Turn, seen: Stimulus) -> None:
             continue
         workflow = plan(turn, run)
         if workflow is None:
-            park(turn, run, run.step, f"version {run.version} of {run.workflow} is not known here")
+            _park(turn, run, run.step, f"version {run.version} of {run.workflow} is not known here")
             continue
         try:
             _show_one(turn, workflow, run, seen)
         except ExpressionError as error:
-            park(turn, turn.find(run.id) or run, run.step, str(error))
+            _park(turn, turn.find(run.id) or run, run.step, str(error))
 
 
 def _show_one(turn: Turn, workflow: Workflow, run: Enrollment, seen: Stimulus) -> None:
-    exit_rule = next((rule for rule in workflow.exits if meets(turn, rule.match, run, seen)), None)
+    exit_rule = next((rule for rule in workflow.exits if _meets(turn, rule.match, run, seen)), None)
     run = _goal(turn, workflow, run, seen)
     if exit_rule is not None:
         turn.why(f"exit rule: {_describe(exit_rule.match)}")
-        finish(turn, workflow, run, "exited", reason=exit_rule.reason)
+        _finish(turn, workflow, run, "exited", reason=exit_rule.reason)
         return
     op = workflow.ops.get(run.step)
     if isinstance(op, WaitFor):
         for arm in op.arms:
-            if meets(turn, arm.match, run, seen):
+            if _meets(turn, arm.match, run, seen):
                 turn.why(f"{op.id}: {_describe(arm.match)}")
                 turn.put(replace(run, due_ms=0, due_was_ms=turn.now_ms))
                 turn.runnable[run.id] = arm.then
                 return
-    elif isinstance(op, Wait) and op.duration is not None and any(meets(turn, m, run, seen) for m in op.restart_on):
+    elif isinstance(op, Wait) and op.duration is not None and any(_meets(turn, m, run, seen) for m in op.restart_on):
         due_ms = add(turn.now_ms, op.duration, turn.zone)
         turn.why(f"{op.id}: starts again")
         turn.put(replace(run, due_ms=due_ms))
@@ -122,7 +122,7 @@ def _describe(match: Match) -> str:
 def _goal(turn: Turn, workflow: Workflow, run: Enrollment, seen: Stimulus) -> Enrollment:
     """Measures the goal, once an enrollment."""
     goal = workflow.goal
-    if goal is None or run.goal_ms or not meets(turn, goal.match, run, seen):
+    if goal is None or run.goal_ms or not _meets(turn, goal.match, run, seen):
         return run
     if goal.within is not None and turn.now_ms > add(run.entered_ms, goal.within, turn.zone):
         return run
@@ -154,7 +154,7 @@ def _show_goals(turn: Turn, seen: Stimulus) -> None:
     turn.state.goals = tuple(kept)
 
 
-def finish(turn: Turn, workflow: Workflow, run: Enrollment, kind: str, **detail: str) -> None:
+def _finish(turn: Turn, workflow: Workflow, run: Enrollment, kind: str, **detail: str) -> None:
     """Ends an enrollment; its goal goes on being measured for as long as it says."""
     turn.drop(run)
     turn.decide(kind, run=run, **detail)
@@ -165,7 +165,7 @@ def finish(turn: Turn, workflow: Workflow, run: Enrollment, kind: str, **detail:
             turn.state.goals = (*turn.state.goals[-(GOALS_MAX - 1) :], GoalWatch(run, until_ms))
 
 
-def park(turn: Turn, run: Enrollment, step: str, reason: str) -> None:
+def _park(turn: Turn, run: Enrollment, step: str, reason: str) -> None:
     """Parks an enrollment as failed; an operator can retry it."""
     turn.runnable.pop(run.id, None)
     turn.put(replace(run, failed=reason, step=step))
@@ -179,7 +179,7 @@ def wake(turn: Turn) -> None:
         workflow = plan(turn, run)
         op = None if workflow is None else workflow.ops.get(run.step)
         if workflow is None or op is None:
-            park(turn, run, run.step, f"step {run.step} of version {run.version} is not known here")
+            _park(turn, run, run.step, f"step {run.step} of version {run.version} is not known here")
             continue
         turn.put(replace(run, due_ms=0, due_was_ms=run.due_ms))
         if isinstance(op, Repeat):
@@ -198,7 +198,7 @@ def run_all(turn: Turn) -> None:
             continue
         workflow = plan(turn, run)
         if workflow is None:
-            park(turn, run, run.step, f"version {run.version} of {run.workflow} is not known here")
+            _park(turn, run, run.step, f"version {run.version} of {run.workflow} is not known here")
             continue
         _run_one(turn, workflow, run, step)
 
@@ -209,7 +209,7 @@ def _run_one(turn: Turn, workflow: Workflow, run: Enrollment, step: str) -> None
         turn.show_cause(run.event)
     for _ in range(STEPS_MAX):
         if not step:
-            finish(turn, workflow, run, "completed")
+            _finish(turn, workflow, run, "completed")
             return
         resuming = step.startswith(">")
         op: Op = workflow.ops[step.removeprefix(">")]
@@ -220,20 +220,20 @@ def _run_one(turn: Turn, workflow: Workflow, run: Enrollment, step: str) -> None
                 continue
             result = perform(turn, run, op, resuming=resuming)
         except ExpressionError as error:
-            park(turn, turn.find(run.id) or run, op.id, str(error))
+            _park(turn, turn.find(run.id) or run, op.id, str(error))
             return
         except Failed as failed:
-            park(turn, turn.find(run.id) or run, op.id, failed.reason)
+            _park(turn, turn.find(run.id) or run, op.id, failed.reason)
             return
         run = result.run
         if isinstance(result, Moved):
             step = result.next
         elif result.exited is not None:
-            finish(turn, workflow, run, "exited", reason=result.exited)
+            _finish(turn, workflow, run, "exited", reason=result.exited)
             return
         else:
             run = replace(run, step=op.id, due_ms=result.due_ms)
             turn.put(run)
             turn.decide("waiting", run=run, step=op.id, until=rfc3339(result.due_ms))
             return
-    park(turn, run, step.removeprefix(">"), "step limit")
+    _park(turn, run, step.removeprefix(">"), "step limit")

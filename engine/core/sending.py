@@ -127,7 +127,7 @@ def _choose_channel(
     first_refused: tuple[Message, Permission] | None = None
     for index, channel in enumerate(channels):
         address = address_of(turn.state, channel) if to is None else clean_address(to, channel)
-        allowed = permission(turn.state, turn.catalog.policy, message.purpose, channel, address)
+        allowed = permission(turn.state, turn.catalog.policy, purpose=message.purpose, channel=channel, address=address)
         turn.why(f"{channel}: {allowed.reason or 'allowed, ' + allowed.basis}")
         chosen = msgspec.structs.replace(
             message, channel=channel, address=address, consent=allowed.basis, more_channels=channels[index + 1 :]
@@ -141,7 +141,7 @@ def _choose_channel(
 
 def _answer(turn: Turn, message: Message) -> None:
     """Asks the quiet hours and caps, and records the answer."""
-    verdict = when_allowed(turn.catalog, turn.state, message, turn.now_ms, turn.zone)
+    verdict = when_allowed(turn.catalog, turn.state, message, now_ms=turn.now_ms, zone=turn.zone)
     if verdict.refused:
         _suppress(turn, message, verdict.refused)
     elif verdict.at_ms > turn.now_ms:
@@ -198,7 +198,7 @@ def release(turn: Turn) -> None:
     for held in due:
         message = held.message
         turn.why(f"held until {rfc3339(held.until_ms)}: {held.reason}")
-        reason = recheck(turn.catalog, turn.state, message, turn.now_ms)
+        reason = recheck(turn.catalog, turn.state, message, now_ms=turn.now_ms)
         if reason:
             _suppress(turn, message, reason)
         else:
@@ -214,14 +214,14 @@ def fall_back(turn: Turn, message: Message, outcome: str) -> None:
         decided_ms=turn.now_ms,
     )  # fmt: skip
     chosen, allowed = _choose_channel(turn, following, message.more_channels, to=None)
-    reason = allowed.reason or recheck(turn.catalog, turn.state, chosen, turn.now_ms)
+    reason = allowed.reason or recheck(turn.catalog, turn.state, chosen, now_ms=turn.now_ms)
     if reason:
         _suppress(turn, chosen, reason)
     else:
         _answer(turn, chosen)
 
 
-def recheck(catalog: Catalog, state: CustomerState | None, message: Message, now_ms: int) -> str:
+def recheck(catalog: Catalog, state: CustomerState | None, message: Message, *, now_ms: int) -> str:
     """The second question, just before a message leaves: "" or the reason of the closed list why it must not."""
     if state is None:
         return "no_address"
@@ -231,11 +231,14 @@ def recheck(catalog: Catalog, state: CustomerState | None, message: Message, now
         return "sandbox"
     if message.deadline_ms and now_ms > message.deadline_ms:
         return "too_late"
-    return permission(state, catalog.policy, message.purpose, message.channel, message.address).reason
+    return permission(
+        state, catalog.policy, purpose=message.purpose, channel=message.channel, address=message.address
+    ).reason
 
 
-def quiet_until_ms(catalog: Catalog, state: CustomerState | None, message: Message, now_ms: int) -> int:
+def quiet_until_ms(catalog: Catalog, state: CustomerState | None, message: Message, *, now_ms: int) -> int:
     """Asked with `recheck`: `now_ms`, or when the quiet hours that have begun since the decision end."""
     if state is None or message.quiet_hours == "ignore" or not catalog.policy.quiet:
         return now_ms
-    return quiet_end(catalog, state, message, now_ms, zone_of(state.traits, zone_named(catalog.policy.zone))) or now_ms
+    zone = zone_of(state.traits, zone_named(catalog.policy.zone))
+    return quiet_end(catalog, state, message, at_ms=now_ms, zone=zone) or now_ms

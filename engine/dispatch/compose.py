@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Renderer(Protocol):
     """What is asked of the templates."""
 
-    def render(self, channel: str, name: str, locale: str, context: Mapping[str, object]) -> Rendered:
+    def render(self, channel: str, name: str, locale: str, *, context: Mapping[str, object]) -> Rendered:
         """The content of one message. Raises TemplateError."""
         ...
 
@@ -44,12 +44,14 @@ class Composer:
     def content(self, message: Message) -> Rendered:
         """The rendered content alone, for previews and for reading in the browser. Raises TemplateError."""
         context = {**names(message), **self._links.of(message)}
-        return self._renderer.render(message.channel, message.template, message.locale, context)
+        return self._renderer.render(message.channel, message.template, message.locale, context=context)
 
     def compose(self, message: Message, *, bulk: bool) -> OutgoingMessage:
         """The whole message; `bulk` mail carries the headers to unsubscribe. Raises TemplateError."""
         links = self._links.of(message)
-        rendered = self._renderer.render(message.channel, message.template, message.locale, {**names(message), **links})
+        rendered = self._renderer.render(
+            message.channel, message.template, message.locale, context={**names(message), **links}
+        )
         customer = message.context.get("customer", {})
         parts = (customer.get(part) for part in ("first_name", "last_name"))
         return OutgoingMessage(

@@ -152,7 +152,7 @@ class Dispatcher:
         self, pending: Pending, state: CustomerState | None, known: str
     ) -> OutgoingMessage | Settlement | None:
         message, now_ms, catalog = pending.message, self._clock.now_ms(), self._outbox.catalog
-        reason = known or recheck(catalog, state, message, now_ms)
+        reason = known or recheck(catalog, state, message, now_ms=now_ms)
         if reason:
             _log.info(Action.MESSAGE_SUPPRESSED, message=message.id, reason=reason)
             return feedback.suppressed(message, reason, now_ms)
@@ -161,7 +161,7 @@ class Dispatcher:
             return Settlement(message_id=message.id, status="failed", at_ms=now_ms, reason=reason, code="no_channel")
         if self._throttle.free_at_ms(message.channel, domain_of(message.address), now_ms) > now_ms:
             return None  # stays pending; its lane is closed until then
-        quiet_ms = quiet_until_ms(catalog, state, message, now_ms)
+        quiet_ms = quiet_until_ms(catalog, state, message, now_ms=now_ms)
         if quiet_ms > now_ms:
             return Settlement(
                 message_id=message.id, status="pending", at_ms=now_ms, reason="quiet_hours", not_before_ms=quiet_ms

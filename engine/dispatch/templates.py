@@ -63,7 +63,7 @@ class TemplateSet:
         channels = {channel, FALL_BACK.get(channel, channel)}
         return sorted({name for found, name, _ in self._templates if found in channels})
 
-    def find(self, channel: str, name: str, locale: str | None = None) -> Template:
+    def find(self, channel: str, name: str, *, locale: str | None = None) -> Template:
         """Return the template for a locale: `de-AT`, then `de`, then the default.
 
         Raises `TemplateError` when there is none, or when the one that is meant has problems.

@@ -51,7 +51,7 @@ class Stage:
         if self._templates is None:
             return
         try:
-            template = self._templates.find(message.channel, message.template, message.locale)
+            template = self._templates.find(message.channel, message.template, locale=message.locale)
             template.render({**names(message), **LINKS})
         except TemplateError as error:
             self._failed[message.id] = str(error)

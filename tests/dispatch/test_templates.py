@@ -40,10 +40,10 @@ def test_a_folder_without_problems_is_found_by_channel_name_and_locale(tmp_path:
     assert templates.check() == []
     assert templates.names("email") == ["a"]
     assert templates.names("whatsapp") == ["ping"]
-    assert templates.find("email", "a", "de-AT").locale == "de"
-    assert templates.find("email", "a", "fr").locale == ""
+    assert templates.find("email", "a", locale="de-AT").locale == "de"
+    assert templates.find("email", "a", locale="fr").locale == ""
     assert templates.find("email", "a").channel == "email"
-    assert templates.find("voice", "ping", "de").render({}).text == "Ping"
+    assert templates.find("voice", "ping", locale="de").render({}).text == "Ping"
 
 
 def test_a_folder_that_is_not_there_is_an_empty_set(tmp_path: Path) -> None:
