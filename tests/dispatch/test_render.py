@@ -76,7 +76,7 @@ def sms(folder: Path, source: str, context: dict[str, Any] | None = None) -> str
 
 def test_a_mail_has_all_its_parts(tmp_path: Path) -> None:
     """Layout, macro, loop, front matter, locale and zone come together; each part is escaped as it needs."""
-    rendered = mail(tmp_path).find("email", "cart", "de-AT").render(ANA)
+    rendered = mail(tmp_path).find("email", "cart", locale="de-AT").render(ANA)
     assert rendered.subject == "Ana <b>, dein Korb"
     assert rendered.preheader == "Noch 2 Teile"
     assert (rendered.from_, rendered.reply_to) == ("Laden <laden@example.com>", "hilfe@example.com")
