@@ -24,7 +24,7 @@ FILE = "anlass.db"
 LOCK = "anlass.lock"
 KEY = "secret.key"
 BUSY_TIMEOUT_SECONDS = 5.0
-CHECKPOINT_INTERVAL_SECONDS = 0.25
+CHECKPOINT_INTERVAL_SECONDS = 1.0
 WAL_PAGES_MAX = 16_384
 """64 MiB: from here on the writer finishes the checkpoint itself, so that the WAL starts again from its beginning."""
 
