@@ -24,6 +24,8 @@ TIME_MS_MAX = 253_402_041_600_000
 _ZONE_CHARS_MAX = 64
 _TIME_CHARS_MAX = 64
 _EPOCH_SECONDS_MAX = 100_000_000_000
+_DAY_MS = 86_400_000
+_MINUTES = tuple(f"{minute // 60:02d}:{minute % 60:02d}" for minute in range(24 * 60))
 _EPOCH_ORDINAL = dt.date(1970, 1, 1).toordinal()
 _DAY_SECONDS = 86_400
 _EPOCH_TEXT = re.compile(r"-?\d{9,14}(\.\d{1,9})?", re.ASCII)
@@ -182,9 +184,22 @@ def day_number(at_ms: int, zone: ZoneInfo) -> int:
 
 def rfc3339(at_ms: int) -> str:
     """`2026-03-27T09:00:00Z`, with milliseconds only when they are not zero."""
-    text = local_datetime(at_ms, UTC).isoformat()
-    rest_ms = at_ms % 1000 if TIME_MS_MIN <= at_ms <= TIME_MS_MAX else 0
-    return f"{text[:19]}.{rest_ms:03d}Z" if rest_ms else text[:19] + "Z"
+    if not TIME_MS_MIN <= at_ms <= TIME_MS_MAX:
+        return local_datetime(at_ms, UTC).isoformat()[:19] + "Z"
+    day, rest_ms = divmod(at_ms, _DAY_MS)
+    minute, rest_ms = divmod(rest_ms, 60_000)
+    second, rest_ms = divmod(rest_ms, 1_000)
+    return (
+        f"{_date_text(day)}T{_MINUTES[minute]}:{second:02d}.{rest_ms:03d}Z"
+        if rest_ms
+        else (f"{_date_text(day)}T{_MINUTES[minute]}:{second:02d}Z")
+    )
+
+
+@functools.lru_cache(maxsize=4096)
+def _date_text(day: int) -> str:
+    """The date of a day since the epoch."""
+    return dt.date.fromordinal(_EPOCH_ORDINAL + day).isoformat()
 
 
 def parse_time(value: object, zone: ZoneInfo = UTC) -> int | None:
