@@ -9,15 +9,17 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
+from engine.core import profile
 from engine.core.customer import Entries
 from engine.core.enrollment import AT_TRIGGER, Cause, Enrollment
 from engine.core.operators import point
 from engine.core.record import Event
-from engine.core.schedule import ZERO, add, next_local, once, parse_date, yearly
+from engine.core.schedule import ZERO, add, local_datetime, next_local, once, parse_date, yearly
 from engine.core.workflow import EventMatch, SegmentMatch
 from engine.errors import ExpressionError
 
 if TYPE_CHECKING:
+    from engine.core.condition import Expression
     from engine.core.turn import Turn
     from engine.core.workflow import DateTrigger, ScheduleTrigger, Workflow
 
@@ -25,38 +27,48 @@ ACTIVE_MAX = 100
 KEYS_MAX = 100
 """Keys remembered a workflow, newest kept."""
 KEY_CHARS_MAX = 100
+PARKED_MAX = 10
+"""Triggers of a customer that could not be asked and wait for an operator."""
+_AT_WHERE, _AT_KEY = "trigger-", "key-"
 
 
-def by_event(turn: Turn, event: Event, *, late: bool) -> None:
-    """Asks every workflow that this event may enter, in name order."""
-    interest = turn.catalog.interests.get(event.name)
-    for name in interest.triggers if interest is not None else ():
+def by_record(turn: Turn, event: Event | None, facts: list[tuple[str, bool]], *, late: bool = False) -> None:
+    """Asks every workflow that this event, or entering or leaving one of these segments, may enter: in name order.
+
+    `late`: the event is too old to trigger anything, also by way of a segment that it fills.
+    """
+    interest = None if event is None else turn.catalog.interests.get(event.name)
+    names = () if interest is None else interest.triggers
+    if facts:
+        asking = {name for segment, _ in facts for name in turn.catalog.segment_triggers.get(segment, ())}
+        names = tuple(sorted(asking.union(names)))
+    for name in names:
         workflow = turn.catalog.workflows[name]
-        cause = Cause(event.id, event.name, event.time_ms, event.properties)
         for match in workflow.trigger.matches:
-            if isinstance(match, EventMatch) and match.name == event.name and _met(turn, workflow, match, cause):
+            cause = _cause(turn, match, event, facts=facts)
+            if cause is not None and _met(turn, workflow, match, cause=cause):
                 attempt(turn, workflow, cause, late=late)
                 break
 
 
-def by_facts(turn: Turn, facts: list[tuple[str, bool]]) -> None:
-    """Asks every workflow that entering or leaving one of these segments may enter, in name order."""
-    names = {name for segment, _ in facts for name in turn.catalog.segment_triggers.get(segment, ())}
-    for name in sorted(names):
-        workflow = turn.catalog.workflows[name]
-        for match in workflow.trigger.matches:
-            if isinstance(match, SegmentMatch) and (match.name, not match.leave) in facts:
-                cause = Cause(f"segment:{match.name}:{turn.now_ms}", "", turn.now_ms, {"segment": match.name})
-                if _met(turn, workflow, match, cause):
-                    attempt(turn, workflow, cause)
-                    break
+def _cause(
+    turn: Turn, match: EventMatch | SegmentMatch, event: Event | None, *, facts: list[tuple[str, bool]]
+) -> Cause | None:
+    """What would enter the customer by this match; None when it is not what happened."""
+    if isinstance(match, EventMatch):
+        if event is None or match.name != event.name:
+            return None
+        return Cause(event.id, event.name, event.time_ms, event.properties)
+    if (match.name, not match.leave) not in facts:
+        return None
+    return Cause(f"segment:{match.name}:{turn.now_ms}", "", turn.now_ms, {"segment": match.name})
 
 
-def _met(turn: Turn, workflow: Workflow, match: EventMatch | SegmentMatch, cause: Cause) -> bool:
+def _met(turn: Turn, workflow: Workflow, match: EventMatch | SegmentMatch, *, cause: Cause) -> bool:
     try:
         met = turn.holds(match.where, None)
     except ExpressionError as error:
-        _park(turn, workflow, cause, str(error))
+        _park(turn, workflow, cause, reason=str(error), label=_AT_WHERE)
         return False
     if match.where is not None and met:
         turn.why(f"trigger: {match.where.text}")
@@ -68,9 +80,9 @@ def attempt(turn: Turn, workflow: Workflow, cause: Cause, *, late: bool = False,
     key = ""
     if workflow.key is not None:
         try:
-            key = _key_text(turn.value(workflow.key, None))
+            key = _key(turn, workflow.key, cause)
         except ExpressionError as error:
-            _park(turn, workflow, cause, str(error))
+            _park(turn, workflow, cause, reason=str(error), label=_AT_KEY)
             return
     entries = turn.state.entries.get(workflow.name)
     reason = _refusal(turn, workflow, key, entries, late=late)
@@ -101,7 +113,10 @@ def _refusal(turn: Turn, workflow: Workflow, key: str, entries: Entries | None, 
         after = workflow.reentry.after
         if after is not None and turn.now_ms < add(last_ms, after, turn.zone):
             return "reentry"
-    return "limit" if len(state.enrollments) >= ACTIVE_MAX else ""
+    active = len(state.enrollments)
+    if active >= ACTIVE_MAX:  # what only waits to be asked again takes no place
+        active = sum(run.step != AT_TRIGGER for run in state.enrollments)
+    return "limit" if active >= ACTIVE_MAX else ""
 
 
 def _last_entry(entries: Entries | None, key: str) -> int | None:
@@ -152,16 +167,17 @@ def _unborn(turn: Turn, workflow: Workflow, cause: Cause) -> Enrollment:
     )
 
 
-def _park(turn: Turn, workflow: Workflow, cause: Cause, reason: str) -> None:
-    """The trigger could not be asked: parks an enrollment that an operator can retry after a fix."""
-    label = f"trigger-{hashlib.sha256(cause.id.encode()).hexdigest()[:8]}"
+def _park(turn: Turn, workflow: Workflow, cause: Cause, *, reason: str, label: str) -> None:
+    """The trigger could not be asked: parks an enrollment that an operator can retry after a fix. The newest are kept."""
+    key = label + hashlib.sha256(cause.id.encode()).hexdigest()[:8]
     run = Enrollment(
-        id=f"{workflow.name}/{turn.state.id}/{label}", workflow=workflow.name, version=workflow.version, key=label,
+        id=f"{workflow.name}/{turn.state.id}/{key}", workflow=workflow.name, version=workflow.version, key=key,
         entered_ms=turn.now_ms, event=cause, step=AT_TRIGGER, failed=reason,
     )  # fmt: skip
-    if len(turn.state.enrollments) < ACTIVE_MAX and turn.find(run.id) is None:
-        turn.state.enrollments = (*turn.state.enrollments, run)
-        turn.grew = True
+    parked = [one.id for one in turn.state.enrollments if one.step == AT_TRIGGER and one.id != run.id]
+    gone = {run.id, *parked[: max(0, len(parked) + 1 - PARKED_MAX)]}
+    turn.state.enrollments = (*(one for one in turn.state.enrollments if one.id not in gone), run)
+    turn.grew = True
     turn.decide("failed", run=run, step="trigger", reason=reason)
 
 
@@ -173,12 +189,26 @@ def retry_trigger(turn: Turn, run: Enrollment) -> None:
         turn.decide("exited", run=run, reason="superseded")
         return
     turn.show_cause(run.event)
+    if run.key.startswith(_AT_KEY):  # the trigger was met, only its key could not be told
+        attempt(turn, workflow, run.event)
+        return
     for match in workflow.trigger.matches:
         if isinstance(match, EventMatch) and match.name != run.event.name:
             continue
-        if _met(turn, workflow, match, run.event):
+        if _met(turn, workflow, match, cause=run.event):
             attempt(turn, workflow, run.event)
             return
+
+
+def _key(turn: Turn, expression: Expression, cause: Cause) -> str:
+    """The key that the trigger event gives, whatever record is being applied. Raises ExpressionError."""
+    scope = turn.scope
+    shown = Cause(scope.event_id, scope.event_name, scope.event_ms, dict(scope.properties))
+    turn.show_cause(cause)
+    try:
+        return _key_text(turn.value(expression, None))
+    finally:
+        turn.show_cause(shown)
 
 
 def _key_text(value: object) -> str:
@@ -250,11 +280,26 @@ def fire_armed(turn: Turn) -> None:
         schedule = workflow.trigger.schedule
         if schedule is not None and schedule.segment and schedule.segment not in turn.state.segments:
             continue
+        if _came_already(turn, workflow, at_ms):
+            continue
         kind = "date" if schedule is None else "schedule"
         cause = Cause(f"{kind}:{name}:{at_ms}", "", at_ms, {})
         turn.show_cause(cause)
         attempt(turn, workflow, cause, due_ms=at_ms)
     arm(turn)
+
+
+def _came_already(turn: Turn, workflow: Workflow, at_ms: int) -> bool:
+    """Whether this hour of this day came already: a customer who moves west sees the same local time twice."""
+    schedule = workflow.trigger.schedule
+    if schedule is not None and not schedule.customer_zone:
+        return False
+    local = local_datetime(at_ms, turn.zone).replace(tzinfo=None)
+    digest = profile.digest(f"came\x1f{workflow.name}\x1f{local.isoformat()}")
+    if profile.seen_before(turn.state, digest):
+        return True
+    profile.remember(turn.state, digest, turn.now_ms)
+    return False
 
 
 def manual(turn: Turn, name: str, properties: dict[str, object], *, record_id: str) -> None:

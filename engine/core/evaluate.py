@@ -170,8 +170,7 @@ def _event(turn: Turn, event: Event) -> None:
             entry.arm(turn)
     facts, turn.facts = turn.facts, []
     run.show(turn, run.Stimulus(event=None if late else event, facts=facts))
-    entry.by_event(turn, event, late=late)
-    entry.by_facts(turn, facts)
+    entry.by_record(turn, event, facts, late=late)
     _settle(turn)
 
 
@@ -186,7 +185,7 @@ def _timer(turn: Turn) -> None:
         run.show(turn, run.Stimulus(facts=facts))
     run.wake(turn)
     entry.fire_armed(turn)
-    entry.by_facts(turn, facts)
+    entry.by_record(turn, None, facts)
     _settle(turn)
 
 
@@ -214,7 +213,7 @@ def _settle(turn: Turn) -> None:
         if turn.facts:
             facts, turn.facts = turn.facts, []
             run.show(turn, run.Stimulus(facts=facts))
-            entry.by_facts(turn, facts)
+            entry.by_record(turn, None, facts)
         run.run_all(turn)
         if not turn.facts:
             return

@@ -78,7 +78,12 @@ def digest_of(record: Record) -> bytes:
     record_id = record.id
     if not isinstance(record, Event | Identify):
         record_id = f"{type(record).__name__}\x1f{record_id}"
-    return hashlib.blake2b(record_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return digest(record_id)
+
+
+def digest(text: str) -> bytes:
+    """8 bytes of the hash of what is to be remembered."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
 def count_event(turn: Turn, event: Event) -> None:

@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from engine.core.turn import Turn
 
 
+ENROLLED_MAX = 100
+"""`enroll` steps within one record: workflows that enroll each other come to an end."""
+
+
 class Moved(msgspec.Struct, frozen=True):
     """Goes on with the step `next` ("" = the end)."""
 
@@ -83,18 +87,25 @@ def perform(turn: Turn, run: Enrollment, op: Op, *, resuming: bool) -> Moved | S
         case Task():
             return _task(turn, run, op)
         case EnterWorkflow():
-            workflow = turn.catalog.workflows.get(op.workflow)
-            if workflow is None:
-                raise Failed(f"there is no workflow {op.workflow!r} any more")
-            turn.why(f"enrolled by {run.id} at {op.id}")
-            entry.attempt(turn, workflow, run.event)
-            return Moved(run, op.next)
+            return _enter(turn, run, op)
         case Repeat():
             return _repeat(turn, run, op, resuming=resuming)
         case Exit():
             return Stopped(run, exited=op.reason)
         case _:
             assert_never(op)
+
+
+def _enter(turn: Turn, run: Enrollment, op: EnterWorkflow) -> Moved:
+    workflow = turn.catalog.workflows.get(op.workflow)
+    if workflow is None:
+        raise Failed(f"there is no workflow {op.workflow!r} any more")
+    turn.enrolled += 1
+    if turn.enrolled > ENROLLED_MAX:
+        raise Failed("step limit")
+    turn.why(f"enrolled by {run.id} at {op.id}")
+    entry.attempt(turn, workflow, run.event)
+    return Moved(run, op.next)
 
 
 def _wait(turn: Turn, run: Enrollment, op: Wait) -> Moved | Stopped:

@@ -33,8 +33,7 @@ class Turn:
         "_zone",
         "catalog",
         "effects",
-        "ended",
-        "entered",
+        "enrolled",
         "facts",
         "grew",
         "now_ms",
@@ -53,6 +52,7 @@ class Turn:
         self.effects: list[Effect] = []
         self.facts: list[tuple[str, bool]] = []  # (segment, entered?) not yet seen by enrollments and triggers
         self.runnable: dict[str, str] = {}  # enrollment id → step to go on with, in order
+        self.enrolled = 0  # how often an `enroll` step was done for this record
         self.grew = False  # whether the state may have become too large
         self._why: list[str] = []
         self._zone: ZoneInfo | None = None
