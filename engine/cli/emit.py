@@ -64,7 +64,7 @@ class Tally(msgspec.Struct, kw_only=True):
     "--from-line", type=click.IntRange(min=1), default=1, help="Begin with this line, to go on after a failure."
 )
 @project_option
-def emit(file: Path, target: str, write_key: str, from_line: int, folder: Path) -> int:
+def emit(file: Path, *, target: str, write_key: str, from_line: int, folder: Path) -> int:
     """Send events from a file, one JSON object per line as Segment's clients write them; `-` reads standard input.
 
     Lines that cannot be taken are reported with their number, and the others are sent all the same; the status is then 1. When

@@ -86,7 +86,7 @@ def _carry_out(root: Path, records: list[Record]) -> None:
 @click.option("--workflow", metavar="NAME", default="", help="All failed enrollments of this workflow.")
 @click.option("--customer", metavar="ID", default="", help="All failed enrollments of this customer.")
 @project_option
-def retry(enrollment: str, workflow: str, customer: str, folder: Path) -> None:
+def retry(enrollment: str, *, workflow: str, customer: str, folder: Path) -> None:
     """Let failed enrollments move again, after what made them fail was mended.
 
     Examples:
@@ -165,7 +165,7 @@ async def _failures(reader: Reader, *, enrollment: str, workflow: str) -> AsyncI
 @click.option("--all", "everything", is_flag=True, help="Every dead letter.")
 @json_option
 @project_option
-def replay(ids: tuple[int, ...], everything: bool, as_json: bool, folder: Path) -> int:  # noqa: FBT001 - click calls it by name
+def replay(ids: tuple[int, ...], *, everything: bool, as_json: bool, folder: Path) -> int:
     """Put dead letters back, or list them when none is named.
 
     A dead letter is input that could not be applied. What was refused before it became a record can only be sent again by its

@@ -51,7 +51,7 @@ def show() -> None:
 @_limit_option
 @json_option
 @project_option
-def show_customer(customer: str, lines: int, as_json: bool, folder: Path) -> None:  # noqa: FBT001 - click calls it by name
+def show_customer(customer: str, *, lines: int, as_json: bool, folder: Path) -> None:
     """Show a customer: traits, consent, where the enrollments stand, what was decided and why.
 
     Examples:
@@ -123,7 +123,7 @@ def show_message(message_id: str, as_json: bool, folder: Path) -> None:  # noqa:
 @_limit_option
 @json_option
 @project_option
-def show_workflow(workflow: str, lines: int, as_json: bool, folder: Path) -> None:  # noqa: FBT001 - click calls it by name
+def show_workflow(workflow: str, *, lines: int, as_json: bool, folder: Path) -> None:
     """Show a workflow: how many entered, are in it, left and failed, and what it decided lately.
 
     Examples:
