@@ -6,6 +6,7 @@ Invariant: whatever a request does, it gets an answer from `answers`; no excepti
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable
 
 import msgspec
@@ -32,6 +33,11 @@ PREFLIGHT = {
     "Access-Control-Allow-Headers": "Authorization, Content-Type, Content-Encoding",
     "Access-Control-Max-Age": "86400",
 }
+_silent = logging.getLogger("engine.collector.http")
+_silent.disabled = True
+# Bodies are decompressed by `body`. What is no HTTP at all aiohttp answers with 400; logging a traceback for each is not for
+# a stranger to decide.
+_HANDLER = {"auto_decompress": False, "logger": _silent}
 _INTAKE = ("/v1/", "/beacon/", "/events")
 
 
@@ -49,7 +55,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 def build_collector(settings: CollectorSettings, parts: Parts) -> web.Application:
     """The application, to be run at `settings.bind` (which is 127.0.0.1 when there are no write keys)."""
     watch = _Watch(settings, parts)
-    app = web.Application(middlewares=[watch.middleware], client_max_size=BODY_BYTES_MAX)
+    app = web.Application(middlewares=[watch.middleware], client_max_size=BODY_BYTES_MAX, handler_args=_HANDLER)
     gate = Gate(settings.write_keys.values())
     app.add_routes(SegmentApi(parts.runtime, gate, parts.clock.now_ms).routes())
     app.add_routes(CloudEventsApi(parts.runtime, gate, parts.clock.now_ms).routes())
