@@ -16,7 +16,7 @@ from aiohttp import web
 from channels.recording import Mailbox
 from engine.clock import ManualClock
 from engine.collector import Parts, build_collector
-from engine.core.catalog import Catalog
+from engine.core.catalog import Catalog, Interest
 from engine.core.policy import Policy, Purpose
 from engine.core.record import Absorb, Recheck, Record, Timer
 from engine.core.workflow import EventMatch, Send, Trigger, Workflow
@@ -57,7 +57,7 @@ def catalog() -> Catalog:
                 "marketing": Purpose("marketing", "opt_in", ("email",)),
             },
         ),
-        interests={},
+        interests={"News Asked For": Interest(triggers=("news",))},
     )
 
 
@@ -76,6 +76,7 @@ class Collector(msgspec.Struct, kw_only=True):
     signer: TokenSigner
     metrics: Metrics
     http: aiohttp.ClientSession
+    mailbox: Mailbox
 
     @property
     def records(self) -> list[Record]:
@@ -133,7 +134,13 @@ async def collector(settings: CollectorSettings, tmp_path: Path) -> AsyncIterato
     parts = make_parts(runtime, clock, mailbox)
     async with Served(build_collector(settings, parts)) as served, aiohttp.ClientSession() as http:
         yield Collector(
-            url=served.url, runtime=runtime, clock=clock, signer=parts.signer, metrics=parts.metrics, http=http
+            url=served.url,
+            runtime=runtime,
+            clock=clock,
+            signer=parts.signer,
+            metrics=parts.metrics,
+            http=http,
+            mailbox=mailbox,
         )
     mailbox.close()
 

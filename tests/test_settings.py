@@ -1,0 +1,197 @@
+"""Settings: the file, the environment over it, secrets, and what is said about mistakes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from channels.registry import load
+from engine.errors import SettingsError
+from engine.settings import Settings, explain, load_settings
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A folder with a file of settings."""
+    (tmp_path / "anlass.toml").write_text(
+        '[collector]\nport = 9000\n[email]\nfrom = "Shop <a@shop.example>"\n', "utf-8"
+    )
+    return tmp_path
+
+
+def read(project: Path, text: str) -> Settings:
+    (project / "anlass.toml").write_text(text, "utf-8")
+    return load_settings(project)
+
+
+def mistake(project: Path, text: str | None = None) -> str:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(project) if text is None else read(project, text)
+    return str(caught.value)
+
+
+def test_without_a_file_everything_stays_on_this_machine(tmp_path: Path) -> None:
+    """No keys: 127.0.0.1 only; no mail server: the local mailbox."""
+    settings = load_settings(tmp_path)
+    assert (settings.collector.bind, settings.collector.port) == ("127.0.0.1", 8080)
+    assert not settings.email.configured
+    assert settings.database_path == (tmp_path / "var" / "anlass.db").resolve()
+
+
+def test_the_environment_wins(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Key by key: what it does not name stays as the file has it."""
+    monkeypatch.setenv("ANLASS_COLLECTOR__PORT", "9001")
+    monkeypatch.setenv("ANLASS_EMAIL__HOST", "127.0.0.1")
+    monkeypatch.setenv("ANLASS_EMAIL__PORT", "2525")
+    settings = load_settings(project)
+    assert settings.collector.port == 9001
+    assert settings.email.adapter() == {"host": "127.0.0.1", "port": 2525, "from": "Shop <a@shop.example>"}
+
+
+def test_the_email_adapter_takes_the_section_as_it_is(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every name that can be set here is one that the adapter knows; mail to this machine needs no sender."""
+    (project / "password").write_text("hidden\n", "utf-8")
+    text = """
+    [email]
+    host = "mail.shop.example"
+    port = 465
+    username = "u"
+    password_file = "password"
+    tls = "implicit"
+    from = "Shop <a@shop.example>"
+    return_path = "b+{id}@shop.example"
+    connections = 3
+    timeout_seconds = 5
+    """
+    section = read(project, text).email.adapter()
+    assert section["password"] == "hidden"
+    load("email")(section)
+    monkeypatch.setenv("ANLASS_EMAIL__HOST", "localhost")
+    load("email")(read(project, "").email.adapter())
+
+
+@pytest.mark.parametrize(
+    ("value", "keys"),
+    [
+        ("one", {"key1": "one"}),
+        ("one, two", {"key1": "one", "key2": "two"}),
+        ('["one"]', {"key1": "one"}),
+        ('{"shop": "one"}', {"shop": "one"}),
+    ],
+)
+def test_write_keys_can_be_written_in_several_ways(
+    value: str, keys: dict[str, str], project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And with one set, the collector listens to everybody."""
+    monkeypatch.setenv("ANLASS_COLLECTOR__WRITE_KEYS", value)
+    settings = load_settings(project)
+    assert settings.collector.write_keys == keys
+    assert settings.collector.bind == "0.0.0.0"  # noqa: S104 - what is asked for
+
+
+def test_one_named_write_key(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nested once more."""
+    monkeypatch.setenv("ANLASS_COLLECTOR__WRITE_KEYS__SHOP", "one")
+    assert load_settings(project).collector.write_keys == {"shop": "one"}
+
+
+def test_without_keys_nobody_else_is_let_in(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asking for it is refused, with the mend."""
+    monkeypatch.setenv("ANLASS_COLLECTOR__HOST", "0.0.0.0")  # noqa: S104 - what is refused
+    said = mistake(project)
+    assert "ANLASS_COLLECTOR__HOST" in said
+    assert "set write_keys" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("[colector]\nport = 1", ["anlass.toml", "[colector]", "Did you mean collector?"]),
+        ("[collector]\nprot = 1", ["anlass.toml", "no prot", "Did you mean port?"]),
+        ("[collector]\nport = 'x'", ["anlass.toml: collector.port", "integer"]),
+        ("[collector]\nport = 70000", ["collector.port", "65535"]),
+        ("[collector]\npublic_url = 'mail.shop.example'", ["public_url", "https://"]),
+        ("[email]\npassword = 'x'", ["email.password is a secret", "ANLASS_EMAIL__PASSWORD", "password_file"]),
+        ("[sms]\nauth_token = 'x'", ["sms.auth_token is a secret", "ANLASS_SMS__AUTH_TOKEN"]),
+        ("[email]\nhost = 'mail.shop.example'", ["email.from is not", "ANLASS_EMAIL__FROM"]),
+        ("[email]\nusername = 'u'", ["needed together", "ANLASS_EMAIL__PASSWORD"]),
+        ("[email]\npassword_file = 'gone'", ["email.password_file", "gone", "cannot be read"]),
+        ("[email]\ntls = 'maybe'", ["email.tls", "starttls"]),
+        ("[database]\nurl = 'postgres://x'", ["anlass.toml: database", "sqlite:///"]),
+        ("port = 1", ["no section [port]"]),
+        ("collector = 1", ["must be a section"]),
+        ("[collector", ["no valid TOML", "at end of document"]),
+    ],
+)
+def test_a_mistake_in_the_file_is_named_with_its_mend(text: str, parts: list[str], project: Path) -> None:
+    """One sentence: where, what, and the nearest known word."""
+    said = mistake(project, text)
+    assert [part for part in parts if part not in said] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "parts"),
+    [
+        ("ANLASS_EMAIL__HSOT", "x", ["Did you mean ANLASS_EMAIL__HOST?"]),
+        ("ANLASS_EMAIL_HOST", "x", ["Did you mean ANLASS_EMAIL__HOST?"]),
+        ("ANLASS_EMIAL__HOST", "x", ["Did you mean ANLASS_EMAIL__HOST?"]),
+        ("ANLASS_COLLECTOR__PORT", "x", ["ANLASS_COLLECTOR__PORT", "integer"]),
+        ("ANLASS_COLLECTOR", "x", ["names a section"]),
+        ("ANLASS_COLLECTOR__SECRET", "short", ["shorter than 16"]),
+        ("ANLASS_COLLECTOR__WRITE_KEYS", '{"a": [1]}', ["ANLASS_COLLECTOR__WRITE_KEYS"]),
+    ],
+)
+def test_a_mistake_in_a_variable_is_named_with_its_mend(
+    name: str, value: str, parts: list[str], project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the file."""
+    monkeypatch.setenv(name, value)
+    said = mistake(project)
+    assert [part for part in parts if part not in said] == []
+
+
+def test_a_secret_is_never_repeated(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not in what is printed, and not in an error beside it."""
+    monkeypatch.setenv("ANLASS_EMAIL__USERNAME", "u")
+    monkeypatch.setenv("ANLASS_EMAIL__PASSWORD", "hidden-word")
+    settings = load_settings(project)
+    assert "hidden-word" not in repr(settings) + " ".join(explain(settings))
+    monkeypatch.setenv("ANLASS_EMAIL__PORT", "x")
+    assert "hidden-word" not in mistake(project)
+
+
+def test_what_no_part_of_this_version_reads_is_told(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings of parts that come later do no harm, and are not dropped in silence."""
+    monkeypatch.setenv("ANLASS_SMS__BASE_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("ANLASS_KAFKA", "127.0.0.1:9092")
+    lines = explain(read(project, "[console]\nport = 8081\n"))
+    for name in ("ANLASS_SMS__BASE_URL", "ANLASS_KAFKA", "[console]"):
+        assert any(name in line and "not used by this version" in line for line in lines)
+
+
+def test_what_is_missing_is_explained(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For each part, and with the name to set."""
+    assert any("ANLASS_EMAIL__HOST" in line for line in explain(load_settings(project)))
+    monkeypatch.setenv("ANLASS_EMAIL__HOST", "mail.shop.example")
+    assert any("one-click unsubscribe needs https" in line for line in explain(load_settings(project)))
+
+
+def test_the_secret_for_links_is_made_once(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kept for the owner's eyes only; a configured one comes first."""
+    first = load_settings(project).link_secret()
+    file = project / "var" / "link-secret"
+    assert load_settings(project).link_secret() == first
+    assert len(first) == 64
+    assert file.stat().st_mode & 0o077 == 0
+    assert [path.name for path in file.parent.iterdir()] == ["link-secret"]
+    file.write_text("short", "utf-8")
+    with pytest.raises(SettingsError, match="too short"):
+        load_settings(project).link_secret()
+    monkeypatch.setenv("ANLASS_COLLECTOR__SECRET", "s" * 20)
+    assert load_settings(project).link_secret() == b"s" * 20
+
+
+def test_a_folder_that_is_none(tmp_path: Path) -> None:
+    """Says how to make one."""
+    assert "anlass init" in mistake(tmp_path / "gone")
