@@ -38,9 +38,10 @@ WRITE_KEY: Final = "demo"
 LEAD_MS_MIN, LEAD_MS_MAX = HOUR_MS, 10 * HOUR_MS
 """How far time may run before the engine has caught up: as far as this machine needs, and under the shortest `max_age` (12 h)."""
 LEAD_ROUNDS: Final = 1.5
-CROWD_PER_SECOND: Final = 12
+CROWD_PER_SECOND: Final = 10
 CROWD_MIN, CROWD_MAX = 40, 3_000
 DRAIN_SECONDS_MAX: Final = 5.0
+STOP_SECONDS_MAX: Final = 15.0
 BREATH_SECONDS: Final = 0.004
 BEHIND: Final = 0.1
 """The share of the time by which the calendar may be behind before newcomers are turned away."""
@@ -135,7 +136,7 @@ async def _perform(wishes: Wishes, console: Console, told: asyncio.Event, log: T
         stack.push_async_callback(postbox.stop)
         smtp_port = await postbox.start()
         service = await _started(project, smtp_port, clock)
-        stack.push_async_callback(service.stop)
+        stack.push_async_callback(_stopped, service)
         postbox.mailbox = service.mailbox
         shop = Shop(people, url=service.url, key=WRITE_KEY, clock=clock)
         postbox.on_letter = shop.read
@@ -162,6 +163,12 @@ async def _started(project: Project, smtp_port: int, clock: CompressedClock) -> 
             continue
         return service
     raise AssertionError("the last port returns or raises")
+
+
+async def _stopped(service: Service) -> None:
+    """Stops the service; a part that does not end must not keep the demo from ending."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(service.stop(), STOP_SECONDS_MAX)
 
 
 def _at_home(project: Project, port: int, smtp_port: int) -> Project:

@@ -221,6 +221,8 @@ class Dispatcher:
                         return  # they stay claimed, and the next start finds them unknown
                     await asyncio.sleep(STORAGE_RETRY_SECONDS)
                     self._answered.set()
+                if self._stopping.is_set():
+                    self._answered.set()  # nobody else may: what `run` set at its end was cleared with these answers
             elif self._stopping.is_set() and not self._tasks:
                 return
             elif self._stopping.is_set():
