@@ -91,7 +91,7 @@ class Service:
                 metrics=self.metrics,
             )
             self._dispatching = asyncio.create_task(dispatcher.run(), name="anlass-dispatcher")
-            stack.push_async_callback(dispatcher.stop)
+            stack.push_async_callback(_stop_dispatching, dispatcher, self._dispatching)
             parts = Parts(
                 runtime=self.runtime,
                 clock=self._clock,
@@ -118,16 +118,25 @@ class Service:
         _log.info(Action.STOPPED)
 
     async def wait_until(self, told: asyncio.Event) -> None:
-        """Returns when `told` is set; raises when a part ended by itself."""
+        """Returns when `told` is set; raises when a part ended by itself, SettingsError when a channel cannot be opened."""
         assert self._dispatching is not None, "not started"
         waiting = asyncio.create_task(told.wait())
         try:
             await asyncio.wait({waiting, self._dispatching}, return_when=asyncio.FIRST_COMPLETED)
             if self._dispatching.done() and not told.is_set():
-                self._dispatching.result()
+                try:
+                    self._dispatching.result()
+                except ValueError as error:  # how an adapter says, when it is opened, that it cannot use its settings
+                    raise SettingsError(str(error), mend="Change the settings of that channel.") from error
                 raise AssertionError("the dispatcher ended")
         finally:
             waiting.cancel()
+
+
+async def _stop_dispatching(dispatcher: Dispatcher, running: asyncio.Task[None]) -> None:
+    """Finishes the sends under way. A dispatcher that ended by itself has none, and would not hear that it shall stop."""
+    if not running.done():
+        await dispatcher.stop()
 
 
 def _bind(settings: Settings) -> socket.socket:

@@ -197,7 +197,8 @@ def replay(ids: tuple[int, ...], *, everything: bool, as_json: bool, folder: Pat
     if as_json:
         click.echo(json_line({field: list(getattr(result, field)) for field in result.__struct_fields__}))
     else:
-        click.echo(f"{len(result.put_back)} dead letters put back.")
+        count = len(result.put_back)
+        click.echo(f"{count} dead letter{'' if count == 1 else 's'} put back.")
     for number in result.unknown:
         click.echo(f"anlass: There is no dead letter {number}.", err=True)
     for number in result.never_records:
