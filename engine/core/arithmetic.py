@@ -22,6 +22,8 @@ TEXT_MAX = 10_000
 """The longest text that an expression may build."""
 BITS_MAX = 256
 """The largest whole number that arithmetic may give, in bits."""
+STORED_BITS_MAX = 63
+"""The largest whole number that is kept, in bits: what msgpack and the databases of those who subscribe can hold."""
 POWER_MAX = 64
 """The largest exponent."""
 DIGITS_MAX = 15
@@ -146,12 +148,14 @@ def concat(scope: Scope, *parts: Any) -> str:
 
 
 def json_value(value: Any) -> Any:
-    """A result as JSON has it: times become RFC 3339 texts in UTC."""
+    """A result as JSON has it: times become RFC 3339 texts in UTC. Raises ExpressionError where no state could hold it."""
     if isinstance(value, dt.datetime):
         at_ms = parse_time(value)
         return None if at_ms is None else rfc3339(at_ms)
     if isinstance(value, list | tuple):
         return [json_value(element) for element in value]
+    if isinstance(value, int) and value.bit_length() > STORED_BITS_MAX:
+        raise ExpressionError("the result is too large a number")
     return value
 
 

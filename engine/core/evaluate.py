@@ -82,7 +82,7 @@ def evaluate(
 def _may_be_large(state: CustomerState, record: Record) -> bool:
     """Whether the state is worth measuring: a few small things cannot add up to the limit."""
     few = (
-        len(state.enrollments) <= FEW and len(state.held) <= FEW and len(state.stats) <= 2 * FEW
+        len(state.enrollments) <= FEW and not state.held and len(state.stats) <= 2 * FEW
         and len(state.traits) <= 5 * FEW and not state.fallbacks
     )  # fmt: skip
     return not few or len(encode_record(record)) > SMALL_RECORD_BYTES
@@ -241,3 +241,4 @@ def _end(turn: Turn, record: End) -> None:
         if (not record.enrollment or one.id == record.enrollment) and record.workflow in ("", one.workflow):
             turn.drop(one)
             turn.decide("exited", run=one, reason=record.reason)
+            sending.withdraw(turn, one.id, reason=record.reason)

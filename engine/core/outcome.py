@@ -24,6 +24,12 @@ RANK = {
     "opened": 5, "clicked": 6, "replied": 7, "unsubscribed": 8, "complained": 9,
 }  # fmt: skip
 """Later ones replace earlier ones, never the other way round."""
+_ALSO = {
+    "sent": ("delivered", "opened", "clicked", "replied", "unsubscribed", "complained"),
+    "delivered": ("opened", "clicked", "replied", "unsubscribed", "complained"),
+    "opened": ("clicked",),
+}
+"""Outcome → those that tell the same and more."""
 SOFT_KEPT_MAX = 20
 _NOT_DELIVERED = ("failed", "undelivered", "bounced")
 
@@ -48,6 +54,11 @@ def apply(turn: Turn, record: Outcome) -> Sent | None:
         origin = profile.Origin(record.id, record.time_ms, "outcome")
         profile.change_consent(turn, "withdraw", {sent.purpose: [sent.channel]}, origin=origin)
     return new
+
+
+def amounts_to(outcome: str, wanted: str) -> bool:
+    """Whether it is what is waited for, or tells that and more: whoever clicks has opened, though no open was reported."""
+    return outcome == wanted or outcome in _ALSO.get(wanted, ())
 
 
 def _find(turn: Turn, record: Outcome) -> Sent | None:

@@ -71,13 +71,13 @@ def _quiet(
             continue
         if rule.purposes and message.purpose not in rule.purposes:
             continue
-        until_ms = quiet_until(rule.hours, at_ms, zone, holidays=_holidays(catalog, state))
+        until_ms = quiet_until(rule.hours, at_ms, zone, holidays=holidays_of(catalog, state))
         if until_ms is not None and (found is None or until_ms > found[1]):
             found = rule, until_ms
     return found
 
 
-def _holidays(catalog: Catalog, state: CustomerState) -> frozenset[dt.date]:
+def holidays_of(catalog: Catalog, state: CustomerState) -> frozenset[dt.date]:
     """The public holidays of the customer's country, else of the project's."""
     country = state.traits.get("country")
     own = catalog.holidays.get(country.strip().upper()) if isinstance(country, str) else None

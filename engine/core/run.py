@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, assert_never
 
 import msgspec
 
+from engine.core import sending
 from engine.core.customer import GoalWatch
+from engine.core.enrollment import AT_TRIGGER
 from engine.core.entry import plan
+from engine.core.outcome import amounts_to
 from engine.core.record import Event, Outcome
 from engine.core.schedule import add, rfc3339
 from engine.core.steps import Failed, Moved, perform, resume
@@ -57,7 +60,7 @@ def _meets(turn: Turn, match: Match, run: Enrollment, seen: Stimulus) -> bool:
             return (
                 seen.outcome is not None
                 and sent is not None
-                and seen.outcome.outcome == outcome
+                and amounts_to(seen.outcome.outcome, outcome)
                 and sent.enrollment == run.id
                 and of in ("", sent.step)
                 and turn.holds(where, run)
@@ -72,25 +75,48 @@ def show(turn: Turn, seen: Stimulus) -> None:
     """Shows what was seen to every enrollment, in order of entry: exit rules, goal, then what its step waits for."""
     _show_goals(turn, seen)
     for run in turn.state.enrollments:
-        if run.failed or run.id in turn.runnable:
+        if run.step == AT_TRIGGER or run.id in turn.runnable:
             continue
         workflow = plan(turn, run)
-        if workflow is None:
+        if run.failed:
+            if workflow is not None:
+                _show_parked(turn, workflow, run, seen=seen)
+        elif workflow is None:
             _park(turn, run, run.step, f"version {run.version} of {run.workflow} is not known here")
-            continue
-        try:
-            _show_one(turn, workflow, run, seen)
-        except ExpressionError as error:
-            _park(turn, turn.find(run.id) or run, run.step, str(error))
+        else:
+            try:
+                _show_one(turn, workflow, run, seen)
+            except ExpressionError as error:
+                _park(turn, turn.find(run.id) or run, run.step, str(error))
+
+
+def _show_parked(turn: Turn, workflow: Workflow, run: Enrollment, *, seen: Stimulus) -> None:
+    """A run that failed can still be ended, so that a retry does not bring back what is long over. It fails only once."""
+    try:
+        _exits(turn, workflow, run, seen)
+    except ExpressionError:
+        turn.why(f"{run.id}: an exit rule could not be asked")
+
+
+def _exits(turn: Turn, workflow: Workflow, run: Enrollment, seen: Stimulus) -> bool:
+    """Ends the run when an exit rule is met. What ends it may be its goal; one that can't be asked does not keep it."""
+    rule = next((rule for rule in workflow.exits if _meets(turn, rule.match, run, seen)), None)
+    if rule is None:
+        return False
+    try:
+        run = _goal(turn, workflow, run, seen)
+    except ExpressionError as error:
+        turn.decide("failed", run=run, step="goal", reason=str(error))
+    turn.why(f"exit rule: {_describe(rule.match)}")
+    _finish(turn, workflow, run, "exited", reason=rule.reason)
+    sending.withdraw(turn, run.id, reason=rule.reason)
+    return True
 
 
 def _show_one(turn: Turn, workflow: Workflow, run: Enrollment, seen: Stimulus) -> None:
-    exit_rule = next((rule for rule in workflow.exits if _meets(turn, rule.match, run, seen)), None)
-    run = _goal(turn, workflow, run, seen)
-    if exit_rule is not None:
-        turn.why(f"exit rule: {_describe(exit_rule.match)}")
-        _finish(turn, workflow, run, "exited", reason=exit_rule.reason)
+    if workflow.exits and _exits(turn, workflow, run, seen):
         return
+    run = _goal(turn, workflow, run, seen)
     op = workflow.ops.get(run.step)
     if isinstance(op, WaitFor):
         for arm in op.arms:
@@ -126,9 +152,9 @@ def _goal(turn: Turn, workflow: Workflow, run: Enrollment, seen: Stimulus) -> En
         return run
     if goal.within is not None and turn.now_ms > add(run.entered_ms, goal.within, turn.zone):
         return run
+    value = None if goal.value is None else turn.value(goal.value, run)
     run = replace(run, goal_ms=turn.now_ms)
     turn.put(run)
-    value = None if goal.value is None else turn.value(goal.value, run)
     turn.decide("goal", run=run, **({} if value is None else {"value": value}))
     return run
 
@@ -209,12 +235,12 @@ def _run_one(turn: Turn, workflow: Workflow, run: Enrollment, step: str) -> None
         turn.show_cause(run.event)
     for _ in range(STEPS_MAX):
         if not step:
-            _finish(turn, workflow, run, "completed")
-            return
+            break
         resuming = step.startswith(">")
         op: Op = workflow.ops[step.removeprefix(">")]
+        begun = resuming or (isinstance(op, Repeat) and op.id in run.counts)  # `when` is asked before the first round
         try:
-            if not resuming and op.when is not None and not turn.holds(op.when, run):
+            if not begun and op.when is not None and not turn.holds(op.when, run):
                 turn.why(f"{op.id}: skipped, not {op.when.text}")
                 step = op.next
                 continue
@@ -236,4 +262,7 @@ def _run_one(turn: Turn, workflow: Workflow, run: Enrollment, step: str) -> None
             turn.put(run)
             turn.decide("waiting", run=run, step=op.id, until=rfc3339(result.due_ms))
             return
-    _park(turn, run, step.removeprefix(">"), "step limit")
+    if step:
+        _park(turn, run, step.removeprefix(">"), "step limit")
+    else:
+        _finish(turn, workflow, run, "completed")

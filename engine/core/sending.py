@@ -205,6 +205,21 @@ def release(turn: Turn) -> None:
             _answer(turn, message)
 
 
+def withdraw(turn: Turn, enrollment_id: str, *, reason: str) -> None:
+    """The run was ended from outside: what it still holds is not sent, and no further channel is tried."""
+    state = turn.state
+    gone = [held.message for held in state.held if held.message.enrollment == enrollment_id]
+    if gone:
+        state.held = tuple(held for held in state.held if held.message.enrollment != enrollment_id)
+    for message in gone:
+        turn.why(f"its run ended: {reason}")
+        _suppress(turn, message, "too_late")
+    if any(message.enrollment == enrollment_id for message in state.fallbacks.values()):
+        state.fallbacks = {
+            sent_id: kept for sent_id, kept in state.fallbacks.items() if kept.enrollment != enrollment_id
+        }
+
+
 def fall_back(turn: Turn, message: Message, outcome: str) -> None:
     """The message came to one of its `fallback_on` outcomes: tries the next channels."""
     turn.why(f"{message.channel} {outcome}: trying {', '.join(message.more_channels)}")

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, assert_never
 
 import msgspec
 
-from engine.core import entry, profile, segment, sending
+from engine.core import entry, outcome, profile, segment, sending
 from engine.core.message import message_id
 from engine.core.operators import point
+from engine.core.quiet import holidays_of
 from engine.core.schedule import add, next_local, next_open, rfc3339
 from engine.core.workflow import (
     Branch,
@@ -19,6 +20,7 @@ from engine.core.workflow import (
     EnterWorkflow,
     Exit,
     Op,
+    OutcomeMatch,
     Repeat,
     SegmentMatch,
     Send,
@@ -123,7 +125,7 @@ def _due(turn: Turn, run: Enrollment, op: Wait) -> int:
         due_ms = next_local(op.local, turn.now_ms, turn.zone)
         return turn.now_ms if due_ms is None else due_ms
     if op.window is not None:
-        opens_ms = next_open(op.window, turn.now_ms, turn.zone, holidays=turn.catalog.holidays.get("", frozenset()))
+        opens_ms = next_open(op.window, turn.now_ms, turn.zone, holidays=holidays_of(turn.catalog, turn.state))
         if opens_ms is None:
             raise Failed(f"{op.id}: the window never opens")
         return opens_ms
@@ -136,15 +138,25 @@ def _due(turn: Turn, run: Enrollment, op: Wait) -> int:
 
 
 def _wait_for(turn: Turn, run: Enrollment, op: WaitFor) -> Moved | Stopped:
-    """A segment the customer is in already (or has left) is not waited for."""
+    """A segment the customer is in already (or has left) is not waited for, nor an outcome that came already."""
     for arm in op.arms:
         match = arm.match
-        if not isinstance(match, SegmentMatch) or (match.name in turn.state.segments) == match.leave:
-            continue
-        if turn.holds(match.where, run):
-            turn.why(f"{op.id}: already {'out of' if match.leave else 'in'} segment {match.name}")
+        if isinstance(match, SegmentMatch):
+            if (match.name in turn.state.segments) != match.leave and turn.holds(match.where, run):
+                turn.why(f"{op.id}: already {'out of' if match.leave else 'in'} segment {match.name}")
+                return Moved(run, arm.then)
+        elif isinstance(match, OutcomeMatch) and _came_already(turn, run, match):
+            turn.why(f"{op.id}: {match.outcome} already")
             return Moved(run, arm.then)
     return Stopped(run, add(turn.now_ms, op.timeout, turn.zone))
+
+
+def _came_already(turn: Turn, run: Enrollment, match: OutcomeMatch) -> bool:
+    """Whether the newest message in question has come to that already. What a condition asks about is not kept."""
+    for sent in reversed(turn.state.messages):
+        if sent.enrollment == run.id and match.of in ("", sent.step):
+            return match.where is None and outcome.amounts_to(sent.outcome, match.outcome)
+    return False
 
 
 def _branch(turn: Turn, run: Enrollment, op: Branch) -> Moved:
