@@ -6,6 +6,7 @@ Invariant: what one person does is told in the order in which it was done, and e
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import heapq
 import itertools
@@ -66,8 +67,9 @@ class Shop:
         """Before the first act."""
         timeout = aiohttp.ClientTimeout(total=10)
         connector = aiohttp.TCPConnector(limit=LANES + 2)
+        key = base64.b64encode(f"{self._key}:".encode()).decode()
         self._http = aiohttp.ClientSession(
-            self._url, auth=aiohttp.BasicAuth(self._key), timeout=timeout, connector=connector, trust_env=False
+            self._url, headers={"Authorization": f"Basic {key}"}, timeout=timeout, connector=connector, trust_env=False
         )
 
     async def close(self) -> None:
