@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -128,7 +129,8 @@ async def _perform(wishes: Wishes, console: Console, told: asyncio.Event, log: T
     start_ms = monday_for(SystemClock().now_ms()) if wishes.start_ms is None else wishes.start_ms
     clock = CompressedClock(start_ms)
     console.print(f"Reading the shipped workflows and templates into {wishes.folder}", highlight=False, soft_wrap=True)
-    project = open_project(wishes.folder, clock=clock)
+    with _without_settings():
+        project = open_project(wishes.folder, clock=clock)
     size = max(CROWD_MIN, min(CROWD_MAX, int(wishes.seconds * CROWD_PER_SECOND)))
     people = cast(start_ms) + crowd(size, seed=wishes.seed, start_ms=start_ms)
     async with contextlib.AsyncExitStack() as stack:
@@ -149,6 +151,16 @@ async def _perform(wishes: Wishes, console: Console, told: asyncio.Event, log: T
         )  # fmt: skip
         stage = _Stage(wishes, service, shop, postbox, clock)
         return await stage.perform(console, told, start_ms)
+
+
+@contextlib.contextmanager
+def _without_settings() -> Iterator[None]:
+    """Hides `ANLASS_*` variables: they are meant for the user's own project, and must not send the demo's mail anywhere."""
+    hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("ANLASS_")}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 async def _started(project: Project, smtp_port: int, clock: CompressedClock) -> Service:

@@ -125,3 +125,14 @@ def test_a_second_demo_replaces_the_first_and_ctrl_c_ends_it(performance: tuple[
         assert demo.wait(timeout=30) == INTERRUPTED
     assert time.monotonic() - began < 20
     assert "Interrupted" in rest
+
+
+async def test_settings_of_the_user_s_own_project_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real mail server in the environment gets nothing, and a wrong setting does not stop the demo."""
+    monkeypatch.setenv("ANLASS_EMAIL__HOST", "smtp.invalid")
+    monkeypatch.setenv("ANLASS_DATABASE__URL", f"sqlite:///{tmp_path}/elsewhere/anlass.db")
+    wishes = Wishes(seconds=1.0, folder=tmp_path / "shop", stay=False, seed=7, start_ms=START_MS)
+    result = await perform(wishes, Console(file=io.StringIO(), width=110))
+    assert result.status == 0
+    assert not (tmp_path / "elsewhere").exists()
+    assert os.environ["ANLASS_EMAIL__HOST"] == "smtp.invalid"
