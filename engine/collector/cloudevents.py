@@ -134,6 +134,7 @@ def _event(event: _CloudEvent, received_ms: int, *, walk: bool) -> Event:
         raise BadRecord("invalid_data", "data must be an object.", where="data")
     if walk:
         values.check_json(data, "data")
+    values.check_numbers(data, "data")
     customer = (
         values.identifier(event.subject, "subject")
         or values.identifier(data.get("userId"), "data.userId")

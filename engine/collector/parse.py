@@ -65,14 +65,14 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
 
     `received_ms` None: there is no receipt (a file in virtual time), so `timestamp` is needed and is the record's own time.
     `kind` is the type that the path says; "" leaves it to the record. `new_id` makes an id for a record without `messageId`;
-    without it the id is the hash of the bytes. `context` and `sent_at` are those of the batch.
+    without it the id is the hash of the bytes. `context` and `sent_ms` are those of the batch.
     """
 
     received_ms: int | None
     kind: str = ""
     new_id: Callable[[], str] | None = None
     context: Any = None
-    sent_at: Any = None
+    sent_ms: int | None = None
 
 
 _decoder = msgspec.json.Decoder(_Item)
@@ -97,6 +97,10 @@ def parse_item(raw: bytes | memoryview, envelope: Envelope) -> list[Record]:
     if values.suspicious(raw):
         for field in ("properties", "traits", "context"):
             values.check_json(getattr(item, field), field)
+    for field in ("properties", "traits", "context"):
+        value = getattr(item, field)
+        if value:
+            values.check_numbers(value, field)
     at_ms, time_ms = _times(item, envelope)
     record_id = values.message_id(item.message_id)
     if not record_id:
@@ -126,10 +130,9 @@ def _merged_context(batch: Any, own: Any) -> dict[str, Any]:
 
 def _times(item: _Item, envelope: Envelope) -> tuple[int, int]:
     """(the record's own time, when it happened)."""
-    sent_at = item.sent_at if item.sent_at is not None else envelope.sent_at
     original_ms = values.instant(item.original_timestamp, "originalTimestamp")
     timestamp_ms = values.instant(item.timestamp, "timestamp")
-    sent_ms = values.instant(sent_at, "sentAt")
+    sent_ms = envelope.sent_ms if item.sent_at is None else values.instant(item.sent_at, "sentAt")
     if envelope.received_ms is not None:
         received_ms = envelope.received_ms
         happened_ms = timestamp_ms if original_ms is None else original_ms

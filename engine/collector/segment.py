@@ -79,8 +79,8 @@ class SegmentApi:
 
         return single
 
-    def _envelope(self, kind: str = "", *, context: Any = None, sent_at: Any = None) -> Envelope:
-        return Envelope(received_ms=self._now_ms(), kind=kind, new_id=_new_id, context=context, sent_at=sent_at)
+    def _envelope(self, kind: str = "", *, context: Any = None, sent_ms: int | None = None) -> Envelope:
+        return Envelope(received_ms=self._now_ms(), kind=kind, new_id=_new_id, context=context, sent_ms=sent_ms)
 
     async def batch(self, request: web.Request) -> web.StreamResponse:
         """Many records at once."""
@@ -90,12 +90,12 @@ class SegmentApi:
             raise self._gate.refused()
         if len(body.batch) > BATCH_EVENTS_MAX:
             raise BadRecord("too_many_events", f"A batch holds at most {BATCH_EVENTS_MAX} events.")
-        values.instant(body.sent_at, "sentAt")
+        sent_ms = values.instant(body.sent_at, "sentAt")
         if body.context is not None and not isinstance(body.context, dict):
             raise BadRecord("invalid_context", "context must be an object.", where="context")
         if body.context and values.suspicious(raw):
             values.check_json(body.context, "context")
-        envelope = self._envelope(context=body.context, sent_at=body.sent_at)
+        envelope = self._envelope(context=body.context, sent_ms=sent_ms)
         return await take(self._intake, body.batch, origin=request.path, parse=lambda item: parse_item(item, envelope))
 
     async def settings(self, request: web.Request) -> web.StreamResponse:
