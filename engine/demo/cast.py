@@ -114,7 +114,7 @@ def _browser(pen: Pen, number: int) -> None:
     visitor = f"visitor-{number}"
     day = 4 + number
     for minute, good in ((0, GOODS[1]), (10, GOODS[2])):
-        pen.anonymous(day, 10 + minute * MINUTES, visitor, "Product Viewed", **pen.seen(good))
+        pen.anonymous(day, 10 + minute * MINUTES, "Product Viewed", visitor=visitor, **pen.seen(good))
     pen.identify(day, 10 + 15 * MINUTES, anonymous=visitor, **pen.person.traits)
     pen.track(day, 10 + 20 * MINUTES, "Product Viewed", **pen.seen(_LAMP))
     if number != 2:

@@ -49,7 +49,7 @@ def _browse(pen: Pen, day: float, hour: float) -> None:
     """Looks at a few things, first without a name."""
     visitor = f"visitor-{pen.person.id}"
     for look in range(pen.dice.randint(1, 4)):
-        pen.anonymous(day, hour + look * 6 * MINUTES, visitor, "Product Viewed", **pen.seen(pen.good()))
+        pen.anonymous(day, hour + look * 6 * MINUTES, "Product Viewed", visitor=visitor, **pen.seen(pen.good()))
     if pen.chance(0.7):
         pen.identify(day, hour + 0.6, anonymous=visitor, **pen.person.traits)
         pen.track(day, hour + 0.7, "Product Viewed", **pen.seen(pen.good()))

@@ -72,6 +72,7 @@ def run(
     seconds: float = 30.0,
     project: Path | None = None,
     keep: bool = False,  # noqa: FBT001, FBT002 - the agreed signature
+    *,
     seed: int = 7,
 ) -> int:
     """Runs the demo for about `seconds` of opening time, and returns the exit status: 0, or 1 when the books do not agree.
@@ -149,7 +150,7 @@ async def _perform(wishes: Wishes, console: Console, told: asyncio.Event, log: T
             f" mail by SMTP to 127.0.0.1:{smtp_port}, text messages to the local mailbox",
             highlight=False, soft_wrap=True,
         )  # fmt: skip
-        stage = _Stage(wishes, service, shop, postbox, clock)
+        stage = _Stage(wishes, service, shop=shop, postbox=postbox, clock=clock)
         return await stage.perform(console, told, start_ms)
 
 
@@ -197,7 +198,9 @@ def _at_home(project: Project, port: int, smtp_port: int) -> Project:
 class _Stage:
     """The parts while the shop is open."""
 
-    def __init__(self, wishes: Wishes, service: Service, shop: Shop, postbox: Postbox, clock: CompressedClock) -> None:
+    def __init__(
+        self, wishes: Wishes, service: Service, *, shop: Shop, postbox: Postbox, clock: CompressedClock
+    ) -> None:
         self._wishes = wishes
         self._service = service
         self._shop = shop

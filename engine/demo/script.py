@@ -100,7 +100,7 @@ class Pen:
         body = {"type": "track", "userId": self.person.id, "event": event, "properties": properties}
         self.put(day, hour, body, happened_ms=self.moment(day - days_ago, hour))
 
-    def anonymous(self, day: float, hour: float, visitor: str, event: str, **properties: Any) -> None:
+    def anonymous(self, day: float, hour: float, event: str, *, visitor: str, **properties: Any) -> None:
         """Something that nobody knows yet who did it."""
         self.put(day, hour, {"type": "track", "anonymousId": visitor, "event": event, "properties": properties})
 
