@@ -111,6 +111,13 @@ def count(
     if within is None:
         rows, days, next_ms = _future(stats, now_ms)
         return stats.total - len(rows) - sum(day[1] for day in days), next_ms
+    newest = stats.newest
+    if newest and not stats.days and newest[-1][0] <= now_ms:
+        # Nearly always: nothing has left yet. Where the oldest leaves in order, none that came after it leaves before it.
+        oldest_ms = newest[0][0]
+        next_ms = leaves_at(oldest_ms, within, zone)
+        if next_ms > now_ms and (len(newest) == 1 or not _disorder_ms(oldest_ms, within, zone)):
+            return len(newest), next_ms
     rows, days, next_ms = _window(stats, now_ms, within, zone)
     return len(rows) + sum(day[1] for day in days), next_ms
 

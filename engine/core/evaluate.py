@@ -63,13 +63,15 @@ def evaluate(
         if not isinstance(record, _CREATES):
             return None, []
         state = CustomerState(id=record.customer, first_seen_ms=record.at_ms)
-    if state.merged_into and not isinstance(record, Merge | Timer):
-        forwarded = merge.forward(state, record)
-        if forwarded is not None:
-            return state, [forwarded]
     digest = profile.digest_of(record)
     if profile.seen_before(state, digest):
         return state, []
+    if state.merged_into and not isinstance(record, Merge):
+        if isinstance(record, Timer):  # all that was pending went with the rest
+            return state, []
+        forwarded = merge.forward(state, record)
+        if forwarded is not None:
+            return state, [forwarded]
     turn = Turn(catalog, state, record)
     profile.remember(turn.state, digest, record.at_ms)
     turn.state.version = EVALUATOR_VERSION
@@ -209,6 +211,8 @@ def _changed(turn: Turn, traits: tuple[str, ...]) -> None:
 
 def _settle(turn: Turn) -> None:
     """Runs what can move; segment changes that come of it are shown in turn, for a bounded number of rounds."""
+    if not turn.facts and not turn.runnable:
+        return
     for _ in range(ROUNDS_MAX):
         if turn.facts:
             facts, turn.facts = turn.facts, []

@@ -22,6 +22,8 @@ from engine.core.workflow import EventMatch, OutcomeMatch, Repeat, SegmentMatch,
 from engine.errors import ExpressionError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from engine.core.customer import Sent
     from engine.core.enrollment import Enrollment
     from engine.core.turn import Turn
@@ -71,13 +73,51 @@ def _meets(turn: Turn, match: Match, run: Enrollment, seen: Stimulus) -> bool:
             assert_never(match)
 
 
+_named: dict[int, tuple[Workflow, dict[str, frozenset[str]]]] = {}
+_NAMED_MAX = 2_000
+
+
+def _events_of(workflow: Workflow, step: str) -> frozenset[str]:
+    """The names of all events that can matter to an enrollment at this step. Kept by identity: asked for every event."""
+    known = _named.get(id(workflow))
+    if known is None or known[0] is not workflow:
+        if len(_named) >= _NAMED_MAX:
+            _named.clear()
+        known = _named[id(workflow)] = workflow, _event_names(workflow)
+    names = known[1]
+    return names.get(step) or names[""]
+
+
+def _event_names(workflow: Workflow) -> dict[str, frozenset[str]]:
+    """Step id → names; under "" those that matter at every step."""
+    always: list[Match] = [rule.match for rule in workflow.exits]
+    if workflow.goal is not None:
+        always.append(workflow.goal.match)
+    names = {"": _names(always)}
+    for op in workflow.ops.values():
+        if isinstance(op, WaitFor):
+            names[op.id] = names[""] | _names(arm.match for arm in op.arms)
+        elif isinstance(op, Wait):
+            names[op.id] = names[""] | _names(op.restart_on)
+    return names
+
+
+def _names(matches: Iterable[Match]) -> frozenset[str]:
+    return frozenset(match.name for match in matches if isinstance(match, EventMatch))
+
+
 def show(turn: Turn, seen: Stimulus) -> None:
     """Shows what was seen to every enrollment, in order of entry: exit rules, goal, then what its step waits for."""
-    _show_goals(turn, seen)
+    if turn.state.goals:
+        _show_goals(turn, seen)
+    only_event = seen.outcome is None and not seen.facts
+    name = "" if seen.event is None else seen.event.name
     for run in turn.state.enrollments:
         if run.step == AT_TRIGGER or run.id in turn.runnable:
             continue
         workflow = plan(turn, run)
+        if only_event and workflow is not None and name not in _events_of(workflow, run.step):
+            continue
         if run.failed:
             if workflow is not None:
                 _show_parked(turn, workflow, run, seen=seen)
@@ -161,8 +201,6 @@ def _goal(turn: Turn, workflow: Workflow, run: Enrollment, seen: Stimulus) -> En
 
 def _show_goals(turn: Turn, seen: Stimulus) -> None:
     """Goals of enrollments that ended but are still measured."""
-    if not turn.state.goals:
-        return
     kept = []
     for watch in turn.state.goals:
         if watch.until_ms < turn.now_ms:

@@ -5,8 +5,9 @@ Invariant: containers of the old state are replaced, never changed; a turn that 
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from engine.core.condition import Expression, Scope
 from engine.core.customer import CustomerState, Sent
@@ -46,7 +47,7 @@ class Turn:
     def __init__(self, catalog: Catalog, state: CustomerState, record: Record) -> None:
         """Starts from a shallow copy of `state`."""
         self.catalog = catalog
-        self.state = copy.copy(state)
+        self.state = msgspec.structs.replace(state)
         self.record = record
         self.now_ms = record.at_ms
         self.effects: list[Effect] = []
