@@ -16,7 +16,7 @@ from engine.core.zone import parse_time, rfc3339
 from engine.errors import ExpressionError
 
 if TYPE_CHECKING:
-    from engine.core.condition import Scope
+    from engine.core.scope import Scope
 
 TEXT_MAX = 10_000
 """The longest text that an expression may build."""

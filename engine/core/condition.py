@@ -1,12 +1,11 @@
-"""What a compiled expression sees, and what one is.
+"""What a compiled expression is.
 
-Invariant: evaluating an expression reads the scope and nothing else; the only thing it writes is `scope.change_ms`,
-the moment at which, without any further record, its value may change.
+Invariant: `run` only reads its scope (and lowers `scope.change_ms`); the same scope gives the same value or the same error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,47 +15,10 @@ from engine.core.operators import to_ms
 from engine.errors import ExpressionError
 
 if TYPE_CHECKING:
-    from zoneinfo import ZoneInfo
-
-    from engine.core.aggregate import EventStats
-    from engine.core.enrollment import Enrollment
+    from engine.core.scope import Scope
 
 MISSING = None
 """The value of what is not there; JSON's null is the same. `run` gives it, `json_value` writes it as null."""
-
-
-class Scope:
-    """The names an expression may use, for one record of one customer. Reused and changed in place by the evaluator."""
-
-    __slots__ = (
-        "change_ms",
-        "customer_id",
-        "enrollment",
-        "event_id",
-        "event_ms",
-        "event_name",
-        "now_ms",
-        "project_zone",
-        "properties",
-        "segments",
-        "stats",
-        "traits",
-    )
-
-    def __init__(self, *, customer_id: str, now_ms: int, project_zone: ZoneInfo) -> None:
-        """A scope without event, enrollment, traits, segments and aggregates; set the attributes."""
-        self.customer_id = customer_id
-        self.now_ms = now_ms
-        self.project_zone = project_zone
-        self.event_id = ""
-        self.event_name = ""  # empty: there is no event
-        self.event_ms = 0
-        self.properties: Mapping[str, Any] = {}
-        self.traits: Mapping[str, Any] = {}
-        self.segments: Mapping[str, int] = {}
-        self.stats: Mapping[str, EventStats] = {}
-        self.enrollment: Enrollment | None = None
-        self.change_ms = 0  # earliest moment at which a value asked for may change by itself; 0 = never
 
 
 class Expression(msgspec.Struct, frozen=True):

@@ -20,8 +20,8 @@ from engine.errors import ExpressionError
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
-    from engine.core.condition import Scope
     from engine.core.schedule import Duration
+    from engine.core.scope import Scope
 
 TIME_PARTS = ("year", "month", "day", "hour", "minute", "weekday")
 """`weekday` is 0 for Monday to 6 for Sunday."""

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from engine.core.aggregate import EventStats, add
-from engine.core.condition import MISSING, Scope
+from engine.core.condition import MISSING
 from engine.core.enrollment import Cause, Enrollment
 from engine.core.operators import point
+from engine.core.scope import Scope
 from engine.core.zone import parse_time, zone_named
 from engine.definition.expression import BadExpression, compile_expression, compile_text
 from engine.errors import ExpressionError

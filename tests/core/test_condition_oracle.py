@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.core.condition import Scope
+from engine.core.scope import Scope
 from engine.core.zone import UTC
 from engine.definition.expression import BadExpression, compile_expression
 from engine.errors import ExpressionError

@@ -6,8 +6,8 @@ import pytest
 
 from engine.core import workflow as core
 from engine.core.catalog import Catalog, Interest
-from engine.core.condition import Scope
 from engine.core.schedule import Duration, Window, parse_when
+from engine.core.scope import Scope
 from engine.core.zone import zone_named
 from engine.definition.load import load_files
 

@@ -11,12 +11,13 @@ import pytest
 from msgspec.structs import replace
 
 from engine.clock import ManualClock
-from engine.core.condition import Expression, Scope
+from engine.core.condition import Expression
 from engine.core.customer import CustomerState, encode_state
 from engine.core.effect import Suppress
 from engine.core.enrollment import Cause, Enrollment
 from engine.core.record import Erase, Event, Identify, Outcome, Recheck, Timer, decode_record
 from engine.core.schedule import parse_duration
+from engine.core.scope import Scope
 from engine.core.workflow import Emit, Exit, Wait
 from engine.errors import NotFound
 from engine.runtimes.embedded import Options
