@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from engine.core import aggregate
+from engine.core import aggregate, profile, sending
 from engine.core.customer import CustomerState, Entries
 from engine.core.effect import Append
+from engine.core.enrollment import AT_TRIGGER, Enrollment
+from engine.core.entry import KEYS_MAX, plan
 from engine.core.record import Absorb, Merge
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from engine.core.turn import Turn
 
 HOPS_MAX = 8
+replace = msgspec.structs.replace
 
 
 def leave(turn: Turn, record: Merge) -> None:
@@ -54,7 +57,11 @@ def absorb(turn: Turn, record: Absorb) -> None:
     turn.set_traits(*_newest(mine, other))
     mine.consent = _consents(mine, other)
     mine.suppressed = {**other.suppressed, **mine.suppressed}
-    mine.soft_bounces = {**other.soft_bounces, **mine.soft_bounces}
+    mine.soft_bounces = {
+        key: sorted((*mine.soft_bounces.get(key, ()), *other.soft_bounces.get(key, ())))
+        for key in {**mine.soft_bounces, **other.soft_bounces}
+    }
+    mine.seen = profile.joined_seen(mine.seen, other.seen)
     mine.first_seen_ms = min(mine.first_seen_ms or other.first_seen_ms, other.first_seen_ms or mine.first_seen_ms)
     mine.stats = {
         **mine.stats,
@@ -62,35 +69,52 @@ def absorb(turn: Turn, record: Absorb) -> None:
     }
     turn.scope.stats = mine.stats
     mine.entries = _entries(mine, other)
-    mine.queued = tuple(sorted({*mine.queued, *other.queued}))
+    mine.queued = tuple(sorted((*mine.queued, *other.queued)))[-sending.QUEUED_MAX :]
     known = {sent.id for sent in mine.messages}
-    mine.messages = tuple(
-        sorted((*mine.messages, *(m for m in other.messages if m.id not in known)), key=lambda m: m.at_ms)
-    )
-    mine.held = (
-        *mine.held,
-        *(msgspec.structs.replace(h, message=msgspec.structs.replace(h.message, customer=mine.id)) for h in other.held),
-    )
-    mine.fallbacks = {**other.fallbacks, **mine.fallbacks}
+    messages = (*mine.messages, *(sent for sent in other.messages if sent.id not in known))
+    mine.messages = tuple(sorted(messages, key=lambda sent: sent.at_ms)[-sending.SENT_MAX :])
+    held = (replace(held, message=replace(held.message, customer=mine.id)) for held in other.held)
+    mine.held = (*mine.held, *held)
+    theirs = {sent_id: replace(message, customer=mine.id) for sent_id, message in other.fallbacks.items()}
+    mine.fallbacks = {**theirs, **mine.fallbacks}
     mine.goals = (*mine.goals, *other.goals)
-    running = {(run.workflow, run.key) for run in mine.enrollments}
-    taken = tuple(run for run in other.enrollments if (run.workflow, run.key) not in running)
-    for run in other.enrollments:
-        if (run.workflow, run.key) in running:
-            turn.decide("exited", run=run, reason="merged")
-    mine.enrollments = tuple(sorted((*mine.enrollments, *taken), key=lambda run: run.entered_ms))
+    _join_runs(turn, other)
     turn.grew = True
     turn.decide("merged", previous=record.previous)
+
+
+def _join_runs(turn: Turn, other: CustomerState) -> None:
+    """The runs of both, in order of entry; of two that could not run side by side the survivor's goes on."""
+    mine = turn.state
+    running = {_place(turn, run) for run in mine.enrollments}
+    ended = [run for run in other.enrollments if run.step != AT_TRIGGER and _place(turn, run) in running]
+    taken = [run for run in other.enrollments if run not in ended]
+    mine.enrollments = tuple(sorted((*mine.enrollments, *taken), key=lambda run: run.entered_ms))
+    for run in ended:
+        turn.decide("exited", run=run, reason="merged")
+        sending.withdraw(turn, run.id, reason="merged")
+
+
+def _place(turn: Turn, run: Enrollment) -> tuple[str, str]:
+    """Where only one run has room: its workflow, and its key if the workflow has one. A parked trigger takes none."""
+    if run.step == AT_TRIGGER:
+        return "", run.id
+    workflow = plan(turn, run)
+    keyed = workflow is not None and workflow.key is not None
+    return run.workflow, run.key.partition("~")[0] if keyed else ""
 
 
 def _newest(mine: CustomerState, other: CustomerState) -> tuple[dict[str, Any], dict[str, int]]:
     """Traits of both: the last writer wins."""
     traits, times = dict(mine.traits), dict(mine.trait_times)
-    for name, value in other.traits.items():
-        at_ms = other.trait_times.get(name, 0)
-        if name not in times or at_ms > times[name]:
-            traits[name] = value
-            times[name] = at_ms
+    for name, at_ms in other.trait_times.items():
+        if name in times and at_ms <= times[name]:
+            continue
+        times[name] = at_ms
+        if name in other.traits:
+            traits[name] = other.traits[name]
+        else:
+            traits.pop(name, None)
     return traits, times
 
 
@@ -111,9 +135,17 @@ def _entries(mine: CustomerState, other: CustomerState) -> dict[str, Entries]:
         if ours is None:
             joined[workflow] = theirs
         else:
-            keys = {**theirs.keys, **ours.keys}
+            keys = {key: _later(ours.keys.get(key), theirs.keys.get(key)) for key in {**theirs.keys, **ours.keys}}
+            newest = sorted(keys.items(), key=lambda item: item[1][1])
+            keys = dict(newest[-KEYS_MAX:])
             joined[workflow] = Entries(ours.count + theirs.count, max(ours.last_ms, theirs.last_ms), keys)
     return joined
+
+
+def _later(ours: tuple[int, int] | None, theirs: tuple[int, int] | None) -> tuple[int, int]:
+    """How often, and when last, a key was entered: ours counts for the ids of runs, the later of both for re-entry."""
+    count, last_ms = ours or (0, 0)
+    return count, max(last_ms, theirs[1] if theirs else 0)
 
 
 def _joined(turn: Turn, name: str, theirs: EventStats) -> EventStats:

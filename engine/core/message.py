@@ -44,7 +44,7 @@ class Message(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     more_channels: tuple[str, ...] = ()
     """Channels left to try when an outcome of `fallback_on` arrives."""
     fallback_on: tuple[str, ...] = ()
-    quiet_hours: str = "hold"
+    quiet_hours: str = ""
     consent: str = ""
     """What it rests on: `consent since T`, `contract`, `existing customer`."""
 

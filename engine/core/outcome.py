@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from engine.core.turn import Turn
 
 RANK = {
-    "": 0, "deferred": 1, "unknown": 2, "suppressed": 2, "sent": 2, "delivered": 3, "failed": 4, "undelivered": 4, "bounced": 4,
-    "opened": 5, "clicked": 6, "replied": 7, "unsubscribed": 8, "complained": 9,
+    "": -1, "unknown": 0, "sent": 10, "failed": 10, "suppressed": 10, "deferred": 20, "delivered": 30, "bounced": 40,
+    "undelivered": 40, "opened": 50, "clicked": 60, "replied": 70, "unsubscribed": 80, "complained": 90,
 }  # fmt: skip
-"""Later ones replace earlier ones, never the other way round."""
+"""Higher ones replace lower ones, never the other way round; the same numbers as in `channels.delivery`."""
 _ALSO = {
     "sent": ("delivered", "opened", "clicked", "replied", "unsubscribed", "complained"),
     "delivered": ("opened", "clicked", "replied", "unsubscribed", "complained"),
@@ -40,6 +40,9 @@ def apply(turn: Turn, record: Outcome) -> Sent | None:
     if sent is None:
         turn.decide("outcome", outcome=record.outcome, message=record.message, reason="message not known")
         return None
+    if record.outcome == "unsubscribed":  # an objection counts, whatever else is known of the message
+        origin = profile.Origin(record.id, record.time_ms, "outcome")
+        profile.change_consent(turn, "withdraw", {sent.purpose: [sent.channel]}, origin=origin)
     if RANK.get(record.outcome, -1) <= RANK.get(sent.outcome, 0):
         return None
     state = turn.state
@@ -50,9 +53,6 @@ def apply(turn: Turn, record: Outcome) -> Sent | None:
         **{name: value for name, value in record.detail.items() if name in ("code", "reason", "verdict", "url", "machine")},
     )  # fmt: skip
     _judge_address(turn, new, record)
-    if record.outcome == "unsubscribed":
-        origin = profile.Origin(record.id, record.time_ms, "outcome")
-        profile.change_consent(turn, "withdraw", {sent.purpose: [sent.channel]}, origin=origin)
     return new
 
 

@@ -68,6 +68,14 @@ def remember(state: CustomerState, digest: bytes, at_ms: int) -> None:
     state.seen = seen
 
 
+def joined_seen(mine: bytes, other: bytes) -> bytes:
+    """What either has seen, the newest of them last."""
+    both = mine + other
+    entries = {both[at : at + _ENTRY.size] for at in range(0, len(both), _ENTRY.size)}
+    newest = sorted(entries, key=lambda entry: (entry[8:], entry))
+    return b"".join(newest[-SEEN_IDS_MIN:])
+
+
 def digest_of(record: Record) -> bytes:
     """8 bytes of the id's hash; none for timers, which are never duplicates.
 
@@ -206,9 +214,9 @@ def _one_consent(turn: Turn, action: str, about: tuple[str, str], origin: Origin
     if action == "request" and (known is None or channel not in known.double):
         action = "grant"
     status = _STATUS[action]
-    if old is not None and old.status == status and action != "request":
-        return ""
     granted = Granted(status, origin.time_ms, origin.source)
+    if old is not None and old.status == status and action != "request":
+        action = ""  # nothing new, but newer: what happened in between and arrives later does not undo it
     state.consent = {**state.consent, purpose: {**state.consent.get(purpose, {}), channel: granted}}
     turn.grew = True
     return action

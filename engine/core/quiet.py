@@ -40,7 +40,7 @@ def when_allowed(catalog: Catalog, state: CustomerState, message: Message, *, no
         quiet = None if message.quiet_hours == "ignore" else _quiet(catalog, state, message, at_ms, zone)
         if quiet is not None:
             rule, until_ms = quiet
-            if rule.then == "drop" or message.quiet_hours == "drop":
+            if (message.quiet_hours or rule.then) == "drop":
                 return Verdict(at_ms, refused="quiet_hours_dropped")
             at_ms, why = until_ms, why or "quiet_hours"
             spread_ms = 0 if rule.spread is None else rule.spread.span_ms

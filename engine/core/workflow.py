@@ -133,7 +133,8 @@ class Send(_Op, frozen=True, kw_only=True, tag=True):
     sender: str = ""
     priority: int = 0
     max_age: Duration | None = None
-    quiet_hours: str = "hold"
+    quiet_hours: str = ""
+    """`hold`, `drop` or `ignore`; empty: as the policy says."""
     fallback_on: tuple[str, ...] = ()
     data: tuple[tuple[str, Expression], ...] = ()
 

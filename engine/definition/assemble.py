@@ -13,6 +13,7 @@ import msgspec
 from engine.core import workflow as core
 from engine.core.catalog import Catalog, Interest, Segment
 from engine.core.condition import Expression
+from engine.core.consent import PURCHASE_EVENT
 from engine.core.policy import Policy
 from engine.definition.compile import content_hash
 
@@ -36,7 +37,7 @@ def assemble(
         versions=versions,
         segments=ordered,
         policy=policy,
-        interests=_interests(current, list(versions.values()), ordered),
+        interests=_interests(current, list(versions.values()), ordered, policy=policy),
         segment_triggers=_segment_triggers(current),
         segment_traits=_segment_traits(ordered),
         timed=tuple(timed),
@@ -65,7 +66,11 @@ def asked_segments(segment: Segment, segments: Mapping[str, Segment]) -> set[str
 
 
 def _interests(
-    current: Mapping[str, core.Workflow], versions: Sequence[core.Workflow], segments: Mapping[str, Segment]
+    current: Mapping[str, core.Workflow],
+    versions: Sequence[core.Workflow],
+    segments: Mapping[str, Segment],
+    *,
+    policy: Policy,
 ) -> dict[str, Interest]:
     names: set[str] = set()
     triggers: dict[str, set[str]] = {}
@@ -78,6 +83,8 @@ def _interests(
             if isinstance(match, core.EventMatch):
                 triggers.setdefault(match.name, set()).add(workflow.name)
     asked = [counted for expression in expressions for counted in expression.counted]
+    if any(purpose.consent == "existing_customer" for purpose in policy.purposes.values()):
+        asked.append((PURCHASE_EVENT, "", 0))  # the policy asks who has bought
     asking: dict[str, list[str]] = {}
     for segment in segments.values():
         for event in {event for event, _, _ in segment.where.counted}:

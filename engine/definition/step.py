@@ -182,7 +182,7 @@ class StepCompiler:
             sender=send.sender or "",
             priority=send.priority,
             max_age=max_age,
-            quiet_hours=send.quiet_hours,
+            quiet_hours=send.quiet_hours if "quiet_hours" in send.model_fields_set else "",
             fallback_on=tuple(send.fallback_on),
             data=site.values(send.data, (*path, "data")),
         )

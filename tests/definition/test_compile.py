@@ -99,7 +99,7 @@ def test_send_takes_everything() -> None:
     assert {name: value.value(scope) for name, value in send.data} == {"n": 3, "b": True, "t": "text", "z": None}
     (plain,) = workflow("[send: {channel: email, template: t}]", more="max_age: 24h\npurpose: service").ops.values()
     assert isinstance(plain, core.Send)
-    assert (plain.purpose, plain.max_age, plain.quiet_hours) == ("service", Duration(ms=24 * HOUR_MS), "hold")
+    assert (plain.purpose, plain.max_age, plain.quiet_hours) == ("service", Duration(ms=24 * HOUR_MS), "")
 
 
 def test_branch_split_and_repeat_join_again() -> None:
@@ -240,7 +240,7 @@ def test_interests_tell_what_an_event_means() -> None:
         "  any: {where: \"'vip' in customer.segments\"}\n",
         w="workflow: w\ntrigger: {date: {trait: d}}\nsteps: []",
     )
-    assert set(found.interests) == {"A", "X", "G", "R", "S", "W"}
+    assert set(found.interests) == {"A", "X", "G", "R", "S", "W", "Order Completed"}  # the last for the policy
     assert found.interests["S"] == Interest(counted=("p", "q"), window_days_max=30, segments=("buyers",))
     assert found.interests["A"] == Interest(triggers=("x",))
     assert found.segment_triggers == {"vip": ("x",)}
