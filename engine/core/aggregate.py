@@ -41,7 +41,7 @@ _SLACK_MS = 3 * DAY_MS
 Row = tuple[int, ...]
 
 
-class EventStats(msgspec.Struct, frozen=True, array_like=True):
+class EventStats(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The occurrences of one event name. Make one with `EventStats()`, then `add`.
 
     `total` and `sums` are of all time, `names` the summed properties; `newest` has a row (time_ms, millionths of each name) per

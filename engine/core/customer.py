@@ -20,7 +20,7 @@ EVALUATOR_VERSION = 1
 """Stored with every state; raised when the meaning of a stored field or of a step changes (ADR 0005)."""
 
 
-class Granted(msgspec.Struct, frozen=True, array_like=True):
+class Granted(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Consent of one purpose and channel: `status` is `requested`, `granted` or `withdrawn`, since `at_ms`."""
 
     status: str
@@ -28,7 +28,7 @@ class Granted(msgspec.Struct, frozen=True, array_like=True):
     source: str = ""
 
 
-class Sent(msgspec.Struct, frozen=True, array_like=True):
+class Sent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A message that was queued, remembered for outcomes. `outcome` is the furthest one known."""
 
     id: str
@@ -43,7 +43,7 @@ class Sent(msgspec.Struct, frozen=True, array_like=True):
     outcome: str = ""
 
 
-class Held(msgspec.Struct, frozen=True, array_like=True):
+class Held(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A message that waits for quiet hours or a cap to pass, and when it is to be asked about again."""
 
     message: Message
@@ -51,7 +51,7 @@ class Held(msgspec.Struct, frozen=True, array_like=True):
     reason: str
 
 
-class Entries(msgspec.Struct, frozen=True, array_like=True):
+class Entries(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """How often and when last a customer entered a workflow; by key for workflows with a `key` (newest kept)."""
 
     count: int
@@ -59,14 +59,14 @@ class Entries(msgspec.Struct, frozen=True, array_like=True):
     keys: dict[str, tuple[int, int]] = {}
 
 
-class GoalWatch(msgspec.Struct, frozen=True, array_like=True):
+class GoalWatch(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An enrollment that ended before its goal was reached, watched until `until_ms`."""
 
     enrollment: Enrollment
     until_ms: int
 
 
-class CustomerState(msgspec.Struct, array_like=True, kw_only=True):
+class CustomerState(msgspec.Struct, array_like=True, kw_only=True, gc=False):
     """One customer. See the module's invariant; all times are UTC milliseconds.
 
     Not frozen only because the evaluator assembles its own shallow copy attribute by attribute.

@@ -14,13 +14,13 @@ from engine.core.record import Record
 from engine.core.schedule import rfc3339
 
 
-class Dispatch(msgspec.Struct, frozen=True, array_like=True, tag="dispatch"):
+class Dispatch(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="dispatch"):
     """Put this message into the outbox. Known ids are ignored."""
 
     message: Message
 
 
-class Decision(msgspec.Struct, frozen=True, array_like=True, kw_only=True, tag="decision"):
+class Decision(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False, tag="decision"):
     """One line of the journal. `kind` is one of those in `interfaces.md`, or of `KINDS_MORE`.
 
     `detail` has the kind's own fields (`answer`, `reason`, `until_ms`, `message`, `channel`, `template`, `traits`, `event`,
@@ -38,7 +38,7 @@ class Decision(msgspec.Struct, frozen=True, array_like=True, kw_only=True, tag="
     why: tuple[str, ...] = ()
 
 
-class Append(msgspec.Struct, frozen=True, array_like=True, tag="append"):
+class Append(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="append"):
     """Put this record on the log: it is processed like any other, after what is already there for its customer."""
 
     record: Record

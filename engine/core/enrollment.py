@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 
-class Cause(msgspec.Struct, frozen=True, array_like=True):
+class Cause(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The event that entered the customer, as `enrollment.event` shows it. `name` is empty where there was none."""
 
     id: str
@@ -19,7 +19,7 @@ class Cause(msgspec.Struct, frozen=True, array_like=True):
     properties: dict[str, Any] = {}
 
 
-class Enrollment(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+class Enrollment(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
     """Where one run stands. `id` is `workflow/customer/key-or-ordinal`."""
 
     id: str

@@ -16,7 +16,7 @@ def message_id(enrollment: str, step: str, occurrence: int | str) -> str:
     return hashlib.sha256(f"{enrollment}:{step}:{occurrence}".encode()).hexdigest()[:32]
 
 
-class Message(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+class Message(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
     """One decided message, before rendering.
 
     `id` is sha256(enrollment id, step id, occurrence)[:32]. `context` holds what `names` needs: `customer`, `event`,

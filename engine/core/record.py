@@ -14,7 +14,7 @@ import msgspec
 from engine.core.customer import CustomerState
 
 
-class _Base(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, kw_only=True):
+class _Base(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, kw_only=True, gc=False):
     """What all records share: whose it is and when it was taken in."""
 
     customer: str

@@ -40,14 +40,14 @@ ENROLLED_MAX = 100
 """`enroll` steps within one record: workflows that enroll each other come to an end."""
 
 
-class Moved(msgspec.Struct, frozen=True):
+class Moved(msgspec.Struct, frozen=True, gc=False):
     """Goes on with the step `next` ("" = the end)."""
 
     run: Enrollment
     next: str
 
 
-class Stopped(msgspec.Struct, frozen=True):
+class Stopped(msgspec.Struct, frozen=True, gc=False):
     """Waits until `due_ms`, or ended as `exited`."""
 
     run: Enrollment
