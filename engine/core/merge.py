@@ -15,6 +15,7 @@ from engine.core.customer import CustomerState, Entries
 from engine.core.effect import Append
 from engine.core.enrollment import AT_TRIGGER, Enrollment
 from engine.core.entry import KEYS_MAX, plan
+from engine.core.quiet import needed
 from engine.core.record import Absorb, Merge
 
 if TYPE_CHECKING:
@@ -69,7 +70,9 @@ def absorb(turn: Turn, record: Absorb) -> None:
     }
     turn.scope.stats = mine.stats
     mine.entries = _entries(mine, other)
-    mine.queued = tuple(sorted((*mine.queued, *other.queued)))[-sending.QUEUED_MAX :]
+    mine.queued = needed(
+        turn.catalog.policy.frequency, tuple(sorted((*mine.queued, *other.queued))), now_ms=turn.now_ms
+    )
     known = {sent.id for sent in mine.messages}
     messages = (*mine.messages, *(sent for sent in other.messages if sent.id not in known))
     mine.messages = tuple(sorted(messages, key=lambda sent: sent.at_ms)[-sending.SENT_MAX :])

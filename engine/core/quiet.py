@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from engine.core.schedule import add, local_datetime, quiet_until, resolve_local, spread
+from engine.core.schedule import DAY_MS, add, local_datetime, quiet_until, resolve_local, spread
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -86,6 +86,23 @@ def holidays_of(catalog: Catalog, state: CustomerState) -> frozenset[dt.date]:
 
 def _applies(cap: Cap, message: Message) -> bool:
     return cap.purpose in ("", message.purpose) and cap.channel in ("", message.channel)
+
+
+def needed(
+    caps: tuple[Cap, ...], queued: tuple[tuple[int, str, str], ...], *, now_ms: int
+) -> tuple[tuple[int, str, str], ...]:
+    """Those of the queued messages (in order) that some cap may still count: of each, as many as it allows in its days."""
+    kept: set[int] = set()
+    for cap in caps:
+        oldest_ms, left = now_ms - (cap.days + 1) * DAY_MS, cap.at_most
+        for index in range(len(queued) - 1, -1, -1):
+            at_ms, purpose, channel = queued[index]
+            if not left or at_ms < oldest_ms:
+                break
+            if cap.purpose in ("", purpose) and cap.channel in ("", channel):
+                kept.add(index)
+                left -= 1
+    return tuple(queued[index] for index in sorted(kept))
 
 
 def _counted(cap: Cap, state: CustomerState) -> list[int]:

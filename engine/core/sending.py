@@ -14,7 +14,7 @@ from engine.core.consent import Permission, address_of, clean_address, permissio
 from engine.core.customer import Held, Sent
 from engine.core.effect import Dispatch
 from engine.core.message import Message, message_id
-from engine.core.quiet import quiet_end, when_allowed
+from engine.core.quiet import needed, quiet_end, when_allowed
 from engine.core.schedule import add, rfc3339, zone_named, zone_of
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 SENT_MAX = 30
 """Messages a customer's state remembers for their outcomes."""
 HELD_MAX = 20
+QUEUED_FEW = 100
+"""So many that caps need do not make a state large."""
 FALLBACKS_MAX = 10
-QUEUED_MAX = 200
-QUEUED_DAYS = 400
 
 
 def decide(turn: Turn, run: Enrollment, op: Send) -> Enrollment:
@@ -164,9 +164,9 @@ def queue(turn: Turn, message: Message) -> None:
     state = turn.state
     turn.effects.append(Dispatch(message))
     if turn.catalog.policy.frequency:
-        oldest_ms = turn.now_ms - QUEUED_DAYS * 86_400_000
-        kept = tuple(entry for entry in state.queued if entry[0] >= oldest_ms)[-(QUEUED_MAX - 1) :]
-        state.queued = (*kept, (turn.now_ms, message.purpose, message.channel))
+        queued = (*state.queued, (turn.now_ms, message.purpose, message.channel))
+        state.queued = needed(turn.catalog.policy.frequency, queued, now_ms=turn.now_ms)
+        turn.grew = turn.grew or len(queued) > QUEUED_FEW
     sent = Sent(
         id=message.id, enrollment=message.enrollment, workflow=message.workflow, step=message.step,
         channel=message.channel, address=message.address, purpose=message.purpose, at_ms=turn.now_ms,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.core.stage import POLICY, Play, workflow
+from tests.core.stage import POLICY, Play, compiled, workflow
 
 A = "trigger: {event: A}"
 MAIL = "[{send: {channel: email, template: t, priority: %s}, id: mail}]"
@@ -116,3 +116,23 @@ def test_two_caps_both_have_to_leave_room() -> None:
     for at in ("0s", "1d", "2d", "30d"):
         play.event(at, "A")
     assert answers(play) == ["0s w queued", "1d w queued", "2d w suppressed frequency_cap", "30d w queued"]
+
+
+def test_large_caps_and_long_ones_count_in_full() -> None:
+    """As many as a policy can ask for, over years, and whatever else was sent in between."""
+    play = capped("[{purpose: marketing, at_most: 1, per: 500d}, {purpose: transactional, at_most: 250, per: 30d}]")
+    play.identify("0s", consent={"marketing": ["email"]})
+    other = workflow("trigger: {event: M}", MAIL % 0, name="news").replace("transactional", "marketing", 1)
+    play.memory.catalog = compiled(
+        workflow("trigger: {event: A}", MAIL % 0),
+        other,
+        policy=POLICY
+        + "frequency: [{purpose: marketing, at_most: 1, per: 500d}, {purpose: transactional, at_most: 250, per: 30d}]\n",
+    )
+    play.event("0s", "M")
+    for _ in range(300):
+        play.event("1h", "A")
+    play.event("450d", "M")
+    assert len(play.messages) == 251
+    assert play.lines("send")[-1] == "450d send news mail email suppressed frequency_cap"
+    assert len(play.state().queued) <= 251
