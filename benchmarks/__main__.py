@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: every scenario in a process of its own, one after the other. `ONLY=b01,b10` chooses, `SCALE=1` enlarges.
+"""`python -m benchmarks`: every scenario in a process of its own, one after the other. `ONLY=b01,b10` and `SCALE=1` choose.
 
 Invariant: the exit status is that of the worst scenario; one that fails does not keep the others from running.
 """

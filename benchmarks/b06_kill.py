@@ -9,8 +9,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks.account import CONNECTIONS
 from benchmarks.harness import Report, percentile, probe
-from benchmarks.killing import CONNECTIONS, run_kill_loop
+from benchmarks.killing import run_kill_loop
 
 KILLS = 20
 

@@ -1,34 +1,28 @@
 """The kill loop: a real engine under load, SIGKILL at random moments, and then the account of every event.
 
-Invariant: what must have happened is worked out here from what was sent and answered, by the documents and not by our
-evaluator: ids are `workflow/customer/key` and `sha256(enrollment:step:occurrence)[:32]`.
+Invariant: every event is repeated until it got its 200, and only then is anything expected of it (`benchmarks.account`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import json
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
+from benchmarks.account import CONNECTIONS, Account, Expected, audit, opened
 from benchmarks.processes import ROOT, engine_environment, free_port, sink, start_engine
 
-CONNECTIONS = 20
-"""SMTP connections, and as many messages as the dispatcher has under way at most."""
 DRAIN_SECONDS_MAX = 60.0
 RETRY_SECONDS = 0.02
 SKUS = ("a", "b", "c")
@@ -103,45 +97,6 @@ subject: "About {{ enrollment.key }}"
 ---
 <p>Hello {{ customer.email }}, this is about {{ enrollment.key }}.</p>
 """
-
-
-@dataclass
-class Expected:
-    """What must have come of the events that were answered with 200."""
-
-    enrollments: set[str] = field(default_factory=set)
-    marketing: set[str] = field(default_factory=set)
-    transactional: set[str] = field(default_factory=set)
-    event_ids: set[str] = field(default_factory=set)
-    exits: int = 0
-
-    def send(self, enrollment: str, step: str, *, marketing: bool) -> None:
-        """An enrollment that sends one message at one step."""
-        message = hashlib.sha256(f"{enrollment}:{step}:0".encode()).hexdigest()[:32]
-        self.enrollments.add(enrollment)
-        (self.marketing if marketing else self.transactional).add(message)
-
-
-@dataclass
-class Account:
-    """How it ended. `wrong` is empty when every promise was kept."""
-
-    kills: int = 0
-    events: int = 0
-    posts: int = 0
-    messages: int = 0
-    unknown: int = 0
-    resent: int = 0
-    arrived_twice: int = 0
-    claimed_max: int = 0
-    """Most messages that were under way at one kill."""
-    ready_seconds: list[float] = field(default_factory=list)
-    first_dispatch_seconds: list[float] = field(default_factory=list)
-    """From the start of the process to the first mail the sink took: cold starts."""
-    warm_dispatch_seconds: list[float] = field(default_factory=list)
-    """The same for starts that found everything imported."""
-    seconds: float = 0.0
-    wrong: list[str] = field(default_factory=list)
 
 
 def make_project(folder: Path) -> Path:
@@ -328,7 +283,7 @@ async def _run(folder: Path, *, kills: int, cold_kills: int, seed: int) -> Accou
     account.posts, account.events = shop.posts, len(shop.expected.event_ids)
     arrived = [json.loads(line) for line in journal.read_text("utf-8").splitlines()]
     _measure_starts(account, starts, [line["at"] for line in arrived])
-    audit(account, shop.expected, database, Counter(line["id"] for line in arrived))
+    audit(account, shop.expected, database=database, arrived=Counter(line["id"] for line in arrived))
     account.seconds = time.perf_counter() - begun
     return account
 
@@ -339,14 +294,8 @@ _UNFINISHED = """SELECT (SELECT count(*) FROM ledger WHERE status IN ('pending',
     + (SELECT value FROM progress WHERE name = 'log') - (SELECT value FROM progress WHERE name = 'applied')"""
 
 
-@contextlib.contextmanager
-def _opened(database: Path) -> Iterator[sqlite3.Connection]:
-    with contextlib.closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=10)) as connection:
-        yield connection
-
-
 def _scalar(database: Path, query: str) -> int:
-    with _opened(database) as connection:
+    with opened(database) as connection:
         value: int = connection.execute(query).fetchone()[0]
         return value
 
@@ -363,55 +312,3 @@ def _measure_starts(account: Account, starts: list[tuple[float, float, bool]], a
         after = [at for at in arrivals if started_s <= at <= killed_s]
         if after:
             (account.first_dispatch_seconds if is_cold else account.warm_dispatch_seconds).append(after[0] - started_s)
-
-
-def audit(account: Account, expected: Expected, database: Path, arrived: Counter[str]) -> None:
-    """Compares what is stored and what arrived with what is expected; every difference becomes a line of `wrong`."""
-    wrong = account.wrong
-    with _opened(database) as connection:
-        integrity = connection.execute("PRAGMA integrity_check").fetchall()
-        journal = connection.execute("SELECT kind, enrollment, message FROM journal").fetchall()
-        ledger = {row[0]: row[1:] for row in connection.execute("SELECT message, status, resends FROM ledger")}
-        letters = connection.execute("SELECT count(*) FROM dead_letters").fetchone()[0]
-    if integrity != [("ok",)]:
-        wrong.append(f"integrity_check: {integrity[:3]}")
-    if letters:
-        wrong.append(f"{letters} dead letters")
-    messages = expected.marketing | expected.transactional
-    entered = Counter(enrollment for kind, enrollment, _ in journal if kind == "entered")
-    decided = Counter(message for kind, _, message in journal if kind == "send")
-    wrong += _differences("entered", entered, expected.enrollments)
-    wrong += _differences("send", decided, messages)
-    wrong += _differences("ledger", Counter(ledger.keys()), messages)
-    exits = sum(kind == "exited" for kind, _, _ in journal)
-    if exits != expected.exits:
-        wrong.append(f"{exits} exits, {expected.exits} expected")
-    if stray := arrived.keys() - messages:
-        wrong.append(f"{len(stray)} messages arrived that nobody decided: {sorted(stray)[:3]}")
-    account.messages = len(messages)
-    for message, (status, resends) in ledger.items():
-        count = arrived[message]
-        account.unknown += status == "unknown"
-        account.resent += resends > 0
-        account.arrived_twice += count > 1
-        # A resend may find that the first one had arrived; a marketing mail whose fate is unknown came once or not.
-        least, most = (0, 1) if status == "unknown" else (1, 1 + resends)
-        if status not in {"sent", "unknown"} or not least <= count <= most:
-            wrong.append(f"{message}: {status} after {resends} resends, arrived {count} times")
-        if message in expected.marketing and resends:
-            wrong.append(f"{message}: marketing was resent")
-        if message in expected.transactional and status == "unknown":
-            wrong.append(f"{message}: transactional stayed unknown")
-    if account.claimed_max > CONNECTIONS or account.unknown > account.kills * CONNECTIONS:
-        wrong.append(f"{account.claimed_max} under way at one kill, {account.unknown} unknown in all")
-
-
-def _differences(what: str, found: Counter[str], expected: set[str]) -> list[str]:
-    lines = []
-    if lost := expected - found.keys():
-        lines.append(f"{what}: {len(lost)} lost: {sorted(lost)[:3]}")
-    if more := found.keys() - expected:
-        lines.append(f"{what}: {len(more)} that nobody expected: {sorted(more)[:3]}")
-    if twice := [name for name, count in found.items() if count > 1]:
-        lines.append(f"{what}: {len(twice)} more than once: {twice[:3]}")
-    return lines

@@ -77,7 +77,7 @@ def sink(*, journal: Path | None = None, expect: Path | None = None) -> Iterator
         process.wait(10)
 
 
-class Engine:
+class RunningEngine:
     """A running `anlass run`."""
 
     def __init__(self, process: subprocess.Popen[str], url: str, *, started_s: float, ready_seconds: float) -> None:
@@ -109,12 +109,14 @@ def engine_environment(*, port: int, smtp_port: int, connections: int = 20) -> d
     return {**{name: value for name, value in os.environ.items() if not name.startswith("ANLASS_")}, **settings}
 
 
-def start_engine(project: Path, environment: dict[str, str], *, log: IO[str] | None = None) -> Engine:
+def start_engine(
+    project: Path, environment: dict[str, str], *, log: IO[str] | None = None, module: str = "engine.cli"
+) -> RunningEngine:
     """Starts `anlass run` and returns when it takes events. Raises RuntimeError with its last words when it ends before."""
     with tempfile.TemporaryFile("w+") as words:
         started_s, start = time.time(), time.perf_counter()
         process = subprocess.Popen(
-            [sys.executable, "-m", "engine.cli", "run", "--project", str(project)],
+            [sys.executable, "-m", module, "run", "--project", str(project)],
             cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=log or words, text=True,
         )  # fmt: skip
         url = wait_until_ready(process.stdout)
@@ -122,7 +124,7 @@ def start_engine(project: Path, environment: dict[str, str], *, log: IO[str] | N
             process.wait(10)
             words.seek(0)
             raise RuntimeError(f"anlass run ended with {process.returncode}: {words.read()[-2000:]}")
-    return Engine(process, url, started_s=started_s, ready_seconds=time.perf_counter() - start)
+    return RunningEngine(process, url, started_s=started_s, ready_seconds=time.perf_counter() - start)
 
 
 def wait_until_ready(stdout: IO[str] | None) -> str:

@@ -1,7 +1,7 @@
 """SIGKILL at fifty-odd random moments under load: nothing is lost, nothing is decided twice, and what is unknown is counted.
 
 Invariant: the engine is the real `anlass run` in a process of its own, the mail server too; the account is worked out without
-the evaluator (`benchmarks.killing`), and has to find the faults that are planted in it.
+the evaluator (`benchmarks.account`), and has to find the faults that are planted in it.
 """
 
 import json
@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.killing import Account, Expected, audit, make_project, run_kill_loop
+from benchmarks.account import Account, Expected, audit
+from benchmarks.killing import make_project, run_kill_loop
 from benchmarks.processes import engine_environment, free_port, sink, start_engine
 
 pytestmark = [pytest.mark.kill, pytest.mark.slow, pytest.mark.timeout(400)]
@@ -105,7 +106,7 @@ def test_a_sound_account_is_found_sound(finished: tuple[Path, Expected], tmp_pat
     """Without a fault there is nothing to say."""
     database, expected = finished
     account = Account(kills=1)
-    audit(account, expected, _copy(database, tmp_path), _arrived(expected))
+    audit(account, expected, database=_copy(database, tmp_path), arrived=_arrived(expected))
     assert account.wrong == []
 
 
@@ -116,7 +117,7 @@ def test_the_account_finds_a_planted_fault(finished: tuple[Path, Expected], tmp_
     statement, said = FAULTS[fault]
     copy, account = _copy(database, tmp_path), Account(kills=1)
     _ledger(copy, statement)
-    audit(account, expected, copy, _arrived(expected))
+    audit(account, expected, database=copy, arrived=_arrived(expected))
     assert any(said in line for line in account.wrong), account.wrong
 
 
@@ -127,5 +128,5 @@ def test_the_account_finds_mail_that_is_missing_or_came_twice(
     """A message that is `sent` and was never resent has arrived exactly once."""
     database, expected = finished
     account = Account(kills=1)
-    audit(account, expected, _copy(database, tmp_path), _arrived(expected, count))
+    audit(account, expected, database=_copy(database, tmp_path), arrived=_arrived(expected, count))
     assert [line for line in account.wrong if f"arrived {count} times" in line]
