@@ -46,7 +46,7 @@ def by_record(turn: Turn, event: Event | None, facts: list[tuple[str, bool]], *,
         workflow = turn.catalog.workflows[name]
         for match in workflow.trigger.matches:
             cause = _cause(turn, match, event, facts=facts)
-            if cause is not None and _met(turn, workflow, match, cause=cause):
+            if cause is not None and _met(turn, workflow, match, cause=cause, late=late):
                 attempt(turn, workflow, cause, late=late)
                 break
 
@@ -64,10 +64,14 @@ def _cause(
     return Cause(f"segment:{match.name}:{turn.now_ms}", "", turn.now_ms, {"segment": match.name})
 
 
-def _met(turn: Turn, workflow: Workflow, match: EventMatch | SegmentMatch, *, cause: Cause) -> bool:
+def _met(
+    turn: Turn, workflow: Workflow, match: EventMatch | SegmentMatch, *, cause: Cause, late: bool = False
+) -> bool:
     try:
         met = turn.holds(match.where, None)
     except ExpressionError as error:
+        if late:
+            return True  # `attempt` answers `late`: there is nothing that a retry could do
         _park(turn, workflow, cause, reason=str(error), label=_AT_WHERE)
         return False
     if match.where is not None and met:
@@ -78,7 +82,7 @@ def _met(turn: Turn, workflow: Workflow, match: EventMatch | SegmentMatch, *, ca
 def attempt(turn: Turn, workflow: Workflow, cause: Cause, *, late: bool = False, due_ms: int = 0) -> None:
     """Enters the customer, or says why not."""
     key = ""
-    if workflow.key is not None:
+    if workflow.key is not None and not late:
         try:
             key = _key(turn, workflow.key, cause)
         except ExpressionError as error:

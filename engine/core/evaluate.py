@@ -237,7 +237,7 @@ def _retry(turn: Turn, record: Retry) -> None:
             continue
         turn.put(msgspec.structs.replace(one, failed=""))
         if not one.due_ms:
-            turn.runnable[one.id] = one.step
+            turn.runnable[one.id] = run.again(turn, one)
 
 
 def _end(turn: Turn, record: End) -> None:

@@ -252,6 +252,13 @@ def wake(turn: Turn) -> None:
             turn.runnable[run.id] = op.otherwise if isinstance(op, WaitFor) else op.next
 
 
+def again(turn: Turn, run: Enrollment) -> str:
+    """The step with which a run that failed goes on: the one that failed. A loop's pause is not waited again."""
+    workflow = plan(turn, run)
+    op = None if workflow is None else workflow.ops.get(run.step)
+    return resume(op) if isinstance(op, Repeat) and op.id in run.counts else run.step
+
+
 def run_all(turn: Turn) -> None:
     """Runs every enrollment that can move, in order, until each waits or ends."""
     while turn.runnable:

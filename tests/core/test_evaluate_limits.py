@@ -176,3 +176,24 @@ def test_an_operator_ends_runs() -> None:
         ("w/c1/1", "superseded"),
     ]
     assert [run.workflow for run in play.state().enrollments] == ["v"]
+
+
+def test_a_late_event_parks_no_trigger() -> None:
+    """It would enter nobody anyway; the journal says `late`."""
+    play = Play(workflow("trigger: {event: A, where: event.a + event.b > 1}"))
+    play.event("0s", "A", BAD, time="-8d")
+    assert play.lines("failed", "not_entered") == ["0s not_entered w late"]
+    assert play.state().enrollments == ()
+
+
+def test_a_loop_that_failed_after_its_pause_does_not_pause_again() -> None:
+    """What failed is `until`; the retry asks it at once."""
+    steps = "[{repeat: {times: 3, every: 2d, until: customer.x > 1, steps: [{emit: {event: Round}}]}}]"
+    play = Play(workflow(A, steps))
+    play.event("0s", "A")
+    play.identify("1d", x="many")
+    play.until("3d")
+    play.identify("3d", x=1)
+    play.retry("3d")
+    play.until("30d")
+    assert [line.split()[0] for line in play.lines("emitted", "failed", "completed")] == ["0s", "2d", "3d", "5d", "5d"]
