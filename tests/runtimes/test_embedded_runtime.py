@@ -20,9 +20,11 @@ from engine.core.schedule import parse_duration
 from engine.core.scope import Scope
 from engine.core.workflow import Emit, Exit, Wait
 from engine.errors import NotFound
+from engine.runtimes.base import Settlement
 from engine.runtimes.embedded import Options
 from engine.runtimes.embedded.inbox import open_reader, stored_sources, submit
 from engine.runtimes.embedded.store import Store
+from engine.telemetry import Metrics
 from tests.conformance.shop import T0, catalog, workflow
 
 HOUR = 3_600_000
@@ -295,3 +297,24 @@ async def test_a_resend_policy_puts_interrupted_messages_back(open_runtime: Any)
     assert (again.message.id, again.attempt) == (pending.message.id, 1)
     rows = runtime._store.connection.execute("SELECT resends, reason FROM ledger").fetchall()
     assert rows == [(1, "process ended while sending")]
+
+
+async def test_the_depth_of_the_outbox_is_measured(open_runtime: Any) -> None:
+    """What is decided and not yet settled, claimed or not; an answer takes it away."""
+    metrics = Metrics()
+    runtime = await open_runtime(metrics=metrics)
+
+    async def shows(depth: int) -> bool:
+        for _ in range(200):
+            if metrics.registry.get_sample_value("anlass_outbox_depth") == depth:
+                return True
+            await asyncio.sleep(0.01)
+        return False
+
+    await runtime.append([each for name in "ab" for each in (identify(name), event(name, "Order Completed"))])
+    assert await shows(2)
+    (pending,) = await runtime.ready(1)
+    await runtime.claim([pending.message.id])
+    assert await shows(2)
+    await runtime.settle([Settlement(message_id=pending.message.id, status="sent", at_ms=T0)])
+    assert await shows(1)

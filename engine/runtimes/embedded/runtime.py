@@ -218,10 +218,15 @@ class EmbeddedRuntime:
                     while await self._take_commands():
                         pass
                     seen = version
-            timer_ms = self._loop.timer_ms
-            overdue_ms = max(0, self._clock.now_ms() - timer_ms) if timer_ms else 0
-            self._metrics.timers_overdue_seconds.set(overdue_ms / 1_000)
+                self._measure()
             await asyncio.sleep(self._options.inbox_poll_seconds)
+
+    def _measure(self) -> None:
+        """Sets the gauges, at each poll: they need not be newer, and batches are spared."""
+        timer_ms = self._loop.timer_ms
+        overdue_ms = max(0, self._clock.now_ms() - timer_ms) if timer_ms else 0
+        self._metrics.timers_overdue_seconds.set(overdue_ms / 1_000)
+        self._metrics.outbox_depth.set(self._store.connection.execute(SQL["outbox_depth"]).fetchone()[0])
 
     @contextlib.contextmanager
     def _going_on(self) -> Iterator[None]:
