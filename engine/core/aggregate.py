@@ -80,12 +80,16 @@ def add(
     if names != stats.names:
         stats = _with_names(stats, names)
     row = (time_ms, *map(_millionths, values.values())) if values else (time_ms,)
-    newest = list(stats.newest)
+    horizon_ms = now_ms - (window_days_max * DAY_MS + _SLACK_MS if window_days_max else 0)
+    rows = stats.newest
+    if rows and row >= rows[-1] and len(rows) < NEWEST_MAX and rows[0][0] > horizon_ms:  # nearly always
+        sums = _plus(stats.sums, row[1:]) if names else ()
+        return EventStats(total=stats.total + 1, names=names, sums=sums, newest=(*rows, row), days=stats.days)
+    newest = list(rows)
     if not newest or row >= newest[-1]:
         newest.append(row)
     else:
         bisect.insort(newest, row)
-    horizon_ms = now_ms - (window_days_max * DAY_MS + _SLACK_MS if window_days_max else 0)
     days = stats.days
     if len(newest) > NEWEST_MAX:
         oldest = newest.pop(0)

@@ -64,9 +64,7 @@ def _cause(
     return Cause(f"segment:{match.name}:{turn.now_ms}", "", turn.now_ms, {"segment": match.name})
 
 
-def _met(
-    turn: Turn, workflow: Workflow, match: EventMatch | SegmentMatch, *, cause: Cause, late: bool = False
-) -> bool:
+def _met(turn: Turn, workflow: Workflow, match: EventMatch | SegmentMatch, *, cause: Cause, late: bool = False) -> bool:
     try:
         met = turn.holds(match.where, None)
     except ExpressionError as error:
@@ -107,9 +105,11 @@ def _refusal(turn: Turn, workflow: Workflow, key: str, entries: Entries | None, 
         return "late"
     if workflow.name in turn.catalog.paused:
         return "paused"
-    same = [run for run in state.enrollments if run.workflow == workflow.name and run.step != AT_TRIGGER]
-    if any(workflow.key is None or run.key == key or run.key.startswith(f"{key}~") for run in same):
-        return "active"
+    for run in state.enrollments:
+        if run.workflow != workflow.name or run.step == AT_TRIGGER:
+            continue
+        if workflow.key is None or run.key == key or run.key.startswith(f"{key}~"):
+            return "active"
     last_ms = _last_entry(entries, key)
     if last_ms is not None:
         if workflow.reentry.rule == "never":
@@ -207,6 +207,8 @@ def retry_trigger(turn: Turn, run: Enrollment) -> None:
 def _key(turn: Turn, expression: Expression, cause: Cause) -> str:
     """The key that the trigger event gives, whatever record is being applied. Raises ExpressionError."""
     scope = turn.scope
+    if scope.properties is cause.properties and (scope.event_id, scope.event_name) == (cause.id, cause.name):
+        return _key_text(turn.value(expression, None))
     shown = Cause(scope.event_id, scope.event_name, scope.event_ms, dict(scope.properties))
     turn.show_cause(cause)
     try:

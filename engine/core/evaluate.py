@@ -164,15 +164,18 @@ def _event(turn: Turn, event: Event) -> None:
         and add(event.time_ms, lateness, turn.zone) < turn.now_ms
     )
     turn.show_event(id=event.id, name=event.name, time_ms=event.time_ms, properties=event.properties)
-    profile.count_event(turn, event)
     interest = turn.catalog.interests.get(event.name)
+    if interest is not None and interest.counted is not None:
+        profile.count_event(turn, event, interest=interest)
     if not _new_catalog(turn) and interest is not None and interest.segments:
         segment.refresh(turn, interest.segments)
         if turn.facts:
             entry.arm(turn)
     facts, turn.facts = turn.facts, []
-    run.show(turn, run.Stimulus(event=None if late else event, facts=facts))
-    entry.by_record(turn, event, facts, late=late)
+    if turn.state.enrollments or turn.state.goals:
+        run.show(turn, run.Stimulus(event=None if late else event, facts=facts))
+    if facts or (interest is not None and interest.triggers):
+        entry.by_record(turn, event, facts, late=late)
     _settle(turn)
 
 

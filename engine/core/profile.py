@@ -16,6 +16,7 @@ from engine.core.record import Consent, Event, Identify, Record, Timer
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from engine.core.catalog import Interest
     from engine.core.turn import Turn
 
 SEEN_IDS_MIN = 1_000
@@ -32,6 +33,7 @@ _EVENT_OF = {
     "request": "Consent Requested",
     "withdraw": "Consent Withdrawn",
 }
+_NEVER = aggregate.EventStats()
 PURPOSES_MAX = 50
 CHANNELS_MAX = 20
 
@@ -81,10 +83,11 @@ def digest_of(record: Record) -> bytes:
 
     Events and traits share the source's ids; other kinds have their own.
     """
-    if isinstance(record, Timer) or not record.id:
+    kind = type(record)
+    if kind is Timer or not record.id:  # type: ignore[union-attr]
         return b""
-    record_id = record.id
-    if not isinstance(record, Event | Identify):
+    record_id = record.id  # type: ignore[union-attr]
+    if kind is not Event and kind is not Identify:
         record_id = f"{type(record).__name__}\x1f{record_id}"
     return digest(record_id)
 
@@ -94,17 +97,14 @@ def digest(text: str) -> bytes:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
-def count_event(turn: Turn, event: Event) -> None:
-    """Adds the event to its aggregate, if some definition asks about it."""
-    interest = turn.catalog.interests.get(event.name)
-    if interest is None or interest.counted is None:
-        return
+def count_event(turn: Turn, event: Event, *, interest: Interest) -> None:
+    """Adds the event to its aggregate: some definition asks about it."""
     state = turn.state
     stats = aggregate.add(
-        state.stats.get(event.name) or aggregate.EventStats(),
+        state.stats.get(event.name) or _NEVER,
         event.time_ms,
         now_ms=turn.now_ms,
-        values={name: _number(event.properties.get(name)) for name in interest.counted},
+        values={name: _number(event.properties.get(name)) for name in interest.counted} if interest.counted else None,
         window_days_max=interest.window_days_max,
     )
     state.stats = {**state.stats, event.name: stats}

@@ -140,8 +140,10 @@ def _show_parked(turn: Turn, workflow: Workflow, run: Enrollment, *, seen: Stimu
 
 def _exits(turn: Turn, workflow: Workflow, run: Enrollment, seen: Stimulus) -> bool:
     """Ends the run when an exit rule is met. What ends it may be its goal; one that can't be asked does not keep it."""
-    rule = next((rule for rule in workflow.exits if _meets(turn, rule.match, run, seen)), None)
-    if rule is None:
+    for rule in workflow.exits:
+        if _meets(turn, rule.match, run, seen):
+            break
+    else:
         return False
     try:
         run = _goal(turn, workflow, run, seen)

@@ -69,7 +69,10 @@ class Memory:
 
     def step(self, record: Record) -> None:
         """Applies a record and whatever it appends. Raises LimitExceeded when that does not end."""
-        pending = deque(self._apply(record))
+        appended = self._apply(record)
+        if not appended:
+            return
+        pending = deque(appended)
         for _ in range(CHAIN_MAX):
             if not pending:
                 return
