@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from channels.contract import OutgoingMessage
+from channels import guard
+from channels.contract import OutgoingMessage, PermanentError
 from engine.core.message import names
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from engine.core.message import Message
     from engine.dispatch.render import Rendered
@@ -58,7 +59,7 @@ class Composer:
             id=message.id,
             channel=message.channel,
             to=message.address,
-            to_name=" ".join(part for part in parts if isinstance(part, str) and part),
+            to_name=_display_name(parts),
             from_=message.sender or rendered.from_,
             reply_to=rendered.reply_to,
             subject=rendered.subject,
@@ -69,3 +70,13 @@ class Composer:
             purpose=message.purpose,
             priority=message.priority,
         )
+
+
+def _display_name(parts: Iterable[object]) -> str:
+    """The customer's name beside the address; none where it could not stand in a header, so that the mail still leaves."""
+    name = " ".join(part for part in parts if isinstance(part, str) and part)
+    try:
+        guard.check_value("the name", name)
+    except PermanentError:
+        return ""
+    return name

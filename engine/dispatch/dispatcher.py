@@ -75,8 +75,19 @@ class Dispatcher:
     async def run(self) -> None:
         """Dispatches until `stop`. Opens the channels, and closes them at the end."""
         self._done.clear()
-        for channel in set(self._channels.values()):
-            await channel.open()
+        async with contextlib.AsyncExitStack() as ending:
+            ending.callback(self._done.set)
+            for channel in set(self._channels.values()):
+                await channel.open()
+                ending.push_async_callback(self._close, channel)
+            await self._rounds()
+
+    async def _close(self, channel: Channel) -> None:
+        with contextlib.suppress(TimeoutError):  # a silent server must not hold up the end
+            await asyncio.wait_for(channel.close(), self._options.stop_seconds_max)
+
+    async def _rounds(self) -> None:
+        """One round after the other until `stop`; then the sends under way and their answers."""
         settler = asyncio.create_task(self._settle_answers())
         try:
             while not self._stopping.is_set():
@@ -93,10 +104,6 @@ class Dispatcher:
                 task.cancel()  # its message stays claimed: the next start finds it unknown
             self._answered.set()
             await settler
-            for channel in set(self._channels.values()):
-                with contextlib.suppress(TimeoutError):  # a silent server must not hold up the end
-                    await asyncio.wait_for(channel.close(), self._options.stop_seconds_max)
-            self._done.set()
 
     async def stop(self) -> None:
         """Takes no more messages, waits for those under way (bounded), closes the channels. Idempotent."""
@@ -138,7 +145,11 @@ class Dispatcher:
         for pending in pendings:
             message = pending.message
             known = "suppressed_address" if (message.channel, message.address) in suppressed else ""
-            result = self._ready_to_send(pending, states.get(message.customer), known)
+            try:
+                result = self._ready_to_send(pending, states.get(message.customer), known)
+            except Exception as error:  # noqa: BLE001 - a mistake of ours about one message must not end the others
+                _log.error(Action.MESSAGE_FAILED, message=message.id, cause=error)
+                result = feedback.mistaken(message, error, self._clock.now_ms())
             if isinstance(result, Settlement):
                 settled.append(result)
             elif result is not None:
@@ -170,7 +181,12 @@ class Dispatcher:
             purpose = catalog.policy.purposes.get(message.purpose)
             return self._composer.compose(message, bulk=purpose is None or purpose.consent != "none")
         except TemplateError as error:
-            _log.error(Action.TEMPLATE_FAILED, message=message.id, template=message.template, reason=str(error))
+            _log.error(
+                Action.TEMPLATE_FAILED,
+                message=message.id,
+                template=message.template,
+                where=f"{error.file}:{error.line}",
+            )
             return feedback.suppressed(message, "template_error", now_ms, detail=str(error)[:200])
 
     async def _send(self, pending: Pending, outgoing: OutgoingMessage) -> None:

@@ -85,6 +85,12 @@ def suppressed(message: Message, reason: str, now_ms: int, *, detail: str = "") 
     )
 
 
+def mistaken(message: Message, error: Exception, now_ms: int) -> Settlement:
+    """A mistake of ours about this message: its text may hold data, so only its kind is told."""
+    reason = f"a mistake of Anlass ({type(error).__name__}); the log says where"
+    return Settlement(message_id=message.id, status="failed", at_ms=now_ms, reason=reason, code="internal")
+
+
 def _outcome(message: Message, outcome: str, now_ms: int, **detail: str) -> Outcome:
     return Outcome(
         customer=message.customer, at_ms=now_ms, id=f"{message.id}:{outcome}", time_ms=now_ms, outcome=outcome,
