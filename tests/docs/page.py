@@ -111,7 +111,7 @@ class Session:
         shim.chmod(0o755)
         kept = {name: value for name, value in os.environ.items() if not name.startswith("ANLASS_")}
         self._environment = {
-            **kept, "PATH": f"{shim.parent}:{os.environ['PATH']}", "COLUMNS": "160", "LINES": "50", "NO_COLOR": "1",
+            **kept, "PATH": f"{shim.parent}:{os.environ['PATH']}", "COLUMNS": "220", "LINES": "50", "NO_COLOR": "1",
         }  # fmt: skip
 
     def save(self, block: Block) -> None:
@@ -146,10 +146,10 @@ class Session:
         deadline = time.monotonic() + (SETTLE_SECONDS_MAX if command.startswith(_READS) and " -d " not in command else 0)
         while True:
             done = subprocess.run(
-                ["/bin/sh", "-c", command], cwd=self.folder, env=self._environment, capture_output=True, text=True,
-                timeout=COMMAND_SECONDS_MAX, check=False, stdin=subprocess.DEVNULL,
+                ["/bin/sh", "-c", command], cwd=self.folder, env=self._environment, stdout=subprocess.PIPE, text=True,
+                stderr=subprocess.STDOUT, timeout=COMMAND_SECONDS_MAX, check=False, stdin=subprocess.DEVNULL,
             )  # fmt: skip
-            printed = done.stdout + done.stderr
+            printed = done.stdout
             if self._address:
                 printed = printed.replace(self._address, WRITTEN_URL)
             lacking = missing(expected, printed)

@@ -14,6 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from engine.definition.load import load_files
+from engine.rehearsal.report import failure
 from engine.rehearsal.testing import run_tests
 from engine.settings import load_settings
 from tests.docs.page import PAGES, ROOT, Block, Session, blocks, commands, missing
@@ -76,7 +77,7 @@ def test_the_tests_shown_on_a_page_pass(page: Path) -> None:
     loaded = load_files([_definition(block, block.line) for block in _in_yaml(page)])
     if loaded.catalog is not None:
         for result in run_tests(loaded.catalog, loaded.tests, templates=None):
-            assert result.passed, result
+            assert result.passed, "\n".join(failure(result))
 
 
 @by_page
@@ -107,6 +108,7 @@ def test_other_blocks_are_at_least_well_formed(page: Path) -> None:
 @by_page
 def test_settings_shown_are_settings(page: Path, tmp_path: Path) -> None:
     """A `toml` block is an anlass.toml that is taken, unless it is part of a package's pyproject.toml."""
+    (tmp_path / "smtp-password").write_text("secret", "utf-8")
     for block in blocks(page):
         if block.language == "toml" and not block.text.startswith("[project"):
             (tmp_path / "anlass.toml").write_text(block.text, "utf-8")

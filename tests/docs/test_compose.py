@@ -1,0 +1,121 @@
+"""docker-compose.yml and Dockerfile agree with the settings, the defaults and the tree. They are not started here."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from ruamel.yaml import YAML
+
+from engine.cli import main
+from engine.cli.entry import anlass
+from engine.settings import CollectorSettings, DatabaseSettings, Settings, load_settings
+from tests.docs.page import ROOT
+
+PROJECT = "/project"
+_HOLE = re.compile(r"\$\{\w+:-([^}]*)\}")
+
+
+@pytest.fixture
+def compose() -> Any:
+    """The file, with its variables at their defaults."""
+    text = (ROOT / "docker-compose.yml").read_text("utf-8")
+    return YAML(typ="safe").load(_HOLE.sub(r"\1", text))
+
+
+@pytest.fixture
+def dockerfile() -> list[tuple[str, str]]:
+    """(instruction, the rest) of each line."""
+    text = (ROOT / "Dockerfile").read_text("utf-8").replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    return [(line.split()[0], line.partition(" ")[2]) for line in lines]
+
+
+@pytest.fixture
+def settings(compose: Any, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """What the service in the container would read: the shipped anlass.toml and the variables."""
+    for name, value in compose["services"]["anlass"]["environment"].items():
+        assert name.startswith("ANLASS_")
+        monkeypatch.setenv(name, value)
+    return load_settings(ROOT)
+
+
+def test_every_variable_is_a_setting_and_none_is_left_over(settings: Settings) -> None:
+    """The settings' own reader takes them all: a misspelt one would be refused, one of a later part reported."""
+    assert settings.later == ()
+    assert settings.email.configured
+    assert settings.collector.write_keys
+
+
+def test_a_misspelt_variable_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So the check above can fail."""
+    monkeypatch.setenv("ANLASS_EMAIL__HOTS", "mailbox")
+    with pytest.raises(Exception, match="ANLASS_EMAIL__HOTS"):
+        load_settings(ROOT)
+
+
+def test_the_collector_is_reached_where_the_ports_say(
+    compose: Any, settings: Settings, dockerfile: list[tuple[str, str]]
+) -> None:
+    """It listens on every address of the container, on the default port, published on this machine only."""
+    port = CollectorSettings().port
+    assert settings.collector.bind == "0.0.0.0"
+    assert settings.collector.port == port
+    assert compose["services"]["anlass"]["ports"] == [f"127.0.0.1:{port}:{port}"]
+    assert ("EXPOSE", str(port)) in dockerfile
+    health = compose["services"]["anlass"]["healthcheck"]["test"]
+    assert health[0] == "CMD"
+    assert f"127.0.0.1:{port}/readyz" in health[-1]
+    compile(health[-1], "healthcheck", "exec")
+
+
+def test_mail_goes_to_the_service_beside_it(compose: Any, settings: Settings) -> None:
+    """The host is the other service's name, and it starts first."""
+    assert settings.email.host in compose["services"]
+    assert settings.email.host in compose["services"]["anlass"]["depends_on"]
+    assert settings.email.tls == "none"
+    assert settings.email.from_
+
+
+def test_everything_that_is_kept_lies_in_the_volume(compose: Any, dockerfile: list[tuple[str, str]]) -> None:
+    """The default database is in `var/` of the project that the container runs, and that is the volume."""
+    folder = f"{PROJECT}/{DatabaseSettings().url.removeprefix('sqlite:///').rpartition('/')[0]}"
+    [volume] = compose["services"]["anlass"]["volumes"]
+    name, _, target = volume.partition(":")
+    assert target == folder
+    assert name in compose["volumes"]
+    assert ("VOLUME", folder) in dockerfile
+
+
+def test_the_image_copies_what_there_is(dockerfile: list[tuple[str, str]]) -> None:
+    """Every source of a COPY exists and is not kept out of the build; the package gets all that its metadata names."""
+    ignored = (ROOT / ".dockerignore").read_text("utf-8").split()
+    sources = [name for instruction, rest in dockerfile if instruction == "COPY" for name in rest.split()[:-1]]
+    for name in sources:
+        assert (ROOT / name).exists(), name
+        assert name not in ignored, name
+    assert {"pyproject.toml", "requirements.lock", "README.md", "LICENSE", "engine", "channels"} <= set(sources)
+    assert 'readme = "README.md"' in (ROOT / "pyproject.toml").read_text("utf-8")
+
+
+def test_the_image_runs_a_command_that_there_is(dockerfile: list[tuple[str, str]]) -> None:
+    """`anlass run` takes these arguments."""
+    [command] = [json.loads(rest) for instruction, rest in dockerfile if instruction == "CMD"]
+    assert callable(main)
+    assert command[0] == "anlass"
+    assert CliRunner().invoke(anlass, [*command[1:], "--help"]).exit_code == 0
+    assert command[-2:] == ["--project", PROJECT]
+
+
+def test_the_container_does_not_run_as_root(dockerfile: list[tuple[str, str]]) -> None:
+    """The user is made before it is used, and owns the folder it writes to."""
+    made = " ".join(rest for instruction, rest in dockerfile if instruction == "RUN")
+    [user] = [rest for instruction, rest in dockerfile if instruction == "USER"]
+    words = shlex.split(made)
+    assert user != "root"
+    assert user in words
+    assert words[words.index("chown") + 1 :] == [user, "var"]
