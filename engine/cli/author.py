@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine.cli.options import folder_argument, json_option, project_folder, sentence
-from engine.cli.output import decision_fields, json_line, progress, quiet_log
+from engine.cli.output import json_line, progress, quiet_log
+from engine.core.effect import as_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -118,7 +119,7 @@ def _lines(result: Result, *, as_json: bool) -> list[str]:
     if as_json:
         case = {"file": result.file, "case": result.case, "workflow": result.workflow}
         decisions = (decision for decision in result.decisions if decision.kind in KINDS)
-        lines = [json_line({**decision_fields(decision), "case": result.case}) for decision in decisions]
+        lines = [json_line({**as_line(decision), "case": result.case}) for decision in decisions]
         return [*lines, json_line({**case, "kind": "case", "passed": result.passed})]
     return [] if result.passed else [*failure(result), ""]
 
@@ -171,7 +172,7 @@ def simulate(folder: Path, file: Path, *, until: str, start: str, render: bool, 
             bar.update(task, completed=summary.records)
 
         def decided(decision: Decision) -> None:
-            fields = decision_fields(decision)
+            fields = as_line(decision)
             click.echo(json_line(fields) if as_json else decision_text(fields))
 
         summary = play(
@@ -244,15 +245,17 @@ def _parsed(line: bytes, start_ms: int | None) -> list[Record]:
 
 
 def decision_text(fields: dict[str, Any]) -> str:
-    """A decision as one line for people: when, who, what, where, and the kind's own fields."""
-    fixed = ("at", "customer", "workflow", "version", "enrollment", "kind", "step")
+    """A decision as one line for people: when, who, what, where, the kind's own fields, and the reason."""
+    fixed = ("at", "customer", "workflow", "version", "enrollment", "kind", "step", "why")
     more = " ".join(
         f"{name}={value if isinstance(value, str) else json_line(value)}"
         for name, value in fields.items()
         if name not in fixed and value
     )
     where = "/".join(part for part in (fields["workflow"], fields["step"]) if part)
-    return f"{fields['at']}  {fields['customer']}  {fields['kind']}  {where}  {more}".rstrip()
+    because = "; ".join(fields.get("why", ()))
+    line = f"{fields['at']}  {fields['customer']}  {fields['kind']}  {where}  {more}".rstrip()
+    return f"{line}  because {because}" if because else line
 
 
 def _print_summary(summary: Summary, seconds: float) -> None:

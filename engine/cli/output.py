@@ -18,9 +18,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from engine.clock import to_rfc3339
-from engine.core.effect import Decision
 
-__all__ = ["console", "decision_fields", "json_line", "plain", "progress", "quiet_log", "safe", "table"]
+__all__ = ["console", "json_line", "plain", "progress", "quiet_log", "safe", "table"]
 
 _WIDTH_OF_FILES = 160
 _TIMES = frozenset({"trait_times", "segments", "armed"})
@@ -81,20 +80,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.hex()
     return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
-
-
-def decision_fields(decision: Decision) -> dict[str, Any]:
-    """A decision as `simulate --json` and `test --json` print it; the kind's own fields after the fixed ones."""
-    fixed = {
-        "at": to_rfc3339(decision.at_ms),
-        "customer": decision.customer,
-        "workflow": decision.workflow,
-        "version": decision.version,
-        "enrollment": decision.enrollment,
-        "kind": decision.kind,
-        "step": decision.step,
-    }
-    return {**fixed, **{name: value for name, value in plain(decision.detail).items() if name not in fixed}}
 
 
 def _entry(name: object, value: Any) -> tuple[str, Any]:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine.cli.options import json_option, project_folder, project_option, var_folder
-from engine.cli.output import console, decision_fields, json_line, plain, quiet_log, safe, table
+from engine.cli.output import console, json_line, plain, quiet_log, safe, table
+from engine.core.effect import as_line
 from engine.errors import NotFound
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def show_workflow(workflow: str, *, lines: int, as_json: bool, folder: Path) -> 
 
 
 def _with_why(decision: Decision) -> dict[str, Any]:
-    return {**decision_fields(decision), "why": list(decision.why)}
+    return {**as_line(decision), "why": list(decision.why)}
 
 
 def _message(status: MessageStatus) -> dict[str, Any]:

@@ -81,14 +81,20 @@ WHY_MAX = 12
 
 
 def as_line(decision: Decision) -> dict[str, Any]:
-    """The decision as `simulate`, `test`, `show` and the journal topic print it: one flat JSON object."""
-    line: dict[str, Any] = {"at": rfc3339(decision.at_ms), "customer": decision.customer}
-    if decision.workflow:
-        line |= {"workflow": decision.workflow, "version": decision.version, "enrollment": decision.enrollment}
-    line["kind"] = decision.kind
-    if decision.step:
-        line["step"] = decision.step
-    line |= decision.detail
+    """The decision as `simulate`, `test`, `show` and the journal topic print it: one flat JSON object.
+
+    The fixed fields come first and are always there; then the kind's own; `why` last, where there is a trace.
+    """
+    line: dict[str, Any] = {
+        "at": rfc3339(decision.at_ms),
+        "customer": decision.customer,
+        "workflow": decision.workflow,
+        "version": decision.version,
+        "enrollment": decision.enrollment,
+        "kind": decision.kind,
+        "step": decision.step,
+    }
+    line |= {name: value for name, value in decision.detail.items() if name not in line}
     if decision.why:
         line["why"] = list(decision.why)
     return line
