@@ -51,10 +51,27 @@ def cpu_self_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
+def rss_self_peak_mb() -> float:
+    """The most memory this process ever had resident, in MB (10^6 bytes)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
+def folder_bytes(folder: Path) -> int:
+    """What the files of a folder take."""
+    return sum(file.stat().st_size for file in folder.iterdir())
+
+
 def percentile(values: Sequence[float], share: float) -> float:
     """The value below which `share` (0 to 1) of the values lie."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def quiet() -> None:
+    """The engine's log lines are no part of a table."""
+    from engine.telemetry import configure_logging  # noqa: PLC0415 - scenarios with processes of their own do without
+
+    configure_logging(stream=Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - for the rest of the process
 
 
 def run_on_uvloop(main: Coroutine[Any, Any, _T]) -> _T:
