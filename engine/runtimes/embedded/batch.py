@@ -84,10 +84,8 @@ class Batches:
                     plan.log_rows.append((plan.log_seq, record.at_ms, record.customer, body))
             write_plan(self._store, plan)
             _write_rest(connection, order, catalog)
-            if plan.log_seq != self.log_seq:
-                connection.execute(SQL["progress_set"], {"name": "log", "value": plan.log_seq, "note": ""})
-            if plan.applied_seq != self.applied_seq:
-                connection.execute(SQL["progress_set"], {"name": "applied", "value": plan.applied_seq, "note": ""})
+            if (plan.log_seq, plan.applied_seq) != (self.log_seq, self.applied_seq):
+                connection.execute(SQL["progress_advance"], {"log": plan.log_seq, "applied": plan.applied_seq})
         self.log_seq = plan.log_seq
         self.applied_seq = plan.applied_seq
         return Result(

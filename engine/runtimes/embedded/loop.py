@@ -7,6 +7,7 @@ back would cost at these rates (measured).
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 import msgspec
 
@@ -16,6 +17,7 @@ from engine.core.record import Recheck, Timer, encode_record
 from engine.errors import StorageError
 from engine.runtimes.embedded import outbox
 from engine.runtimes.embedded.batch import Batches, Order, Result
+from engine.runtimes.embedded.plan import Plan
 from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import Options, Store
 from engine.telemetry import Action, Metrics, get_log
@@ -56,6 +58,7 @@ class BatchLoop:
         self._alarm: asyncio.Task[None] | None = None
         self._alarm_ms = 0
         self._retry_at = 0.0
+        self._decided: dict[str, Callable[[float], None]] = {}  # kind → the counter of its decisions
         self._idle: list[asyncio.Future[None]] = []
         self._stopping = False
 
@@ -204,7 +207,7 @@ class BatchLoop:
         self.catalog = plan.catalog
         if order.recheck_after is not None:
             self.recheck_after = order.recheck_after
-        self.timer_ms = self._next_timer_ms()
+        self.timer_ms = self._timer_after(plan)
         if result.more_to_send:
             self.work.set()
         if plan.forgets:
@@ -212,13 +215,24 @@ class BatchLoop:
         self._metrics.batch_records.observe(plan.evaluated)
         self._metrics.events.inc(len(order.records))
         for part, number in plan.decision_counts.items():
-            self._metrics.decisions.labels(part.partition(":")[0]).inc(number)
+            kind = part.partition(":")[0]
+            count = self._decided.get(kind)
+            if count is None:
+                count = self._decided[kind] = self._metrics.decisions.labels(kind).inc
+            count(number)
         for seq, _, reason in plan.failures:
             self._metrics.dead_letters.inc()
             self._log.error(Action.RECORD_DEAD_LETTERED, seq=seq, cause_type=reason.partition(":")[0])
         for record in plan.pauses:
             action = Action.WORKFLOW_PAUSED if record.paused else Action.WORKFLOW_RESUMED
             self._log.info(action, workflow=record.workflow)
+
+    def _timer_after(self, plan: Plan) -> int:
+        """The next timer after this plan. The index is asked only when the one that was next may be gone."""
+        if any(due_ms <= self.timer_ms for due_ms, _ in plan.timer_deletes):
+            return self._next_timer_ms()
+        added = [due_ms for due_ms, _ in plan.timer_inserts]
+        return min([self.timer_ms, *added] if self.timer_ms else added, default=0)
 
     def _next_timer_ms(self) -> int:
         row = self._store.connection.execute(SQL["timers_next"]).fetchone()
