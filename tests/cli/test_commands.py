@@ -79,7 +79,7 @@ def test_simulate_prints_decisions(project: Path, tmp_path: Path) -> None:
     assert first.status == 0, first.err
     assert first.out == second.out
     sends = [(line["at"], line["customer"], line["template"]) for line in first.lines if line["kind"] == "send"]
-    assert ("2026-03-29T08:00:00.000Z", "ana", "tips") in sends
+    assert ("2026-03-29T08:00:00Z", "ana", "tips") in sends
     undated = anlass("simulate", project, "--events", project / EVENTS)
     assert undated.status == 1
     assert "events.jsonl:1: missing_time" in undated.err
