@@ -62,7 +62,7 @@ class HappensDocument(Document):
         only_with(self, "properties", other="event")
         only_with(self, "of", other="outcome")
         if form == "outcome" and self.of is None:
-            raise Misfit("only-with", "`outcome` needs `of`: the id of the send")
+            raise Misfit("only-with", "`outcome` needs `of`: the id of the send", fill="of")
         return self
 
 

@@ -23,6 +23,8 @@ from engine.definition.site import Path, Site
 CHANNELS = ("email", "newsletter", "sms", "whatsapp", "messenger", "voice")
 """Known without any plug-in."""
 
+_UNNAMED = "steps."
+"""How the default id of a step begins."""
 _ABOUT_WORKFLOWS = ("entered", "not_entered", "completed", "failed")
 _ABOUT_SEGMENTS = ("segment_entered", "segment_left")
 
@@ -46,6 +48,10 @@ class Project:
         self.policy: Policy | None = None
         self.policy_site: Site | None = None
         self.tests: list[tuple[TestFile, Site]] = []
+        self.written: list[Compiled] = []
+        """All workflows, also those whose id another one has."""
+        self.lost: set[str] = set()
+        """Words in what could not be read or is wrong: what they name may be defined there."""
 
 
 def check_project(
@@ -54,9 +60,10 @@ def check_project(
     """Adds what is wrong to the problems. `channels` are those that exist."""
     assert project.policy is not None
     checker = _Checker(project, project.policy, templates=templates, channels=channels)
-    for compiled in project.workflows.values():
+    for compiled in project.written:
         checker.workflow(compiled)
-        _unreachable(compiled, problems)
+        if not compiled.site.problems.failed_in(compiled.site.source.file):
+            _unreachable(compiled, problems)
     checker.segments()
     if project.policy_site is not None:
         checker.policy_document(project.policy_site)
@@ -77,7 +84,7 @@ class _Checker:
 
     def _known(self, site: Site, path: Path, name: str, *, kind: str, names: Iterable[str]) -> bool:
         known = list(names)
-        if name in known:
+        if name in known or (kind != "channel" and name in self._project.lost):
             return True
         mend = nearest(name, known) or (f"; no {kind} is defined" if not known else "")
         site.error(path, f"unknown-{kind}", message=f"the {kind} `{name}` is not defined{mend}")
@@ -111,7 +118,7 @@ class _Checker:
             if isinstance(match, core.SegmentMatch):
                 self._segment(site, (*path, "segment"), match.name)
             elif isinstance(match, core.OutcomeMatch) and match.of:
-                self._send_step(site, (*path, "of"), match.of, workflow)
+                self._send_step(site, (*path, "of"), match.of, compiled)
         if workflow.trigger.schedule is not None and workflow.trigger.schedule.segment:
             self._segment(site, ("trigger", "schedule", "segment"), workflow.trigger.schedule.segment)
         for step, op in workflow.ops.items():
@@ -128,12 +135,23 @@ class _Checker:
                 if name != "*":
                     self._segment(site, path, name)
 
-    def _send_step(self, site: Site, path: Path, id: str, workflow: core.Workflow) -> None:
-        sends = [op.id for op in workflow.ops.values() if isinstance(op, core.Send)]
-        if id in workflow.ops and id not in sends:
+    def _send_step(self, site: Site, path: Path, id: str, compiled: Compiled) -> None:
+        ops = compiled.workflow.ops
+        sends = [op.id for op in ops.values() if isinstance(op, core.Send)]
+        if id not in sends and self._in_doubt(id, [compiled]):
+            return
+        if id in ops and id not in sends:
             site.error(path, "unknown-step", message=f"`{id}` is not a send; only a message has outcomes")
         else:
             self._known(site, path, id, kind="step", names=sends)
+
+    def _in_doubt(self, id: str, written: Iterable[Compiled]) -> bool:
+        """Whether mistakes elsewhere may be the only reason that there is no send of that id."""
+        for compiled in written:
+            source, place = compiled.site.source, compiled.places.get(id)
+            if source.mended and (id in source.lost or id.startswith(_UNNAMED) or (place and source.altered(place))):
+                return True
+        return id.startswith(_UNNAMED) and bool(self._project.lost)
 
     def _send(self, site: Site, path: Path, send: core.Send, *, inherited: str) -> None:
         if send.purpose != inherited:
@@ -149,9 +167,9 @@ class _Checker:
                 site.error((*path, "template"), "unknown-template", message=message)
         if len(set(send.channels)) < len(send.channels):
             site.error((*path, "channel"), "duplicate-channel", message="a channel stands twice in this list")
-        if send.fallback_on and len(send.channels) == 1:
+        if send.fallback_on and len(send.channels) == 1 and not site.source.mended:
             message = "`fallback_on` has no channel to fall back to; list several in `channel`"
-            site.problems.warning(site.spot((*path, "fallback_on")), "no-fallback", message=message)
+            site.warning((*path, "fallback_on"), "no-fallback", message=message)
 
     # ------------------------------------------------------------------------------------------- segments and policy
 
@@ -195,8 +213,7 @@ class _Checker:
 
     def tests(self, tests: TestFile, site: Site) -> None:
         """Names in tests."""
-        if not self._workflow_name(site, ("tests",), tests.workflow):
-            return
+        self._workflow_name(site, ("tests",), tests.workflow)
         tested = self._project.workflows.get(tests.workflow)
         for index, case in enumerate(tests.cases):
             path: Path = ("cases", index)
@@ -208,7 +225,7 @@ class _Checker:
                 elif line.kind == "enroll" and line.name:
                     self._workflow_name(site, (*here, "enroll", "workflow"), line.name)
                 elif line.kind == "outcome" and tested is not None:
-                    self._send_step(site, (*here, "of"), line.of, tested.workflow)
+                    self._send_step(site, (*here, "of"), line.of, tested)
             for at, expected in enumerate(case.expect):
                 self._expected(site, (*path, "expect", at), expected)
 
@@ -220,19 +237,20 @@ class _Checker:
 
     def _expected(self, site: Site, path: Path, expected: Expected) -> None:
         here = (*path, expected.kind)
+        if expected.channel is not None:
+            self._channel(site, (*path, "channel"), expected.channel)
         if expected.kind in _ABOUT_WORKFLOWS:
             self._workflow_name(site, here, expected.name)
         elif expected.kind in _ABOUT_SEGMENTS:
             self._segment(site, here, expected.name)
         elif expected.kind == "send":
-            whole = len(self._project.workflows) == len(self._project.names)
             sends = [
                 op.id
-                for compiled in self._project.workflows.values()
+                for compiled in self._project.written
                 for op in compiled.workflow.ops.values()
                 if isinstance(op, core.Send)
             ]
-            if whole:
+            if expected.name in sends or not self._in_doubt(expected.name, self._project.written):
                 self._known(site, here, expected.name, kind="step", names=sends)
 
 

@@ -46,13 +46,21 @@ Form = Discriminator(_form)
 
 
 class Misfit(ValueError):
-    """Keys that do not go together; `code` is the problem's, `key` the one that it is about, if it is one."""
+    """Keys that do not go together; `code` is the problem's, `key` the one that it is about, if it is one.
 
-    def __init__(self, code: str, message: str, *, key: str = "") -> None:
+    Without the keys `drop`, or with a key `fill` put in, they would: so the rest can be checked. `lacks`: a key is not there.
+    """
+
+    def __init__(
+        self, code: str, message: str, *, key: str = "", drop: tuple[str, ...] = (), fill: str = "", lacks: bool = False
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.key = key
+        self.drop = drop
+        self.fill = fill
+        self.lacks = lacks or bool(fill)
 
 
 class Document(BaseModel):
@@ -67,7 +75,9 @@ class Document(BaseModel):
         if isinstance(value, dict):
             for key, inner in value.items():
                 if inner is None:
-                    raise Misfit("empty-key", f"`{key}` is empty; give it a value or take it out", key=str(key))
+                    raise Misfit(
+                        "empty-key", f"`{key}` is empty; give it a value or take it out", key=str(key), drop=(str(key),)
+                    )
         return value
 
 
@@ -78,7 +88,9 @@ def exactly_one(model: Document, names: tuple[str, ...], *, what: str) -> str:
     if len(given) != 1:
         listed = ", ".join(keys.values())
         found = " and ".join(keys[name] for name in given) or "none"
-        raise Misfit("exactly-one", f"{what} has exactly one of {listed}; here: {found}")
+        message = f"{what} has exactly one of {listed}; here: {found}"
+        drop = tuple(keys[name] for name in given[1:])
+        raise Misfit("exactly-one", message, drop=drop, fill="" if given else keys[names[0]])
     return given[0]
 
 
@@ -86,7 +98,7 @@ def only_with(model: Document, key: str, *, other: str) -> None:
     """Refuses `key` without `other`."""
     if key in model.model_fields_set and other not in model.model_fields_set:
         alias = type(model).model_fields[key].alias or key
-        raise Misfit("only-with", f"`{alias}` belongs to `{other}`", key=alias)
+        raise Misfit("only-with", f"`{alias}` belongs to `{other}`", key=alias, drop=(alias,), lacks=True)
 
 
 class MatchDocument(Document):
@@ -208,7 +220,7 @@ class WaitDocument(Document):
     def _one(self) -> Self:
         exactly_one(self, ("for_", "until", "between"), what="a wait")
         if "for_" not in self.model_fields_set and "restart_on" in self.model_fields_set:
-            raise Misfit("only-with", "`restart_on` belongs to `for`")
+            raise Misfit("only-with", "`restart_on` belongs to `for`", drop=("restart_on",), lacks=True)
         only_with(self, "offset", other="until")
         only_with(self, "days", other="between")
         return self
@@ -240,7 +252,7 @@ class WaitForDocument(Document):
         only_with(self, "of", other="outcome")
         only_with(self, "on", other="segment")
         if form == "any" and "where" in self.model_fields_set:
-            raise Misfit("only-with", "`where` belongs to each of `any`")
+            raise Misfit("only-with", "`where` belongs to each of `any`", drop=("where",))
         return self
 
 
@@ -272,9 +284,10 @@ class BranchArmDocument(Document):
     def _one(self) -> Self:
         if exactly_one(self, ("condition", "otherwise"), what="each part of a branch") == "condition":
             if self.steps is None:
-                raise Misfit("only-with", "`if` needs `steps`")
+                raise Misfit("only-with", "`if` needs `steps`", fill="steps")
         elif self.steps is not None:
-            raise Misfit("only-with", "`steps` belongs to `if`; the steps of `else` stand right below it")
+            message = "`steps` belongs to `if`; the steps of `else` stand right below it"
+            raise Misfit("only-with", message, drop=("steps",))
         return self
 
 

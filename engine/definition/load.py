@@ -6,12 +6,13 @@ Files are told apart by their top-level key (`workflow segments policy tests`), 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from engine.core.catalog import Catalog, Segment
+from engine.core.catalog import Catalog
 from engine.core.workflow import Workflow
 from engine.definition.assemble import assemble
 from engine.definition.case import TestFile, compile_tests
@@ -20,6 +21,7 @@ from engine.definition.check import CHANNELS, Project, Templates, check_project
 from engine.definition.compile import Compiled, compile_workflow
 from engine.definition.compile_policy import compile_policy, compile_segments, default_policy
 from engine.definition.document import WorkflowDocument
+from engine.definition.mend import close, renamed
 from engine.definition.problem import Problem, Problems, Spot, nearest
 from engine.definition.project_document import PolicyDocument, SegmentsDocument
 from engine.definition.site import Site
@@ -29,6 +31,7 @@ from engine.definition.validate import validate
 FILES_MAX = 2_000
 KINDS = ("workflow", "segments", "policy", "tests")
 _ENDINGS = (".yaml", ".yml")
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -90,7 +93,9 @@ def _project(files: Sequence[tuple[str, bytes]], problems: Problems) -> Project:
     project = Project()
     for file, raw in files:
         source = parse(file, raw, problems=problems)
-        if source is not None:
+        if source is None:
+            _remember_unread(file, raw, project)
+        else:
             _take(source, project, problems)
     if project.policy is None:
         project.policy = default_policy()
@@ -117,50 +122,32 @@ def _loaded(
 
 def _take(source: Source, project: Project, problems: Problems) -> None:
     """Compiles one file into the project."""
-    kinds = [kind for kind in KINDS if isinstance(source.data, dict) and kind in source.data]
-    site = Site(source, problems)
+    keys = list(source.data) if isinstance(source.data, dict) else []
+    kinds = [kind for kind in KINDS if kind in keys]
     if len(kinds) != 1:
-        keys = list(source.data) if isinstance(source.data, dict) else []
         mend = "; it has several: move each to its own file" if kinds else nearest(keys[0] if keys else "", KINDS)
         problems.error(
-            site.spot(()), "unknown-file", message=f"a file has exactly one of the keys {', '.join(KINDS)}{mend}"
+            source.spot(()), "unknown-file", message=f"a file has exactly one of the keys {', '.join(KINDS)}{mend}"
         )
-    elif kinds[0] == "workflow":
-        _take_workflow(source, site, project)
-    elif kinds[0] == "segments":
-        document = validate(SegmentsDocument, source, problems=problems)
-        segments: dict[str, Segment] = {} if document is None else compile_segments(document, site)
-        _remember_segments(source, project)
-        for name, segment in segments.items():
-            if name in project.segments:
-                where = project.segment_sites[name].source.file
-                site.error(
-                    ("segments", name), "duplicate-id", message=f"the segment `{name}` stands in {where} as well"
-                )
-            project.segments[name] = segment
-            project.segment_sites[name] = site
-    elif kinds[0] == "policy":
-        policy = validate(PolicyDocument, source, problems=problems)
-        if project.policy_site is not None:
-            other = project.policy_site.source.file
-            site.error((), "duplicate-id", message=f"a project has one policy; there is another in {other}")
-        project.policy_site = site
-        if policy is not None:
-            project.policy = compile_policy(policy, site)
-    else:
-        tests = validate(TestsDocument, source, problems=problems)
-        if tests is not None:
-            project.tests.append((compile_tests(tests, site), site))
+        slips = {key: kind for key in keys if (kind := close(key, KINDS))}
+        if kinds or not slips:
+            project.lost.update(source.words())
+            return
+        slip, kind = next(iter(slips.items()))
+        source, kinds = renamed(source, slip, kind), [kind]
+    take = {"workflow": _take_workflow, "segments": _take_segments, "policy": _take_policy, "tests": _take_tests}
+    take[kinds[0]](source, project, problems)
 
 
-def _take_workflow(source: Source, site: Site, project: Project) -> None:
+def _take_workflow(source: Source, project: Project, problems: Problems) -> None:
     name = source.data["workflow"]
-    if isinstance(name, str):
-        # Known even when the document is broken, so that one mistake does not cause others elsewhere.
-        project.names.add(name)
-    document = validate(WorkflowDocument, source, problems=site.problems)
-    if document is None:
+    # Known even when the document is broken, so that one mistake does not cause others elsewhere.
+    project.names.update({name if isinstance(name, str) else "", PurePosixPath(source.file).stem} - {""})
+    document, taken = validate(WorkflowDocument, source, problems=problems)
+    if document is None or taken is None:
+        project.lost.update(source.words())
         return
+    site = Site(taken, problems)
     compiled: Compiled = compile_workflow(document, site)
     other = project.workflows.get(document.workflow)
     if other is not None:
@@ -169,9 +156,48 @@ def _take_workflow(source: Source, site: Site, project: Project) -> None:
             ("workflow",), "duplicate-id", message=f"the workflow `{document.workflow}` stands in {where} as well"
         )
     project.workflows[document.workflow] = compiled
+    project.written.append(compiled)
 
 
-def _remember_segments(source: Source, project: Project) -> None:
+def _take_segments(source: Source, project: Project, problems: Problems) -> None:
     written = source.data["segments"]
     if isinstance(written, dict):
         project.segment_names.update(str(name) for name in written)
+    document, taken = validate(SegmentsDocument, source, problems=problems)
+    if document is None or taken is None:
+        project.lost.update(source.words())
+        return
+    project.lost.update(taken.lost)
+    site = Site(taken, problems)
+    for name, segment in compile_segments(document, site).items():
+        if name in project.segments:
+            where = project.segment_sites[name].source.file
+            site.error(("segments", name), "duplicate-id", message=f"the segment `{name}` stands in {where} as well")
+        project.segments[name] = segment
+        project.segment_sites[name] = site
+
+
+def _take_policy(source: Source, project: Project, problems: Problems) -> None:
+    document, taken = validate(PolicyDocument, source, problems=problems)
+    site = Site(source if taken is None else taken, problems)
+    if project.policy_site is not None:
+        other = project.policy_site.source.file
+        site.error((), "duplicate-id", message=f"a project has one policy; there is another in {other}")
+    project.policy_site = site
+    project.lost.update(source.words() if taken is None else taken.lost)
+    if document is not None:
+        project.policy = compile_policy(document, site)
+
+
+def _take_tests(source: Source, project: Project, problems: Problems) -> None:
+    document, taken = validate(TestsDocument, source, problems=problems)
+    if document is not None and taken is not None:
+        site = Site(taken, problems)
+        project.tests.append((compile_tests(document, site), site))
+
+
+def _remember_unread(file: str, raw: bytes, project: Project) -> None:
+    """What a file that is no YAML may define is not missed elsewhere: its words count as defined, and its name as a workflow."""
+    text = raw[:BYTES_MAX].decode("utf-8", "replace")
+    project.lost.update(_WORD.findall(text))
+    project.names.add(PurePosixPath(file).stem.removesuffix(".test"))

@@ -57,6 +57,10 @@ class Problems:
         """Whether there is an error among them."""
         return any(problem.severity == ERROR for problem in self.found)
 
+    def failed_in(self, file: str) -> bool:
+        """Whether there is an error in that file."""
+        return any(problem.severity == ERROR and problem.file == file for problem in self.found)
+
     def sorted(self) -> tuple[Problem, ...]:
         """By file, line and column, each once."""
         return tuple(sorted(set(self.found)))

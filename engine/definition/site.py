@@ -35,8 +35,14 @@ class Site(msgspec.Struct, frozen=True):
         return self.source.spot(path, key=key)
 
     def error(self, path: Path, code: str, *, message: str) -> None:
-        """Something is wrong there."""
-        self.problems.error(self.spot(path), code, message=message)
+        """Something is wrong there, if that is what was written."""
+        if not self.source.made(path):
+            self.problems.error(self.spot(path), code, message=message)
+
+    def warning(self, path: Path, code: str, *, message: str) -> None:
+        """Something there is probably not as meant."""
+        if not self.source.made(path):
+            self.problems.warning(self.spot(path), code, message=message)
 
     def parsed(self, path: Path, fallback: _ValueT, *, parse: Callable[[], _ValueT], code: str) -> _ValueT:
         """What `parse` gives, or the fallback and a problem."""

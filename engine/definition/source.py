@@ -52,10 +52,16 @@ _WORDS = {
 class Node:
     """A value of the document: a scalar (`value`), a mapping (`items`: key → (key's spot, node)) or a sequence (`nodes`)."""
 
-    __slots__ = ("items", "nodes", "spot", "value")
+    __slots__ = ("guessed", "items", "lost", "made", "nodes", "spot", "value")
 
     def __init__(self, spot: Spot, value: Any = None) -> None:
         self.spot = spot
+        self.made = False
+        """Put in by `mend.py` for something wrong: nobody wrote this."""
+        self.guessed = False
+        """Written under an unknown key, and read as the nearest known one's."""
+        self.lost: set[str] = set()
+        """Keys (indexes as texts) right below that were taken out, put in or read as another."""
         self.value = value
         self.items: dict[str, tuple[Spot, Node]] | None = None
         self.nodes: list[Node] | None = None
@@ -68,18 +74,42 @@ class Source:
         self.file = file
         self.root = root
         self.data: Any = _plain(root)
+        self.mended = False
+        """Whether it differs from what was written: mistakes were taken out, to look for others."""
+        self.lost: frozenset[str] = frozenset()
+        """The words in what was taken out."""
+
+    def words(self) -> Iterator[str]:
+        """Every text of the file, keys too."""
+        yield from words_of(self.root)
+
+    def made(self, path: Sequence[str | int]) -> bool:
+        """Whether what stands there was put in for something wrong: then there is nothing to say about it."""
+        return any(node.made for _, node in along(self.root, path))
+
+    def altered(self, path: Sequence[str | int]) -> bool:
+        """Whether something was put in there, or taken out right below."""
+        *_, last = [self.root, *(node for _, node in along(self.root, path))]
+        return bool(last.lost) or self.made(path)
 
     def spot(self, path: Sequence[str | int], *, key: bool = False) -> Spot:
         """Where that path stands; `key`: the key itself instead of its value. Steps that are not there are passed over."""
-        node, spot = self.root, self.root.spot
-        for step in path:
-            if node.items is not None and isinstance(step, str) and step in node.items:
-                spot_of_key, node = node.items[step]
-                spot = spot_of_key if key else node.spot
-            elif node.nodes is not None and isinstance(step, int) and step < len(node.nodes):
-                node = node.nodes[step]
-                spot = node.spot
+        spot = self.root.spot
+        for spot_of_key, node in along(self.root, path):
+            spot = spot_of_key if key else node.spot
         return spot
+
+
+def along(root: Node, path: Sequence[str | int]) -> Iterator[tuple[Spot, Node]]:
+    """The nodes on the way, each with its key's spot (its own in a sequence). Steps that are not there are passed over."""
+    node = root
+    for step in path:
+        if node.items is not None and isinstance(step, str) and step in node.items:
+            spot, node = node.items[step]
+            yield spot, node
+        elif node.nodes is not None and isinstance(step, int) and step < len(node.nodes):
+            node = node.nodes[step]
+            yield node.spot, node
 
 
 def parse(file: str, raw: bytes, *, problems: Problems) -> Source | None:
@@ -307,6 +337,19 @@ def _readable(error: MarkedYAMLError) -> str:
     elif "expected <block end>" in problem:
         mend = "; check the indentation"
     return problem + mend
+
+
+def words_of(root: Node) -> Iterator[str]:
+    """Every text in there, keys too: any of them may be a name that others refer to."""
+    if root.items is not None:
+        for key, (_, node) in root.items.items():
+            yield key
+            yield from words_of(node)
+    elif root.nodes is not None:
+        for node in root.nodes:
+            yield from words_of(node)
+    elif isinstance(root.value, str):
+        yield root.value
 
 
 def _plain(root: Node) -> Any:

@@ -55,6 +55,9 @@ class StepCompiler:
                 self._site.error(
                     spot, "duplicate-id", message=f"a step with the id `{ids[index]}` is already in line {line}"
                 )
+                while ids[index] in self.places:
+                    # Kept under a name that nobody can write, so that what is wrong in it is found as well.
+                    ids[index] += " "
             self.places[ids[index]] = here
             common: _Common = {
                 "id": ids[index],
@@ -203,7 +206,7 @@ class StepCompiler:
     def _split(self, step: StepDocument, common: _Common, path: Path, prefix: Path) -> core.Split:
         split = step.split
         assert split is not None
-        if not any(variant.weight for variant in split.variants.values()):
+        if not any(variant.weight for variant in split.variants.values()) and not self._site.source.mended:
             self._site.error(
                 (*path, "variants"), "weights", message="the weights of a split have to add up to more than 0"
             )

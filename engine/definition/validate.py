@@ -1,22 +1,28 @@
 """A parsed file against a model of the documents: every misfit as a problem at its line and column.
 
-Invariant: a document that comes back has caused no problem; whatever the data is, nothing but problems comes out.
+Invariant: a document that comes back was written like this or is marked as mended, after at least one problem; whatever
+the data is, nothing but problems comes out.
 """
 
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, Tag, ValidationError
 
 from engine.definition.document import Misfit
+from engine.definition.mend import Mender
 from engine.definition.problem import Problems, nearest
 from engine.definition.source import Source
 
 _DocumentT = TypeVar("_DocumentT", bound=BaseModel)
 _SHOWN_MAX = 60
+_ROUNDS_MAX = 20
+_SCALARS = ("str", "int", "float", "bool")
+
+_Details = Mapping[str, Any]
 
 _KINDS = {
     "string_type": "has to be text; put it into quotes if it is meant as text",
@@ -32,19 +38,66 @@ _KINDS = {
 }
 
 
-def validate(model: type[_DocumentT], source: Source, *, problems: Problems) -> _DocumentT | None:
-    """The document, or None when the problems found leave none."""
-    try:
-        return model.model_validate(source.data)
-    except ValidationError as error:
-        for details in error.errors(include_url=False):
+def validate(
+    model: type[_DocumentT], source: Source, *, problems: Problems
+) -> tuple[_DocumentT, Source] | tuple[None, None]:
+    """The document and the file as it was taken; both None when the problems found leave nothing to check further.
+
+    Where something is wrong, the problems name it and `Source.mended` says that this is the rest of the file.
+    """
+    mender: Mender | None = None
+    for _ in range(_ROUNDS_MAX):
+        try:
+            return model.model_validate(source.data), source
+        except ValidationError as error:
+            mender = mender or Mender(source)
+            _round(model, source, error, mender=mender, problems=problems)
+            source = mender.mended()
+    return None, None
+
+
+def _round(
+    model: type[BaseModel], source: Source, error: ValidationError, *, mender: Mender, problems: Problems
+) -> None:
+    """Reports the errors that are not mere consequences of those before, and mends all of them."""
+    # A value that is neither text nor a number nor true or false fails four times; once is enough.
+    listed = [details for details in error.errors(include_url=False) if _scalar(details) in ("", _SCALARS[0])]
+    found = [(_path(details), details) for details in listed]
+    for path, details in found:
+        if details["type"] == "extra_forbidden":
+            if not mender.follows(path, details):
+                _report(model, source, details, problems)
+            mender.unknown(path, _known_keys(model, details["loc"]))
+    others = [(path, details) for path, details in found if details["type"] != "extra_forbidden"]
+    for path, details in others:
+        if not mender.follows(path, details):
             _report(model, source, details, problems)
-        return None
+    for path, details in others:
+        misfit = details.get("ctx", {}).get("error")
+        if isinstance(misfit, Misfit):
+            mender.misfit(path, misfit)
+        elif details["type"] == "missing":
+            mender.missing(path)
+        else:
+            key_itself = bool(path) and path[-1] == "[key]"
+            mender.wrong(path[:-1] if key_itself else path, key_itself=key_itself)
 
 
-def _report(model: type[BaseModel], source: Source, details: Mapping[str, Any], problems: Problems) -> None:
-    loc, kind = details["loc"], details["type"]
-    path = [step for step in loc if not (isinstance(step, str) and step.startswith("("))]
+def _path(details: _Details) -> list[str | int]:
+    """Where it is in the data: without the names of the forms that a value can have."""
+    path = [step for step in details["loc"] if not (isinstance(step, str) and step.startswith("("))]
+    return path[:-1] if _scalar(details) else path
+
+
+def _scalar(details: _Details) -> str:
+    """Which of the four errors this is of a value that is neither text nor a number nor true or false; "" for all others."""
+    kind, loc = details["type"], details["loc"]
+    scalar = bool(loc) and loc[-1] in _SCALARS and kind in ("string_type", "int_type", "float_type", "bool_type")
+    return str(loc[-1]) if scalar else ""
+
+
+def _report(model: type[BaseModel], source: Source, details: _Details, problems: Problems) -> None:
+    loc, kind, path = details["loc"], details["type"], _path(details)
     misfit = details.get("ctx", {}).get("error")
     if isinstance(misfit, Misfit):
         spot = source.spot([*path, misfit.key], key=True) if misfit.key else source.spot(path)
@@ -53,7 +106,9 @@ def _report(model: type[BaseModel], source: Source, details: Mapping[str, Any], 
     name = str(path[-1]) if path else "the document"
     if kind == "extra_forbidden":
         problems.error(
-            source.spot(path, key=True), "unknown-key", message=f"`{name}` is not known here{_suggestion(model, loc)}"
+            source.spot(path, key=True),
+            "unknown-key",
+            message=f"`{name}` is not known here{nearest(name, _known_keys(model, loc))}",
         )
         return
     if kind == "missing":
@@ -64,6 +119,8 @@ def _report(model: type[BaseModel], source: Source, details: Mapping[str, Any], 
         path, name = path[:-1], str(path[-2])
     where = f"`{name}`" if not isinstance(path[-1] if path else "", int) else "this"
     code, message = _message(details, where)
+    if _scalar(details):
+        message = f"{where} has to be text, a number or true or false, not {_shown(details['input'])}"
     problems.error(source.spot(path, key=key_itself), code, message=message)
 
 
@@ -104,15 +161,13 @@ def _shown(value: object) -> str:
     return f"`{text if len(text) <= _SHOWN_MAX else text[:_SHOWN_MAX] + '…'}`"
 
 
-def _suggestion(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:
-    """The nearest key of the model that holds the unknown one."""
+def _known_keys(model: type[BaseModel], loc: Sequence[int | str]) -> list[str]:
+    """The keys of the model that holds the unknown one."""
     here: Any = model
     for step in loc[:-1]:
         here = _below(here, step)
     models = [option for option, _ in _options(here) if isinstance(option, type) and issubclass(option, BaseModel)]
-    return nearest(
-        str(loc[-1]), [field.alias or name for option in models for name, field in option.model_fields.items()]
-    )
+    return [field.alias or name for option in models for name, field in option.model_fields.items()]
 
 
 def _below(annotation: Any, step: int | str) -> Any:
