@@ -5,14 +5,12 @@ Invariant: everything that is wrong is reported at once, and nothing is written.
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
 
-from engine.clock import Clock, SystemClock
 from engine.core.catalog import Catalog
 from engine.core.workflow import Workflow
 from engine.definition.case import TestFile
@@ -81,7 +79,7 @@ def check(folder: Path) -> list[Problem]:
     return sorted([*loaded.problems, *_template_problems(templates)])
 
 
-def open_project(folder: Path, *, clock: Clock | None = None, with_templates: bool = True) -> Project:
+def open_project(folder: Path, *, with_templates: bool = True) -> Project:
     """Reads settings, definitions and templates. Raises SettingsError, or DefinitionError with every problem.
 
     `with_templates` False leaves the templates out, for those who send nothing: compiling them takes seconds.
@@ -97,7 +95,7 @@ def open_project(folder: Path, *, clock: Clock | None = None, with_templates: bo
     catalog, warnings = _usable(folder, loaded, templates)
     return Project(
         settings=settings,
-        catalog=with_public_holidays(catalog, year=_year(clock)),
+        catalog=with_public_holidays(catalog),
         templates=templates,
         sources=sources,
         warnings=warnings,
@@ -108,7 +106,7 @@ def open_rehearsal(folder: Path, *, with_templates: bool = True) -> Rehearsal:
     """Reads definitions, tests and templates. Raises DefinitionError with every problem."""
     loaded, templates = _read(folder, with_templates=with_templates)
     catalog, _ = _usable(folder, loaded, templates)
-    return Rehearsal(catalog=with_public_holidays(catalog, year=_year(None)), templates=templates, tests=loaded.tests)
+    return Rehearsal(catalog=with_public_holidays(catalog), templates=templates, tests=loaded.tests)
 
 
 def _usable(folder: Path, loaded: Loaded, templates: TemplateSet) -> tuple[Catalog, tuple[str, ...]]:
@@ -119,10 +117,6 @@ def _usable(folder: Path, loaded: Loaded, templates: TemplateSet) -> tuple[Catal
         noun = "error" if len(errors) == 1 else "errors"
         raise DefinitionError(f"The project in {folder} has {len(errors)} {noun}.", problems=errors)
     return loaded.catalog, tuple(str(problem) for problem in problems)
-
-
-def _year(clock: Clock | None) -> int:
-    return dt.datetime.fromtimestamp((clock or SystemClock()).now_ms() / 1_000, dt.UTC).year
 
 
 def read_sources(folder: Path) -> dict[str, str]:

@@ -6,6 +6,7 @@ Invariant: a catalog is a value with a content hash (`id`); what concerns an eve
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Container, Mapping
 
 import msgspec
 
@@ -51,7 +52,7 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     timed: tuple[str, ...] = ()
     """Workflows with a date or schedule trigger, in name order."""
     paused: frozenset[str] = frozenset()
-    holidays: dict[str, frozenset[dt.date]] = {}
-    """Country code → public holidays; "" = the project's."""
+    holidays: Mapping[str, Container[dt.date]] = {}
+    """Country code → its public holidays, asked with `day in …`; "" = the project's."""
     sandbox: bool = False
     """Nothing leaves: every send is suppressed as `sandbox`."""

@@ -13,6 +13,7 @@ import msgspec
 from engine.core.schedule import DAY_MS, add, local_datetime, quiet_until, resolve_local, spread
 
 if TYPE_CHECKING:
+    from collections.abc import Container
     from zoneinfo import ZoneInfo
 
     from engine.core.catalog import Catalog
@@ -77,7 +78,7 @@ def _quiet(
     return found
 
 
-def holidays_of(catalog: Catalog, state: CustomerState) -> frozenset[dt.date]:
+def holidays_of(catalog: Catalog, state: CustomerState) -> Container[dt.date]:
     """The public holidays of the customer's country, else of the project's."""
     country = state.traits.get("country")
     own = catalog.holidays.get(country.strip().upper()) if isinstance(country, str) else None

@@ -131,7 +131,7 @@ async def _perform(wishes: Wishes, console: Console, told: asyncio.Event, log: T
     clock = CompressedClock(start_ms)
     console.print(f"Reading the shipped workflows and templates into {wishes.folder}", highlight=False, soft_wrap=True)
     with _without_settings():
-        project = open_project(wishes.folder, clock=clock)
+        project = open_project(wishes.folder)
     size = max(CROWD_MIN, min(CROWD_MAX, int(wishes.seconds * CROWD_PER_SECOND)))
     people = cast(start_ms) + crowd(size, seed=wishes.seed, start_ms=start_ms)
     async with contextlib.AsyncExitStack() as stack:
