@@ -46,14 +46,14 @@ class Block(NamedTuple):
 
 
 def blocks(page: Path) -> list[Block]:
-    """The fenced blocks of a page, in order. A line before one that ends in a colon may name the file to save it as."""
+    """The fenced blocks of a page, in order. The paragraph before one may name the file to save it as."""
     found: list[Block] = []
     fence, start, language, before = False, 0, "", ""
     lines = page.read_text("utf-8").splitlines()
     for number, line in enumerate(lines, 1):
         match = _FENCE.match(line)
         if fence and line.rstrip() == "```":
-            named = _FILE.findall(before) if before.endswith(":") or "ave " in before else []
+            named = _FILE.findall(before) if before.endswith(":") or "Save this" in before else []
             found.append(Block(language, "\n".join(lines[start : number - 1]) + "\n", start, named[0] if named else ""))
             fence, before = False, ""
         elif not fence and match is not None:
@@ -69,7 +69,8 @@ def blocks(page: Path) -> list[Block]:
 
 def commands(block: Block) -> Iterator[tuple[str, list[str]]]:
     """(command, the lines that it is said to print) of a console block."""
-    command, printed = "", []
+    command = ""
+    printed: list[str] = []
     for line in block.text.splitlines():
         if line.startswith("$ "):
             if command:
@@ -143,7 +144,9 @@ class Session:
                 raise FileNotFoundError("curl")
             self.prepare()
             command = command.replace(WRITTEN_URL, self._address)
-        deadline = time.monotonic() + (SETTLE_SECONDS_MAX if command.startswith(_READS) and " -d " not in command else 0)
+        deadline = time.monotonic() + (
+            SETTLE_SECONDS_MAX if command.startswith(_READS) and " -d " not in command else 0
+        )
         while True:
             done = subprocess.run(
                 ["/bin/sh", "-c", command], cwd=self.folder, env=self._environment, stdout=subprocess.PIPE, text=True,

@@ -80,6 +80,8 @@ def test_the_tests_shown_on_a_page_pass(page: Path) -> None:
             assert result.passed, "\n".join(failure(result))
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(400)
 @by_page
 def test_the_commands_of_a_page_do_what_it_says(page: Path, session: Session) -> None:
     """From an empty folder, in the order of the page: files are saved, commands run, and print the lines shown."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
+from pydantic import BaseModel
 
 from engine.cli.entry import COMMANDS
 from engine.collector.parse import EVENT_BYTES_MAX
@@ -34,7 +35,11 @@ def _code(page: Path) -> set[str]:
 def test_the_table_of_settings_is_complete() -> None:
     """Each setting has its row, with its variable and its default; and each row has a setting."""
     expected = set()
-    sections = {"collector": CollectorSettings, "email": EmailSettings, "database": DatabaseSettings}
+    sections: dict[str, type[BaseModel]] = {
+        "collector": CollectorSettings,
+        "email": EmailSettings,
+        "database": DatabaseSettings,
+    }
     for section, model in sections.items():
         for name, field in model.model_fields.items():
             expected.add(f"ANLASS_{section}__{field.alias or name}".upper())
@@ -111,7 +116,12 @@ def test_the_pictures_can_be_made_again() -> None:
     """The contexts of the pictured mails still render with the shipped templates."""
     code = "import sys; sys.path.insert(0, 'docs/images'); import make_pictures as m; print(*map(len, m.rendered().values()))"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert all(int(length) > 1_000 for length in done.stdout.split())
