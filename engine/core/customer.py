@@ -104,6 +104,8 @@ class CustomerState(msgspec.Struct, array_like=True, kw_only=True, gc=False):
     merged_into: str = ""
     catalog: str = ""
     """The catalog whose segments, dates and schedules this state was last worked out for."""
+    aliases: tuple[str, ...] = ()
+    """Ids that were merged into this one: who is forgotten is forgotten under all of them."""
 
     @property
     def next_due_ms(self) -> int:

@@ -12,7 +12,7 @@ import msgspec
 
 from engine.core import entry, merge, outcome, profile, run, segment, sending
 from engine.core.customer import EVALUATOR_VERSION, CustomerState, encode_state
-from engine.core.effect import Decision, Effect, Forget
+from engine.core.effect import Append, Decision, Effect, Forget
 from engine.core.enrollment import AT_TRIGGER
 from engine.core.record import (
     Absorb,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from engine.core.catalog import Catalog
 
 STATE_BYTES_MAX = 64 * 1024
+ID_CHARS_MAX = 500
 FEW = 4
 SMALL_RECORD_BYTES = 2_048
 ROUNDS_MAX = 10
@@ -58,7 +59,7 @@ def evaluate(
     if isinstance(record, Pause):
         return state, []
     if isinstance(record, Erase):
-        return None, [Forget(record.customer)]
+        return None, [Forget(record.customer), *_erase_aliases(state, record)]
     if state is None:
         if not isinstance(record, _CREATES):
             return None, []
@@ -79,6 +80,16 @@ def evaluate(
     if turn.grew and _may_be_large(turn.state, record) and (size := len(encode_state(turn.state))) > STATE_BYTES_MAX:
         return _refuse(state, record, size)
     return turn.state, turn.effects
+
+
+def _erase_aliases(state: CustomerState | None, record: Erase) -> list[Effect]:
+    """Who is forgotten is forgotten under every id they had; an id that is gone already ends the search."""
+    if state is None:
+        return []
+    others = (*state.aliases, state.merged_into) if state.merged_into else state.aliases
+    return [
+        Append(Erase(customer=other, at_ms=record.at_ms, id=f"{record.id}:{other}"[:ID_CHARS_MAX])) for other in others
+    ]
 
 
 def _may_be_large(state: CustomerState, record: Record) -> bool:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from engine.core.turn import Turn
 
 HOPS_MAX = 8
+ALIASES_MAX = 50
 replace = msgspec.structs.replace
 
 
@@ -55,6 +56,8 @@ def absorb(turn: Turn, record: Absorb) -> None:
     """The second half, at the id that stays."""
     mine, other = turn.state, record.state
     mine.merged_into = ""
+    names = (*mine.aliases, record.previous, *other.aliases)
+    mine.aliases = tuple(dict.fromkeys(name for name in names if name != mine.id))[-ALIASES_MAX:]
     turn.set_traits(*_newest(mine, other))
     mine.consent = _consents(mine, other)
     mine.suppressed = {**other.suppressed, **mine.suppressed}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.core.record import Event, Timer
+from engine.core.record import Erase, Event, Timer
 from tests.core.stage import ENDS, Play, all_absorbed, workflow
 
 A = "trigger: {event: A}"
@@ -164,3 +164,15 @@ def test_nothing_stirs_at_the_id_that_went() -> None:
     state.catalog = "an older one"
     play.memory.step(Timer(customer="anon", at_ms=play.at_ms("1h"), due_ms=play.at_ms("1h")))
     assert len(play.memory.decisions) == before
+
+
+def test_erasing_a_customer_erases_every_id_they_had() -> None:
+    """The anonymous id's state is forgotten with the customer, whichever of the ids is named."""
+    for named in ("ana", "anonymous-1"):
+        play = Play(workflow(A))
+        play.event("0s", "A", customer="anonymous-1")
+        play.merge("1m", "anonymous-1", into="ana")
+        play.identify("2m", customer="ana", first_name="Ana")
+        assert {"ana", "anonymous-1"} <= play.memory.states.keys()
+        play.record(Erase(customer=named, at_ms=play.at_ms("3m"), id="erase"))
+        assert play.memory.states == {}, named
