@@ -4,10 +4,12 @@ Invariant: whoever installs the distribution gets all that its modules import, a
 """
 
 import ast
+import functools
 import importlib
 import re
 import sys
 import tomllib
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import entry_points, packages_distributions
 from pathlib import Path
@@ -53,10 +55,16 @@ def _imports(source: str) -> set[str]:
     return found
 
 
+@functools.cache
+def _providers() -> Mapping[str, list[str]]:
+    """Import names and the distributions that provide them; reading them takes a second."""
+    return packages_distributions()
+
+
 def _undeclared(source: str, declared: set[str]) -> set[str]:
     """The third-party imports that no declared distribution provides."""
     foreign = _imports(source) - set(sys.stdlib_module_names) - set(PACKAGES)
-    providers = packages_distributions()
+    providers = _providers()
     return {name for name in foreign if not declared & {_plain(one) for one in providers.get(name, [])}}
 
 

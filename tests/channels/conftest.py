@@ -82,7 +82,7 @@ class SmtpDouble:
 
     async def start(self) -> None:
         context = self.tls_context if self.implicit_tls else None
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=context, limit=1 << 24)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=context, limit=1 << 20)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
