@@ -4,7 +4,6 @@ Invariant: whoever installs the distribution gets all that its modules import, a
 """
 
 import ast
-import functools
 import importlib
 import re
 import sys
@@ -55,7 +54,7 @@ def _imports(source: str) -> set[str]:
     return found
 
 
-@functools.cache
+@cache
 def _providers() -> Mapping[str, list[str]]:
     """Import names and the distributions that provide them; reading them takes a second."""
     return packages_distributions()
