@@ -51,7 +51,7 @@ class PublicHolidays(Mapping[str, CountryDays]):
     def __iter__(self) -> Iterator[str]:
         import holidays  # noqa: PLC0415 - a tenth of a second that most starts need not spend
 
-        yield from [""] if self._own else []
+        yield from [""] if _known(self._own) else []
         yield from sorted(holidays.list_supported_countries(include_aliases=False))
 
     def __len__(self) -> int:
@@ -72,7 +72,7 @@ def with_public_holidays(catalog: Catalog) -> Catalog:
     if not _asks(catalog):
         return catalog
     countries = [country for country, zone in COUNTRY_ZONES.items() if zone == catalog.policy.zone]
-    own = countries[0] if len(countries) == 1 and _known(countries[0]) else ""
+    own = countries[0] if len(countries) == 1 else ""
     release = importlib.metadata.version("holidays")
     identity = hashlib.sha256(f"{catalog.id}:holidays:{release}:{own}".encode()).hexdigest()[: len(catalog.id)]
     return msgspec.structs.replace(catalog, id=identity, holidays=PublicHolidays(own))

@@ -2,19 +2,17 @@
 
 Invariant: whatever the bytes are, the answer is a tree or problems, never an exception, in time bounded by the limits below.
 The dialect is YAML 1.2 (core schema) less anchors, aliases, tags and directives: `NO` and `22:30` are text, a key stands
-in a mapping once. One thing is added: in a plain text between braces, commas inside ( ) belong to the text, so that
-`{where: sum('Order Completed', 'total') >= 1000}` means what it says. The tree is built from the parser's events, without
-recursion, so that no nesting can exhaust the stack.
+in a mapping once (`scanner.py` has the one addition). The tree is built from the parser's events, without recursion, so that
+no nesting can exhaust the stack. A tree is never changed once it is built, so that the same text is parsed once.
 """
 
 from __future__ import annotations
 
-import io
+import functools
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
-from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import (
     AliasEvent,
@@ -26,16 +24,15 @@ from ruamel.yaml.events import (
     SequenceEndEvent,
     SequenceStartEvent,
 )
-from ruamel.yaml.scanner import Scanner
-from ruamel.yaml.tokens import ScalarToken
 
-from engine.definition.problem import Problems, Spot
+from engine.definition.problem import Problem, Problems, Spot
+from engine.definition.scanner import events
 
 BYTES_MAX = 256 * 1024
 DEPTH_MAX = 60
 NODES_MAX = 20_000
-CALL_MAX = 2_000
-"""The longest plain text between braces that is looked through for ( )."""
+FILES_KEPT_MAX = 128
+"""Parsed files that are kept."""
 _DIGITS_MAX = 18
 _PLAIN = 0
 
@@ -114,6 +111,20 @@ def along(root: Node, path: Sequence[str | int]) -> Iterator[tuple[Spot, Node]]:
 
 def parse(file: str, raw: bytes, *, problems: Problems) -> Source | None:
     """The file's tree, or None when the problems found leave none."""
+    source, found = _parsed(file, raw)
+    problems.found += found
+    return source
+
+
+@functools.lru_cache(maxsize=FILES_KEPT_MAX)
+def _parsed(file: str, raw: bytes) -> tuple[Source | None, tuple[Problem, ...]]:
+    """Tests, simulations and deploys read the same files again and again."""
+    problems = Problems()
+    source = _read(file, raw, problems)
+    return source, tuple(problems.found)
+
+
+def _read(file: str, raw: bytes, problems: Problems) -> Source | None:
     start = Spot(file)
     if len(raw) > BYTES_MAX:
         problems.error(
@@ -148,7 +159,7 @@ class _Builder:
     def build(self, text: str) -> Node | None:
         before = len(self.problems.found)
         try:
-            for event in _events(text):
+            for event in events(text):
                 if not self._take(event):
                     return None
         except MarkedYAMLError as error:
@@ -276,55 +287,6 @@ class _Builder:
                 return 0
             return number
         return text
-
-
-class _Scanner(Scanner):
-    """Takes calls in plain texts of a flow collection as a whole, as far as they close on their line."""
-
-    _unclosed_line = -1
-
-    def scan_plain(self) -> Any:
-        length = self._call_length() if self.flow_level else 0
-        if not length:
-            return super().scan_plain()
-        start = self.reader.get_mark()
-        self.allow_simple_key = False
-        text = self.reader.prefix(length)
-        self.reader.forward(length)
-        return ScalarToken(text, True, start, self.reader.get_mark())  # noqa: FBT003 - plain
-
-    def _call_length(self) -> int:
-        """The length of the plain text here when there are ( ) in it; 0: leave it to YAML's own rules."""
-        if self.reader.line == self._unclosed_line:
-            return 0
-        depth, quote, called, length = 0, "", False, 0
-        for index in range(CALL_MAX):
-            character = self.reader.peek(index)
-            if character in "\0\r\n\x85\u2028\u2029":
-                break
-            if quote:
-                quote = "" if character == quote else quote
-            elif depth and character in "'\"":
-                quote = character
-            elif character == "(":
-                depth, called = depth + 1, True
-            elif character == ")":
-                depth -= 1
-            elif not depth and character in ",[]{}#":
-                return length if called else 0
-            elif not depth and character == ":":
-                return 0
-            if character not in " \t":
-                length = index + 1
-        if called:
-            self._unclosed_line = self.reader.line
-        return 0
-
-
-def _events(text: str) -> Iterator[Event]:
-    reader = YAML(typ="safe", pure=True)
-    reader.Scanner = _Scanner
-    yield from reader.parse(io.StringIO(text))
 
 
 def _readable(error: MarkedYAMLError) -> str:

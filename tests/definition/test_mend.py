@@ -200,3 +200,12 @@ def test_each_slip_in_a_shipped_file_is_one_problem(name: str) -> None:
         problems = [problem for problem in loaded.problems if problem.severity == "error"]
         if problems:  # not so where the author chooses the key: a trait, a variant
             assert [(problem.file, problem.line) for problem in problems] == [(name, line)], (key[2], problems)
+
+
+def test_a_mended_file_is_as_broken_the_next_time() -> None:
+    """Mending works on a copy: what is kept of the file stays as it was read."""
+    files = [("workflows/x.yaml", b"workflow: x\ntrigger: {evnt: A}\nsteps: [{wait: 5}]\n")]
+    first, again = load_files(files), load_files(files)
+    assert len(first.problems) == 2
+    assert first.problems == again.problems
+    assert first.catalog is again.catalog is None

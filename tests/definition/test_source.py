@@ -141,3 +141,13 @@ def test_bytes_give_data_or_problems(raw: bytes) -> None:
     assert loaded.catalog is None
     assert loaded.problems
     assert all(problem.line >= 1 and problem.column >= 1 for problem in loaded.problems)
+
+
+def test_a_file_read_again_says_the_same() -> None:
+    """What is kept of a file is that of its name and its content; its mistakes are named every time."""
+    assert refused("a: 1\na: 2") == refused("a: 1\na: 2") == ["2:1 duplicate-key"]
+    problems = Problems()
+    first, again, other = (parse(name, b"a: 1", problems=problems) for name in ("f.yaml", "f.yaml", "g.yaml"))
+    assert first is again
+    assert other is not None
+    assert other.spot(["a"]).file == "g.yaml"
