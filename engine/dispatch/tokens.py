@@ -15,7 +15,6 @@ import msgspec
 from itsdangerous import BadData, URLSafeSerializer
 
 from engine.core.consent import ADDRESS_TRAITS
-from engine.core.message import names
 from engine.errors import NotFound
 
 if TYPE_CHECKING:
@@ -120,10 +119,10 @@ def _asked_for(message: Message) -> dict[str, list[str]]:
 
     A click in a mail says nothing about a telephone number.
     """
-    given = names(message)
-    trigger = given.get("enrollment", {}).get("event", {})
-    for event in (given.get("event", {}), trigger):
-        purpose, channels = event.get("purpose"), event.get("channels")
+    given = message.context
+    for event in (given.get("event", {}), given.get("enrollment", {}).get("event", {})):
+        properties = event.get("properties", {})
+        purpose, channels = properties.get("purpose"), properties.get("channels")
         if event.get("name") == CONFIRM_EVENT and isinstance(purpose, str) and isinstance(channels, list):
             address = ADDRESS_TRAITS.get(message.channel, message.channel)
             return {

@@ -59,7 +59,8 @@ def test_the_links_of_a_message_hold_no_address() -> None:
 
 def test_a_click_in_a_mail_confirms_nothing_for_a_telephone() -> None:
     """What was asked for is confirmed as far as this address can prove it."""
-    event = {"name": "Consent Requested", "purpose": "news", "channels": ["email", "newsletter", "sms", 7]}
+    asked = {"purpose": "news", "channels": ["email", "newsletter", "sms", 7]}
+    event = {"name": "Consent Requested", "properties": asked}
     for context in ({"event": event}, {"enrollment": {"event": event}}):
         url = SignedLinks("https://x.example", SIGNER).of(message(**context))["confirm_url"]
         assert SIGNER.read("confirm", url.rpartition("/")[2]).purposes == {"news": ["email", "newsletter"]}

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from engine.clock import Clock, SystemClock
 from engine.core.catalog import Catalog
-from engine.core.customer import CustomerState
+from engine.core.customer import CustomerState, decode_state
 from engine.core.effect import Decision
 from engine.core.record import Pause, Record, decode_record, encode_record
 from engine.dispatch.ports import Pending, Settlement
@@ -146,8 +146,8 @@ class EmbeddedRuntime:
         self._loop.work.clear()
 
     async def states(self, customers: Sequence[str]) -> dict[str, CustomerState]:
-        found = {customer: await self._reader.state(customer) for customer in customers}
-        return {customer: state for customer, state in found.items() if state is not None}
+        rows = self._store.connection.execute(SQL["states_load"], (json.dumps(list(customers)),))
+        return {customer: decode_state(body) for customer, _, _, body in rows}
 
     async def suppressed(self, addresses: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
         answers: dict[tuple[str, str], str] = {}
