@@ -31,6 +31,8 @@ class Event(_Base, frozen=True, array_like=True, kw_only=True, tag="event"):
     name: str
     time_ms: int
     properties: dict[str, Any] = {}
+    hops: int = 0
+    """How many events led to each other before this one, without a wait between them; ends a circle of `emit` steps."""
 
 
 class Identify(_Base, frozen=True, array_like=True, kw_only=True, tag="identify"):

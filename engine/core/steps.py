@@ -202,8 +202,8 @@ def _emit(turn: Turn, run: Enrollment, op: Emit) -> Moved:
     properties = {name: value for name, value in values if value is not None}
     run, occurrence = _counted(turn, run, op)
     event_id = message_id(run.id, op.id, occurrence)
-    turn.decide("emitted", run=run, step=op.id, event=op.event, properties=properties)
     turn.raise_event(event_id, op.event, properties)
+    turn.decide("emitted", run=run, step=op.id, event=op.event, properties=properties)
     return Moved(run, op.next)
 
 

@@ -16,6 +16,7 @@ from engine.core.enrollment import Cause, Enrollment
 from engine.core.record import Event, Record
 from engine.core.schedule import rfc3339, zone_named, zone_of
 from engine.core.scope import Scope
+from engine.errors import ExpressionError
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from engine.core.catalog import Catalog
     from engine.core.message import Message
 
+HOPS_MAX = 10
+"""Events that may lead to each other at once: each may raise two, so that a small number is many."""
 WHY_LINE_MAX = 160
 """Characters of one line of the trace."""
 
@@ -141,7 +144,12 @@ class Turn:
         self.runnable.pop(run.id, None)
 
     def raise_event(self, event_id: str, name: str, properties: dict[str, Any]) -> None:
-        """Puts an event of this customer on the log, to be processed like any other."""
+        """Puts an event of this customer on the log, to be processed like any other. Raises ExpressionError in a circle."""
+        hops = self.record.hops + 1 if isinstance(self.record, Event) else 1
+        if hops > HOPS_MAX:
+            raise ExpressionError(
+                f"emit limit: {HOPS_MAX} events led to each other; a workflow probably emits the event that triggers it"
+            )
         self.effects.append(
             Append(
                 Event(
@@ -151,6 +159,7 @@ class Turn:
                     name=name,
                     time_ms=self.now_ms,
                     properties=properties,
+                    hops=hops,
                 )
             )
         )
