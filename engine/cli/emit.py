@@ -102,7 +102,10 @@ def _said(tally: Tally) -> str:
 def _target(target: str, write_key: str, folder: Path) -> tuple[str, str]:
     """The collector's address and a key. Raises UsageError or SettingsError."""
     if target:
-        parts = urlsplit(target)
+        try:
+            parts = urlsplit(target)
+        except ValueError:
+            raise UsageError(f"{target} is no web address.", mend="Write --to http://HOST:PORT.") from None
         if parts.scheme == "kafka":
             raise UsageError("This version sends over HTTP only.", mend="Write --to http://HOST:PORT.")
         if parts.scheme not in {"http", "https"} or not parts.netloc:

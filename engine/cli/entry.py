@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import errno
 import importlib
 import inspect
+import io
 import os
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -25,6 +28,7 @@ STATUS_OURS = 70
 """A mistake of ours (`EX_SOFTWARE`): never the user's."""
 STATUS_INTERRUPTED = 130
 STATUS_PIPE = 141
+_OUTPUT_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
 
 COMMANDS = {
     "demo": ("engine.cli.run:demo", "Run a simulated shop through the engine."),
@@ -124,12 +128,27 @@ def anlass() -> None:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line with `arguments` (without the program's name), by default the process's own."""
     debug = _Debug()
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the one who called
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - for the life of the process
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show a letter shows a question mark
     status = _run(sys.argv[1:] if arguments is None else list(arguments), debug)
-    with contextlib.suppress(BrokenPipeError):
+    try:
         sys.stdout.flush()
-        sys.exit(status)
-    _drop_output()
-    sys.exit(STATUS_PIPE)
+    except BrokenPipeError:
+        status = STATUS_PIPE
+        _drop_output()
+    except OSError as error:
+        complain(_not_written(error))
+        status = status or 1
+        _drop_output()
+    sys.exit(status)
+
+
+def _not_written(error: OSError) -> str:
+    return f"The output cannot be written: {error.strerror}."
 
 
 def _run(arguments: list[str], debug: _Debug) -> int:
@@ -153,18 +172,29 @@ def _run(arguments: list[str], debug: _Debug) -> int:
     except BrokenPipeError:
         _drop_output()
         return STATUS_PIPE
+    except OSError as error:
+        if error.errno not in _OUTPUT_ERRORS:
+            return _ours(error, debug)
+        _drop_output()
+        complain(_not_written(error))
+        return 1
     except AnlassError as error:
         if debug.wanted:
             traceback.print_exc()
         complain(str(error))
         return error.status
     except Exception as error:  # noqa: BLE001 - the last line of defence
-        if debug.wanted:
-            traceback.print_exc()
-        complain(
-            f"Anlass made a mistake ({type(error).__name__}: {error}). Run it again with --debug and report what it shows."
-        )
-        return STATUS_OURS
+        return _ours(error, debug)
+
+
+def _ours(error: Exception, debug: _Debug) -> int:
+    """Says that we made a mistake, and how to see which."""
+    if debug.wanted:
+        traceback.print_exception(error)
+    complain(
+        f"Anlass made a mistake ({type(error).__name__}: {error}). Run it again with --debug and report what it shows."
+    )
+    return STATUS_OURS
 
 
 def complain(text: str) -> None:

@@ -21,6 +21,7 @@ CORS = {"Access-Control-Allow-Origin": "*"}
 RETRY_SECONDS = 5
 _log = get_log("collector")
 _STATUS = {
+    "body_too_slow": 408,
     "event_too_large": 413,
     "body_too_large": 413,
     "too_many_events": 413,
@@ -41,6 +42,8 @@ def refusal(status: int, code: str, message: str, **more: Any) -> web.Response:
     headers = dict(CORS)
     if status in {429, 503}:
         headers["Retry-After"] = str(RETRY_SECONDS)
+    if status == 408:  # noqa: PLR2004 - HTTP
+        headers["Connection"] = "close"
     if status == 401:  # noqa: PLR2004 - HTTP
         headers["WWW-Authenticate"] = 'Basic realm="anlass"'
     return web.Response(status=status, body=body, content_type=JSON, headers=headers)

@@ -5,6 +5,7 @@ Invariant: never more than the bound is kept in memory, whatever the compressed 
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hashlib
@@ -16,6 +17,8 @@ from aiohttp import web
 from engine.errors import BadRecord
 
 BODY_BYTES_MAX = 512_000
+BODY_SECONDS_MAX = 30.0
+"""How long a body may take to arrive: who sends a byte a minute must not hold a connection for ever."""
 _WINDOW_BITS = {"": 0, "identity": 0, "gzip": 31, "x-gzip": 31, "deflate": 15}
 """How zlib is told which format it is; 0: not compressed."""
 
@@ -36,7 +39,8 @@ async def read_body(request: web.Request, *, bytes_max: int = BODY_BYTES_MAX) ->
     squeezed = zlib.decompressobj(bits) if bits else None
     pieces: list[bytes] = []
     room = bytes_max
-    while piece := await request.content.readany():
+    deadline = asyncio.get_running_loop().time() + BODY_SECONDS_MAX
+    while piece := await _piece(request, deadline):
         if squeezed is not None:
             piece = _decompressed(squeezed, piece, room + 1)
         room -= len(piece)
@@ -46,6 +50,17 @@ async def read_body(request: web.Request, *, bytes_max: int = BODY_BYTES_MAX) ->
     if squeezed is not None and not squeezed.eof:
         raise BadRecord("invalid_encoding", f"The {encoding} data ends too early.")
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+async def _piece(request: web.Request, deadline: float) -> bytes:
+    """What has arrived, waiting for it until `deadline`; empty at the end."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await request.content.readany()
+    except TimeoutError:
+        raise BadRecord("body_too_slow", f"The body did not arrive within {BODY_SECONDS_MAX:.0f} seconds.") from None
+    except (ConnectionError, web.RequestPayloadError):
+        raise BadRecord("body_incomplete", "The connection ended before the body did.") from None
 
 
 def _decompressed(squeezed: zlib._Decompress, piece: bytes, bytes_max: int) -> bytes:

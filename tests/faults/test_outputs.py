@@ -1,0 +1,53 @@
+"""Where a command's output cannot go: closed, full, or a terminal that knows no umlauts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Running, anlass, wait_for
+from tests.faults.conftest import rows
+
+
+def shell(redirection: str, project: Path, *, command: str = "check", **env: str) -> subprocess.CompletedProcess[str]:
+    """A command with its output redirected."""
+    line = f"exec {sys.executable} -m engine.cli {command} {project} {redirection}"
+    return subprocess.run(
+        ["/bin/sh", "-c", line], capture_output=True, text=True, env={**os.environ, **env}, timeout=60, check=False
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_behind_the_output_is_one_sentence(project: Path) -> None:
+    """It is not our mistake, and not a success."""
+    done = shell(">/dev/full", project)
+    assert (done.returncode, done.stderr) == (
+        1, "anlass: The output cannot be written: No space left on device.\n",
+    )  # fmt: skip
+
+
+def test_a_closed_output_is_no_error(project: Path) -> None:
+    """`>&-`: who closes it wants to hear nothing."""
+    done = shell(">&-", project)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_terminal_without_umlauts_gets_question_marks(run: Callable[..., Running], project: Path) -> None:
+    """Letters that it cannot show are replaced; the command goes on."""
+    running = run()
+    running.post({"type": "identify", "userId": "ana", "traits": {"first_name": "Änne"}})
+    wait_for(lambda: rows(project, "SELECT * FROM states"), "the customer")
+    done = shell("", project, command="show customer ana --project", PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert "?nne" in done.stdout
+
+
+def test_an_address_that_is_none_is_one_sentence(project: Path) -> None:
+    """Brackets that do not close."""
+    done = anlass("emit", project / "examples/events.jsonl", "--to", "http://[bad")
+    assert (done.status, done.err) == (2, "anlass: http://[bad is no web address. Write --to http://HOST:PORT.\n")
