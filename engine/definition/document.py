@@ -229,7 +229,7 @@ class WaitDocument(Document):
 class ArmDocument(MatchDocument):
     """One of several things to wait for, and what follows it."""
 
-    then: list[StepDocument] | None = None
+    then: Annotated[list[StepDocument], Field(max_length=STEPS_MAX)] | None = None
 
 
 class WaitForDocument(Document):
@@ -243,8 +243,8 @@ class WaitForDocument(Document):
     on: Literal["enter", "leave"] = "enter"
     where: Formula | None = None
     timeout: Span
-    then: list[StepDocument] = []
-    otherwise: list[StepDocument] = []
+    then: Annotated[list[StepDocument], Field(max_length=STEPS_MAX)] = []
+    otherwise: Annotated[list[StepDocument], Field(max_length=STEPS_MAX)] = []
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -277,8 +277,8 @@ class BranchArmDocument(Document):
     """`if` with `steps`, or `else` as the last."""
 
     condition: Formula | None = Field(default=None, alias="if")
-    steps: list[StepDocument] | None = None
-    otherwise: list[StepDocument] | None = Field(default=None, alias="else")
+    steps: Annotated[list[StepDocument], Field(max_length=STEPS_MAX)] | None = None
+    otherwise: Annotated[list[StepDocument], Field(max_length=STEPS_MAX)] | None = Field(default=None, alias="else")
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -295,7 +295,7 @@ class VariantDocument(Document):
     """One cohort."""
 
     weight: Annotated[int, Field(ge=0, le=1_000_000)]
-    steps: list[StepDocument] = []
+    steps: Annotated[list[StepDocument], Field(max_length=STEPS_MAX)] = []
 
 
 class SplitDocument(Document):
@@ -327,7 +327,7 @@ class RepeatDocument(Document):
     times: Annotated[int, Field(ge=1, le=1_000)]
     every: Span | None = None
     until: Formula | None = None
-    steps: Annotated[list[StepDocument], Field(min_length=1)]
+    steps: Annotated[list[StepDocument], Field(min_length=1, max_length=STEPS_MAX)]
 
 
 VERBS = ("wait", "wait_for", "send", "branch", "split", "update", "emit", "task", "enroll", "repeat", "exit")
@@ -372,7 +372,7 @@ class WorkflowDocument(Document):
     exit: Annotated[list[ExitRuleDocument], Field(max_length=LIST_MAX)] = []
     goal: GoalDocument | None = None
     max_age: Span | None = None
-    steps: list[StepDocument]
+    steps: Annotated[list[StepDocument], Field(max_length=STEPS_MAX)]
 
 
 for _model in (
