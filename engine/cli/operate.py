@@ -6,6 +6,7 @@ Invariant: a command returns 0 when its records were applied, by the running ser
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ PAGE = 5_000
 LISTED_MAX = 200
 REPLAY_MAX = 10_000
 SHOWN_BYTES = 80
+_WORKFLOW = re.compile(r"^\ufeff?[\"']?workflow[\"']?\s*:", re.MULTILINE)
 
 
 @click.command()
@@ -70,9 +72,14 @@ def known_workflow(root: Path, workflow: str) -> None:
     from engine.definition.problem import nearest
 
     # Names only: an operator has to be able to pause a workflow while somebody is in the middle of editing it.
-    names = {path.stem for path in (root / "workflows").rglob("*.y*ml") if not path.stem.endswith(".test")}
+    names = {path.stem for path in (root / "workflows").rglob("*.y*ml") if _is_workflow(path)}
     if workflow not in names:
         raise NotFound(sentence(f"There is no workflow `{workflow}`{nearest(workflow, names)}"))
+
+
+def _is_workflow(path: Path) -> bool:
+    """Whether the file looks like one; the policy and the tests beside it are none."""
+    return path.is_file() and _WORKFLOW.search(path.read_text("utf-8", errors="replace")) is not None
 
 
 def _carry_out(root: Path, records: list[Record]) -> None:

@@ -1,4 +1,4 @@
-"""Where a command's output cannot go: closed, full, or a terminal that knows no umlauts."""
+"""Clumsy ways to call a command: outputs that are closed or full, names of other things, a store that never began."""
 
 from __future__ import annotations
 
@@ -51,3 +51,19 @@ def test_an_address_that_is_none_is_one_sentence(project: Path) -> None:
     """Brackets that do not close."""
     done = anlass("emit", project / "examples/events.jsonl", "--to", "http://[bad")
     assert (done.status, done.err) == (2, "anlass: http://[bad is no web address. Write --to http://HOST:PORT.\n")
+
+
+def test_a_policy_is_no_workflow_to_pause(project: Path) -> None:
+    """Only what is one is offered and taken."""
+    refused = anlass("pause", "policy", "--project", project)
+    assert (refused.status, refused.err) == (1, "anlass: There is no workflow `policy`; known here: welcome.\n")
+
+
+def test_a_store_that_never_began_is_no_store(project: Path) -> None:
+    """A first start that was cut off leaves an empty file; the sentence is the one for no store."""
+    (project / "var").mkdir()
+    (project / "var/anlass.db").touch()
+    for command in (("show", "customer", "ana"), ("export", "ana"), ("pause", "welcome")):
+        refused = anlass(*command, "--project", project)
+        assert refused.status == 1
+        assert "There is no engine's data" in refused.err
