@@ -148,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _not_written(error: OSError) -> str:
-    return f"The output cannot be written: {error.strerror}."
+    return f"Nothing can be written: {error.strerror}. Make room on the disk of the project, or where the output goes."
 
 
 def _run(arguments: list[str], debug: _Debug) -> int:

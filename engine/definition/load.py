@@ -58,6 +58,10 @@ def load_project(
     files: list[tuple[str, bytes]] = []
     for path in _paths(folder, problems):
         name = path.relative_to(folder).as_posix()
+        if not path.is_file():  # opening a pipe would wait for ever
+            mend = "the file cannot be read: it is a link to nothing, or no file; remove it"
+            problems.error(Spot(name), "unreadable", message=mend)
+            continue
         try:
             with path.open("rb") as file:
                 files.append((name, file.read(BYTES_MAX + 1)))
@@ -73,7 +77,7 @@ def _paths(folder: Path, problems: Problems) -> list[Path]:
     if not root.is_dir():
         problems.error(Spot("workflows"), "no-workflows", message=f"there is no folder `workflows` in {folder}")
         return []
-    paths = sorted(path for path in root.rglob("*") if path.suffix in _ENDINGS and path.is_file())
+    paths = sorted(path for path in root.rglob("*") if path.suffix in _ENDINGS and not path.is_dir())
     if len(paths) > FILES_MAX:
         problems.error(
             Spot("workflows"), "too-many", message=f"there are more than {FILES_MAX:,} files; the others were not read"

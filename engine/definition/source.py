@@ -127,9 +127,7 @@ def _parsed(file: str, raw: bytes) -> tuple[Source | None, tuple[Problem, ...]]:
 def _read(file: str, raw: bytes, problems: Problems) -> Source | None:
     start = Spot(file)
     if len(raw) > BYTES_MAX:
-        problems.error(
-            start, "too-large", message=f"the file has {len(raw):,} bytes, the most is {BYTES_MAX:,}; split it"
-        )
+        problems.error(start, "too-large", message=f"the file has more than {BYTES_MAX:,} bytes; split it")
         return None
     try:
         text = raw.decode("utf-8-sig")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -74,3 +75,14 @@ def test_intake_stops_and_goes_on(
     assert rows(project, "PRAGMA integrity_check") == [{"integrity_check": "ok"}]
     assert running.stop() == 0
     assert "Traceback" not in running.log
+
+
+def test_a_start_without_room_is_one_sentence(project: Path, small_disk: Callable[[str], bool]) -> None:
+    """Status 1, what is wrong and the mend; it is not our mistake."""
+    assert small_disk("64k")
+    with contextlib.suppress(OSError):
+        (project / "var/ballast").write_bytes(b"x" * 100_000)
+    refused = anlass("run", "--project", project)
+    assert refused.status == 1
+    assert "mistake" not in refused.err
+    assert "room" in refused.err
