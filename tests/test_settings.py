@@ -63,6 +63,8 @@ def test_the_email_adapter_takes_the_section_as_it_is(project: Path, monkeypatch
     return_path = "b+{id}@shop.example"
     connections = 3
     timeout_seconds = 5
+    rate_per_second = 14
+    domain_rate_per_second = 0.5
     """
     section = read(project, text).email.adapter()
     assert section["password"] == "hidden"
@@ -119,6 +121,15 @@ def test_without_keys_nobody_else_is_let_in(project: Path, monkeypatch: pytest.M
         ("[email]\npassword_file = 'gone'", ["email.password_file", "gone", "cannot be read"]),
         ("[email]\ntls = 'maybe'", ["email.tls", "starttls"]),
         ("[database]\nurl = 'postgres://x'", ["anlass.toml: database", "sqlite:///"]),
+        ("[database]\nsynchronous = 'off'", ["database.synchronous", "'normal' or 'full'"]),
+        ("[database]\nlog_days = -1", ["database.log_days", "greater than or equal to 0"]),
+        ("[database]\njournal_days = 1.5", ["database.journal_days", "integer"]),
+        ("[database]\njournal_day = 1", ["no journal_day", "Did you mean journal_days?"]),
+        ("[email]\nrate_per_second = -1", ["email.rate_per_second", "greater than or equal to 0"]),
+        ("[email]\nrate_per_second = nan", ["email.rate_per_second", "finite"]),
+        ("[email]\ntimeout_seconds = nan", ["email.timeout_seconds", "finite"]),
+        ("[email]\ndomain_rate_per_second = 1e-300", ["email.domain_rate_per_second", "0 means no limit"]),
+        ("[email]\nrate_per_minute = 5", ["no rate_per_minute", "Did you mean rate_per_second?"]),
         ("port = 1", ["no section [port]"]),
         ("collector = 1", ["must be a section"]),
         ("[collector", ["no valid TOML", "at end of document"]),
@@ -133,6 +144,8 @@ def test_a_mistake_in_the_file_is_named_with_its_mend(text: str, parts: list[str
 @pytest.mark.parametrize(
     ("name", "value", "parts"),
     [
+        ("ANLASS_EMAIL__RATE_PER_SECOND", "fast", ["ANLASS_EMAIL__RATE_PER_SECOND", "number"]),
+        ("ANLASS_DATABASE__LOG_DAY", "1", ["Did you mean ANLASS_DATABASE__LOG_DAYS?"]),
         ("ANLASS_EMAIL__HSOT", "x", ["Did you mean ANLASS_EMAIL__HOST?"]),
         ("ANLASS_EMAIL_HOST", "x", ["Did you mean ANLASS_EMAIL__HOST?"]),
         ("ANLASS_EMIAL__HOST", "x", ["Did you mean ANLASS_EMAIL__HOST?"]),
@@ -175,6 +188,29 @@ def test_what_is_missing_is_explained(project: Path, monkeypatch: pytest.MonkeyP
     assert any("ANLASS_EMAIL__HOST" in line for line in explain(load_settings(project)))
     monkeypatch.setenv("ANLASS_EMAIL__HOST", "mail.shop.example")
     assert any("one-click unsubscribe needs https" in line for line in explain(load_settings(project)))
+
+
+def test_rates_and_times_are_explained(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was set, what holds without, and what a rate without a mail server is worth."""
+    lines = explain(load_settings(project))
+    assert "email: no limit on the rate" in lines
+    assert (
+        "database: synchronous normal (when the power fails the last second can be lost); keeps the log 90 days,"
+        " the journal for ever" in lines
+    )
+    text = (
+        "[email]\nrate_per_second = 14\ndomain_rate_per_second = 0.5\nconnections = 4\n"
+        "[database]\nsynchronous = 'full'\nlog_days = 0\njournal_days = 365\n"
+    )
+    rates = "email: at most 14 messages a second, at most 0.5 a second to each domain"
+    assert f"{rates}, which holds only with ANLASS_EMAIL__HOST" in explain(read(project, text))
+    monkeypatch.setenv("ANLASS_EMAIL__HOST", "127.0.0.1")
+    lines = explain(load_settings(project))
+    assert f"{rates}, 4 under way at once" in lines
+    assert (
+        "database: synchronous full (when the power fails nothing is lost); keeps the log for ever,"
+        " the journal 365 days" in lines
+    )
 
 
 def test_the_secret_for_links_is_made_once(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,14 @@ Invariant: everything is built here and handed down; no part below looks anythin
 """
 
 from engine.bootstrap.commands import carry_out, running_url
-from engine.bootstrap.parts import channel_names, forget_in_mailbox, open_channels, open_mailbox, open_runtime
+from engine.bootstrap.parts import (
+    channel_names,
+    dispatch_options,
+    forget_in_mailbox,
+    open_channels,
+    open_mailbox,
+    open_runtime,
+)
 from engine.bootstrap.project import Project, Rehearsal, check, open_project, open_rehearsal
 from engine.bootstrap.service import Service, run_forever
 
@@ -15,6 +22,7 @@ __all__ = [
     "carry_out",
     "channel_names",
     "check",
+    "dispatch_options",
     "forget_in_mailbox",
     "open_channels",
     "open_mailbox",

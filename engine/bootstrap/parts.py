@@ -17,6 +17,8 @@ from engine.bootstrap.project import Project
 from engine.clock import Clock
 from engine.core.catalog import Catalog
 from engine.core.workflow import Send
+from engine.dispatch.build import MAIL_CHANNELS
+from engine.dispatch.dispatcher import Options as DispatchOptions
 from engine.errors import SettingsError, StorageError
 from engine.runtimes.embedded import EmbeddedRuntime, Options
 from engine.settings import Settings
@@ -25,7 +27,13 @@ from engine.telemetry import Metrics
 
 def open_runtime(project: Project, *, clock: Clock | None = None, metrics: Metrics | None = None) -> EmbeddedRuntime:
     """The project's runtime, not started."""
-    options = Options(backlog_max=project.settings.collector.backlog_max)
+    database = project.settings.database
+    options = Options(
+        backlog_max=project.settings.collector.backlog_max,
+        synchronous="FULL" if database.synchronous == "full" else "NORMAL",
+        log_days=database.log_days,
+        journal_days=database.journal_days,
+    )
     return EmbeddedRuntime(project.var, project.catalog, clock=clock, options=options, metrics=metrics)
 
 
@@ -51,6 +59,22 @@ def open_channels(settings: Settings, names: Iterable[str], mailbox: Mailbox) ->
         except (ValueError, registry.UnknownChannel) as error:
             raise SettingsError(str(error), mend=f"Change the settings of [{name}].") from error
     return channels
+
+
+def dispatch_options(settings: Settings) -> DispatchOptions:
+    """How much may be under way at once and how fast it may leave; the local mailbox needs no limit of rate.
+
+    A message that waits for a connection is claimed already and would be found `unknown` after a crash: no more than there
+    are connections.
+    """
+    email = settings.email
+    if not email.configured:
+        return DispatchOptions()
+    return DispatchOptions(
+        under_way_max=email.connections,
+        channel_rates=dict.fromkeys(sorted(MAIL_CHANNELS), email.rate_per_second),
+        domain_rate=email.domain_rate_per_second,
+    )
 
 
 def open_mailbox(var: Path) -> Mailbox:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from aiohttp import web
 
 from channels.recording import Mailbox
-from engine.bootstrap.parts import channel_names, open_channels, open_mailbox, open_runtime
+from engine.bootstrap.parts import channel_names, dispatch_options, open_channels, open_mailbox, open_runtime
 from engine.bootstrap.project import Project
 from engine.clock import Clock, SystemClock
 from engine.collector import Parts, build_collector
@@ -89,6 +89,7 @@ class Service:
                 composer=composer,
                 clock=self._clock,
                 metrics=self.metrics,
+                options=dispatch_options(self.project.settings),
             )
             self._dispatching = asyncio.create_task(dispatcher.run(), name="anlass-dispatcher")
             stack.push_async_callback(_stop_dispatching, dispatcher, self._dispatching)

@@ -77,5 +77,10 @@ class Throttle:
         paused = (lane for lane, (until_ms, _) in self._pauses.items() if until_ms > now_ms)
         return frozenset(paused).union(lane for lane, next_ms in self._next_ms.items() if next_ms > now_ms)
 
+    def opens_ms(self, now_ms: int) -> int | None:
+        """When the first of the closed lanes opens; None: all are open."""
+        paused = [until_ms for until_ms, _ in self._pauses.values() if until_ms > now_ms]
+        return min([*paused, *(int(-(-at // 1)) for at in self._next_ms.values() if at > now_ms)], default=None)
+
     def _rate(self, lane: Lane) -> float:
         return self._domain_rate if lane[1] else self._rates.get(lane[0], 0.0)

@@ -50,3 +50,15 @@ def test_a_providers_pause_closes_all_its_domains() -> None:
     assert until_ms == 120_000
     assert throttle.free_at_ms("email", "web.de", 0) == 120_000
     assert ("email", "") in throttle.closed(0)
+
+
+def test_when_the_next_lane_opens_is_known() -> None:
+    """The soonest of rates and pauses, rounded up to the millisecond in which it may leave; None when all are open."""
+    throttle = Throttle(channel_rates={"email": 300.0}, domain_rate=2.0)
+    assert throttle.opens_ms(0) is None
+    throttle.took("email", "web.de", 0)
+    throttle.slow_down("sms", "", 0)
+    assert throttle.opens_ms(0) == 4
+    assert throttle.opens_ms(4) == 500
+    assert throttle.opens_ms(500) == PAUSE_MS_FIRST
+    assert throttle.opens_ms(PAUSE_MS_FIRST) is None

@@ -1,0 +1,14 @@
+"""Settings: `anlass.toml` in the project, then `ANLASS_*` environment variables, which win. Read once, at the start.
+
+Names are `[section] key` in the file and `ANLASS_SECTION__KEY` in the environment. Secrets come by environment or from
+a file that a `*_file` setting names (relative to the project), never out of `anlass.toml`.
+
+Invariant: a setting is used, reported as belonging to a part this version does not have, or refused with the name of
+the file or variable and the nearest known one. None is dropped in silence.
+"""
+
+from engine.settings.explaining import explain
+from engine.settings.reading import load_settings
+from engine.settings.sections import CollectorSettings, DatabaseSettings, EmailSettings, Settings
+
+__all__ = ["CollectorSettings", "DatabaseSettings", "EmailSettings", "Settings", "explain", "load_settings"]

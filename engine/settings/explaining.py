@@ -1,0 +1,54 @@
+"""Says in words how each part will work with the settings, for `anlass check --settings`.
+
+Invariant: no secret is in what is said.
+"""
+
+from __future__ import annotations
+
+from engine.settings.sections import SENDER_ON_LOOPBACK, DatabaseSettings, EmailSettings, Settings
+
+
+def explain(settings: Settings) -> list[str]:
+    """One line for each part: how it will work, and what is missing for it to do more. For `anlass check --settings`."""
+    collector, email = settings.collector, settings.email
+    keys = f"{len(collector.write_keys)} write keys" if collector.write_keys else "no write keys: any key is accepted"
+    lines = [f"collector: listens on {collector.bind}:{collector.port}, {keys}"]
+    if not collector.write_keys:
+        lines.append("collector: to be reached from outside, set ANLASS_COLLECTOR__WRITE_KEYS")
+    lines.append(f"collector: links in mails begin with {collector.base_url}")
+    if email.configured:
+        lines.append(f"email: sends through {email.host}:{email.port} (tls {email.tls})")
+        if not email.from_:
+            lines.append(
+                f"email: no ANLASS_EMAIL__FROM; mail to this machine's own server comes from {SENDER_ON_LOOPBACK}"
+            )
+        if not collector.base_url.startswith("https://"):
+            lines.append("email: one-click unsubscribe needs https; set ANLASS_COLLECTOR__PUBLIC_URL")
+    else:
+        lines.append("email: no ANLASS_EMAIL__HOST; mail goes to the local mailbox and nothing leaves")
+    lines.append(_rates(email))
+    lines += [f"database: {settings.database_path}", _keeping(settings.database)]
+    lines += [f"{name}: an adapter of another package; its settings are passed on to it" for name in settings.more]
+    lines += [f"{name}: not used by this version" for name in settings.later]
+    return lines
+
+
+def _rates(email: EmailSettings) -> str:
+    """How fast mail goes, and how much of it is open when a process dies."""
+    rate, domain_rate = email.rate_per_second, email.domain_rate_per_second
+    said = [f"at most {rate:g} messages a second"] * bool(rate)
+    said += [f"at most {domain_rate:g} a second to each domain"] * bool(domain_rate)
+    rates = ", ".join(said) or "no limit on the rate"
+    if not email.configured:
+        return f"email: {rates}" + (", which holds only with ANLASS_EMAIL__HOST" if said else "")
+    return f"email: {rates}, {email.connections} under way at once"
+
+
+def _keeping(database: DatabaseSettings) -> str:
+    """What survives a loss of power, and what is forgotten when."""
+    log, journal = (f"{days} days" if days else "for ever" for days in (database.log_days, database.journal_days))
+    lost = "the last second can be lost" if database.synchronous == "normal" else "nothing is lost"
+    return (
+        f"database: synchronous {database.synchronous} (when the power fails {lost}); keeps the log {log},"
+        f" the journal {journal}"
+    )

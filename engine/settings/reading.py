@@ -1,0 +1,222 @@
+"""Reads the settings of a project: the file, the environment over it, and the files that hold secrets.
+
+Invariant: whatever is wrong is a SettingsError that names the file or the variable; a secret is never repeated.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as SourceError
+
+from engine.errors import SettingsError
+from engine.settings.sections import (
+    LOOPBACK,
+    MODELS,
+    SECRET_BYTES_MIN,
+    CollectorSettings,
+    DatabaseSettings,
+    EmailSettings,
+    Settings,
+)
+
+FILE_NAME = "anlass.toml"
+PREFIX = "ANLASS_"
+SECRETS = frozenset({"password", "auth_token", "secret", "api_key"})
+SECTIONS_LATER = frozenset({"sms", "kafka", "console", "newsletter"})
+"""Fixed names of parts that are not in this version: accepted, unread, and reported by `explain`."""
+_FILE_BYTES_MAX = 1_000_000
+
+
+class _Shape(BaseSettings):
+    """Tells pydantic-settings which variables there are; never made."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__")
+
+    collector: CollectorSettings
+    email: EmailSettings
+    database: DatabaseSettings
+
+
+class _Environment(EnvSettingsSource):
+    """A value that should be JSON and is not stays text, so that the field's own check says what is wrong with it."""
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: object) -> object:
+        try:
+            decoded: object = super().decode_complex_value(field_name, field, value)
+        except ValueError:
+            return value
+        return decoded
+
+
+def load_settings(project: Path) -> Settings:
+    """The settings of the project in the folder `project`. Raises SettingsError for everything that is wrong."""
+    if not project.is_dir():
+        raise SettingsError(f"There is no project folder {project}.", mend="Make one with `anlass init DIR`.")
+    file = project / FILE_NAME
+    document = _read_toml(file)
+    foreign = _foreign_channels()
+    _check_document(document, file, foreign)
+    more, later = _check_environment(foreign)
+    for section, values in document.items():
+        if section in SECTIONS_LATER:
+            later.append(f"[{section}] in {file}")
+        elif section in foreign:
+            more[section] = {**values, **more.get(section, {})}
+    try:
+        variables = _Environment(_Shape)()
+        sections = {name: _merged(document.get(name), variables.get(name)) for name in MODELS}
+        settings = Settings(project=project, more=more, later=tuple(later), **sections)
+    except ValidationError as error:
+        raise _explained(error, file) from error
+    except SourceError as error:
+        raise SettingsError(f"An {PREFIX}* variable cannot be read: {error}.") from error
+    return _with_secret_files(settings)
+
+
+def _merged(written: dict[str, Any] | None, variables: object) -> Any:
+    """A section with the environment over the file. Whatever is no section is left for pydantic to refuse."""
+    if variables is None:
+        return written or {}
+    return {**(written or {}), **variables} if isinstance(variables, dict) else variables
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        data = file.read_bytes()
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise SettingsError(f"{file} cannot be read: {error.strerror}.") from error
+    if len(data) > _FILE_BYTES_MAX:
+        raise SettingsError(f"{file} is larger than {_FILE_BYTES_MAX} bytes.")
+    try:
+        return tomllib.loads(data.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise SettingsError(f"{file} is no valid TOML: {error}.") from error
+
+
+def _foreign_channels() -> frozenset[str]:
+    # Read from the packages' metadata only; nothing is imported.
+    names = frozenset(entry.name for entry in entry_points(group="anlass.channels"))
+    return names - {*MODELS, "mailbox"} - SECTIONS_LATER
+
+
+def _keys(section: str) -> list[str]:
+    return [field.alias or name for name, field in MODELS[section].model_fields.items()]
+
+
+def _near(word: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"Did you mean {near[0]}?" if near else f"Known are: {', '.join(sorted(known))}."
+
+
+def _variable(section: str, key: str) -> str:
+    return f"{PREFIX}{section}__{key}".upper()
+
+
+def _check_document(document: dict[str, Any], file: Path, foreign: frozenset[str]) -> None:
+    """Refuse what the file may not hold: unknown names and secrets."""
+    sections = [*MODELS, *SECTIONS_LATER, *foreign]
+    for section, values in document.items():
+        if section not in sections:
+            raise SettingsError(f"{file}: there is no section [{section}].", mend=_near(section, sections))
+        if not isinstance(values, dict):
+            raise SettingsError(f"{file}: {section} must be a section.", mend=f"Write it as [{section}].")
+        for key in values:
+            if key in SECRETS:
+                raise SettingsError(
+                    f"{file}: {section}.{key} is a secret, and this file is shared.",
+                    mend=f"Set {_variable(section, key)}, or name a file with {section}.{key}_file.",
+                )
+            if section in MODELS and key not in _keys(section):
+                raise SettingsError(f"{file}: [{section}] has no {key}.", mend=_near(key, _keys(section)))
+
+
+def _check_environment(foreign: frozenset[str]) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Refuse misspelt variables; returns what is set for foreign channels, and what no part of this version reads."""
+    known = [_variable(section, key) for section in MODELS for key in _keys(section)]
+    more: dict[str, dict[str, Any]] = {}
+    later: list[str] = []
+    for name, value in os.environ.items():
+        variable = name.upper()
+        if not variable.startswith(PREFIX):
+            continue
+        section, nested, key = variable.removeprefix(PREFIX).lower().partition("__")
+        if section in SECTIONS_LATER:
+            later.append(name)
+        elif section in foreign and nested:
+            more.setdefault(section, {})[key] = value
+        elif section in MODELS and (not nested or key.partition("__")[0] in _keys(section)):
+            if not nested and not value.lstrip().startswith("{"):
+                raise SettingsError(f"{name} names a section, not a setting.", mend=_near(variable, known))
+        elif nested or difflib.get_close_matches(variable, known, n=1, cutoff=0.85):
+            raise SettingsError(f"There is no setting {name}.", mend=_near(variable, known))
+        else:
+            later.append(name)
+    return more, later
+
+
+def _explained(error: ValidationError, file: Path) -> SettingsError:
+    """The first thing pydantic complains about, in our words and with the name of where it was written."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = [str(part) for part in first["loc"]]
+    section, key = [*place, "", ""][:2]
+    variable = _variable(section, key) if key else f"{PREFIX}{section.upper()}"
+    names = [name for name in os.environ if f"{name}__".upper().startswith(f"{variable}__")]
+    where = ", ".join(sorted(names)) or f"{file}: {'.'.join(place)}"
+    said = first["msg"].removeprefix("Value error, ").rstrip(".")
+    return SettingsError(f"{where}: {said[:1].lower()}{said[1:]}.")
+
+
+def _with_secret_files(settings: Settings) -> Settings:
+    """Put the contents of `*_file` in place of the secrets that they hold."""
+    collector, email = settings.collector, settings.email
+    secret = _from_file(settings, "collector.secret", value=collector.secret, file=collector.secret_file)
+    if secret is not None and len(secret.get_secret_value()) < SECRET_BYTES_MIN:
+        raise SettingsError(
+            f"ANLASS_COLLECTOR__SECRET (or its file) is shorter than {SECRET_BYTES_MIN} characters.",
+            mend="Make one with: python3 -c 'import secrets; print(secrets.token_hex(32))'",
+        )
+    password = _from_file(settings, "email.password", value=email.password, file=email.password_file)
+    return settings.model_copy(
+        update={
+            "collector": collector.model_copy(update={"secret": secret}),
+            "email": _check_email(email.model_copy(update={"password": password})),
+        }
+    )
+
+
+def _check_email(email: EmailSettings) -> EmailSettings:
+    if email.configured and not email.from_ and email.host not in LOOPBACK:
+        raise SettingsError(
+            "email.host is set and email.from is not.", mend="Set ANLASS_EMAIL__FROM='Shop <hello@shop.example>'."
+        )
+    if (email.username is None) != (email.password is None):
+        raise SettingsError(
+            "email.username and the password are needed together, or neither.",
+            mend="Set ANLASS_EMAIL__USERNAME, and ANLASS_EMAIL__PASSWORD or email.password_file.",
+        )
+    return email
+
+
+def _from_file(settings: Settings, name: str, *, value: SecretStr | None, file: Path | None) -> SecretStr | None:
+    if file is None:
+        return value
+    if value is not None:
+        raise SettingsError(f"{name} and {name}_file are both set.", mend="Keep one of them.")
+    path = settings.project / file
+    try:
+        text = path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise SettingsError(f"{name}_file {path} cannot be read: {reason}.") from error
+    return SecretStr(text)

@@ -1,0 +1,196 @@
+"""The sections of the settings: names, types, defaults and bounds.
+
+Invariant: with the defaults nothing leaves this machine, and nobody but this machine is let in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+
+from engine.errors import SettingsError
+
+SENDER_ON_LOOPBACK = "Anlass <anlass@localhost>"
+SECRET_BYTES_MIN = 16
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+RATE_MIN = 0.001
+DAYS_MAX = 36_500
+
+Port = Annotated[int, Field(ge=0, le=65_535)]
+Days = Annotated[int, Field(ge=0, le=DAYS_MAX)]
+
+
+def _rate(per_second: float) -> float:
+    if 0 < per_second < RATE_MIN:
+        raise ValueError(f"{per_second:g} is slower than {RATE_MIN:g} messages a second; 0 means no limit")
+    return per_second
+
+
+Rate = Annotated[float, Field(ge=0, le=100_000, allow_inf_nan=False), AfterValidator(_rate)]
+"""Messages per second; 0: no limit."""
+
+
+def _split_keys(value: object) -> object:
+    """`a,b` (as an environment variable has it) and `[a, b]` become `{"key1": "a", "key2": "b"}`."""
+    if isinstance(value, str):
+        value = [key.strip() for key in value.split(",") if key.strip()]
+    if isinstance(value, list):
+        return {f"key{number}": key for number, key in enumerate(value, 1)}
+    return value
+
+
+class Section(BaseModel):
+    """Unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class CollectorSettings(Section):
+    """The HTTP intake. `port` 0 lets the system choose; `secret` signs the links in mails."""
+
+    host: str = ""
+    port: Port = 8080
+    public_url: str = ""
+    write_keys: Annotated[
+        dict[str, Annotated[str, Field(min_length=1, max_length=200)]], BeforeValidator(_split_keys)
+    ] = {}
+    backlog_max: Annotated[int, Field(ge=1)] = 50_000
+    secret: SecretStr | None = None
+    secret_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _closed_without_keys(self) -> CollectorSettings:
+        if not self.write_keys and self.host not in {"", *LOOPBACK}:
+            raise ValueError(
+                f"host {self.host!r} would let anybody in; set write_keys, or leave host out to listen on 127.0.0.1"
+            )
+        url = urlsplit(self.public_url)
+        if self.public_url and (url.scheme not in {"http", "https"} or not url.netloc or url.query or url.fragment):
+            raise ValueError(f"public_url {self.public_url!r} is no web address; write it as https://mail.shop.example")
+        return self
+
+    @property
+    def bind(self) -> str:
+        """The address to listen on: every one with write keys, 127.0.0.1 without, unless `host` says otherwise."""
+        return self.host or ("0.0.0.0" if self.write_keys else "127.0.0.1")  # noqa: S104 - only with write keys
+
+    @property
+    def base_url(self) -> str:
+        """What links to the collector begin with, without a slash at the end."""
+        host = f"[{self.bind}]" if ":" in self.bind else self.bind.replace("0.0.0.0", "127.0.0.1")  # noqa: S104
+        return (self.public_url or f"http://{host}:{self.port}").rstrip("/")
+
+
+class EmailSettings(Section):
+    """The SMTP server mail goes to. Without a `host` no mail leaves: it goes to the local mailbox.
+
+    `channels.email` says what each means; the defaults that stand here are what `explain` shows.
+    """
+
+    host: str = ""
+    port: Port = 25
+    username: str | None = None
+    password: SecretStr | None = None
+    password_file: Path | None = None
+    tls: Literal["auto", "none", "starttls", "implicit"] = "auto"
+    ca_file: str | None = None
+    from_: str = Field(default="", alias="from")
+    return_path: str = ""
+    connections: Annotated[int, Field(ge=1, le=500)] = 10
+    timeout_seconds: Annotated[float, Field(gt=0, le=600, allow_inf_nan=False)] = 30.0
+    rate_per_second: Rate = 0.0
+    """Messages to the provider."""
+    domain_rate_per_second: Rate = 0.0
+    """Messages to each destination domain."""
+
+    @property
+    def configured(self) -> bool:
+        """Whether mail is to leave this machine."""
+        return bool(self.host)
+
+    def adapter(self) -> dict[str, object]:
+        """The section as the email adapter's factory takes it: what was set, with the names of interfaces.md."""
+        ours = {"password", "password_file", "rate_per_second", "domain_rate_per_second"}  # the rates: the dispatcher's
+        section: dict[str, object] = self.model_dump(by_alias=True, exclude_unset=True, exclude=ours)
+        section["from"] = self.from_ or SENDER_ON_LOOPBACK
+        if self.password is not None:
+            section["password"] = self.password.get_secret_value()
+        return section
+
+
+class DatabaseSettings(Section):
+    """Where the embedded runtime keeps everything: `sqlite:///PATH`, a relative PATH counts from the project.
+
+    Of the log and the journal it keeps so many days (0: for ever). `synchronous` full survives a loss of power, too.
+    """
+
+    url: str = "sqlite:///var/anlass.db"
+    synchronous: Literal["normal", "full"] = "normal"
+    log_days: Days = 90
+    journal_days: Days = 0
+
+    @model_validator(mode="after")
+    def _sqlite_only(self) -> DatabaseSettings:
+        if not self.url.startswith("sqlite:///") or not self.url.removeprefix("sqlite:///"):
+            raise ValueError(f"url {self.url!r} is not understood; write it as sqlite:///var/anlass.db")
+        return self
+
+
+MODELS: dict[str, type[Section]] = {
+    "collector": CollectorSettings,
+    "email": EmailSettings,
+    "database": DatabaseSettings,
+}
+
+
+class Settings(BaseModel):
+    """All settings of one project. `more` holds the sections of channels that other packages add, as written."""
+
+    model_config = ConfigDict(frozen=True)
+
+    project: Path
+    collector: CollectorSettings = CollectorSettings()
+    email: EmailSettings = EmailSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    more: dict[str, dict[str, Any]] = {}
+    later: tuple[str, ...] = ()
+    """Where settings stand that no part of this version reads."""
+
+    @property
+    def database_path(self) -> Path:
+        """The SQLite file, absolute."""
+        return (self.project / self.database.url.removeprefix("sqlite:///")).resolve()
+
+    def link_secret(self) -> bytes:
+        """What signs the links in mails: `collector.secret`, else a random one kept in `var/link-secret` (made at first use).
+
+        Raises SettingsError when it cannot be read or made, or is too short.
+        """
+        if self.collector.secret:
+            return self.collector.secret.get_secret_value().encode()
+        path = self.database_path.parent / "link-secret"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.exists():
+                # Written aside and linked into place: of two processes that start together both read the same one.
+                draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+                draft.touch(mode=0o600)
+                draft.write_text(secrets.token_hex(32), "ascii")
+                with contextlib.suppress(FileExistsError):
+                    os.link(draft, path)
+                draft.unlink()
+            secret = path.read_bytes().strip()
+        except OSError as error:
+            raise SettingsError(
+                f"The secret for links cannot be kept in {path}: {error.strerror}.",
+                mend="Set ANLASS_COLLECTOR__SECRET.",
+            ) from error
+        if len(secret) < SECRET_BYTES_MIN:
+            raise SettingsError(f"{path} is too short.", mend="Delete it; a new one is made.")
+        return secret
