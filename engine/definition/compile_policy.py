@@ -39,6 +39,12 @@ def compile_policy(document: PolicyDocument, site: Site) -> Policy:
     for name, purpose in document.purposes.items():
         purposes[name] = Purpose(name, purpose.consent, tuple(purpose.double))
     soft = document.bounces.soft
+    if document.tracking.default == "on":
+        site.error(
+            ("tracking", "default"),
+            "wrong-value",
+            message="tracking of opens and clicks is not built yet; leave it off",
+        )
     return Policy(
         name=document.policy,
         zone=document.zone,

@@ -240,6 +240,17 @@ def test_all_mistakes_come_at_once() -> None:
     }
 
 
+@pytest.mark.parametrize("on", ["on", '"on"'])
+def test_tracking_cannot_be_switched_on_yet(on: str) -> None:
+    """Nobody is to believe that opens are counted: an error at the value, with the mend; `off` is fine."""
+    loaded = load({"workflows/policy.yaml": f"policy: default\ntracking: {{default: {on}}}\n"})
+    assert loaded.catalog is None
+    assert [str(problem) for problem in loaded.problems] == [
+        "workflows/policy.yaml:2:21: wrong-value tracking of opens and clicks is not built yet; leave it off"
+    ]
+    assert load({"workflows/policy.yaml": "policy: default\ntracking: {default: off}\n"}).problems == ()
+
+
 def test_a_problem_reads_as_one_line() -> None:
     """`file:line:col: code message`, as editors and CI know it."""
     (problem,) = load({"workflows/x.yaml": "workflow: x\ntrigger: {event: A}\nstep: []\nsteps: []"}).problems

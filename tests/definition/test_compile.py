@@ -259,13 +259,13 @@ def test_the_policy_of_the_specification() -> None:
         "frequency: [{purpose: marketing, channel: sms, at_most: 1, per: 2d, hold_up_to: 4h}]\n"
         "quiet_hours: [{channels: [sms], purposes: [marketing], between: '20:00-08:00', days: sunday, then: drop, spread: 5m}]\n"
         "bounces: {hard: keep, soft: {suppress_after: 2, within: 9d}, complaint: keep}\n"
-        "unknown: {marketing: resend}\ntracking: {default: on}\n",
+        "unknown: {marketing: resend}\ntracking: {default: off}\n",
     ).policy
     assert (policy.name, policy.zone, policy.lateness, policy.tracking) == (
         "strict",
         "Europe/Vienna",
         Duration(days=3),
-        "on",
+        "off",
     )
     assert policy.purposes["marketing"].double == ("email",)
     assert policy.purposes["transactional"].consent == "none"
