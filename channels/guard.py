@@ -96,13 +96,18 @@ def recipient(address: str, name: str) -> Mailbox:
         raise PermanentError(reason, code="address", address_verdict=Verdict.SUPPRESS) from None
 
 
-def ours(value: str) -> Mailbox:
-    """Return a sender or reply-to of our own, "Shop <hello@shop.example>"; `PermanentError` OUR_FAULT if it is none."""
+def ours(value: str, *, configured: bool = False) -> Mailbox:
+    """Return a sender or reply-to of our own, "Shop <hello@shop.example>"; `PermanentError` if it is none.
+
+    A bad sender in the settings is OUR_FAULT and concerns every message; one that a message brought (its template may have
+    made it of a customer's data) concerns this MESSAGE only.
+    """
     try:
         return mailbox(value)
     except ValueError as error:
         reason = f"the sender or reply-to {error}"
-        raise PermanentError(reason, code="sender", address_verdict=Verdict.OUR_FAULT) from None
+        verdict = Verdict.OUR_FAULT if configured else Verdict.MESSAGE
+        raise PermanentError(reason, code="sender", address_verdict=verdict) from None
 
 
 @functools.lru_cache(maxsize=256)

@@ -48,7 +48,7 @@ def compose(delivery: OutgoingMessage, *, sender: str, eight_bit: bool) -> Compo
     """
     assert _ID.match(delivery.id), delivery.id
     guard.refuse_unsafe(delivery)
-    from_ = guard.ours(delivery.from_ or sender)
+    from_ = guard.ours(delivery.from_ or sender, configured=not delivery.from_)
     to = guard.recipient(delivery.to, delivery.to_name)
     headers = _headers(delivery, from_, to)
     text, text_encoding = _encode(delivery.text, eight_bit=eight_bit)

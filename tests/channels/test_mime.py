@@ -273,3 +273,14 @@ def test_the_finished_head_is_checked_once_more(value: str) -> None:
         _finish([("Subject", value), ("MIME-Version", "1.0")], b"x", False, box, box)
     assert caught.value.address_verdict is Verdict.MESSAGE
     assert _finish([("Subject", "fine\r\n folded"), ("MIME-Version", "1.0")], b"x", False, box, box).wire
+
+
+def test_a_bad_sender_that_a_message_brought_is_not_our_fault() -> None:
+    """A template may make its reply address of a customer's data: that must not pause the campaign for everybody."""
+    for changes in ({"reply_to": "a@example.com, b@example.com"}, {"from_": "not an address"}):
+        with pytest.raises(PermanentError) as caught:
+            compose(message(**changes), sender=SENDER, eight_bit=True)
+        assert caught.value.address_verdict is Verdict.MESSAGE
+    with pytest.raises(PermanentError) as caught:
+        compose(message(from_=""), sender="not an address", eight_bit=True)
+    assert caught.value.address_verdict is Verdict.OUR_FAULT
