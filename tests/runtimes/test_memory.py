@@ -7,7 +7,7 @@ import pytest
 from engine.clock import ManualClock
 from engine.core.message import Message
 from engine.core.record import Event, Identify, Pause, Record, Timer
-from engine.core.workflow import Emit
+from engine.core.workflow import Emit, Repeat
 from engine.errors import LimitExceeded
 from engine.runtimes.memory import Memory
 from tests.conformance.shop import T0, catalog, workflow
@@ -65,9 +65,21 @@ def test_whoever_wants_to_hear_is_told_instead_of_lists_that_grow() -> None:
     assert memory.messages == []
 
 
-def test_an_event_that_raises_itself_is_an_error_not_an_endless_run() -> None:
-    """With the customer and what to look for."""
-    memory = Memory(catalog(extra=(workflow("loop", "Round", [Emit(id="again", event="Round", properties=())]),)))
+def test_an_event_that_raises_itself_ends_as_a_failed_run() -> None:
+    """After ten events that led to each other."""
+    again = Emit(id="again", event="Round", properties=())
+    memory = Memory(catalog(extra=(workflow("loop", "Round", [again]),)), clock=ManualClock(T0))
+    memory.step(event("a", "Round"))
+    kinds = [decision.kind for decision in memory.decisions]
+    assert kinds.count("emitted") == 10
+    assert kinds[-1] == "failed"
+
+
+def test_an_event_that_multiplies_is_an_error_not_an_endless_run() -> None:
+    """Forty a round are ten thousand before the tenth: said with the customer and what to look for."""
+    rounds = Repeat(id="rounds", times=40, body="again")
+    again = Emit(id="again", next="rounds", event="Round", properties=())
+    memory = Memory(catalog(extra=(workflow("loop", "Round", [rounds, again]),)), clock=ManualClock(T0))
     with pytest.raises(LimitExceeded, match="emits the event that triggers it"):
         memory.step(event("a", "Round"))
 
