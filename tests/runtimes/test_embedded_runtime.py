@@ -230,6 +230,9 @@ async def test_a_suppressed_address_is_kept_as_a_hash(open_runtime: Any) -> None
     await runtime.append([Erase(customer="a", at_ms=T0 + 1, id="x")])
     asked = ("email", " A@Example.com")
     assert list(await runtime.suppressed([asked, ("email", "b@example.com")])) == [asked]
+    await runtime.stop()
+    runtime = await open_runtime()
+    assert list(await runtime.suppressed([asked])) == [asked], "also by the next process"
     rows = runtime._store.connection.execute("SELECT hash FROM suppressed_addresses").fetchall()
     assert rows == [(runtime._store.keyed_hash("email:a@example.com"),)]
     assert Suppress.__name__  # the effect this test is about

@@ -167,6 +167,8 @@ def write_plan(store: Store, plan: Plan) -> None:
     for name, rows in writes:
         if rows:
             store.connection.executemany(SQL[name], rows)
+    if suppressions:
+        store.has_suppressed = True  # when this is rolled back, looking one up in vain does no harm
 
 
 def _write_rest(connection: sqlite3.Connection, order: Order, catalog: Catalog) -> None:

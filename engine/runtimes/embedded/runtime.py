@@ -151,6 +151,8 @@ class EmbeddedRuntime:
 
     async def suppressed(self, addresses: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
         answers: dict[tuple[str, str], str] = {}
+        if not self._store.has_suppressed:
+            return answers
         for channel, address in addresses:
             key = address_hash(self._store, channel, address=address)
             row = self._store.connection.execute(SQL["suppressed_load"], (key,)).fetchone()

@@ -18,7 +18,7 @@ from typing import Literal
 import msgspec
 
 from engine.errors import StorageBusy, StorageError, StorageFull
-from engine.runtimes.embedded.statements import MIGRATIONS
+from engine.runtimes.embedded.statements import MIGRATIONS, SQL
 
 FILE = "anlass.db"
 LOCK = "anlass.lock"
@@ -59,6 +59,8 @@ class Store:
         self._connection: sqlite3.Connection | None = None
         self._checkpoints: _Checkpoints | None = None
         self._key = b""
+        self.has_suppressed = False
+        """Whether nothing may be sent to some address; false only when there is none, and then none has to be looked up."""
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -80,6 +82,7 @@ class Store:
                 self._connection = connect(self.path, factory=self._factory)
                 self._connection.execute(f"PRAGMA synchronous = {self._options.synchronous}")
                 migrate(self._connection)
+                self.has_suppressed = bool(self._connection.execute(SQL["suppressed_any"]).fetchone()[0])
             self._key = read_key(self._var)
         except BaseException:
             self.close()
