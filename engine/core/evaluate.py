@@ -73,6 +73,7 @@ def evaluate(
         forwarded = merge.forward(state, record)
         if forwarded is not None:
             return state, [forwarded]
+        state = msgspec.structs.replace(state, merged_into="")
     turn = Turn(catalog, state, record)
     profile.remember(turn.state, digest, record.at_ms)
     turn.state.version = EVALUATOR_VERSION

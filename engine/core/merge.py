@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from engine.core.aggregate import EventStats
     from engine.core.turn import Turn
 
-HOPS_MAX = 8
+FORWARDS_MAX = 8
 ALIASES_MAX = 50
 replace = msgspec.structs.replace
 
@@ -44,12 +44,15 @@ def leave(turn: Turn, record: Merge) -> None:
 
 
 def forward(state: CustomerState, record: Any) -> Append | None:
-    """The record for the customer that this id became; None when a circle of merges is to be broken here."""
-    if isinstance(record, Absorb):
-        if record.previous == state.merged_into or record.hops >= HOPS_MAX:
-            return None
-        return Append(msgspec.structs.replace(record, customer=state.merged_into, hops=record.hops + 1))
-    return Append(msgspec.structs.replace(record, customer=state.merged_into))
+    """The record for the customer that this id became; None when a circle of merges is to be broken here.
+
+    Ids can come to point at each other (`a` into `b`, then `b` into `a`): whoever a record reaches for the ninth time, or the
+    state of whom it brings back, stands by itself again.
+    """
+    back = isinstance(record, Absorb) and record.previous == state.merged_into
+    if back or record.forwards >= FORWARDS_MAX:
+        return None
+    return Append(replace(record, customer=state.merged_into, forwards=record.forwards + 1))
 
 
 def absorb(turn: Turn, record: Absorb) -> None:

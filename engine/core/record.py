@@ -19,6 +19,8 @@ class _Base(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, kw
 
     customer: str
     at_ms: int
+    forwards: int = 0
+    """How often it was handed on from an id that was merged into another; ends a circle of merges."""
 
 
 class Event(_Base, frozen=True, array_like=True, kw_only=True, tag="event"):
@@ -126,8 +128,6 @@ class Absorb(_Base, frozen=True, array_like=True, kw_only=True, tag="absorb"):
     id: str
     previous: str
     state: CustomerState
-    hops: int = 0
-    """How often it was forwarded; ends a circle of merges."""
 
 
 class Erase(_Base, frozen=True, array_like=True, kw_only=True, tag="erase"):

@@ -176,3 +176,16 @@ def test_erasing_a_customer_erases_every_id_they_had() -> None:
         assert {"ana", "anonymous-1"} <= play.memory.states.keys()
         play.record(Erase(customer=named, at_ms=play.at_ms("3m"), id="erase"))
         assert play.memory.states == {}, named
+
+
+def test_ids_that_point_at_each_other_do_not_send_a_record_round_for_ever() -> None:
+    """Found by a generated history: `b` was merged away before, so nothing came back that would have ended the circle."""
+    play = Play(workflow(A))
+    play.merge("0s", "b", into="c")
+    play.merge("1s", "a", into="b")
+    play.merge("2s", "b", into="a")
+    play.event("3s", "A", customer="a")
+    play.event("4s", "A", customer="b")
+    answered = [one.customer for one in play.memory.decisions if one.kind in ("entered", "not_entered")]
+    assert len(answered) == 2, "both events were applied, each once"
+    assert len(set(answered)) == 1, "to one and the same person"
