@@ -332,9 +332,3 @@ def enrollment_value(scope: Scope, name: str) -> Any:
             return moment(scope, enrollment.event.time_ms) if enrollment.event.name else None
         case _:
             raise AssertionError(name)
-
-
-def enrollment_property(scope: Scope, name: str) -> Any:
-    """`enrollment.event.NAME`."""
-    enrollment = scope.enrollment
-    return None if enrollment is None else enrollment.event.properties.get(name)

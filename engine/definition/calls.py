@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from jinja2 import nodes
 
-from engine.core.aggregate import WINDOW_DAYS_MAX
-from engine.core.schedule import DAY_MS, parse_duration
+from engine.core.aggregate import WINDOW_DAYS_MAX, window_days
+from engine.core.schedule import parse_duration
 from engine.definition.generated import NOTHING, ZONE_TRAITS, Code, Writer
 from engine.definition.problem import nearest
 
@@ -80,7 +80,7 @@ def _window(writer: Writer, arguments: Arguments) -> tuple[str, int] | None:
     except ValueError as error:
         writer.refuse("duration", str(error))
         return None
-    days = -(-duration.span_ms // DAY_MS)
+    days = window_days(duration)
     if not 0 < days <= WINDOW_DAYS_MAX:
         writer.refuse("duration", f"`within` has to be more than 0 and at most {WINDOW_DAYS_MAX}d, not {text}")
         return None

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 LINKS = {
     "unsubscribe_url": "https://shop.example/u/rehearsal",
     "preferences_url": "https://shop.example/me/rehearsal",
-    "view_url": "https://shop.example/v/rehearsal",
+    "view_url": "https://shop.example/view/rehearsal",
     "confirm_url": "https://shop.example/confirm/rehearsal",
 }
 _ERRORS_MAX = 200
