@@ -1,0 +1,317 @@
+"""Topics, keys and codecs: everything that stands in Kafka is named, made and read here.
+
+Invariant: a customer's records, messages and journal lines lie on the same partition number of every topic that is keyed by
+customer, because all of them have the same number of partitions and one partitioner (murmur2, as Java's and Python's clients).
+
+| topic | key | value |
+|---|---|---|
+| `touchpoints` | customer | a record: ours as a JSON array (`encode_input`), a shop's as a Segment or CloudEvents object |
+| `dispatches` | customer | a decided message (`Handover`), or `Forgotten` |
+| `journal` | customer | a decision (`JournalLine`), or `Removed` |
+| `dead-letters` | original key | the original bytes; reason and origin in headers |
+| `definitions` | project, project/id | `Definition`: the files of a catalog; the bare project's key names the one in force |
+| `states` | customer | changelog of customer states (`pack_row`), and each partition's `Checkpoint` |
+| `ledger` | message id | changelog of the ledger, and each partition's `Checkpoint` |
+| `suppressions` | keyed hash of channel and address | why nothing more goes to this address |
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from aiokafka.partitioner import murmur2
+
+from engine.core.effect import Decision
+from engine.core.message import Message
+from engine.core.record import Record
+from engine.core.schedule import rfc3339
+
+CHECKPOINT_KEY = b"\0checkpoint"
+"""Of a partition's checkpoint in its changelog; no customer's id begins with NUL."""
+RECORD_BYTES_MAX = 1 << 20
+"""A larger record on `touchpoints` is not even parsed."""
+BATCH_BYTES_MAX = 16 << 20
+"""What one batch may have in a changelog: it is appended whole or not at all."""
+
+
+class Topics(msgspec.Struct, frozen=True):
+    """The names, from the prefix of the settings (`anlass.`)."""
+
+    prefix: str = "anlass."
+
+    @property
+    def touchpoints(self) -> str:
+        return f"{self.prefix}touchpoints"
+
+    @property
+    def dispatches(self) -> str:
+        return f"{self.prefix}dispatches"
+
+    @property
+    def journal(self) -> str:
+        return f"{self.prefix}journal"
+
+    @property
+    def dead_letters(self) -> str:
+        return f"{self.prefix}dead-letters"
+
+    @property
+    def definitions(self) -> str:
+        return f"{self.prefix}definitions"
+
+    @property
+    def states(self) -> str:
+        return f"{self.prefix}states"
+
+    @property
+    def ledger(self) -> str:
+        return f"{self.prefix}ledger"
+
+    @property
+    def suppressions(self) -> str:
+        return f"{self.prefix}suppressions"
+
+    def group(self, role: str) -> str:
+        """The consumer group of a role: `worker`, `dispatcher`, `sink`."""
+        return f"{self.prefix}{role}"
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """The partition of a key, as the default partitioner of Java's clients, aiokafka and kafka-python says."""
+    return int(murmur2(key) & 0x7FFFFFFF) % partitions
+
+
+# ------------------------------------------------------------------------------------------------------------- records
+
+
+class Deployed(msgspec.Struct, frozen=True, array_like=True, kw_only=True, tag="deployed"):
+    """Control record, one on each partition: from here on the catalog `catalog` is in force; see `Recheck.versions`."""
+
+    at_ms: int
+    catalog: str
+    versions: str = "pin"
+
+
+class Shard(msgspec.Struct, frozen=True, array_like=True, kw_only=True, tag="shard"):
+    """Control record: the owner rechecks the next customers after `after` (in key order) against the catalog.
+
+    Ignored unless it continues the walk that the checkpoint knows, so that a repeated one does no work twice.
+    """
+
+    at_ms: int
+    catalog: str
+    after: bytes = b""
+
+
+Input = Record | Deployed | Shard
+
+_input_encoder = msgspec.json.Encoder()
+_input_decoder: msgspec.json.Decoder[Input] = msgspec.json.Decoder(Input)
+
+
+def encode_input(record: Input) -> bytes:
+    """One of our own records as it stands on `touchpoints`: a JSON array that begins with its kind."""
+    return _input_encoder.encode(record)
+
+
+def is_ours(value: bytes) -> bool:
+    """Whether a value on `touchpoints` is one of our records; what shops write are objects."""
+    return value[:2] == b'["'
+
+
+def decode_input(value: bytes) -> Input:
+    """Raises msgspec.ValidationError or DecodeError when it is not one."""
+    return _input_decoder.decode(value)
+
+
+# ------------------------------------------------------------------------------------------------- dispatches, journal
+
+
+class Handover(msgspec.Struct, frozen=True, array_like=True, tag="message"):
+    """A decided message on its way to the dispatcher. `offset` is that of the record that led to it: the dispatcher looks at
+    the customer's state only once its copy of the states is as far.
+    """
+
+    offset: int
+    message: Message
+
+
+class Forgotten(msgspec.Struct, frozen=True, array_like=True, tag="forgotten"):
+    """What was kept about this customer at or before `offset` of `touchpoints` is to be removed; `alias` stands in for the id."""
+
+    offset: int
+    customer: str
+    alias: str
+    at_ms: int
+
+
+class JournalLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag="decision"):
+    """A decision, as anybody may read it (fields as in `Decision`, `at` as RFC 3339 besides).
+
+    `(partition, offset, index)` is its identity: written again it is the same line.
+    """
+
+    offset: int
+    index: int
+    at: str
+    at_ms: int
+    customer: str
+    kind: str
+    workflow: str = ""
+    version: str = ""
+    enrollment: str = ""
+    step: str = ""
+    detail: dict[str, Any] = {}
+    why: tuple[str, ...] = ()
+
+
+class Removed(msgspec.Struct, frozen=True, kw_only=True, tag="forgotten"):
+    """On `journal`: remove what is kept about this customer at or before `offset` of `touchpoints`; `alias` stands in."""
+
+    offset: int
+    customer: str
+    alias: str
+    at_ms: int
+
+
+def encode_decision(offset: int, index: int, decision: Decision) -> bytes:
+    """The journal's line of a decision."""
+    return _json.encode(
+        JournalLine(
+            offset=offset,
+            index=index,
+            at=rfc3339(decision.at_ms),
+            at_ms=decision.at_ms,
+            customer=decision.customer,
+            kind=decision.kind,
+            workflow=decision.workflow,
+            version=decision.version,
+            enrollment=decision.enrollment,
+            step=decision.step,
+            detail=decision.detail,
+            why=decision.why,
+        )
+    )
+
+
+def decision_of(line: JournalLine) -> Decision:
+    """The decision that a line tells."""
+    return Decision(
+        at_ms=line.at_ms,
+        customer=line.customer,
+        kind=line.kind,
+        workflow=line.workflow,
+        version=line.version,
+        enrollment=line.enrollment,
+        step=line.step,
+        detail=line.detail,
+        why=line.why,
+    )
+
+
+_json = msgspec.json.Encoder()
+_dispatches: msgspec.json.Decoder[Handover | Forgotten] = msgspec.json.Decoder(Handover | Forgotten)
+_journal: msgspec.json.Decoder[JournalLine | Removed] = msgspec.json.Decoder(JournalLine | Removed)
+encode_json = _json.encode
+
+
+def decode_dispatch(value: bytes) -> Handover | Forgotten:
+    """Raises msgspec.ValidationError or DecodeError."""
+    return _dispatches.decode(value)
+
+
+def decode_journal(value: bytes) -> JournalLine | Removed:
+    """Raises msgspec.ValidationError or DecodeError."""
+    return _journal.decode(value)
+
+
+class Suppressed(msgspec.Struct, frozen=True, array_like=True):
+    """Value of `suppressions`."""
+
+    channel: str
+    reason: str
+    at_ms: int
+
+
+encode_suppressed = msgspec.msgpack.Encoder().encode
+decode_suppressed = msgspec.msgpack.Decoder(Suppressed).decode
+
+
+class Definition(msgspec.Struct, frozen=True, kw_only=True):
+    """Value of `definitions`: what a catalog is compiled from. `earlier` are catalogs whose versions may still be in use."""
+
+    id: str
+    project: str
+    deployed_ms: int
+    files: dict[str, str]
+    """Path relative to the project (`workflows/…`, `templates/…`) → text."""
+    earlier: tuple[str, ...] = ()
+    versions: str = "pin"
+
+
+encode_definition = _json.encode
+decode_definition = msgspec.json.Decoder(Definition).decode
+
+
+# ---------------------------------------------------------------------------------------------------------- changelogs
+
+
+class Outgoing(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A record to be produced once the batch that decided it is on the changelog. `topic` is a full name."""
+
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class Checkpoint(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+    """Where a partition stands; the first record of each of its changelog's batches."""
+
+    applied: int = -1
+    """Offset of the last input record that was applied."""
+    outgoing: tuple[Outgoing, ...] = ()
+    """What that batch sends: sent again when the partition is taken over, because it may not have been acknowledged."""
+    catalog: str = ""
+    """Of the definitions in force on this partition; empty before the first deploy."""
+    paused: tuple[str, ...] = ()
+    walk: bytes | None = None
+    """Where the walk of rechecks stands; None: none is under way."""
+    versions: str = "pin"
+    """How that walk treats people in flight."""
+
+
+encode_checkpoint = msgspec.msgpack.Encoder().encode
+decode_checkpoint = msgspec.msgpack.Decoder(Checkpoint).decode
+
+_PREFIX = struct.Struct(">QQ")
+PREFIX_BYTES = _PREFIX.size
+
+
+def pack_row(position: int, due_ms: int, body: bytes) -> bytes:
+    """A row of a changelog: the position that it stands for and its due time (0: none) in front, readable without decoding."""
+    return _PREFIX.pack(position, due_ms) + body
+
+
+def unpack_prefix(row: bytes) -> tuple[int, int]:
+    """(position, due_ms) of a row."""
+    return _PREFIX.unpack_from(row)
+
+
+# -------------------------------------------------------------------------------------------------------- dead letters
+
+REASON, ORIGIN, AT = "anlass-reason", "anlass-origin", "anlass-at"
+
+
+def dead_letter_headers(reason: str, origin: str, at_ms: int) -> tuple[tuple[str, bytes], ...]:
+    """The headers of a dead letter; `origin` is `topic:partition:offset`, or what the collector says (`http:/v1/track`)."""
+    return ((REASON, reason.encode()[:2_000]), (ORIGIN, origin.encode()), (AT, str(at_ms).encode()))
+
+
+def headers_of(headers: Any) -> Mapping[str, str]:
+    """A consumed record's headers as text."""
+    return {name: bytes(value or b"").decode("utf-8", "replace") for name, value in headers or ()}
