@@ -1,0 +1,211 @@
+"""A partition's changelog and its copy on disk, and the order in which they are written.
+
+Invariant: a batch is on the changelog (rows, what it sends, and how far the input is applied: one append, whole or not at all)
+before it is on disk, and on disk before anything of it is visible elsewhere. Whoever takes the partition over reads the changelog to its end,
+sends again what the last batch sends, and evaluates only what comes after.
+
+Two owners at once (one was thought dead) write the same for the same input. What an old owner writes late is found by the gap in the
+offsets: the newer one writes its rows again, the older one stops (`Fenced`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from engine.errors import StorageError
+from engine.runtimes.kafka.outlet import Outlet, Row
+from engine.runtimes.kafka.store import Change, RowStore
+from engine.runtimes.kafka.topics import (
+    BATCH_BYTES_MAX,
+    CHECKPOINT_KEY,
+    Checkpoint,
+    decode_checkpoint,
+    encode_checkpoint,
+    unpack_prefix,
+)
+
+POSITION_HEADER = "p"
+POLL_MS = 200
+POLL_RECORDS_MAX = 5_000
+
+Replayed = tuple[bytes, bytes | None, int]
+"""Key, row or None, position."""
+
+
+class Fenced(StorageError):
+    """Another process owns the partition, and is further: this one must let it go."""
+
+
+class Place(msgspec.Struct, frozen=True):
+    """A partition of a changelog."""
+
+    bootstrap: str
+    topic: str
+    partition: int
+
+
+class Changelog:
+    """Reads and writes one partition. `store` must be open."""
+
+    def __init__(self, place: Place, store: RowStore, outlet: Outlet) -> None:
+        self._place = place
+        self._store = store
+        self._outlet = outlet
+        self.checkpoint = Checkpoint()
+        self.applied_until = -1
+        """Offset of the changelog's last record that is in the store."""
+
+    async def restore(self, *, progress: Callable[[int, int], None] | None = None) -> int:
+        """Reads what the store does not have yet; returns how many records that were. `progress` hears (done, all).
+
+        Raises StorageError when the changelog cannot be read.
+        """
+        async with _reader(self._place) as consumer:
+            tp = TopicPartition(self._place.topic, self._place.partition)
+            begin, end = await _bounds(consumer, tp)
+            offset = self._store.offset + 1
+            if offset > end:  # the changelog was made anew: the copy tells of another one
+                self._store.destroy()
+                self._store.open()
+                offset = 0
+            offset = max(offset, begin)
+            consumer.seek(tp, offset)
+            first, count = offset, 0
+            while offset < end:
+                records, offset = await _some(consumer, tp, offset)
+                if records:
+                    self._store.replay([_replayed(each) for each in records], offset=offset - 1)
+                    count += len(records)
+                    if progress is not None:
+                        progress(offset - first, end - first)
+                    await asyncio.sleep(0)
+        self.applied_until = end - 1
+        self.checkpoint = self._store.checkpoint
+        return count
+
+    async def follow(self, *, applied: Callable[[int], None] | None = None) -> None:
+        """Keeps the store up with an owner elsewhere, until cancelled; `applied` hears how far the input is applied."""
+        while True:
+            try:
+                await self._follow(applied)
+            except StorageError:
+                await asyncio.sleep(1)
+
+    async def _follow(self, applied: Callable[[int], None] | None) -> None:
+        async with _reader(self._place) as consumer:
+            tp = TopicPartition(self._place.topic, self._place.partition)
+            begin, _ = await _bounds(consumer, tp)
+            offset = max(self._store.offset + 1, begin)
+            consumer.seek(tp, offset)
+            while True:
+                records, offset = await _some(consumer, tp, offset)
+                if not records:
+                    continue
+                self._store.replay([_replayed(each) for each in records], offset=offset - 1)
+                self.applied_until = offset - 1
+                self.checkpoint = self._store.checkpoint
+                if applied is not None:
+                    applied(self.checkpoint.applied)
+
+    async def commit(self, changes: Sequence[Change], checkpoint: Checkpoint) -> None:
+        """Steps 1 and 2 of a batch. Raises Fenced, LimitExceeded (nothing was written), StorageError."""
+        body = encode_checkpoint(checkpoint)
+        rows: list[Row] = [(CHECKPOINT_KEY, body, ())]
+        rows.extend(_row(change) for change in changes)
+        expected = self.applied_until + 1
+        first = await self._outlet.append(self._place.topic, self._place.partition, rows)
+        if first != expected:
+            await self._examine(expected, first, checkpoint)
+        self._store.write(changes, body, offset=first + len(rows) - 1)
+        self.applied_until = first + len(rows) - 1
+        self.checkpoint = checkpoint
+        if first != expected:
+            await self._mend(expected, first)
+
+    async def _between(self, start: int, end: int) -> list[Replayed]:
+        found: list[Replayed] = []
+        async with _reader(self._place) as consumer:
+            tp = TopicPartition(self._place.topic, self._place.partition)
+            consumer.seek(tp, start)
+            while start < end:
+                records, start = await _some(consumer, tp, start)
+                found.extend(_replayed(each) for each in records if each.offset < end)
+        return found
+
+    async def _examine(self, start: int, end: int, mine: Checkpoint) -> None:
+        """Somebody else wrote here. Whoever has applied more is the owner."""
+        for key, row, _ in await self._between(start, end):
+            if key == CHECKPOINT_KEY and row and decode_checkpoint(row).applied > mine.applied:
+                raise Fenced(f"Another process owns {self._place.topic}[{self._place.partition}].")
+
+    async def _mend(self, start: int, end: int) -> None:
+        """Writes our rows again after those of an old owner, so that compaction keeps ours."""
+        foreign = {key for key, _, _ in await self._between(start, end) if key != CHECKPOINT_KEY}
+        keys = sorted(foreign)
+        rows = self._store.rows(keys)
+        again: list[Row] = [(CHECKPOINT_KEY, encode_checkpoint(self.checkpoint), ())]
+        for key in keys:
+            row = rows.get(key)
+            position = unpack_prefix(row)[0] if row is not None else max(self.checkpoint.applied, 0)
+            again.append((key, row, () if row is not None else _gone(position)))
+        first = await self._outlet.append(self._place.topic, self._place.partition, again)
+        self._store.write([], encode_checkpoint(self.checkpoint), offset=first + len(again) - 1)
+        self.applied_until = first + len(again) - 1
+
+
+def _row(change: Change) -> Row:
+    return (change.key, change.row, () if change.row is not None else _gone(change.position))
+
+
+def _gone(position: int) -> Sequence[tuple[str, bytes]]:
+    return ((POSITION_HEADER, position.to_bytes(8, "big")),)
+
+
+def _replayed(record: object) -> Replayed:
+    key, value, headers = record.key, record.value, record.headers  # type: ignore[attr-defined]
+    if key == CHECKPOINT_KEY:
+        return key, value, 0
+    if value is not None:
+        return key, value, unpack_prefix(value)[0]
+    position = next((int.from_bytes(body, "big") for name, body in headers if name == POSITION_HEADER), 0)
+    return key, None, position
+
+
+@contextlib.asynccontextmanager
+async def _reader(place: Place) -> AsyncIterator[AIOKafkaConsumer]:
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=place.bootstrap,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        max_partition_fetch_bytes=BATCH_BYTES_MAX,
+        fetch_max_wait_ms=POLL_MS,
+        max_poll_records=POLL_RECORDS_MAX,
+    )
+    try:
+        await consumer.start()
+        consumer.assign([TopicPartition(place.topic, place.partition)])
+        yield consumer
+    except KafkaError as error:
+        raise StorageError(f"The changelog {place.topic}[{place.partition}] cannot be read: {error!r}") from error
+    finally:
+        await consumer.stop()
+
+
+async def _bounds(consumer: AIOKafkaConsumer, tp: TopicPartition) -> tuple[int, int]:
+    begin = (await consumer.beginning_offsets([tp]))[tp]
+    end = (await consumer.end_offsets([tp]))[tp]
+    return begin, end
+
+
+async def _some(consumer: AIOKafkaConsumer, tp: TopicPartition, offset: int) -> tuple[list[object], int]:
+    """Records and the position after them; compaction leaves holes, so the position may move without records."""
+    found = await consumer.getmany(tp, timeout_ms=POLL_MS)
+    records = found.get(tp, [])
+    position = await consumer.position(tp)
+    return records, max(offset, position)

@@ -1,0 +1,224 @@
+"""A partition's rows on this machine's disk (RocksDB): a copy of its changelog, with an index by due time.
+
+Invariant: one write batch holds rows, index, checkpoint and the changelog's offset, so that the copy is always the changelog up
+to an offset. What is lost with the disk is read again from the changelog; nothing is only here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch
+
+from engine.errors import StorageError
+from engine.runtimes.kafka.topics import CHECKPOINT_KEY, PREFIX_BYTES, Checkpoint, decode_checkpoint, unpack_prefix
+
+ROW, DUE, META = b"r", b"t", b"m"
+OFFSET_KEY = META + b"offset"
+CHECKPOINT_ROW = META + b"checkpoint"
+WRITE_BUFFER_BYTES = 8 << 20
+FILE_BYTES = 16 << 20
+CACHE_BYTES = 32 << 20
+
+_U64 = struct.Struct(">Q")
+_cache: list[Cache] = []
+
+
+class Change(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A row that changes. `row` None: it is removed, as of `position`. `old_due_ms` is what the index holds (0: nothing)."""
+
+    key: bytes
+    row: bytes | None
+    position: int
+    due_ms: int
+    old_due_ms: int
+
+
+class RowStore:
+    """One partition's rows. Not safe for use by two threads at once; RocksDB itself refuses a second process."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._db: Rdict | None = None
+        self._gone: dict[bytes, int] = {}  # removed while a changelog is read: an older row must not bring it back
+
+    def open(self) -> None:
+        """Raises StorageError when the folder cannot be used."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with _translated():
+            self._db = Rdict(str(self._folder), _options())
+
+    def close(self) -> None:
+        """Idempotent."""
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+    def destroy(self) -> None:
+        """Removes the copy from the disk; it is made anew from the changelog."""
+        self.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def db(self) -> Rdict:
+        """The open database."""
+        assert self._db is not None, "the store is not open"
+        return self._db
+
+    @property
+    def offset(self) -> int:
+        """Offset of the last changelog record that is in here; -1: none."""
+        body = self.db.get(OFFSET_KEY)
+        return -1 if body is None else int.from_bytes(body, "big")
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """Where the partition stands."""
+        body = self.db.get(CHECKPOINT_ROW)
+        return Checkpoint() if body is None else decode_checkpoint(body)
+
+    def rows(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """The rows of those keys that there are."""
+        if not keys:
+            return {}
+        found: Any = self.db.get([ROW + key for key in keys])
+        return {key: row for key, row in zip(keys, found, strict=True) if row is not None}
+
+    def walk(self, after: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        """The next (key, row) after a key, in key order; `after` empty: from the beginning."""
+        return [
+            (key[1:], row)
+            for key, row in _scan(self.db, ROW + after + b"\0" if after else ROW, before=b"s", limit=limit)
+        ]
+
+    def due(self, now_ms: int, limit: int) -> list[tuple[int, bytes]]:
+        """(due_ms, key) of what is due at `now_ms`, earliest first."""
+        end = DUE + _U64.pack(now_ms + 1)
+        return [
+            (_U64.unpack_from(key, 1)[0], key[1 + _U64.size :])
+            for key, _ in _scan(self.db, DUE, before=end, limit=limit)
+        ]
+
+    @property
+    def next_due_ms(self) -> int:
+        """When something is next due; 0: never."""
+        found = self.due(_MAX_MS, 1)
+        return found[0][0] if found else 0
+
+    def write(self, changes: Iterable[Change], checkpoint: bytes, *, offset: int) -> None:
+        """Writes what the changelog has up to `offset`. Raises StorageError (a full disk, say): nothing was written."""
+        batch = WriteBatch(raw_mode=True)
+        for change in changes:
+            _put(batch, change)
+        batch.put(CHECKPOINT_ROW, checkpoint)
+        batch.put(OFFSET_KEY, _U64.pack(offset))
+        with _translated():
+            self.db.write(batch)
+
+    def replay(self, records: Sequence[tuple[bytes, bytes | None, int]], *, offset: int) -> None:
+        """Takes over changelog records `(key, row or None, position)` in their order, the last one at `offset`.
+
+        A row for an older position than the one that is here comes from an owner who had lost the partition: it is left out.
+        """
+        newest: dict[bytes, tuple[int, bytes | None]] = {}
+        checkpoint = b""
+        known = self.rows([key for key, _, _ in records if key != CHECKPOINT_KEY])
+        for key, row, position in records:
+            if key == CHECKPOINT_KEY:
+                checkpoint = _newer(checkpoint, row)
+                continue
+            seen = newest[key][0] if key in newest else unpack_prefix(known[key])[0] if key in known else -1
+            if position >= max(seen, self._gone.get(key, -1)):
+                newest[key] = (position, row)
+        batch = WriteBatch(raw_mode=True)
+        for key, (position, row) in newest.items():
+            old = known.get(key)
+            if row is None:
+                self._gone[key] = position
+            due_ms = unpack_prefix(row)[1] if row else 0
+            _put(batch, Change(key, row, position, due_ms, unpack_prefix(old)[1] if old else 0))
+        if checkpoint and decode_checkpoint(checkpoint).applied >= self.checkpoint.applied:
+            batch.put(CHECKPOINT_ROW, checkpoint)
+        batch.put(OFFSET_KEY, _U64.pack(offset))
+        with _translated():
+            self.db.write(batch)
+
+    def defer(self, key: bytes, due_ms: int, *, until_ms: int) -> None:
+        """Lets a row come due later than it says, on this machine only."""
+        batch = WriteBatch(raw_mode=True)
+        batch.delete(DUE + _U64.pack(due_ms) + key)
+        batch.put(DUE + _U64.pack(until_ms) + key, b"")
+        with _translated():
+            self.db.write(batch)
+
+
+_MAX_MS = (1 << 62) - 1
+
+
+def _put(batch: WriteBatch, change: Change) -> None:
+    if change.row is None:
+        batch.delete(ROW + change.key)
+    else:
+        assert len(change.row) >= PREFIX_BYTES, "a row without its prefix"
+        batch.put(ROW + change.key, change.row)
+    if change.old_due_ms and change.old_due_ms != change.due_ms:
+        batch.delete(DUE + _U64.pack(change.old_due_ms) + change.key)
+    if change.due_ms and change.old_due_ms != change.due_ms:
+        batch.put(DUE + _U64.pack(change.due_ms) + change.key, b"")
+
+
+def _newer(one: bytes, other: bytes | None) -> bytes:
+    if not other or (one and decode_checkpoint(other).applied < decode_checkpoint(one).applied):
+        return one
+    return other
+
+
+def _scan(db: Rdict, start: bytes, *, before: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+    """Pairs from `start` on. The iterator ends here: one that lives on would keep the database open."""
+    found: list[tuple[bytes, bytes]] = []
+    iterator = db.iter()
+    iterator.seek(start)
+    while iterator.valid() and len(found) < limit:
+        key = iterator.key()
+        if key >= before:
+            break
+        found.append((key, iterator.value()))
+        iterator.next()
+    del iterator
+    return found
+
+
+def _options() -> Options:
+    if not _cache:
+        _cache.append(Cache(CACHE_BYTES))  # one for all partitions of a process
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)  # noqa: FBT003 - the library's own signature
+    options.set_write_buffer_size(WRITE_BUFFER_BYTES)
+    options.set_max_write_buffer_number(2)
+    options.set_target_file_size_base(FILE_BYTES)
+    options.set_keep_log_file_num(2)
+    options.set_max_open_files(64)
+    table = BlockBasedOptions()
+    table.set_block_cache(_cache[0])
+    options.set_block_based_table_factory(table)
+    return options
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """RocksDB's errors as ours."""
+    try:
+        yield
+    except Exception as error:  # the library raises plain Exception
+        if "lock" in str(error).lower():
+            raise StorageError(
+                f"Another process uses this partition's copy: {error}",
+                mend="Give each worker a folder of its own (`--var`, or `[project] var`).",
+            ) from error
+        raise StorageError(f"The partition's copy on disk cannot be used: {error}") from error
