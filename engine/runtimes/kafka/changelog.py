@@ -1,11 +1,11 @@
 """A partition's changelog and its copy on disk, and the order in which they are written.
 
-Invariant: a batch is on the changelog (rows, what it sends, and how far the input is applied: one append, whole or not at all)
-before it is on disk, and on disk before anything of it is visible elsewhere. Whoever takes the partition over reads the changelog to its end,
-sends again what the last batch sends, and evaluates only what comes after.
+Invariant: a batch is on the changelog (rows, what it sends, how far the input is applied: one append, whole or not at all)
+before it is on disk, and on disk before anything of it is visible elsewhere. Whoever takes the partition over reads the
+changelog to its end, sends again what the last batch sends, and evaluates only what comes after.
 
-Two owners at once (one was thought dead) write the same for the same input. What an old owner writes late is found by the gap in the
-offsets: the newer one writes its rows again, the older one stops (`Fenced`).
+Two owners at once (one was thought dead) write the same for the same input. What an old owner writes late is found by the
+gap in the offsets: the newer one writes its rows again, the older one stops (`Fenced`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -167,8 +168,8 @@ def _gone(position: int) -> Sequence[tuple[str, bytes]]:
     return ((POSITION_HEADER, position.to_bytes(8, "big")),)
 
 
-def _replayed(record: object) -> Replayed:
-    key, value, headers = record.key, record.value, record.headers  # type: ignore[attr-defined]
+def _replayed(record: Any) -> Replayed:
+    key, value, headers = record.key, record.value, record.headers
     if key == CHECKPOINT_KEY:
         return key, value, 0
     if value is not None:
@@ -203,7 +204,7 @@ async def _bounds(consumer: AIOKafkaConsumer, tp: TopicPartition) -> tuple[int, 
     return begin, end
 
 
-async def _some(consumer: AIOKafkaConsumer, tp: TopicPartition, offset: int) -> tuple[list[object], int]:
+async def _some(consumer: AIOKafkaConsumer, tp: TopicPartition, offset: int) -> tuple[list[Any], int]:
     """Records and the position after them; compaction leaves holes, so the position may move without records."""
     found = await consumer.getmany(tp, timeout_ms=POLL_MS)
     records = found.get(tp, [])
