@@ -67,7 +67,9 @@ KINDS = (
 )  # fmt: skip
 """What `simulate` and `test` print."""
 
-KINDS_MORE = ("goal", "consent", "outcome", "split", "merged", "retried", "erased", "suppressed_address")
+KINDS_MORE = (
+    "goal", "consent", "outcome", "split", "merged", "retried", "erased", "suppressed_address", "migrated", "not_migrated",
+)  # fmt: skip
 """What the journal holds besides, for operators."""
 
 ANSWERS = ("queued", "held", "suppressed")

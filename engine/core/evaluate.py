@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, assert_never
 
 import msgspec
 
-from engine.core import entry, merge, outcome, profile, run, segment, sending
+from engine.core import entry, merge, migrate, outcome, profile, run, segment, sending
 from engine.core.customer import EVALUATOR_VERSION, CustomerState, encode_state
 from engine.core.effect import Append, Decision, Effect, Forget
 from engine.core.enrollment import AT_TRIGGER
@@ -154,6 +154,7 @@ def _apply(turn: Turn, record: Record) -> None:
             _end(turn, record)
         case Recheck():
             _changed(turn, ())
+            migrate.apply(turn, record)
             _settle(turn)
         case Merge():
             merge.leave(turn, record)

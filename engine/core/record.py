@@ -109,10 +109,15 @@ class End(_Base, frozen=True, array_like=True, kw_only=True, tag="end"):
 
 
 class Recheck(_Base, frozen=True, array_like=True, kw_only=True, tag="recheck"):
-    """The catalog changed: segments, dates and schedules of this customer are to be worked out anew."""
+    """The catalog changed: segments, dates and schedules of this customer are to be worked out anew.
+
+    `id` is another one for every deploy, also of a catalog that was deployed before.
+    """
 
     id: str
     catalog: str = ""
+    versions: str = "pin"
+    """What becomes of enrollments of older versions: `pin`, `migrate` or `end`, where the workflow's file does not say."""
 
 
 class Merge(_Base, frozen=True, array_like=True, kw_only=True, tag="merge"):

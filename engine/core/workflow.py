@@ -229,3 +229,7 @@ class Workflow(msgspec.Struct, frozen=True, kw_only=True):
     exits: tuple[ExitRule, ...] = ()
     goal: Goal | None = None
     description: str = ""
+    versions: str = ""
+    """What a deploy does with people on older versions: `pin`, `migrate` or `end`; "": what the deploy says."""
+    step_map: dict[str, str] = {}
+    """For `migrate`: step id of an older version → where who stands there goes on. Neither is part of the version."""

@@ -15,6 +15,7 @@ from engine.core import workflow as core
 from engine.core.schedule import parse_clock
 from engine.definition.document import ExitRuleDocument, TriggerDocument, TriggerMatchDocument, WorkflowDocument
 from engine.definition.expression import OF_CUSTOMER, OF_EVENT
+from engine.definition.problem import nearest
 from engine.definition.site import Path, Site
 from engine.definition.step import StepCompiler
 
@@ -49,19 +50,30 @@ def compile_workflow(document: WorkflowDocument, site: Site) -> Compiled:
         ),
         goal=_goal(document, site, steps),
         description=document.description,
+        versions=document.versions or "",
+        step_map=_step_map(document, site, steps),
     )
     return Compiled(msgspec.structs.replace(workflow, version=version_of(workflow)), steps.places, site)
 
 
 def version_of(workflow: core.Workflow) -> str:
-    """12 hex digits of the hash of what the workflow does: its description and notes do not matter."""
-    return content_hash(msgspec.structs.replace(workflow, version="", description=""))
+    """12 hex digits of the hash of what the workflow does: its description, notes, `versions:` and `map:` do not matter."""
+    plain = _plain(msgspec.structs.replace(workflow, version="", description=""))
+    for deploy_only in (
+        "versions",
+        "step_map",
+    ):  # left out, so that versions from before these were known keep their hash
+        del plain[deploy_only]
+    return content_hash(plain)
 
 
 def content_hash(value: Any) -> str:
     """12 hex digits of the hash of a compiled value; expressions count by their text."""
-    plain = msgspec.json.encode(msgspec.to_builtins(value, enc_hook=_as_text, str_keys=True), order="deterministic")
-    return hashlib.sha256(plain).hexdigest()[:12]
+    return hashlib.sha256(msgspec.json.encode(_plain(value), order="deterministic")).hexdigest()[:12]
+
+
+def _plain(value: Any) -> Any:
+    return msgspec.to_builtins(value, enc_hook=_as_text, str_keys=True)
 
 
 def _as_text(value: object) -> str:
@@ -138,3 +150,11 @@ def _goal(document: WorkflowDocument, site: Site, steps: StepCompiler) -> core.G
         within=site.maybe_duration(goal.within, (*path, "within")),
         value=site.condition(goal.value, (*path, "value")),
     )
+
+
+def _step_map(document: WorkflowDocument, site: Site, steps: StepCompiler) -> dict[str, str]:
+    """Where people on older versions go on. The old ids are of another document; the new ones have to be here."""
+    for old, new in document.map.items():
+        if new not in steps.ops:
+            site.error(("map", old), "unknown-step", message=f"there is no step `{new}` here{nearest(new, steps.ops)}")
+    return dict(document.map)

@@ -372,6 +372,8 @@ class WorkflowDocument(Document):
     exit: Annotated[list[ExitRuleDocument], Field(max_length=LIST_MAX)] = []
     goal: GoalDocument | None = None
     max_age: Span | None = None
+    versions: Literal["pin", "migrate", "end"] | None = None
+    map: Annotated[dict[Text, Text], Field(max_length=LIST_MAX)] = {}
     steps: Annotated[list[StepDocument], Field(max_length=STEPS_MAX)]
 
 
