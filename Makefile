@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check fmt bench clean
+.PHONY: help venv demo kafka test check fmt bench clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -46,6 +46,9 @@ $(STAMP): requirements.lock pyproject.toml
 
 demo: venv ## run a simulated shop through the engine, with progress and a summary; SECONDS=10 bounds it
 	@$(BIN)/anlass demo --seconds $(DEMO_SECONDS)
+
+kafka: venv ## run a Kafka broker on 127.0.0.1:9092, data in var/kafka; PORT=… BROKERS=3
+	@$(BIN)/python -m tests.services kafka --port $(or $(PORT),9092) --brokers $(or $(BROKERS),1)
 
 test: venv ## run every test; a missing part is skipped with a line that says so, or fails when CI=true
 	$(PYTEST)

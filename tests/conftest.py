@@ -5,11 +5,16 @@ lacks is then a failure, with the same sentence that says what is missing and ho
 """
 
 import os
-from collections.abc import Generator
-from typing import Any
+import uuid
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
+
+if TYPE_CHECKING:
+    from tests.services.kafka import Cluster
 
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 
@@ -23,6 +28,52 @@ hypothesis.settings.load_profile("ci" if IN_CI else "home")
 def _no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("ANLASS_")]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def kafka_jars() -> None:
+    """Skips when this machine cannot run Kafka."""
+    from engine.errors import ServiceUnreachable
+    from tests.services.kafka_jars import jars, java
+
+    try:
+        java()
+        jars()
+    except ServiceUnreachable as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def kafka(kafka_jars: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The bootstrap address of one real broker that all workers of this run share: never stop it, see `kafka_cluster`."""
+    from tests.services.kafka_holder import shared
+
+    mine = tmp_path_factory.getbasetemp()
+    run = mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine
+    with shared(run / "shared-kafka") as bootstrap:
+        yield bootstrap
+
+
+@pytest.fixture
+def topic_prefix() -> str:
+    """A prefix for topics and groups that no other test has, such as `t3f2a9c1d.`."""
+    return f"t{uuid.uuid4().hex[:8]}."
+
+
+@pytest.fixture
+def kafka_cluster(kafka_jars: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., "Cluster"]]:
+    """Starts clusters of the test's own, to kill brokers in: `kafka_cluster(3, properties={…})`; ends them afterwards."""
+    from tests.services.kafka import Cluster
+
+    with ExitStack() as stack:
+
+        def start(brokers: int = 1, **options: Any) -> Cluster:
+            cluster = Cluster(brokers, folder=tmp_path_factory.mktemp("kafka"), **options)
+            stack.callback(cluster.stop, graceful=False)  # nobody will read these records
+            cluster.start()
+            return cluster
+
+        yield start
 
 
 @pytest.hookimpl(wrapper=True)

@@ -16,6 +16,8 @@ import asyncio
 import json
 import os
 import random
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -100,7 +102,7 @@ class Cluster:
         every = range(self._brokers)
         for broker in every:
             self._write_settings(broker)
-        self._format([broker for broker in every if not (self._home(broker) / "data/meta.properties").exists()])
+        self._format([broker for broker in every if not (self._home(broker) / "formatted").exists()])
         try:
             for broker in every:
                 self._launch(broker)
@@ -147,6 +149,11 @@ class Cluster:
         self._launch(broker)
         self._await([broker])
 
+    def wait(self) -> None:
+        """Waits until one of the brokers has ended, whoever ended it."""
+        while all(self._runs(broker) for broker in range(self._brokers)):
+            time.sleep(0.5)
+
     def __enter__(self) -> Self:
         self.start()
         return self
@@ -175,10 +182,10 @@ class Cluster:
                 f"{self.folder} holds a cluster of {len(known['brokers'])}, not of {self._brokers}.",
                 mend="Start it with that number of brokers, or delete the folder.",
             )
-        brokers = self._wished or tuple(known.get("brokers", ())) or free_ports(self._brokers)
-        controllers = tuple(known.get("controllers", ())) or free_ports(self._brokers)
-        memory.write_text(json.dumps({"brokers": brokers, "controllers": controllers}))
-        self._ports, self._controller_ports = brokers, controllers
+        self._ports = self._wished or tuple(known.get("brokers", ())) or free_ports(self._brokers)
+        memory.write_text(json.dumps({"brokers": self._ports}))
+        # Nobody outside knows these, and with static voters the storage does not either: new ones at each start.
+        self._controller_ports = free_ports(self._brokers)
 
     def _write_settings(self, broker: int) -> None:
         home = self._home(broker)
@@ -238,13 +245,16 @@ class Cluster:
     def _format(self, brokers: list[int]) -> None:
         runs = []
         for broker in brokers:
+            # Without our mark no broker ever ran here: what lies there is what an interrupted start left.
+            shutil.rmtree(self._home(broker) / "data", ignore_errors=True)
             settings = str(self._home(broker) / "server.properties")
             command = self._java(broker, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", settings)
             runs.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT))
-        for run in runs:
-            told, _ = run.communicate(timeout=START_SECONDS_MAX)
+        for broker, run in zip(brokers, runs, strict=True):
+            told = run.communicate()[0].decode(errors="replace")
             if run.returncode != 0:
-                raise ServiceUnreachable(f"Kafka could not format its storage: {told.decode(errors='replace')[-600:]}")
+                raise ServiceUnreachable(f"Kafka could not format its storage: {_reason(told)}")
+            (self._home(broker) / "formatted").touch()
 
     def _launch(self, broker: int) -> None:
         home = self._home(broker)
@@ -275,7 +285,7 @@ class Cluster:
 
     def _last_words(self, broker: int) -> str:
         texts = [self._home(broker) / name for name in ("broker.log", "broker.out")]
-        return " ".join(text.read_text(errors="replace")[-600:] for text in texts if text.exists()).strip()
+        return _reason("\n".join(text.read_text(errors="replace") for text in texts if text.exists()))
 
 
 @contextmanager
@@ -326,3 +336,9 @@ def _knows(port: int, brokers: int) -> bool:
     except (OSError, KafkaError):
         return False
     return len(answer["brokers"]) >= brokers and answer["controller_id"] >= 0
+
+
+def _reason(told: str) -> str:
+    """Returns what of a log or a stack trace names the cause: the last lines with an error in them, else the end."""
+    causes = [line for line in told.splitlines() if re.search(r"Exception|Error:| ERROR | FATAL ", line)]
+    return " / ".join(causes[-2:])[:600] if causes else told[-600:].strip()
