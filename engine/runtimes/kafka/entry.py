@@ -1,0 +1,37 @@
+"""A message as the ledger of the Kafka runtime keeps it, in its changelog and in each partition's copy of it.
+
+Invariant: an entry is a value; what became of a message is told by a new one with a higher version in its row's prefix.
+Stored as msgpack arrays: fields are added at the end with a default, never moved or removed.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from engine.core.message import Message
+from engine.dispatch.ports import Status
+
+
+class LedgerEntry(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
+    """Body of a row of `ledger`; times are UTC milliseconds, 0 where there is none yet."""
+
+    message: Message
+    status: Status = "pending"
+    attempts: int = 0
+    first_attempt_ms: int = 0
+    not_before_ms: int = 0
+    updated_ms: int = 0
+    reason: str = ""
+    code: str = ""
+    provider_id: str = ""
+    offset: int = -1
+    """Of the record on `touchpoints` that led to the message, as its `Handover` told."""
+
+
+encode_entry = msgspec.msgpack.Encoder().encode
+_decoder = msgspec.msgpack.Decoder(LedgerEntry)
+
+
+def decode_entry(body: bytes) -> LedgerEntry:
+    """A row's body without its prefix. Raises msgspec.ValidationError or DecodeError when the bytes are not one."""
+    return _decoder.decode(body)
