@@ -19,11 +19,10 @@ from engine.core.evaluate import concerns, evaluate
 from engine.core.message import Message
 from engine.core.record import Pause, Record, Timer
 from engine.errors import LimitExceeded
+from engine.runtimes.effects import STUCK_TIMER_DELAY_MS
 
 CHAIN_MAX = 10_000
 """Records that one record may lead to at the same instant."""
-STUCK_TIMER_DELAY_MS = 3_600_000
-"""A timer that does not move its customer is not asked again before (as in the embedded runtime)."""
 
 OnDecision = Callable[[int, Decision], None]
 OnDispatch = Callable[[Message], None]

@@ -7,7 +7,6 @@ record that cannot be evaluated (a mistake of ours) becomes a dead letter; every
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from typing import assert_never
 
 import msgspec
 from msgspec.structs import replace
@@ -18,16 +17,12 @@ from engine.core.effect import Append, Decision, Dispatch, Effect, Forget, Suppr
 from engine.core.evaluate import concerns, evaluate
 from engine.core.message import Message
 from engine.core.record import Pause, Record, Timer, encode_record
+from engine.runtimes.effects import STUCK_TIMER_DELAY_MS, encode_decision, encode_message, encode_outcome
 
 APPENDED_MAX = 1_000
 """Records that decisions may append within one batch; what is over that is evaluated in the next one."""
-STUCK_TIMER_DELAY_MS = 3_600_000
-"""A timer whose evaluation fails is not asked again before."""
 
 MANY = 1 << 62
-
-encode_message = msgspec.msgpack.Encoder().encode
-encode_decision = msgspec.msgpack.Encoder().encode
 
 
 class Slot:
@@ -246,21 +241,3 @@ class Planner:
         slot.state = state
         slot.changed = True
         return plan.take(seq, record, effects=effects)
-
-
-def encode_outcome(state: CustomerState | None, effects: list[Effect]) -> None:
-    """Raises when something in here cannot be stored."""
-    if state is not None:
-        encode_state(state)
-    for effect in effects:
-        match effect:
-            case Dispatch():
-                encode_message(effect.message)
-            case Decision():
-                encode_decision(effect)
-            case Append():
-                encode_record(effect.record)
-            case Suppress() | Forget():
-                pass
-            case _:
-                assert_never(effect)

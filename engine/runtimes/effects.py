@@ -1,0 +1,39 @@
+"""What every host of the core has to know about records and effects.
+
+Invariant: nothing here depends on where states and effects are kept.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import msgspec
+
+from engine.core.customer import CustomerState, encode_state
+from engine.core.effect import Append, Decision, Dispatch, Effect, Forget, Suppress
+from engine.core.record import encode_record
+
+CUSTOMER_CHARS_MAX = 512
+STUCK_TIMER_DELAY_MS = 3_600_000
+"""A timer that fails, or does not move its customer, is not asked again before."""
+
+encode_message = msgspec.msgpack.Encoder().encode
+encode_decision = msgspec.msgpack.Encoder().encode
+
+
+def encode_outcome(state: CustomerState | None, effects: list[Effect]) -> None:
+    """Raises when something in here cannot be stored."""
+    if state is not None:
+        encode_state(state)
+    for effect in effects:
+        match effect:
+            case Dispatch():
+                encode_message(effect.message)
+            case Decision():
+                encode_decision(effect)
+            case Append():
+                encode_record(effect.record)
+            case Suppress() | Forget():
+                pass
+            case _:
+                assert_never(effect)

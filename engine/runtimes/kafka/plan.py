@@ -1,0 +1,354 @@
+"""Evaluates a batch of one partition in memory and collects what is to be written and sent.
+
+Invariant: planning writes nothing, and depends on nothing but the rows, the checkpoint, the catalogs and the records:
+whoever owns the partition plans the same. Records are taken in order of their offsets, those that a decision appends for a
+customer of this partition right after the one that caused them (they follow from it, so they are not on the log again);
+those for other partitions are sent there. What cannot be evaluated becomes a dead letter; everything else is applied.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from typing import assert_never
+
+from msgspec.structs import replace
+
+from engine.core.catalog import Catalog
+from engine.core.customer import CustomerState, decode_state, encode_state
+from engine.core.effect import Append, Decision, Dispatch, Effect, Forget, Suppress
+from engine.core.evaluate import concerns, evaluate
+from engine.core.record import Pause, Recheck, Record, Timer
+from engine.runtimes.effects import STUCK_TIMER_DELAY_MS, encode_outcome
+from engine.runtimes.kafka.arrival import Here, Incoming, dead_letter, forward, read_arrival
+from engine.runtimes.kafka.store import Change, RowStore
+from engine.runtimes.kafka.topics import (
+    PREFIX_BYTES,
+    Checkpoint,
+    Deployed,
+    Forgotten,
+    Handover,
+    Input,
+    Outgoing,
+    Removed,
+    Shard,
+    Suppressed,
+    encode_decision,
+    encode_input,
+    encode_json,
+    encode_suppressed,
+    pack_row,
+    partition_of,
+    unpack_prefix,
+)
+
+APPENDED_MAX = 1_000
+"""Records that decisions of one batch may lead to here; what is over that goes by way of the log."""
+SHARD_CUSTOMERS = 200
+"""How many customers one record of a walk rechecks."""
+
+
+class _Slot:
+    """One customer during a batch: what is stored, and what it becomes."""
+
+    __slots__ = ("changed", "loaded", "old_due_ms", "position", "retry_ms", "state", "stored")
+
+    def __init__(self, row: bytes | None) -> None:
+        self.stored = row is not None
+        self.loaded, self.old_due_ms = unpack_prefix(row) if row is not None else (-1, 0)
+        self.state: CustomerState | None = decode_state(row[PREFIX_BYTES:]) if row is not None else None
+        self.position = self.loaded
+        self.changed = False
+        self.retry_ms = 0
+
+
+class Plan:
+    """What one commit writes and sends."""
+
+    def __init__(self, catalog: Catalog, checkpoint: Checkpoint) -> None:
+        self.catalog = catalog
+        self.checkpoint = checkpoint
+        self.changes: list[Change] = []
+        self.defers: list[tuple[bytes, int, int]] = []
+        """(key, due, until) of timers that did not move their customer."""
+        self.slots: dict[str, _Slot] = {}
+        self.lines: list[tuple[int, str, Outgoing]] = []
+        """Offset, customer and record of what is journalled, handed to the dispatcher or dead."""
+        self.evaluated = 0
+        self.dead = 0
+        self.decided: Counter[str] = Counter()
+        self.timer_lags_ms: list[int] = []
+        self.index = 0  # of the next journal line of the record in work
+
+    @property
+    def bytes(self) -> int:
+        """About what the commit's batch takes."""
+        rows = sum(len(change.row or b"") + 60 for change in self.changes)
+        return rows + sum(len(each.value) + 80 for each in self.checkpoint.outgoing)
+
+
+class Planner:
+    """Makes the plans of one partition. `catalogs` by id must hold every catalog that a `Deployed` among the records names."""
+
+    def __init__(self, here: Here, store: RowStore) -> None:
+        self._here = here
+        self._store = store
+
+    def plan(self, catalogs: Mapping[str, Catalog], checkpoint: Checkpoint, *, incoming: Sequence[Incoming]) -> Plan:
+        """`checkpoint.catalog` must name one of `catalogs`. Records at or below `checkpoint.applied` are left out."""
+        try:
+            return self._plan(catalogs, checkpoint, incoming, careful=False)
+        except Exception:  # noqa: BLE001 - whatever it is, the careful way finds the record that causes it
+            return self._plan(catalogs, checkpoint, incoming, careful=True)
+
+    def _plan(
+        self,
+        catalogs: Mapping[str, Catalog],
+        checkpoint: Checkpoint,
+        incoming: Sequence[Incoming],
+        *,
+        careful: bool,
+    ) -> Plan:
+        work = _Work(self._here, self._store, catalogs, Plan(_in_force(catalogs, checkpoint), checkpoint), careful)
+        work.read([each for each in incoming if each.offset > checkpoint.applied])
+        return work.finish()
+
+
+def _in_force(catalogs: Mapping[str, Catalog], checkpoint: Checkpoint) -> Catalog:
+    catalog = catalogs[checkpoint.catalog]
+    return replace(catalog, paused=catalog.paused | frozenset(checkpoint.paused)) if checkpoint.paused else catalog
+
+
+class _Work:
+    """One plan in the making."""
+
+    def __init__(
+        self,
+        here: Here,
+        store: RowStore,
+        catalogs: Mapping[str, Catalog],
+        plan: Plan,
+        careful: bool,  # noqa: FBT001 - hot path
+    ) -> None:
+        self._here = here
+        self._store = store
+        self._catalogs = catalogs
+        self._plan = plan
+        self._careful = careful
+        self._sent: list[tuple[int, str, Outgoing]] = []
+        self._appended = 0
+        self._applied = plan.checkpoint.applied
+        self._paused = set(plan.checkpoint.paused)
+        self._catalog_id = plan.checkpoint.catalog
+        self._walk = plan.checkpoint.walk
+        self._versions = plan.checkpoint.versions
+
+    # ------------------------------------------------------------------------------------------------------- reading
+
+    def read(self, incoming: Sequence[Incoming]) -> None:
+        """Applies records in order."""
+        arrivals = [read_arrival(self._here, each) for each in incoming]
+        names = {
+            record.customer
+            for arrival in arrivals
+            for record in arrival.inputs
+            if not isinstance(record, (Deployed, Shard, Pause)) and concerns(self._plan.catalog, record)
+        }
+        self._load(names)
+        for arrival in arrivals:
+            each = arrival.incoming
+            self._plan.index = 0
+            self._plan.dead += arrival.dead
+            for customer, outgoing in arrival.sent:
+                self._send(each.offset, customer, outgoing)
+            for record in arrival.inputs:
+                self._input(each, record)
+            self._applied = each.offset
+
+    def _load(self, names: set[str]) -> None:
+        keys = {name: name.encode() for name in names if name not in self._plan.slots}
+        rows = self._store.rows(list(keys.values()))
+        for name, key in keys.items():
+            self._plan.slots[name] = _Slot(rows.get(key))
+
+    # ---------------------------------------------------------------------------------------------------- evaluating
+
+    def _input(self, each: Incoming, record: Input) -> None:
+        if type(record) is Pause:
+            (self._paused.add if record.paused else self._paused.discard)(record.workflow)
+            self._renew_catalog()
+        elif type(record) is Deployed:
+            self._deployed(each, record)
+        elif type(record) is Shard:
+            self._shard(each, record)
+        else:
+            self._record(each, record)  # type: ignore[arg-type]
+
+    def _renew_catalog(self) -> None:
+        catalog = self._catalogs[self._catalog_id]
+        self._plan.catalog = replace(catalog, paused=catalog.paused | frozenset(self._paused))
+
+    def _deployed(self, each: Incoming, record: Deployed) -> None:
+        if record.catalog not in self._catalogs:
+            self._dead(
+                each, f"the catalog {record.catalog} cannot be had: its definition is missing or does not compile"
+            )
+            return
+        if record.catalog == self._catalog_id and record.versions == "pin":
+            return
+        self._catalog_id, self._walk, self._versions = record.catalog, b"", record.versions
+        self._renew_catalog()
+        shard = Shard(at_ms=record.at_ms, catalog=record.catalog)
+        self._send(each.offset, "", self._to_self(shard))
+
+    def _shard(self, each: Incoming, shard: Shard) -> None:
+        if shard.catalog != self._catalog_id or shard.after != self._walk:
+            return
+        rows = self._store.walk(shard.after, SHARD_CUSTOMERS)
+        for key, _ in rows:
+            customer = key.decode()
+            self._record(
+                each,
+                Recheck(
+                    customer=customer,
+                    at_ms=shard.at_ms,
+                    id=f"{shard.catalog}:{each.offset}",
+                    catalog=shard.catalog,
+                    versions=self._versions,
+                ),
+                again=True,
+            )
+        if len(rows) < SHARD_CUSTOMERS:
+            self._walk = None
+        else:
+            self._walk = rows[-1][0]
+            follower = Shard(at_ms=shard.at_ms, catalog=shard.catalog, after=self._walk)
+            self._send(each.offset, "", self._to_self(follower))
+
+    def _record(self, each: Incoming, record: Record, *, again: bool = False) -> None:
+        """A record and what it leads to on this partition. `again`: the position says nothing about it."""
+        pending = deque(self._apply(each, record, fresh=not again))
+        while pending:
+            pending.extend(self._apply(each, pending.popleft(), fresh=False))
+
+    def _apply(self, each: Incoming, record: Record, *, fresh: bool) -> list[Record]:
+        plan = self._plan
+        plan.evaluated += 1
+        if not concerns(plan.catalog, record):
+            return []
+        slot = plan.slots.get(record.customer)
+        if slot is None:
+            self._load({record.customer})
+            slot = plan.slots[record.customer]
+        if fresh and each.offset <= slot.loaded:
+            return []  # its effects are on the changelog since the batch that took it
+        before = slot.state
+        try:
+            state, effects = evaluate(plan.catalog, before, record)
+            if self._careful:
+                encode_outcome(state, effects)
+        except Exception as error:  # noqa: BLE001 - one record that we cannot evaluate must not stop the others
+            self._dead(each, f"{type(error).__name__}: {error}", record)
+            if type(record) is Timer:
+                slot.retry_ms = record.at_ms + STUCK_TIMER_DELAY_MS
+            return []
+        if type(record) is Timer:
+            plan.timer_lags_ms.append(record.at_ms - record.due_ms)
+            if state is not None and 0 < state.next_due_ms <= record.due_ms:
+                slot.retry_ms = record.at_ms + STUCK_TIMER_DELAY_MS
+        if state is before and not effects:
+            return []
+        if state is not None:
+            state.position = each.offset
+        slot.state, slot.changed, slot.position = state, True, each.offset
+        return self._take(each, effects)
+
+    def _take(self, each: Incoming, effects: list[Effect]) -> list[Record]:
+        appended: list[Record] = []
+        topics, here = self._here.topics, self._here.partition
+        for effect in effects:
+            match effect:
+                case Decision():
+                    self._plan.decided[effect.kind] += 1
+                    value = encode_decision(each.offset, self._plan.index, effect)
+                    self._plan.index += 1
+                    key = effect.customer.encode()
+                    self._send(each.offset, effect.customer, Outgoing(topics.journal, here, key, value))
+                case Dispatch():
+                    message = effect.message
+                    value = encode_json(Handover(each.offset, message))
+                    key = message.customer.encode()
+                    self._send(each.offset, message.customer, Outgoing(topics.dispatches, here, key, value))
+                case Append():
+                    appended.extend(self._here_or_there(each, effect.record))
+                case Suppress():
+                    key = self._here.address_key(effect.channel, effect.address)
+                    value = encode_suppressed(Suppressed(effect.channel, effect.reason, effect.at_ms))
+                    self._send(each.offset, "", Outgoing(topics.suppressions, 0, key, value))
+                case Forget():
+                    self._forget(each, effect.customer, effects)
+                case _:
+                    assert_never(effect)
+        return appended
+
+    def _here_or_there(self, each: Incoming, record: Record) -> list[Record]:
+        number = partition_of(record.customer.encode(), self._here.partitions)
+        if number == self._here.partition and self._appended < APPENDED_MAX:
+            self._appended += 1
+            return [record]
+        self._send(each.offset, record.customer, forward(self._here, number, record))
+        return []
+
+    def _forget(self, each: Incoming, customer: str, effects: list[Effect]) -> None:
+        """Takes the customer out of what this batch says, and tells those who keep something to remove it."""
+        self._sent = [line for line in self._sent if line[1] != customer]
+        at_ms = next((effect.at_ms for effect in effects if isinstance(effect, Decision)), each.at_ms)
+        alias, topics, here = self._here.alias(customer), self._here.topics, self._here.partition
+        key = customer.encode()
+        removed = Removed(offset=each.offset, customer=customer, alias=alias, at_ms=at_ms)
+        forgotten = Forgotten(each.offset, customer, alias, at_ms)
+        self._send(each.offset, "", Outgoing(topics.journal, here, key, encode_json(removed)))
+        self._send(each.offset, "", Outgoing(topics.dispatches, here, key, encode_json(forgotten)))
+
+    # ------------------------------------------------------------------------------------------------------- sending
+
+    def _send(self, offset: int, customer: str, outgoing: Outgoing) -> None:
+        self._sent.append((offset, customer, outgoing))
+
+    def _to_self(self, shard: Shard) -> Outgoing:
+        return Outgoing(self._here.topics.touchpoints, self._here.partition, None, encode_input(shard))
+
+    def _dead(self, each: Incoming, reason: str, record: Record | None = None) -> None:
+        self._plan.dead += 1
+        customer = record.customer if record is not None else ""
+        self._send(each.offset, customer, dead_letter(self._here, each, reason))
+
+    def finish(self) -> Plan:
+        """The plan, with rows encoded. Raises what the encoder raises for a value that cannot be stored."""
+        plan = self._plan
+        for customer, slot in plan.slots.items():
+            if slot.changed:
+                self._change(customer.encode(), slot)
+            elif slot.retry_ms and slot.old_due_ms:
+                plan.defers.append((customer.encode(), slot.old_due_ms, slot.retry_ms))
+        plan.checkpoint = Checkpoint(
+            applied=self._applied,
+            outgoing=tuple(outgoing for _, _, outgoing in self._sent),
+            catalog=self._catalog_id,
+            paused=tuple(sorted(self._paused)),
+            walk=self._walk,
+            versions=self._versions,
+        )
+        return plan
+
+    def _change(self, key: bytes, slot: _Slot) -> None:
+        state = slot.state
+        if state is None:
+            if slot.stored:
+                self._plan.changes.append(Change(key, None, slot.position, 0, slot.old_due_ms))
+            return
+        due_ms = state.next_due_ms
+        if due_ms and slot.retry_ms:
+            due_ms = max(due_ms, slot.retry_ms)
+        row = pack_row(slot.position, due_ms, encode_state(state))
+        self._plan.changes.append(Change(key, row, slot.position, due_ms, slot.old_due_ms))
