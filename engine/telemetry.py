@@ -51,6 +51,11 @@ class Action(StrEnum):
     WORKFLOW_RESUMED = "workflow_resumed"
     CONSENT_WITHDRAWN = "consent_withdrawn"
     CUSTOMER_ERASED = "customer_erased"
+    PARTITION_RESTORED = "partition_restored"
+    PARTITION_TAKEN = "partition_taken"
+    PARTITION_RELEASED = "partition_released"
+    PARTITION_FENCED = "partition_fenced"
+    DEFINITION_REFUSED = "definition_refused"
     REQUEST_REFUSED = "request_refused"
     REQUEST_FAILED = "request_failed"
 
@@ -192,6 +197,12 @@ class Metrics:
             "anlass_intake_seconds",
             "From a request's arrival to its durable answer.",
             buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+            **with_registry,
+        )
+        self.recovery_seconds = Histogram(
+            "anlass_recovery_seconds",
+            "From a partition's assignment to its rows being up to date.",
+            buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
             **with_registry,
         )
 
