@@ -121,10 +121,14 @@ class Runtime(Intake, Outbox, Reader, Protocol):
     async def stop(self) -> None:
         """Finishes the batch under way and closes. Idempotent."""
 
-    async def deploy(self, catalog: Catalog, *, sources: Mapping[str, str] | None = None) -> None:
+    async def deploy(
+        self, catalog: Catalog, *, sources: Mapping[str, str] | None = None, versions: str = "pin"
+    ) -> None:
         """Puts a catalog in force at a record boundary, and rechecks every customer against it, in the background.
 
         `sources` (file name → text) are kept, so that a later start can compile this version again while it is in use.
+        `versions` (`pin`, `migrate`, `end`) says what becomes of enrollments of older versions, where the workflow itself
+        does not; a restart goes on with it where the rechecks had come to.
         """
 
     async def idle(self) -> None:

@@ -16,6 +16,7 @@ from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState
 from engine.core.effect import Decision
 from engine.core.message import Message
+from engine.core.migrate import VERSIONS
 from engine.core.record import Recheck, Record, decode_record, encode_record
 from engine.dispatch.ports import Pending, Settlement, Status
 from engine.runtimes.base import DeadLetter, MessageStatus, Query, enrollment_counts
@@ -88,12 +89,18 @@ class MemoryRuntime:
         await self.append([decode_record(each.body) for each in wanted])
         return len(wanted)
 
-    async def deploy(self, catalog: Catalog, *, sources: Mapping[str, str] | None = None) -> None:
+    async def deploy(
+        self, catalog: Catalog, *, sources: Mapping[str, str] | None = None, versions: str = "pin"
+    ) -> None:
         """As in the port. There is no later start, so `sources` are not needed."""
+        assert versions in VERSIONS, versions
         self.memory.catalog = msgspec.structs.replace(catalog, paused=catalog.paused | self.memory.catalog.paused)
         now_ms = self.memory.clock.now_ms()
         for number, customer in enumerate(list(self.memory.states), 1):
-            self.memory.step(Recheck(customer=customer, at_ms=now_ms, id=f"{catalog.id}:{number}", catalog=catalog.id))
+            recheck_id = f"{catalog.id}:{self.memory.position}:{number}"
+            self.memory.step(
+                Recheck(customer=customer, at_ms=now_ms, id=recheck_id, catalog=catalog.id, versions=versions)
+            )
 
     # ---------------------------------------------------------------------------------------------------- outbox
 

@@ -37,6 +37,8 @@ class Order(msgspec.Struct, kw_only=True):
     letters_done: list[int] = []
     recheck_after: int | None = None
     """States up to this number have their Recheck among `records`; -1: all have."""
+    recheck_note: str = ""
+    """What the rechecks are of, as `Walk.note` writes it."""
     now_ms: int
 
 
@@ -83,7 +85,7 @@ class Batches:
                     plan.log_seq += 1
                     plan.log_rows.append((plan.log_seq, record.at_ms, record.customer, body))
             write_plan(self._store, plan)
-            _write_rest(connection, order, catalog)
+            _write_rest(connection, order)
             if (plan.log_seq, plan.applied_seq) != (self.log_seq, self.applied_seq):
                 connection.execute(SQL["progress_advance"], {"log": plan.log_seq, "applied": plan.applied_seq})
         self.log_seq = plan.log_seq
@@ -171,7 +173,7 @@ def write_plan(store: Store, plan: Plan) -> None:
         store.has_suppressed = True  # when this is rolled back, looking one up in vain does no harm
 
 
-def _write_rest(connection: sqlite3.Connection, order: Order, catalog: Catalog) -> None:
+def _write_rest(connection: sqlite3.Connection, order: Order) -> None:
     if order.letters:
         connection.executemany(
             SQL["dead_letter_insert"],
@@ -184,7 +186,9 @@ def _write_rest(connection: sqlite3.Connection, order: Order, catalog: Catalog) 
     if order.commands_done:
         connection.executemany(SQL["command_delete"], [(number,) for number in order.commands_done])
     if order.recheck_after is not None:
-        connection.execute(SQL["progress_set"], {"name": "recheck", "value": order.recheck_after, "note": catalog.id})
+        connection.execute(
+            SQL["progress_set"], {"name": "recheck", "value": order.recheck_after, "note": order.recheck_note}
+        )
 
 
 def address_hash(store: Store, channel: str, *, address: str) -> bytes:

@@ -35,6 +35,31 @@ class _Request(msgspec.Struct, kw_only=True):
     done: asyncio.Future[frozenset[str]]
 
 
+class Walk(msgspec.Struct, frozen=True):
+    """A deploy whose rechecks walk through the states: of which catalog, what becomes of older versions, and when it was."""
+
+    catalog: str
+    versions: str = "pin"
+    deployed_ms: int = 0
+
+    @property
+    def note(self) -> str:
+        """As it is stored, so that a restart goes on with it."""
+        return f"{self.catalog} {self.versions} {self.deployed_ms}"
+
+    @classmethod
+    def of(cls, note: str) -> "Walk":
+        """What a note says. Older ones name the catalog alone."""
+        catalog, _, rest = note.partition(" ")
+        versions, _, deployed = rest.partition(" ")
+        return cls(catalog, versions or "pin", int(deployed or 0))
+
+    def recheck(self, customer: str, number: int, *, at_ms: int) -> Recheck:
+        """The recheck of one state. Its id is another one for each deploy, also when an earlier catalog comes back."""
+        recheck_id = f"{self.catalog}:{self.deployed_ms}:{number}"
+        return Recheck(customer=customer, at_ms=at_ms, id=recheck_id, catalog=self.catalog, versions=self.versions)
+
+
 class BatchLoop:
     """Owns the queue, the catalog in force and the timers' alarm. `work` is set when a message may be ready to leave."""
 
@@ -43,6 +68,7 @@ class BatchLoop:
         self.batches = Batches(store, options)
         self.recheck_after = -1
         """State number up to which a deploy was rechecked; -1: none under way."""
+        self.walk = Walk(catalog.id)
         self.timer_ms = 0
         """When the next timer is due; 0: none is pending."""
         self.work = asyncio.Event()
@@ -196,10 +222,9 @@ class BatchLoop:
         parameters = {"after": self.recheck_after, "limit": self._share(order)}
         rows = self._store.connection.execute(SQL["states_walk"], parameters).fetchall()
         order.recheck_after = rows[-1][0] if rows else -1
+        order.recheck_note = self.walk.note
         for number, customer in rows:
-            recheck = Recheck(
-                customer=customer, at_ms=order.now_ms, id=f"{self.catalog.id}:{number}", catalog=self.catalog.id
-            )
+            recheck = self.walk.recheck(customer, number, at_ms=order.now_ms)
             order.records.append((recheck, encode_record(recheck)))
 
     def _took_effect(self, result: Result, order: Order) -> None:

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import json
 import sqlite3
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,14 @@ from engine.clock import Clock, SystemClock
 from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState, decode_state
 from engine.core.effect import Decision
+from engine.core.migrate import VERSIONS
 from engine.core.record import Pause, Record, decode_record, encode_record
 from engine.dispatch.ports import Pending, Settlement
 from engine.errors import Backlog, BadRecord, LimitExceeded, StorageError
 from engine.runtimes.base import DeadLetter, MessageStatus, Query
-from engine.runtimes.embedded import outbox, retention
+from engine.runtimes.embedded import handovers, outbox, retention
 from engine.runtimes.embedded.batch import Order, address_hash
-from engine.runtimes.embedded.loop import BatchLoop
+from engine.runtimes.embedded.loop import BatchLoop, Walk
 from engine.runtimes.embedded.reader import EmbeddedReader
 from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import Options, Store, translated
@@ -67,8 +67,11 @@ class EmbeddedRuntime:
             with translated():
                 self._loop.catalog = self._with_pauses(self._loop.catalog)
                 progress = {row[0]: row[1:] for row in self._store.connection.execute(SQL["progress_all"])}
-                after, checked = progress["recheck"]
-                self._loop.recheck_after = after if checked == self._loop.catalog.id else 0
+                after, note = progress["recheck"]
+                walk = Walk.of(note)
+                if walk.catalog != self._loop.catalog.id:
+                    walk, after = Walk(self._loop.catalog.id, deployed_ms=self._clock.now_ms()), 0
+                self._loop.walk, self._loop.recheck_after = walk, after
                 self._loop.open()
         except BaseException:
             self._store.close()
@@ -186,19 +189,44 @@ class EmbeddedRuntime:
 
     # ---------------------------------------------------------------------------------------------------- deploy
 
-    async def deploy(self, catalog: Catalog, *, sources: Mapping[str, str] | None = None) -> None:
-        """As in the port. `sources` (file name → text) are kept, so that a later start can compile this version again."""
+    async def deploy(
+        self, catalog: Catalog, *, sources: Mapping[str, str] | None = None, versions: str = "pin", handover: int = 0
+    ) -> None:
+        """As in the port; it is never suspended, so that nothing is evaluated or rendered while it works.
+
+        `handover` is the number of the handed-over deploy that this answers, in the same transaction.
+        """
+        assert versions in VERSIONS, versions
+        now_ms = self._clock.now_ms()
+        walk = Walk(catalog.id, versions, max(now_ms, self._loop.walk.deployed_ms + 1))
         with self._store.transaction() as connection:
             if sources is not None:
-                files = zlib.compress(json.dumps(dict(sources)).encode())
-                now_ms = self._clock.now_ms()
                 connection.execute(
-                    SQL["definition_insert"], {"catalog": catalog.id, "deployed_ms": now_ms, "files": files}
+                    SQL["definition_insert"],
+                    {"catalog": catalog.id, "deployed_ms": walk.deployed_ms, "files": handovers.packed(sources)},
                 )
-            connection.execute(SQL["progress_set"], {"name": "recheck", "value": 0, "note": catalog.id})
-            self._loop.catalog = self._with_pauses(catalog)
-        self._loop.recheck_after = 0
+            connection.execute(SQL["progress_set"], {"name": "recheck", "value": 0, "note": walk.note})
+            if handover:
+                handovers.answer(connection, handover, catalog=catalog.id, answered_ms=now_ms)
+            catalog = self._with_pauses(catalog)
+        self._loop.catalog, self._loop.walk, self._loop.recheck_after = catalog, walk, 0
         self._loop.wake()
+
+    def handed_over(self) -> handovers.Handover | None:
+        """The newest deploy that another process handed over and nobody answered yet."""
+        with translated():
+            return handovers.pending(self._store.connection)
+
+    def refuse_handover(self, handover: int, problem: str) -> None:
+        """Answers one that is not put in force, with the reason."""
+        with self._store.transaction() as connection:
+            handovers.answer(connection, handover, problem=problem, answered_ms=self._clock.now_ms())
+
+    @property
+    def data_version(self) -> int:
+        """Another number whenever another process has written to the store."""
+        version: int = self._store.connection.execute("PRAGMA data_version").fetchone()[0]
+        return version
 
     async def idle(self) -> None:
         await self._loop.idle()
@@ -215,7 +243,7 @@ class EmbeddedRuntime:
         seen = -1
         while True:
             with self._going_on():
-                version = self._store.connection.execute("PRAGMA data_version").fetchone()[0]
+                version = self.data_version
                 if version != seen:
                     while await self._take_commands():
                         pass

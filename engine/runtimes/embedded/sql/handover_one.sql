@@ -1,0 +1,1 @@
+SELECT answered_ms, catalog, problem FROM handovers WHERE number = :number

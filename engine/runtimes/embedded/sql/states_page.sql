@@ -1,0 +1,1 @@
+SELECT number, state FROM states WHERE number > :after ORDER BY number LIMIT :limit
