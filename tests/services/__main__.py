@@ -11,8 +11,8 @@ import click
 
 from engine.errors import AnlassError
 from tests.services.kafka import Cluster
-from tests.services.kafka_jars import HERE, jars, version
 from tests.services.kafka_holder import hold
+from tests.services.kafka_jars import HERE, jars, version
 
 DATA = HERE.parent.parent / "var" / "kafka"
 
@@ -31,7 +31,8 @@ def main() -> None:
 def kafka(port: int, brokers: str, folder: Path) -> None:
     """Runs one Kafka broker, or three, until Ctrl-C."""
     count = int(brokers)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for ending in (signal.SIGINT, signal.SIGTERM):  # a shell that starts us in the background lets SIGINT be ignored
+        signal.signal(ending, signal.default_int_handler)
     click.echo(f"Starting Kafka {version()}; data in {folder}")
     try:
         with Cluster(count, folder=folder, ports=tuple(range(port, port + count))) as cluster:

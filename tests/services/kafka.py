@@ -13,6 +13,7 @@ process ends, however it ends; elsewhere only an orderly end stops them.
 """
 
 import asyncio
+import base64
 import json
 import os
 import random
@@ -27,7 +28,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
@@ -35,7 +36,6 @@ from kafka.errors import KafkaError
 from engine.errors import ServiceUnreachable
 from tests.services.kafka_jars import HERE, jars, java
 
-CLUSTER_ID = "YW5sYXNzLXRlc3RzLTAwMQ"  # 16 bytes in base64url, as Kafka wants it
 START_SECONDS_MAX = 90
 STOP_SECONDS_MAX = 20
 BODY_BYTES_MAX = 16 * 1024 * 1024
@@ -75,6 +75,7 @@ class Cluster:
         self._properties = dict(properties or {})
         self._brokers = brokers
         self._wished = ports
+        self._id = ""
         self._ports: tuple[int, ...] = ()
         self._controller_ports: tuple[int, ...] = ()
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
@@ -98,7 +99,7 @@ class Cluster:
         jars()
         java()
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._choose_ports()
+        self._remember()
         every = range(self._brokers)
         for broker in every:
             self._write_settings(broker)
@@ -174,16 +175,19 @@ class Cluster:
     def _runs(self, broker: int) -> bool:
         return broker in self._processes and self._processes[broker].poll() is None
 
-    def _choose_ports(self) -> None:
-        memory = self.folder / "ports.json"
-        known: dict[str, list[int]] = json.loads(memory.read_text()) if memory.exists() else {}
-        if known and len(known["brokers"]) != self._brokers:
+    def _remember(self) -> None:
+        """Reads what this folder was started with before, else decides it, and writes it down."""
+        memory = self.folder / "cluster.json"
+        known: dict[str, Any] = json.loads(memory.read_text()) if memory.exists() else {}
+        if known and len(known["ports"]) != self._brokers:
             raise ServiceUnreachable(
-                f"{self.folder} holds a cluster of {len(known['brokers'])}, not of {self._brokers}.",
+                f"{self.folder} holds a cluster of {len(known['ports'])}, not of {self._brokers}.",
                 mend="Start it with that number of brokers, or delete the folder.",
             )
-        self._ports = self._wished or tuple(known.get("brokers", ())) or free_ports(self._brokers)
-        memory.write_text(json.dumps({"brokers": self._ports}))
+        # Another id for each folder: brokers of two clusters that meet on a port then refuse each other.
+        self._id = known.get("id") or base64.urlsafe_b64encode(b"anlass" + os.urandom(10)).decode().rstrip("=")
+        self._ports = self._wished or tuple(known.get("ports", ())) or free_ports(self._brokers)
+        memory.write_text(json.dumps({"id": self._id, "ports": self._ports}))
         # Nobody outside knows these, and with static voters the storage does not either: new ones at each start.
         self._controller_ports = free_ports(self._brokers)
 
@@ -248,7 +252,7 @@ class Cluster:
             # Without our mark no broker ever ran here: what lies there is what an interrupted start left.
             shutil.rmtree(self._home(broker) / "data", ignore_errors=True)
             settings = str(self._home(broker) / "server.properties")
-            command = self._java(broker, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", settings)
+            command = self._java(broker, "kafka.tools.StorageTool", "format", "-t", self._id, "-c", settings)
             runs.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT))
         for broker, run in zip(brokers, runs, strict=True):
             told = run.communicate()[0].decode(errors="replace")
@@ -257,6 +261,8 @@ class Cluster:
             (self._home(broker) / "formatted").touch()
 
     def _launch(self, broker: int) -> None:
+        for port in (self._ports[broker], self._controller_ports[broker]):
+            _refuse_taken(port)
         home = self._home(broker)
         command = self._java(broker, "kafka.Kafka", str(home / "server.properties"))
         if sys.platform == "linux":
@@ -324,6 +330,18 @@ def free_ports(count: int) -> tuple[int, ...]:
     finally:
         for one in taken:
             one.close()
+
+
+def _refuse_taken(port: int) -> None:
+    """Raises when somebody listens on `port`: else we would take another's broker for ours."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of a dead broker are no listeners
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise ServiceUnreachable(
+                f"Port {port} of 127.0.0.1 is taken.", mend="End who listens there, or take another port."
+            ) from error
 
 
 def _knows(port: int, brokers: int) -> bool:

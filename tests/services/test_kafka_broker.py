@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ from kafka import KafkaProducer
 
 from engine.errors import ServiceUnreachable
 from tests.services import kafka_jars as brought
-from tests.services.kafka import Cluster, admin, create_topics
+from tests.services.kafka import Cluster, admin, create_topics, free_ports
 from tests.services.kafka_holder import shared
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -144,6 +145,33 @@ def test_a_broker_that_cannot_start_says_why(kafka_jars: None, tmp_path: Path) -
     cluster = Cluster(folder=tmp_path, properties={"log.segment.bytes": "none"})
     with pytest.raises(ServiceUnreachable, match=r"log\.segment\.bytes"):
         cluster.start()
+
+
+def test_a_port_that_is_taken_is_refused(kafka_jars: None, kafka: str, tmp_path: Path) -> None:
+    """A broker that already answers there is not taken for the one that was to be started."""
+    port = int(kafka.rpartition(":")[2])
+    with pytest.raises(ServiceUnreachable, match=rf"Port {port} .* is taken"):
+        Cluster(folder=tmp_path, ports=(port,)).start()
+
+
+def test_the_command_runs_a_broker_until_it_is_interrupted(kafka_jars: None, tmp_path: Path) -> None:
+    """`make kafka` tells the address, answers on it, and takes its broker along when it is told to end."""
+    (port,) = free_ports(1)
+    command = [sys.executable, "-m", "tests.services", "kafka", "--port", str(port), "--folder", str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
+        assert run.stdout is not None
+        told = [run.stdout.readline() for _ in range(3)]
+        create_topics(f"127.0.0.1:{port}", {"records": 1})
+        run.send_signal(signal.SIGINT)
+        rest = run.stdout.read()
+        assert run.wait(30) == 0, rest
+    assert told[1:] == [
+        f"Kafka answers on 127.0.0.1:{port}\n",
+        "Ctrl-C stops it; the data stays for the next start.\n",
+    ]
+    assert rest.strip() == "Kafka stopped."
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), timeout=1)
 
 
 STARTS_AND_DIES = """
