@@ -222,7 +222,7 @@ def check_topics(bootstrap: str, topics: Topics, *, accept_loss: bool = False) -
 
 
 def _keyed(topics: Topics) -> tuple[str, ...]:
-    return (topics.touchpoints, topics.dispatches, topics.journal)
+    return (topics.touchpoints, topics.dispatches, topics.journal, topics.dead_letters)
 
 
 def _changelogs(topics: Topics) -> tuple[str, ...]:
