@@ -59,7 +59,7 @@ class Outlet:
         """
         batch = self._batch()
         for key, value, headers in rows:
-            if batch.append(timestamp=None, key=key, value=value, headers=headers) is None:
+            if batch.append(timestamp=None, key=key, value=value, headers=list(headers)) is None:
                 raise LimitExceeded("A batch is too large for its changelog.", limit=BATCH_BYTES_MAX)
         offset: int = await self._written(batch, topic, partition)
         return offset
@@ -76,10 +76,10 @@ class Outlet:
         end = -1
         batch = self._batch()
         for each in lane:
-            if batch.append(timestamp=None, key=each.key, value=each.value, headers=each.headers) is None:
+            if batch.append(timestamp=None, key=each.key, value=each.value, headers=list(each.headers)) is None:
                 end = await self._written(batch, topic, partition) + batch.record_count() - 1
                 batch = self._batch()
-                batch.append(timestamp=None, key=each.key, value=each.value, headers=each.headers)
+                batch.append(timestamp=None, key=each.key, value=each.value, headers=list(each.headers))
         return int(await self._written(batch, topic, partition)) + batch.record_count() - 1 if lane else end
 
     def _batch(self) -> BatchBuilder:
