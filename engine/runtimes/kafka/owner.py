@@ -114,7 +114,12 @@ class Owner:
     def release(self) -> None:
         """Finishes the batch under way and takes no other. `run` returns."""
         self._stopping = True
+        self._queue.clear()
         self._wake.set()
+
+    def close(self) -> None:
+        """Closes the rows, once `run` is over."""
+        self._store.close()
 
     async def restore(self) -> None:
         """Brings the rows up to date, and sends again what the last batch sends."""

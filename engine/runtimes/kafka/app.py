@@ -1,0 +1,160 @@
+"""The Faust app of a role: consumer group, assignment, standbys. What is done with a partition is said by the host.
+
+Invariant: nothing at module level. Faust's recovery is replaced by ours (ADR 0009): after a rebalance streams go on at once,
+and each partition's owner restores its own rows before it takes its records, so that one recovery holds up no other.
+"""
+
+from __future__ import annotations
+
+import socket
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import faust
+import msgspec
+from faust.tables.manager import TableManager
+from faust.tables.recovery import Recovery
+from faust.types import TP
+from mode import Service
+
+from engine.runtimes.kafka.arrival import Incoming
+from engine.runtimes.kafka.host import Host
+from engine.runtimes.kafka.packing import PackingScheduler, PackSchema
+
+HIGH_WATER_RECORDS = 5_000
+LOW_WATER_RECORDS = 1_000
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a role's app is built from. Times in seconds."""
+
+    bootstrap: str
+    group: str
+    source: str
+    """Topic whose partitions are shared out."""
+    changelog: str
+    """Topic of the rows; has as many partitions as `source`."""
+    partitions: int
+    standbys: int = 1
+    session_timeout_seconds: float = 10.0
+    heartbeat_seconds: float = 2.0
+    commit_interval_seconds: float = 1.0
+    instance: str = ""
+    """Name of this member that stays over restarts, so that a quick restart moves no partition; empty: none."""
+
+
+class PartitionRecovery(Recovery):
+    """Tells the host which partitions are ours, then lets the streams go on."""
+
+    async def on_rebalance(
+        self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
+    ) -> None:
+        self._generation_id = generation_id
+        self.signal_recovery_start.set()
+
+    @Service.task
+    async def _restart_recovery(self) -> None:
+        while not self.should_stop:
+            if await self.wait_for_stopped(self.signal_recovery_start):  # type: ignore[arg-type]
+                return
+            self.signal_recovery_start.clear()
+            generation = self._generation_id
+            assignor, changelogs = self.app.assignor, self.tables.changelog_topics
+            owned = {tp.partition for tp in assignor.assigned_actives() if tp.topic in changelogs}
+            standing_by = {tp.partition for tp in assignor.assigned_standbys() if tp.topic in changelogs}
+            await self.app.host.assign(  # type: ignore[attr-defined]
+                owned, standing_by
+            )
+            if generation == self._generation_id:
+                await self._resume_streams(generation_id=generation)
+
+
+class PartitionTables(TableManager):
+    """Faust's `TableManager` with our recovery; the table tells the assignor about the changelog, and holds nothing."""
+
+    @property
+    def recovery(self) -> Recovery:
+        if self._recovery is None:
+            self._recovery = PartitionRecovery(self.app, self, beacon=self.beacon, loop=self.loop)
+        return self._recovery
+
+
+def build_app(settings: Settings, host: Host) -> faust.App:
+    """An app, not started; must be built inside the event loop that runs it."""
+    name = settings.instance or uuid.uuid4().hex[:12]  # noqa: TID251 - names this process, decides nothing
+    app = faust.App(
+        settings.group,
+        broker=[f"kafka://{address.strip()}" for address in settings.bootstrap.split(",")],
+        store="memory://",
+        web_enabled=False,
+        canonical_url=f"http://{socket.gethostname()}-{name}:80",
+        ConsumerScheduler=PackingScheduler,
+        TableManager=PartitionTables,
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        topic_partitions=settings.partitions,
+        table_standby_replicas=settings.standbys,
+        stream_wait_empty=True,
+        stream_buffer_maxsize=64,
+        stream_recovery_delay=0.0,
+        consumer_auto_offset_reset="earliest",
+        consumer_group_instance_id=settings.instance or None,
+        broker_session_timeout=settings.session_timeout_seconds,
+        broker_heartbeat_interval=settings.heartbeat_seconds,
+        broker_rebalance_timeout=30.0,
+        broker_commit_interval=settings.commit_interval_seconds,
+        broker_max_poll_records=HIGH_WATER_RECORDS,
+        consumer_max_fetch_size=4 << 20,
+        monitor=_Silent(),
+    )
+    app.host = host  # type: ignore[attr-defined]
+    schema = PackSchema()
+    source = app.topic(settings.source, schema=schema, partitions=settings.partitions)
+    changelog = app.topic(settings.changelog, schema=schema, partitions=settings.partitions)
+    app.Table(settings.changelog, partitions=settings.partitions, changelog_topic=changelog)
+    flow = _Flow(app, host, settings.source)
+
+    @app.agent(source, name="owners")
+    async def take(packs: Any) -> None:
+        async for event in packs.noack().events():
+            flow.feed(event)
+
+    return app
+
+
+class _Flow:
+    """Feeds owners, and holds back a partition whose owner cannot follow."""
+
+    def __init__(self, app: faust.App, host: Host, topic: str) -> None:
+        self._app = app
+        self._host = host
+        self._topic = topic
+        self._held_back: set[int] = set()
+
+    def feed(self, event: Any) -> None:
+        message = event.message
+        partition, size = message.partition, len(event.value)
+        incoming = [
+            Incoming(each.offset, each.timestamp, each.key, each.value, tuple(each.headers)) for each in event.value
+        ]
+        self._host.feed(partition, incoming, self._done(partition, event.ack))
+        owner = self._host.owners.get(partition)
+        if owner is not None and owner.waiting_records > HIGH_WATER_RECORDS and size:
+            self._held_back.add(partition)
+            self._app.consumer.pause_partitions({TP(self._topic, partition)})
+
+    def _done(self, partition: int, ack: Callable[[], object]) -> Callable[[], None]:
+        def done() -> None:
+            ack()
+            owner = self._host.owners.get(partition)
+            if partition in self._held_back and (owner is None or owner.waiting_records < LOW_WATER_RECORDS):
+                self._held_back.discard(partition)
+                if owner is not None:
+                    self._app.consumer.resume_partitions({TP(self._topic, partition)})
+
+        return done
+
+
+class _Silent(faust.Monitor):
+    """Faust's monitor measures every message; our metrics measure batches."""
