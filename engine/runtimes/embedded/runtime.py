@@ -20,9 +20,9 @@ from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState, decode_state
 from engine.core.effect import Decision
 from engine.core.migrate import VERSIONS
-from engine.core.record import Pause, Record, decode_record, encode_record
+from engine.core.record import Record, decode_record, encode_record
 from engine.dispatch.ports import Pending, Settlement
-from engine.errors import Backlog, BadRecord, LimitExceeded, StorageError
+from engine.errors import StorageError
 from engine.runtimes.base import DeadLetter, MessageStatus, Query
 from engine.runtimes.embedded import handovers, outbox, retention
 from engine.runtimes.embedded.batch import Order, address_hash
@@ -30,9 +30,9 @@ from engine.runtimes.embedded.loop import BatchLoop, Walk
 from engine.runtimes.embedded.reader import EmbeddedReader
 from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import Options, Store, translated
+from engine.runtimes.intake_check import check_room, checked
 from engine.telemetry import Action, Metrics, get_log
 
-CUSTOMER_CHARS_MAX = 512
 COMMANDS_PER_POLL = 500
 
 
@@ -100,15 +100,13 @@ class EmbeddedRuntime:
     async def append(self, records: Sequence[Record]) -> None:
         if not records:
             return
-        if len(records) > self._options.append_records_max:
-            raise LimitExceeded(
-                f"{len(records)} records at once are too many.",
-                limit=self._options.append_records_max,
-                mend="Send them in smaller batches.",
-            )
-        if self.backlog + len(records) > self._options.backlog_max:
-            raise Backlog(f"{self.backlog} records wait to be evaluated.", mend="Send them again a little later.")
-        encoded = [_encoded(record, at) for at, record in enumerate(records)]
+        check_room(
+            len(records),
+            backlog=self.backlog,
+            records_max=self._options.append_records_max,
+            backlog_max=self._options.backlog_max,
+        )
+        encoded = [(record, checked(record, at, encode=encode_record)) for at, record in enumerate(records)]
         await self._ask(Order(now_ms=0, records=encoded))
 
     async def dead_letter(self, letters: Sequence[DeadLetter]) -> None:
@@ -294,17 +292,3 @@ class EmbeddedRuntime:
     def _tidy_step(self) -> bool:
         now_ms = self._clock.now_ms()
         return retention.step(self._store, self._options, now_ms=now_ms, applied_seq=self._loop.batches.applied_seq)
-
-
-def _encoded(record: Record, at: int) -> tuple[Record, bytes]:
-    customer = record.customer
-    if (not customer and not isinstance(record, Pause)) or len(customer) > CUSTOMER_CHARS_MAX or "\0" in customer:
-        raise BadRecord(
-            "bad_customer",
-            f"A customer's id has 1 to {CUSTOMER_CHARS_MAX} characters and no NUL.",
-            where=f"records[{at}].customer",
-        )
-    try:
-        return record, encode_record(record)
-    except (OverflowError, UnicodeEncodeError, TypeError, ValueError, RecursionError) as error:
-        raise BadRecord("not_storable", f"The record cannot be stored: {error}.", where=f"records[{at}]") from error
