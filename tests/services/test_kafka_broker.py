@@ -18,8 +18,9 @@ from kafka import KafkaProducer
 
 from engine.errors import ServiceUnreachable
 from tests.services import kafka_jars as brought
-from tests.services.kafka import Cluster, admin, create_topics, free_ports
+from tests.services.kafka import ARCHIVE, Cluster, admin, create_topics, record_classes
 from tests.services.kafka_holder import shared
+from tests.services.ports import free_ports
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 RECORDS = 500
@@ -147,6 +148,18 @@ def test_a_broker_that_cannot_start_says_why(kafka_jars: None, tmp_path: Path) -
         cluster.start()
 
 
+@pytest.mark.slow
+def test_a_jvm_that_cannot_record_its_classes_starts_all_the_same(
+    kafka_jars: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where class archives do not work, an empty one is left, which costs nothing but the quicker start."""
+    monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-Xshare:off")
+    record_classes(tmp_path / ARCHIVE)
+    assert (tmp_path / ARCHIVE).read_bytes() == b""
+    with Cluster(folder=tmp_path / "kafka") as cluster:
+        create_topics(cluster.bootstrap, {"records": 1})
+
+
 def test_a_port_that_is_taken_is_refused(kafka_jars: None, kafka: str, tmp_path: Path) -> None:
     """A broker that already answers there is not taken for the one that was to be started."""
     port = int(kafka.rpartition(":")[2])
@@ -200,6 +213,7 @@ USES_AND_DIES = """
 import os, signal, sys
 from pathlib import Path
 from tests.services.kafka_holder import shared
+from tests.services.ports import free_ports
 with shared(Path(sys.argv[1])) as bootstrap:
     print(bootstrap, flush=True)
     sys.stdin.readline()
