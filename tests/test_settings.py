@@ -120,7 +120,7 @@ def test_without_keys_nobody_else_is_let_in(project: Path, monkeypatch: pytest.M
         ("[email]\nusername = 'u'", ["needed together", "ANLASS_EMAIL__PASSWORD"]),
         ("[email]\npassword_file = 'gone'", ["email.password_file", "gone", "cannot be read"]),
         ("[email]\ntls = 'maybe'", ["email.tls", "starttls"]),
-        ("[database]\nurl = 'postgres://x'", ["anlass.toml: database", "sqlite:///"]),
+        ("[database]\nurl = 'mysql://x'", ["anlass.toml: database", "sqlite:///"]),
         ("[database]\nsynchronous = 'off'", ["database.synchronous", "'normal' or 'full'"]),
         ("[database]\nlog_days = -1", ["database.log_days", "greater than or equal to 0"]),
         ("[database]\njournal_days = 1.5", ["database.journal_days", "integer"]),
@@ -177,10 +177,32 @@ def test_a_secret_is_never_repeated(project: Path, monkeypatch: pytest.MonkeyPat
 def test_what_no_part_of_this_version_reads_is_told(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Settings of parts that come later do no harm, and are not dropped in silence."""
     monkeypatch.setenv("ANLASS_SMS__BASE_URL", "http://127.0.0.1:1")
-    monkeypatch.setenv("ANLASS_KAFKA", "127.0.0.1:9092")
     lines = explain(read(project, "[console]\nport = 8081\n"))
-    for name in ("ANLASS_SMS__BASE_URL", "ANLASS_KAFKA", "[console]"):
+    for name in ("ANLASS_SMS__BASE_URL", "[console]"):
         assert any(name in line and "not used by this version" in line for line in lines)
+
+
+def test_kafka_has_a_short_variable(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`ANLASS_KAFKA=host:port`, beside the other settings of the section; the long one wins."""
+    assert not read(project, "").kafka.configured
+    monkeypatch.setenv("ANLASS_KAFKA", "127.0.0.1:9092")
+    settings = read(project, "[kafka]\npartitions = 3\nbootstrap = 'other:1'\n")
+    assert (settings.kafka.bootstrap, settings.kafka.partitions) == ("127.0.0.1:9092", 3)
+    assert any("ANLASS_COLLECTOR__SECRET" in line for line in explain(settings))
+    monkeypatch.setenv("ANLASS_KAFKA__BOOTSTRAP", "long:2")
+    monkeypatch.setenv("ANLASS_KAFKA__STANDBYS", "0")
+    settings = load_settings(project)
+    assert (settings.kafka.bootstrap, settings.kafka.standbys) == ("long:2", 0)
+
+
+def test_the_database_may_be_postgresql(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the password by environment; one in the url is refused, because the file is shared."""
+    monkeypatch.setenv("ANLASS_DATABASE__PASSWORD", "hidden-word")
+    settings = read(project, "[database]\nurl = 'postgresql://anlass@db/anlass'\n")
+    assert settings.database.is_postgresql
+    assert settings.database_path == (project / "var" / "anlass.db").resolve()
+    (project / "anlass.toml").write_text("[database]\nurl = 'postgresql://anlass:word@db/anlass'\n", "utf-8")
+    assert "ANLASS_DATABASE__PASSWORD" in mistake(project)
 
 
 def test_what_is_missing_is_explained(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,14 @@ the file or variable and the nearest known one. None is dropped in silence.
 
 from engine.settings.explaining import explain
 from engine.settings.reading import load_settings
-from engine.settings.sections import CollectorSettings, DatabaseSettings, EmailSettings, Settings
+from engine.settings.sections import CollectorSettings, DatabaseSettings, EmailSettings, KafkaSettings, Settings
 
-__all__ = ["CollectorSettings", "DatabaseSettings", "EmailSettings", "Settings", "explain", "load_settings"]
+__all__ = [
+    "CollectorSettings",
+    "DatabaseSettings",
+    "EmailSettings",
+    "KafkaSettings",
+    "Settings",
+    "explain",
+    "load_settings",
+]

@@ -27,9 +27,22 @@ def explain(settings: Settings) -> list[str]:
     else:
         lines.append("email: no ANLASS_EMAIL__HOST; mail goes to the local mailbox and nothing leaves")
     lines.append(_rates(email))
-    lines += [f"database: {settings.database_path}", _keeping(settings.database)]
+    where = settings.database.url if settings.database.is_postgresql else settings.database_path
+    lines += [f"database: {where}", _keeping(settings.database), *_kafka(settings)]
     lines += [f"{name}: an adapter of another package; its settings are passed on to it" for name in settings.more]
     lines += [f"{name}: not used by this version" for name in settings.later]
+    return lines
+
+
+def _kafka(settings: Settings) -> list[str]:
+    """Where the roles meet, and what is missing for them to be several."""
+    kafka = settings.kafka
+    if not kafka.configured:
+        return ["kafka: none; `anlass run` needs none. For several machines set ANLASS_KAFKA=host:port"]
+    copies = f"{kafka.standbys} standby copies" if kafka.standbys else "no standby copy"
+    lines = [f"kafka: {kafka.bootstrap}, topics {kafka.prefix}*, {kafka.partitions} partitions, {copies}"]
+    if settings.collector.secret is None:
+        lines.append("kafka: several machines need one secret for links; set ANLASS_COLLECTOR__SECRET on all of them")
     return lines
 
 

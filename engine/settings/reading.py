@@ -25,13 +25,16 @@ from engine.settings.sections import (
     CollectorSettings,
     DatabaseSettings,
     EmailSettings,
+    KafkaSettings,
     Settings,
 )
 
 FILE_NAME = "anlass.toml"
 PREFIX = "ANLASS_"
 SECRETS = frozenset({"password", "auth_token", "secret", "api_key"})
-SECTIONS_LATER = frozenset({"sms", "kafka", "console", "newsletter"})
+SECTIONS_LATER = frozenset({"sms", "console", "newsletter"})
+SHORT = {"kafka": "bootstrap"}
+"""Sections whose bare variable (`ANLASS_KAFKA=host:port`) stands for one setting."""
 """Fixed names of parts that are not in this version: accepted, unread, and reported by `explain`."""
 _FILE_BYTES_MAX = 1_000_000
 
@@ -44,6 +47,7 @@ class _Shape(BaseSettings):
     collector: CollectorSettings
     email: EmailSettings
     database: DatabaseSettings
+    kafka: KafkaSettings
 
 
 class _Environment(EnvSettingsSource):
@@ -72,7 +76,7 @@ def load_settings(project: Path) -> Settings:
         elif section in foreign:
             more[section] = {**values, **more.get(section, {})}
     try:
-        variables = _Environment(_Shape)()
+        variables = _variables()
         sections = {name: _merged(document.get(name), variables.get(name)) for name in MODELS}
         settings = Settings(project=project, more=more, later=tuple(later), **sections)
     except ValidationError as error:
@@ -80,6 +84,20 @@ def load_settings(project: Path) -> Settings:
     except SourceError as error:
         raise SettingsError(f"An {PREFIX}* variable cannot be read: {error}.") from error
     return _with_secret_files(settings)
+
+
+def _variables() -> dict[str, Any]:
+    """What the environment sets, by section. `ANLASS_KAFKA=host:port` stands for a setting of it; the long variable wins."""
+    source = _Environment(_Shape)
+    short = {f"{PREFIX}{section}".lower(): section for section in SHORT}
+    found = {name.lower(): value or "" for name, value in source.env_vars.items() if name.lower() in short}
+    found = {name: value for name, value in found.items() if not value.lstrip().startswith("{")}
+    source.env_vars = {name: value for name, value in source.env_vars.items() if name.lower() not in found}
+    variables = source()
+    for name, value in found.items():
+        section = short[name]
+        variables[section] = {SHORT[section]: value, **variables.get(section, {})}
+    return variables
 
 
 def _merged(written: dict[str, Any] | None, variables: object) -> Any:
@@ -156,7 +174,7 @@ def _check_environment(foreign: frozenset[str]) -> tuple[dict[str, dict[str, Any
         elif section in foreign and nested:
             more.setdefault(section, {})[key] = value
         elif section in MODELS and (not nested or key.partition("__")[0] in _keys(section)):
-            if not nested and not value.lstrip().startswith("{"):
+            if not nested and section not in SHORT and not value.lstrip().startswith("{"):
                 raise SettingsError(f"{name} names a section, not a setting.", mend=_near(variable, known))
         elif nested or difflib.get_close_matches(variable, known, n=1, cutoff=0.85):
             raise SettingsError(f"There is no setting {name}.", mend=_near(variable, known))
@@ -187,10 +205,13 @@ def _with_secret_files(settings: Settings) -> Settings:
             mend="Make one with: python3 -c 'import secrets; print(secrets.token_hex(32))'",
         )
     password = _from_file(settings, "email.password", value=email.password, file=email.password_file)
+    database = settings.database
+    login = _from_file(settings, "database.password", value=database.password, file=database.password_file)
     return settings.model_copy(
         update={
             "collector": collector.model_copy(update={"secret": secret}),
             "email": _check_email(email.model_copy(update={"password": password})),
+            "database": database.model_copy(update={"password": login}),
         }
     )
 

@@ -21,6 +21,7 @@ SECRET_BYTES_MIN = 16
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 RATE_MIN = 0.001
 DAYS_MAX = 36_500
+DATABASE_URL = "sqlite:///var/anlass.db"
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Days = Annotated[int, Field(ge=0, le=DAYS_MAX)]
@@ -125,27 +126,69 @@ class EmailSettings(Section):
 
 
 class DatabaseSettings(Section):
-    """Where the embedded runtime keeps everything: `sqlite:///PATH`, a relative PATH counts from the project.
+    """Where things are kept. `sqlite:///PATH` (a relative PATH counts from the project) is what `anlass run` needs; on Kafka the
+    sink writes the journal there, or to `postgresql://user@host/name`.
 
     Of the log and the journal it keeps so many days (0: for ever). `synchronous` full survives a loss of power, too.
     """
 
-    url: str = "sqlite:///var/anlass.db"
+    url: str = DATABASE_URL
+    password: SecretStr | None = None
+    password_file: Path | None = None
     synchronous: Literal["normal", "full"] = "normal"
     log_days: Days = 90
     journal_days: Days = 0
 
     @model_validator(mode="after")
-    def _sqlite_only(self) -> DatabaseSettings:
-        if not self.url.startswith("sqlite:///") or not self.url.removeprefix("sqlite:///"):
-            raise ValueError(f"url {self.url!r} is not understood; write it as sqlite:///var/anlass.db")
+    def _known_kind(self) -> DatabaseSettings:
+        if self.is_postgresql:
+            if urlsplit(self.url).password:
+                raise ValueError(
+                    "url holds a password; set ANLASS_DATABASE__PASSWORD, or name a file with password_file"
+                )
+        elif not self.url.startswith("sqlite:///") or not self.url.removeprefix("sqlite:///"):
+            raise ValueError(
+                f"url {self.url!r} is not understood; write it as sqlite:///var/anlass.db or postgresql://user@host/name"
+            )
         return self
+
+    @property
+    def is_postgresql(self) -> bool:
+        """Whether `url` names a PostgreSQL server."""
+        return self.url.startswith(("postgresql://", "postgres://"))
+
+
+class KafkaSettings(Section):
+    """The cluster that the roles `worker`, `collector`, `dispatcher` and `sink` meet on (`ANLASS_KAFKA=host:port` is short for
+    `bootstrap`). `partitions` bounds how many workers share the work, and cannot be changed once customers are known.
+    """
+
+    bootstrap: str = ""
+    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,100}$")] = "anlass."
+    partitions: Annotated[int, Field(ge=1, le=1_000)] = 12
+    replication: Annotated[int, Field(ge=0, le=10)] = 0
+    """Copies of each topic; 0: as many as there are brokers, at most three."""
+    standbys: Annotated[int, Field(ge=0, le=5)] = 1
+    session_timeout_seconds: Annotated[float, Field(ge=2, le=300, allow_inf_nan=False)] = 10.0
+    instance: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,100}$")] = ""
+    """A name of this process that stays the same over restarts, so that a quick restart moves no partition."""
+    folder: str = "var/kafka"
+    """Where copies of the partitions' rows lie; relative to the project. Several processes may share it."""
+    status_host: str = "127.0.0.1"
+    status_port: Port = 0
+    """Where a role without an HTTP server of its own answers /healthz, /readyz and /metrics; 0: the system chooses."""
+
+    @property
+    def configured(self) -> bool:
+        """Whether there is a cluster."""
+        return bool(self.bootstrap)
 
 
 MODELS: dict[str, type[Section]] = {
     "collector": CollectorSettings,
     "email": EmailSettings,
     "database": DatabaseSettings,
+    "kafka": KafkaSettings,
 }
 
 
@@ -158,14 +201,21 @@ class Settings(BaseModel):
     collector: CollectorSettings = CollectorSettings()
     email: EmailSettings = EmailSettings()
     database: DatabaseSettings = DatabaseSettings()
+    kafka: KafkaSettings = KafkaSettings()
     more: dict[str, dict[str, Any]] = {}
     later: tuple[str, ...] = ()
     """Where settings stand that no part of this version reads."""
 
     @property
     def database_path(self) -> Path:
-        """The SQLite file, absolute."""
-        return (self.project / self.database.url.removeprefix("sqlite:///")).resolve()
+        """The SQLite file, absolute; where it would be by default when the database is another one."""
+        url = DATABASE_URL if self.database.is_postgresql else self.database.url
+        return (self.project / url.removeprefix("sqlite:///")).resolve()
+
+    @property
+    def kafka_folder(self) -> Path:
+        """Where copies of the partitions' rows lie, absolute."""
+        return (self.project / self.kafka.folder).resolve()
 
     def link_secret(self) -> bytes:
         """What signs the links in mails: `collector.secret`, else a random one kept in `var/link-secret` (made at first use).
