@@ -37,6 +37,8 @@ from engine.errors import ServiceUnreachable
 from tests.services.kafka_jars import HERE, jars, java, locked
 from tests.services.ports import free_ports, refuse_taken
 
+__all__ = ["ARCHIVE", "START_SECONDS_MAX", "Cluster", "admin", "create_topics", "free_ports", "record_classes"]
+
 ARCHIVE = "broker.jsa"
 START_SECONDS_MAX = 90
 STOP_SECONDS_MAX = 20
