@@ -1,4 +1,4 @@
-"""The topics of an installation: makes what is missing, refuses what would lose or scatter customers' state, measures lag.
+"""The topics of an installation: makes what is missing, refuses what would lose or scatter customers' state.
 
 Invariant: nothing here deletes, shrinks or grows a topic; what an operator has to decide is said with the command that does it.
 The functions block on the network: async code calls them by `asyncio.to_thread`.
@@ -6,33 +6,21 @@ The functions block on the network: async code calls them by `asyncio.to_thread`
 
 from __future__ import annotations
 
-import contextlib
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 
 import msgspec
-from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
-from kafka.admin import ConfigResource, OffsetSpec
-from kafka.errors import (
-    CoordinatorLoadInProgressError,
-    CoordinatorNotAvailableError,
-    GroupIdNotFoundError,
-    InvalidReplicationFactorError,
-    KafkaError,
-    NotCoordinatorError,
-    TopicAlreadyExistsError,
-    for_code,
-)
+from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource
+from kafka.errors import InvalidReplicationFactorError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
 
-from engine.errors import ServiceUnreachable, SettingsError
-from engine.runtimes.kafka.topics import BATCH_BYTES_MAX, CHECKPOINT_KEY, Checkpoint, Topics, encode_checkpoint
+from engine.errors import SettingsError
+from engine.runtimes.kafka.connect import connected, wait_for_kafka
+from engine.runtimes.kafka.progress import go_on, lag, loss, lost_changelogs
+from engine.runtimes.kafka.topics import BATCH_BYTES_MAX, Topics
 
-CONNECT_SECONDS_MAX = 10.0
-COORDINATOR_SECONDS_MAX = 20.0
-"""A new cluster makes the topic of committed offsets when it is first asked for them."""
+__all__ = ["Layout", "check_topics", "ensure_topics", "lag", "layouts", "wait_for_kafka"]
+
 TOPIC_SECONDS_MAX = 30.0
-SAY_SECONDS = 5.0
-"""How often somebody who waits for Kafka hears of it."""
 DAY_MS = 86_400_000
 HEADROOM_BYTES = 64 * 1024
 """What a batch has besides its records. Our producers put up to BATCH_BYTES_MAX into one batch of any topic."""
@@ -42,7 +30,6 @@ LETTER_LIMIT = str(BATCH_BYTES_MAX + (1 << 20))
 JOURNAL_DAYS = 30
 SEGMENT_BYTES = 256 << 20
 """Only closed segments are compacted."""
-Say = Callable[[str], None]
 
 
 class Layout(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,58 +70,6 @@ def layouts(topics: Topics, *, partitions: int, retention_days: int = 7) -> dict
         topics.definitions: Layout(partitions=1, fixed=compacted, chosen=pace),
         topics.suppressions: Layout(partitions=1, fixed=compacted, chosen=pace),
     }  # fmt: skip
-
-
-# ----------------------------------------------------------------------------------------------------------- reaching
-
-
-@contextlib.contextmanager
-def connected(bootstrap: str, *, connect_seconds: float = CONNECT_SECONDS_MAX) -> Iterator[KafkaAdminClient]:
-    """An administration client. Raises ServiceUnreachable, also for what Kafka answers inside the block."""
-    try:
-        client = KafkaAdminClient(
-            bootstrap_servers=bootstrap.split(","),
-            bootstrap_timeout_ms=int(connect_seconds * 1_000),
-            client_id="anlass-admin",
-        )
-    except (KafkaError, OSError, ValueError) as error:
-        raise _unreachable(bootstrap, error) from error
-    try:
-        yield client
-    except KafkaError as error:
-        raise _unreachable(bootstrap, error) from error
-    finally:
-        client.close()
-
-
-def _unreachable(bootstrap: str, error: Exception) -> ServiceUnreachable:
-    return ServiceUnreachable(
-        f"Kafka at {bootstrap} does not answer: {error}.",
-        mend="Look whether a broker runs there, or name another one in ANLASS_KAFKA__BOOTSTRAP; --wait waits for it.",
-    )
-
-
-def wait_for_kafka(bootstrap: str, *, wait_seconds: float = 0.0, say: Say | None = None) -> None:
-    """Returns when a broker answers. Raises ServiceUnreachable when none does within `wait_seconds` (0: one attempt).
-
-    `say` hears a sentence every few seconds.
-    """
-    start = time.monotonic()
-    said = start - SAY_SECONDS
-    while True:
-        left = start + wait_seconds - time.monotonic()
-        try:
-            with connected(bootstrap, connect_seconds=min(CONNECT_SECONDS_MAX, max(left, 2.0))) as client:
-                client.describe_cluster()
-                return
-        except ServiceUnreachable:
-            now = time.monotonic()
-            if now - start >= wait_seconds:
-                raise
-            if say is not None and now - said >= SAY_SECONDS:
-                said = now
-                say(f"Waiting for Kafka at {bootstrap}: {now - start:.0f} of {wait_seconds:.0f} s.")
-            time.sleep(min(1.0, max(0.0, start + wait_seconds - now)))
 
 
 # ------------------------------------------------------------------------------------------------------------- making
@@ -213,11 +148,11 @@ def check_topics(bootstrap: str, topics: Topics, *, accept_loss: bool = False) -
             )
         partitions = _same_partitions(topics, there)
         _check_settings(client, topics, partitions)
-        lost = _lost(client, topics, partitions)
+        lost = lost_changelogs(client, topics, partitions)
     if lost and not accept_loss:
-        raise _loss(lost)
+        raise loss(lost)
     if lost:
-        _go_on(bootstrap, lost)
+        go_on(bootstrap, lost)
     return partitions
 
 
@@ -232,7 +167,14 @@ def _changelogs(topics: Topics) -> tuple[str, ...]:
 def _partitions(client: KafkaAdminClient, topics: Topics) -> dict[str, int]:
     """Topic → its number of partitions, of those that are there."""
     names = list(layouts(topics, partitions=1))
-    return {each["name"]: len(each["partitions"]) for each in client.describe_topics(names) if not each["error_code"]}
+    found: dict[str, int] = {}
+    for each in client.describe_topics(names):
+        kind = for_code(each["error_code"])
+        if not each["error_code"]:
+            found[each["name"]] = len(each["partitions"])
+        elif kind is not UnknownTopicOrPartitionError:
+            raise kind(each["name"])
+    return found
 
 
 def _same_partitions(topics: Topics, there: Mapping[str, int]) -> int:
@@ -296,105 +238,7 @@ def _tool(name: str) -> str:
     return f"kafka-{name}.sh --bootstrap-server HOST:PORT"
 
 
-# --------------------------------------------------------------------------------------------------- a lost changelog
-
-
-class Lost(msgspec.Struct, frozen=True):
-    """A changelog's partition that is empty although its role has read its input up to `committed`."""
-
-    role: str
-    topic: str
-    partition: int
-    committed: int
-
-
-def _lost(client: KafkaAdminClient, topics: Topics, partitions: int) -> list[Lost]:
-    found: list[Lost] = []
-    sources = (("worker", topics.touchpoints, topics.states), ("dispatcher", topics.dispatches, topics.ledger))
-    for role, source, changelog in sources:
-        committed = _committed(client, topics.group(role), source)
-        begin, end = _bounds(client, changelog, range(partitions))
-        found += [
-            Lost(role, changelog, number, committed[number])
-            for number in range(partitions)
-            if committed.get(number, 0) > 0 and begin[number] == end[number]
-        ]
-    return found
-
-
-def _loss(lost: Sequence[Lost]) -> SettingsError:
-    topic, role = lost[0].topic, lost[0].role
-    mine = [each for each in lost if each.topic == topic]
-    numbers = ", ".join(str(each.partition) for each in mine)
-    records = sum(each.committed for each in mine)
-    holds = "every customer's state" if role == "worker" else "which messages were sent"
-    return SettingsError(
-        f"The changelog {topic} is empty on partition{'s' if len(mine) > 1 else ''} {numbers}, although its {role}s have worked"
-        f" through {records} records: it was lost, and with it {holds}.",
-        mend=(
-            f"Restore the topic {topic} from a backup or a mirror. If it is gone for good, start one {role} with --accept-loss:"
-            " it goes on with nothing known about those customers."
-        ),
-    )
-
-
-def _go_on(bootstrap: str, lost: Sequence[Lost]) -> None:
-    """Begins the lost changelogs with where their role stands, so that what was read is not evaluated again, and the loss is
-    accepted once and not at every start.
-    """
-    try:
-        producer = KafkaProducer(bootstrap_servers=bootstrap.split(","), acks="all", enable_idempotence=True)
-    except KafkaError as error:
-        raise _unreachable(bootstrap, error) from error
-    try:
-        for each in lost:
-            body = encode_checkpoint(Checkpoint(applied=each.committed - 1))
-            sent = producer.send(each.topic, key=CHECKPOINT_KEY, value=body, partition=each.partition)
-            sent.get(timeout=TOPIC_SECONDS_MAX)
-    except KafkaError as error:
-        raise _unreachable(bootstrap, error) from error
-    finally:
-        producer.close(timeout=1)
-
-
-# ---------------------------------------------------------------------------------------------------------------- lag
-
-
-def lag(bootstrap: str, group: str, *, topic: str) -> dict[int, int]:
-    """Partition → how many records of the topic the group has not committed yet; empty when the topic is not there.
-
-    Control records and compacted holes count as records. Raises ServiceUnreachable.
-    """
+def brokers(bootstrap: str) -> int:
+    """How many brokers the cluster has. Raises ServiceUnreachable."""
     with connected(bootstrap) as client:
-        described = client.describe_topics([topic])
-        numbers = [] if described[0]["error_code"] else sorted(p["partition_index"] for p in described[0]["partitions"])
-        if not numbers:
-            return {}
-        committed = _committed(client, group, topic)
-        begin, end = _bounds(client, topic, numbers)
-        return {number: max(0, end[number] - max(committed.get(number, 0), begin[number])) for number in numbers}
-
-
-def _committed(client: KafkaAdminClient, group: str, topic: str) -> dict[int, int]:
-    """Partition → committed offset, of those that have one."""
-    deadline = time.monotonic() + COORDINATOR_SECONDS_MAX
-    while True:
-        try:
-            offsets = client.list_group_offsets({group: None}).get(group, {})
-        except GroupIdNotFoundError:
-            return {}
-        except (CoordinatorNotAvailableError, CoordinatorLoadInProgressError, NotCoordinatorError):
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)
-        else:
-            return {tp.partition: at.offset for tp, at in offsets.items() if tp.topic == topic and at.offset >= 0}
-
-
-def _bounds(client: KafkaAdminClient, topic: str, partitions: Sequence[int]) -> tuple[dict[int, int], dict[int, int]]:
-    """Partition → first offset, and → the offset after the last."""
-    ends = []
-    for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST):
-        found = client.list_partition_offsets({TopicPartition(topic, number): spec for number in partitions})
-        ends.append({tp.partition: at.offset for tp, at in found.items()})
-    return ends[0], ends[1]
+        return len(client.describe_cluster()["brokers"])
