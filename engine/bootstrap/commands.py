@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from engine.bootstrap.deploying import publish
 from engine.bootstrap.parts import open_runtime
 from engine.bootstrap.project import open_project
 from engine.bootstrap.service import RUNNING_FILE
@@ -47,9 +48,11 @@ async def carry_out(folder: Path, records: Sequence[Record]) -> None:
             "The running service has not taken the command yet.",
             mend="It is kept, and done as soon as the service can.",
         )
-    runtime = open_runtime(open_project(folder, with_templates=False))
+    project = open_project(folder, with_templates=False)
+    runtime = open_runtime(project)
     await runtime.start()
     try:
+        await publish(runtime, project)  # whatever is evaluated on definitions has them on record
         await _taken(var)
         await runtime.idle()
     finally:

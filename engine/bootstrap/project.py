@@ -89,6 +89,11 @@ def open_project(folder: Path, *, with_templates: bool = True) -> Project:
         raise SettingsError(
             f"The database cannot be called {settings.database_path.name}.", mend=f"Let database.url end in /{FILE}."
         )
+    return compile_folder(folder, settings, with_templates=with_templates)
+
+
+def compile_folder(folder: Path, settings: Settings, *, with_templates: bool = True) -> Project:
+    """The project with the definitions and templates of `folder` and these settings. Raises DefinitionError."""
     sources = read_sources(folder)
     earlier = _earlier_versions(settings.database_path.parent, sources)
     loaded, templates = _read(folder, earlier, with_templates=with_templates)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import html
 import json
 import os
@@ -19,6 +20,7 @@ from collections.abc import Callable, Mapping
 from aiohttp import web
 
 from channels.recording import Mailbox
+from engine.bootstrap.deploying import publish, take_deploys
 from engine.bootstrap.parts import channel_names, dispatch_options, open_channels, open_mailbox, open_runtime
 from engine.bootstrap.project import Project
 from engine.clock import Clock, SystemClock
@@ -29,7 +31,7 @@ from engine.dispatch.render import Rendered
 from engine.dispatch.templates import TemplateSet
 from engine.dispatch.tokens import SignedLinks, TokenSigner
 from engine.errors import SettingsError
-from engine.runtimes.embedded import EmbeddedRuntime, inbox
+from engine.runtimes.embedded import handovers
 from engine.settings import Settings
 from engine.telemetry import Action, Metrics, get_log
 
@@ -40,13 +42,13 @@ _log = get_log("service")
 
 
 class Renderer:
-    """The templates as the composer asks for them."""
+    """The templates as the composer asks for them. `templates` may be replaced by those of a deploy."""
 
     def __init__(self, templates: TemplateSet) -> None:
-        self._templates = templates
+        self.templates = templates
 
     def render(self, channel: str, name: str, locale: str, *, context: Mapping[str, object]) -> Rendered:
-        return self._templates.find(channel, name, locale=locale).render(context)
+        return self.templates.find(channel, name, locale=locale).render(context)
 
 
 def page_of(content: Rendered) -> str:
@@ -74,7 +76,7 @@ class Service:
         async with contextlib.AsyncExitStack() as stack:
             await self.runtime.start()
             stack.push_async_callback(self.runtime.stop)
-            await _publish(self.runtime, self.project)
+            await publish(self.runtime, self.project)
             self.mailbox = open_mailbox(self.project.var)
             stack.callback(self.mailbox.close)
             sock = _bind(self.project.settings)
@@ -82,7 +84,8 @@ class Service:
             self.url = _url(sock)
             signer = TokenSigner(self.project.settings.link_secret())
             base_url = self.project.settings.collector.public_url or self.url
-            composer = Composer(Renderer(self.project.templates), SignedLinks(base_url, signer))
+            renderer = Renderer(self.project.templates)
+            composer = Composer(renderer, SignedLinks(base_url, signer))
             dispatcher = Dispatcher(
                 self.runtime,
                 open_channels(self.project.settings, channel_names(self.project.catalog), self.mailbox),
@@ -93,6 +96,9 @@ class Service:
             )
             self._dispatching = asyncio.create_task(dispatcher.run(), name="anlass-dispatcher")
             stack.push_async_callback(_stop_dispatching, dispatcher, self._dispatching)
+            switch = functools.partial(self._switch, dispatcher, renderer)
+            deploys = asyncio.create_task(take_deploys(self.runtime, lambda: self.project, switch=switch))
+            stack.push_async_callback(_cancel, deploys)
             parts = Parts(
                 runtime=self.runtime,
                 clock=self._clock,
@@ -111,6 +117,24 @@ class Service:
             stack.callback(running.unlink, missing_ok=True)
             self._exit = stack.pop_all()
         _log.info(Action.STARTED, url=self.url)
+
+    async def _switch(
+        self, dispatcher: Dispatcher, renderer: Renderer, project: Project, handed: handovers.Handover
+    ) -> None:
+        """Puts a deploy in force: its channels first, then catalog and templates at once, between two records."""
+        assert self.mailbox is not None, "not started"
+        known = set(channel_names(self.project.catalog))
+        new = [name for name in channel_names(project.catalog) if name not in known]
+        try:
+            await dispatcher.add(open_channels(project.settings, new, self.mailbox))
+        except ValueError as error:
+            raise SettingsError(str(error), mend="Change the settings of that channel.") from error
+        # `deploy` is never suspended: nothing is evaluated or rendered between this line and the end.
+        await self.runtime.deploy(
+            project.catalog, sources=project.sources, versions=handed.versions, handover=handed.number
+        )
+        renderer.templates = project.templates
+        self.project = project
 
     async def stop(self) -> None:
         """Takes nothing more in, finishes the sends under way (up to ten seconds) and the batch, closes. Idempotent."""
@@ -132,6 +156,11 @@ class Service:
                 raise AssertionError("the dispatcher ended")
         finally:
             waiting.cancel()
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def _stop_dispatching(dispatcher: Dispatcher, running: asyncio.Task[None]) -> None:
@@ -177,14 +206,6 @@ def _cannot_listen(host: str, port: int, error: OSError) -> SettingsError:
         f"The collector cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}.",
         mend="Choose another address with ANLASS_COLLECTOR__HOST and ANLASS_COLLECTOR__PORT.",
     )
-
-
-async def _publish(runtime: EmbeddedRuntime, project: Project) -> None:
-    """Puts the definitions in force, and on record when they are new, so that later starts can finish what began on them."""
-    newest = next(iter(inbox.stored_sources(project.var)), ("", {}))
-    if newest[1] != project.sources or newest[0] != project.catalog.id:
-        await runtime.deploy(project.catalog, sources=project.sources)
-    _log.info(Action.CATALOG_LOADED, catalog=project.catalog.id)
 
 
 def run_forever(project: Project, *, announce: Callable[[Service], None]) -> None:

@@ -30,7 +30,10 @@ def assemble(
     versions = {(workflow.name, workflow.version): workflow for workflow in [*extra_versions, *current.values()]}
     ordered = dependencies_first(segments)
     timed = (name for name, workflow in current.items() if workflow.trigger.date or workflow.trigger.schedule)
-    identity = [sorted(versions), sorted(current), list(ordered.values()), policy]
+    in_force = [
+        (name, workflow.version) for name, workflow in current.items()
+    ]  # which of the versions, not only the names
+    identity = [sorted(versions), in_force, list(ordered.values()), policy]
     return Catalog(
         id=content_hash(identity),
         workflows=current,

@@ -67,6 +67,7 @@ class Dispatcher:
         self._metrics = metrics
         self._options = options or Options()
         self._throttle = Throttle(channel_rates=self._options.channel_rates, domain_rate=self._options.domain_rate)
+        self._ending = contextlib.AsyncExitStack()
         self._tasks: set[asyncio.Task[None]] = set()
         self._answers: list[Settlement] = []
         self._answered = asyncio.Event()
@@ -77,12 +78,22 @@ class Dispatcher:
     async def run(self) -> None:
         """Dispatches until `stop`. Opens the channels, and closes them at the end."""
         self._done.clear()
-        async with contextlib.AsyncExitStack() as ending:
-            ending.callback(self._done.set)
+        async with self._ending:
+            self._ending.callback(self._done.set)
             for channel in set(self._channels.values()):
-                await channel.open()
-                ending.push_async_callback(self._close, channel)
+                await self._open(channel)
             await self._rounds()
+
+    async def add(self, channels: Mapping[str, Channel]) -> None:
+        """Takes more channels while it runs; those of a name that is known already are left as they are."""
+        for name, channel in channels.items():
+            if name not in self._channels:
+                await self._open(channel)
+                self._channels = {**self._channels, name: channel}
+
+    async def _open(self, channel: Channel) -> None:
+        await channel.open()
+        self._ending.push_async_callback(self._close, channel)
 
     async def _close(self, channel: Channel) -> None:
         with contextlib.suppress(TimeoutError):  # a silent server must not hold up the end

@@ -9,6 +9,7 @@ from engine.core.catalog import Catalog, Interest
 from engine.core.schedule import Duration, Window, parse_when
 from engine.core.scope import Scope
 from engine.core.zone import zone_named
+from engine.definition.assemble import assemble
 from engine.definition.load import load_files
 
 HOUR_MS = 3_600_000
@@ -316,3 +317,19 @@ def test_cases_are_compiled() -> None:
     assert (held.kind, held.name, held.answer, held.reason) == ("send", "s", "held", "q")
     assert (updated.kind, updated.values, updated.at) == ("updated", {"b": 2}, None)
     assert (refused.kind, refused.name, refused.reason) == ("not_entered", "x", "active")
+
+
+def test_which_version_is_in_force_is_part_of_the_catalogs_id() -> None:
+    """Two catalogs that know the same two versions of a workflow, with another one in force, are two catalogs: going back to an
+    earlier version does not take the place of the one it undoes.
+    """
+    text = "workflow: w\ntrigger: {event: E}\nsteps: [{wait: %s}]\n"
+    first, second = (load_files([("workflows/w.yaml", (text % wait).encode())]).catalog for wait in ("1h", "2h"))
+    assert first is not None
+    assert second is not None
+    both = [*first.versions.values(), *second.versions.values()]
+    ids = {
+        assemble(catalog.workflows.values(), {}, policy=catalog.policy, extra_versions=both).id
+        for catalog in (first, second)
+    }
+    assert len(ids) == 2
