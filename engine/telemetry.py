@@ -205,6 +205,13 @@ class Metrics:
             buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
             **with_registry,
         )
+        self.lag_records = Gauge(
+            "anlass_lag_records",
+            "Records on a partition that its role has not finished.",
+            ["topic", "partition"],
+            **with_registry,
+        )
+        self.partitions = Gauge("anlass_partitions", "Partitions of this process.", ["share"], **with_registry)
 
     def expose(self) -> bytes:
         """The page behind `/metrics`, in Prometheus' text format."""

@@ -21,6 +21,7 @@ from engine.runtimes.kafka.topics import BATCH_BYTES_MAX, Topics
 __all__ = ["Layout", "check_topics", "ensure_topics", "lag", "layouts", "wait_for_kafka"]
 
 TOPIC_SECONDS_MAX = 30.0
+COPIES_MAX = 3
 DAY_MS = 86_400_000
 HEADROOM_BYTES = 64 * 1024
 """What a batch has besides its records. Our producers put up to BATCH_BYTES_MAX into one batch of any topic."""
@@ -81,22 +82,23 @@ def ensure_topics(
     """Makes the topics that are missing, and returns their names; harmless when several roles do it at once.
 
     Topics that are there stay as they are: `check_topics` says whether they will do. A missing topic that is keyed gets as many
-    partitions as those that are there. Raises ServiceUnreachable, and SettingsError for a wish that the cluster cannot fill.
+    partitions as those that are there. `replication` 0: as many copies as there are brokers, at most three. Raises ServiceUnreachable, and SettingsError for a wish that the cluster cannot fill.
     """
     assert partitions > 0, "a topic has at least one partition"
-    assert replication > 0, "a topic has at least one copy"
+    assert replication >= 0, "copies are counted"
     with connected(bootstrap) as client:
+        copies = replication or min(COPIES_MAX, len(client.describe_cluster()["brokers"]))
         there = _partitions(client, topics)
         keyed = [there[name] for name in (*_changelogs(topics), *_keyed(topics)) if name in there]
         wanted = layouts(topics, partitions=keyed[0] if keyed else partitions, retention_days=retention_days)
         new = {
             name: {
                 "num_partitions": layout.partitions,
-                "replication_factor": replication,
+                "replication_factor": copies,
                 "configs": {
                     **layout.fixed,
                     **layout.chosen,
-                    "min.insync.replicas": str(max(1, replication - 1)),
+                    "min.insync.replicas": str(max(1, copies - 1)),
                 },
             }
             for name, layout in wanted.items()
@@ -105,7 +107,7 @@ def ensure_topics(
         if not new:
             return []
         answer = client.create_topics(new, raise_errors=False)
-        made = [each["name"] for each in answer["topics"] if _was_made(each, replication)]
+        made = [each["name"] for each in answer["topics"] if _was_made(each, copies)]
         client.wait_for_topics(list(new), timeout_ms=int(TOPIC_SECONDS_MAX * 1_000))
         return made
 
@@ -242,3 +244,10 @@ def brokers(bootstrap: str) -> int:
     """How many brokers the cluster has. Raises ServiceUnreachable."""
     with connected(bootstrap) as client:
         return len(client.describe_cluster()["brokers"])
+
+
+def members(bootstrap: str, group: str) -> int:
+    """How many processes belong to a group. Raises ServiceUnreachable."""
+    with connected(bootstrap) as client:
+        described = client.describe_groups([group])
+        return len(described[group]["members"] or [])

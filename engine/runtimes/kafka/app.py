@@ -47,10 +47,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 class PartitionRecovery(Recovery):
     """Tells the host which partitions are ours, then lets the streams go on."""
 
-    async def on_rebalance(
-        self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
-    ) -> None:
-        self._generation_id = generation_id
+    async def on_rebalance(self, *told: Any, **more: Any) -> None:
+        """Faust's call, with (assigned, revoked, newly assigned, generation)."""
+        self._generation_id = more.get("generation_id", told[-1])
         self.signal_recovery_start.set()
 
     @Service.task

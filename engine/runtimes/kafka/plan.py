@@ -97,19 +97,15 @@ class Planner:
     def plan(self, catalogs: Mapping[str, Catalog], checkpoint: Checkpoint, *, incoming: Sequence[Incoming]) -> Plan:
         """`checkpoint.catalog` must name one of `catalogs`. Records at or below `checkpoint.applied` are left out."""
         try:
-            return self._plan(catalogs, checkpoint, incoming, careful=False)
+            return self._plan(catalogs, checkpoint, incoming=incoming, careful=False)
         except Exception:  # noqa: BLE001 - whatever it is, the careful way finds the record that causes it
-            return self._plan(catalogs, checkpoint, incoming, careful=True)
+            return self._plan(catalogs, checkpoint, incoming=incoming, careful=True)
 
     def _plan(
-        self,
-        catalogs: Mapping[str, Catalog],
-        checkpoint: Checkpoint,
-        incoming: Sequence[Incoming],
-        *,
-        careful: bool,
+        self, catalogs: Mapping[str, Catalog], checkpoint: Checkpoint, *, incoming: Sequence[Incoming], careful: bool
     ) -> Plan:
-        work = _Work(self._here, self._store, catalogs, Plan(_in_force(catalogs, checkpoint), checkpoint), careful)
+        plan = Plan(_in_force(catalogs, checkpoint), checkpoint)
+        work = _Work(self._here, self._store, catalogs=catalogs, plan=plan, careful=careful)
         work.read([each for each in incoming if each.offset > checkpoint.applied])
         return work.finish()
 
@@ -123,12 +119,7 @@ class _Work:
     """One plan in the making."""
 
     def __init__(
-        self,
-        here: Here,
-        store: RowStore,
-        catalogs: Mapping[str, Catalog],
-        plan: Plan,
-        careful: bool,  # noqa: FBT001 - hot path
+        self, here: Here, store: RowStore, *, catalogs: Mapping[str, Catalog], plan: Plan, careful: bool
     ) -> None:
         self._here = here
         self._store = store

@@ -126,3 +126,9 @@ def go_on(bootstrap: str, lost: Sequence[Lost]) -> None:
         raise unreachable(bootstrap, error) from error
     finally:
         producer.close(timeout=1)
+
+
+def committed(bootstrap: str, group: str, *, topic: str) -> dict[int, int]:
+    """Partition → offset that the group has committed, of those that have one. Raises ServiceUnreachable."""
+    with connected(bootstrap) as client:
+        return _committed(client, group, topic)

@@ -69,15 +69,33 @@ class Worker:
         self.host = Host(self._own, self._stand_by)
         self.app: faust.App | None = None
 
-    @property
-    def ready(self) -> bool:
-        """Whether every partition that is ours is restored and has definitions, and we belong to the group."""
-        owners = self.host.owners.values()
-        return (
-            self.app is not None
-            and self.app.tables.recovery.completed.is_set()  # type: ignore[attr-defined]
-            and all(owner.ready.is_set() for owner in owners)
-        )
+    def readiness(self) -> str:
+        """Why not all of our partitions are worked on; empty when they are."""
+        if self.app is None or not self.app.tables.recovery.completed.is_set():  # type: ignore[attr-defined]
+            return "it has not joined the group yet"
+        owners: dict[int, Owner] = self.host.owners
+        restoring = [str(number) for number, owner in owners.items() if not owner.restored.is_set()]
+        if restoring:
+            return f"restoring partitions {', '.join(restoring)}"
+        if any(not owner.ready.is_set() for owner in owners.values()):
+            refused = self.definitions.refused
+            return f"the definitions in force cannot be used: {refused}" if refused else "nothing is deployed yet"
+        return ""
+
+    def trouble(self) -> BaseException | None:
+        """What ended an owner or the app from the inside; None while all is well."""
+        if self.host.failed is not None:
+            return self.host.failed
+        return self.app.crash_reason if self.app is not None and self.app.crashed else None
+
+    def measure(self) -> None:
+        """Sets the gauges."""
+        owners: dict[int, Owner] = self.host.owners
+        self._metrics.partitions.labels("owned").set(len(owners))
+        self._metrics.partitions.labels("standby").set(len(self.host.standbys))
+        due = [owner.next_due_ms for owner in owners.values() if owner.next_due_ms]
+        overdue_ms = max(0, self._clock.now_ms() - min(due)) if due else 0
+        self._metrics.timers_overdue_seconds.set(overdue_ms / 1_000)
 
     async def start(self) -> None:
         """Joins the group. Raises StorageError when Kafka does not answer."""
