@@ -1,0 +1,102 @@
+"""A connection to PostgreSQL, by psycopg.
+
+Invariant: as in `connection.py`. Rows travel as arrays, one statement for all of them: a round trip costs more than a row.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+from psycopg import errors
+
+from engine.errors import ServiceUnreachable, StorageBusy, StorageError, StorageFull
+from engine.runtimes.journal.connection import Row, Unstorable
+from engine.runtimes.journal.statements import Statement
+
+CONNECT_TIMEOUT_SECONDS = 10
+APPLICATION = "anlass"
+
+_FULL = (errors.DiskFull, errors.OutOfMemory)
+_BUSY = (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotAvailable, errors.QueryCanceled)
+_VALUE = (psycopg.DataError, psycopg.IntegrityError, errors.ProgramLimitExceeded)
+
+
+class PostgresqlConnection:
+    """A connection in autocommit mode."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._connection: psycopg.AsyncConnection[Row] | None = None
+
+    async def open(self) -> None:
+        """Raises ServiceUnreachable when no server answers there, or it does not let us in."""
+        try:
+            self._connection = await psycopg.AsyncConnection.connect(
+                self._url,
+                autocommit=True,
+                connect_timeout=CONNECT_TIMEOUT_SECONDS,
+                application_name=APPLICATION,
+                client_encoding="UTF8",
+            )
+        except psycopg.Error as error:
+            raise ServiceUnreachable(
+                f"PostgreSQL at {_place(self._url)} does not let us in: {_first_line(error)}",
+                mend="Check `[database] url`, and that the server runs.",
+            ) from error
+
+    async def execute(self, statement: Statement, values: Mapping[str, Any]) -> list[Row]:
+        with _translated():
+            cursor = await self._open_connection.execute(statement.text, values)
+            return await cursor.fetchall() if cursor.description else []
+
+    async def execute_rows(self, statement: Statement, rows: Sequence[Row]) -> None:
+        arrays = dict(zip(statement.columns, map(list, zip(*rows, strict=True)), strict=True))
+        with _translated():
+            await self._open_connection.execute(statement.text, arrays)
+
+    async def script(self, text: str) -> None:
+        with _translated():
+            await self._open_connection.execute(text)
+
+    async def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+    @property
+    def _open_connection(self) -> psycopg.AsyncConnection[Row]:
+        if self._connection is None:
+            raise StorageError("The connection to the database is closed.")
+        return self._connection
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """PostgreSQL's errors as ours."""
+    try:
+        yield
+    except (UnicodeEncodeError, OverflowError) as error:
+        raise Unstorable(f"The database does not take a value: {error}.") from error
+    except _FULL as error:
+        raise StorageFull("The database cannot write: no room on its disk.") from error
+    except _BUSY as error:
+        raise StorageBusy(f"The database is busy: {_first_line(error)}") from error
+    except _VALUE as error:
+        raise Unstorable(f"The database does not take a value: {_first_line(error)}") from error
+    except psycopg.Error as error:
+        raise StorageError(f"The database failed: {_first_line(error)}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0]
+
+
+def _place(url: str) -> str:
+    """Host and database of a URL, never its password."""
+    parts = urlsplit(url)
+    return f"{parts.hostname or 'the local socket'}:{parts.port or 5432}{parts.path}"

@@ -1,0 +1,154 @@
+"""The Reader port on the journal's database: what operators and the console ask.
+
+Invariant: every question has a bound. The answers are as old as the sink is behind: see its lag.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from engine.clock import Clock, SystemClock
+from engine.core.customer import CustomerState, decode_state
+from engine.core.effect import Decision
+from engine.core.message import Message
+from engine.runtimes.base import DeadLetter, MessageStatus, Query, enrollment_counts
+from engine.runtimes.journal.connection import Row
+from engine.runtimes.journal.database import Database
+
+ROWS_MAX = 10_000
+
+_decode_message = msgspec.msgpack.Decoder(Message).decode
+_decode_detail = msgspec.json.Decoder(dict[str, Any]).decode
+_decode_why = msgspec.json.Decoder(tuple[str, ...]).decode
+
+
+class DatabaseReader:
+    """The port over an open database."""
+
+    def __init__(self, database: Database, *, clock: Clock | None = None) -> None:
+        self._database = database
+        self._clock = clock or SystemClock()
+
+    async def state(self, customer: str) -> CustomerState | None:
+        """As in the port."""
+        rows = await self._database.rows("customers_one", customer=_key(customer))
+        return decode_state(rows[0][0]) if rows else None
+
+    async def decisions(self, query: Query) -> list[tuple[int, Decision]]:
+        """As in the port. The sequence number says in which order lines arrived in the database."""
+        customer = query.customer
+        if query.message and not customer:  # the journal has no index of messages, the ledger has
+            found = await self._database.rows("messages_customer_of", message=_key(query.message))
+            if not found:
+                return []
+            customer = found[0][0]
+        one_kind = query.kinds[0] if len(query.kinds) == 1 else ""
+        by = "customer" if customer else "workflow" if query.workflow else "kind" if one_kind else "all"
+        rows = await self._database.rows(
+            f"journal_{by}_{'oldest' if query.oldest_first else 'newest'}",
+            customer=_key(customer),
+            workflow=_key(query.workflow),
+            enrollment=_key(query.enrollment),
+            message=_key(query.message),
+            kind=_key(one_kind),
+            kinds=[_key(kind) for kind in query.kinds],
+            all_kinds=int(not query.kinds),
+            after_seq=query.after_seq,
+            limit=min(query.limit, ROWS_MAX),
+        )
+        return [(row[0], _decision(row)) for row in rows]
+
+    async def message(self, message_id: str) -> MessageStatus | None:
+        """As in the port."""
+        return next(_statuses(await self._database.rows("messages_one", message=_key(message_id))), None)
+
+    async def messages(self, *, customer: str = "", status: str = "", limit: int = 200) -> list[MessageStatus]:
+        """As in the port."""
+        name = "messages_of_customer" if customer else "messages_of_status" if status else "messages_newest"
+        rows = await self._database.rows(name, customer=_key(customer), status=_key(status), limit=min(limit, ROWS_MAX))
+        return list(_statuses(rows))
+
+    async def dead_letters(self, *, limit: int = 200) -> list[DeadLetter]:
+        """As in the port."""
+        return _letters(await self._database.rows("dead_letters_oldest", limit=min(limit, ROWS_MAX)))
+
+    async def dead_letters_by_id(self, ids: Sequence[int]) -> list[DeadLetter]:
+        """Those of these ids that are here, for a replay."""
+        return _letters(await self._database.rows("dead_letters_some", numbers=list(ids)))
+
+    async def remove_dead_letters(self, ids: Sequence[int]) -> int:
+        """Takes out what was appended again; returns how many were here. The only thing that is written here."""
+        async with self._database.transaction() as transaction:
+            return len(await transaction.rows("dead_letters_delete", numbers=list(ids)))
+
+    async def counts(self) -> dict[str, Any]:
+        """As in the port. Kept up to date as things happen, so asking is cheap."""
+        totals: dict[str, int] = {}
+        decisions: dict[str, int] = defaultdict(int)
+        enrollments: dict[str, dict[str, int]] = {}
+        messages: dict[str, dict[str, int]] = defaultdict(dict)
+        for name, part, value in await self._database.rows("totals_all"):
+            left, _, right = part.partition(":")
+            if name == "total":
+                totals[left] = value
+            elif name == "message":
+                messages[left][right] = value
+            else:
+                decisions[left] += value
+                if right:
+                    enrollments.setdefault(right, {})[left] = value
+        overdue = (await self._database.rows("customers_overdue", now_ms=self._clock.now_ms()))[0][0]
+        letters = (await self._database.rows("dead_letters_count"))[0][0]
+        return {
+            "events": totals.get("records", 0),
+            "customers": totals.get("customers", 0),
+            "enrollments": {workflow: enrollment_counts(kinds) for workflow, kinds in sorted(enrollments.items())},
+            "decisions": dict(sorted(decisions.items())),
+            "messages": {channel: dict(sorted(by.items())) for channel, by in sorted(messages.items())},
+            "dead_letters": letters,
+            "timers": {"pending": totals.get("timers", 0), "overdue": overdue},
+        }
+
+
+def _key(text: str) -> str:
+    """What is asked for; PostgreSQL has no NUL, and nothing that is kept has one."""
+    return text.replace("\0", "\ufffd")
+
+
+def _decision(row: Row) -> Decision:
+    _, at_ms, customer, kind, workflow, version, enrollment, step, detail, why = row
+    return Decision(
+        at_ms=at_ms,
+        customer=customer,
+        kind=kind,
+        workflow=workflow,
+        version=version,
+        enrollment=enrollment,
+        step=step,
+        detail=_decode_detail(detail),
+        why=_decode_why(why),
+    )
+
+
+def _statuses(rows: Iterable[Row]) -> Iterator[MessageStatus]:
+    for body, status, attempts, reason, code, provider_id, updated_ms in rows:
+        yield MessageStatus(
+            message=_decode_message(body),
+            status=status,
+            attempts=attempts,
+            reason=reason,
+            code=code,
+            provider_id=provider_id,
+            updated_ms=updated_ms,
+        )
+
+
+def _letters(rows: Iterable[Row]) -> list[DeadLetter]:
+    return [
+        DeadLetter(id=number, at_ms=at_ms, origin=origin, reason=reason, customer=customer, body=body)
+        for number, at_ms, origin, reason, customer, body in rows
+    ]

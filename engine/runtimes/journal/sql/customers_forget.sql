@@ -1,0 +1,1 @@
+DELETE FROM customers WHERE customer = :customer AND partition = :partition AND position <= :log_offset RETURNING due_ms

@@ -1,0 +1,1 @@
+SELECT identity FROM dead_letters WHERE identity IN @texts(identities)

@@ -1,0 +1,1 @@
+SELECT number, at_ms, origin, reason, customer, body FROM dead_letters ORDER BY number LIMIT :limit

@@ -1,0 +1,1 @@
+SELECT max(log_offset) FROM journal WHERE partition = :partition

@@ -1,0 +1,2 @@
+SELECT body, status, attempts, reason, code, provider_id, updated_ms FROM messages
+WHERE customer = :customer AND (:status = '' OR status = :status) ORDER BY number DESC LIMIT :limit

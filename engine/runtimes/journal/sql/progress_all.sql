@@ -1,0 +1,1 @@
+SELECT topic, partition, next_offset FROM progress ORDER BY topic, partition

@@ -1,0 +1,1 @@
+UPDATE serials SET value = value + :count WHERE name = :name RETURNING value
