@@ -218,7 +218,7 @@ def test_lag_counts_what_is_not_committed(kafka: str, made: Topics) -> None:
 def test_a_broker_that_does_not_answer_is_status_3(topics: Topics, address: str) -> None:
     """Wherever it is asked, in bounded time, and with the setting that names it."""
     begun = time.monotonic()
-    with pytest.raises(ServiceUnreachable, match=rf"{address}.*ANLASS_KAFKA__BOOTSTRAP") as caught:
+    with pytest.raises(ServiceUnreachable, match=rf"{address}.*ANLASS_KAFKA") as caught:
         wait_for_kafka(address)
     assert caught.value.status == 3
     assert time.monotonic() - begun < 5
@@ -233,6 +233,17 @@ def test_waiting_says_that_it_waits_and_ends(topics: Topics) -> None:
     assert 3 <= time.monotonic() - begun < 8
     assert heard
     assert heard[0].startswith("Waiting for Kafka at 127.0.0.1:")
+
+
+@pytest.mark.slow
+def test_of_three_brokers_two_have_to_acknowledge(kafka_cluster: Start, topics: Topics) -> None:
+    """With `replication = 0` there are three copies, and a record counts as durable when two have it."""
+    cluster = kafka_cluster(3)
+    ensure_topics(cluster.bootstrap, topics, partitions=1, replication=0)
+    with admin(cluster.bootstrap) as client:
+        described = client.describe_topics([topics.states])[0]["partitions"][0]
+    assert len(described["replica_nodes"]) == 3
+    assert _settings(cluster.bootstrap, topics.states)["min.insync.replicas"] == "2"
 
 
 @pytest.mark.kill

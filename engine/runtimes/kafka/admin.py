@@ -82,7 +82,8 @@ def ensure_topics(
     """Makes the topics that are missing, and returns their names; harmless when several roles do it at once.
 
     Topics that are there stay as they are: `check_topics` says whether they will do. A missing topic that is keyed gets as many
-    partitions as those that are there. `replication` 0: as many copies as there are brokers, at most three. Raises ServiceUnreachable, and SettingsError for a wish that the cluster cannot fill.
+    partitions as those that are there. `replication` 0: as many copies as there are brokers, at most three. Raises
+    ServiceUnreachable, and SettingsError for a wish that the cluster cannot fill.
     """
     assert partitions > 0, "a topic has at least one partition"
     assert replication >= 0, "copies are counted"

@@ -51,7 +51,7 @@ def unreachable(bootstrap: str, error: Exception) -> ServiceUnreachable:
     said = str(error).rstrip(".") or type(error).__name__
     return ServiceUnreachable(
         f"Kafka at {bootstrap} {'refuses' if refused else 'does not answer'}: {said}.",
-        mend="Look whether a broker runs there, or name another one in ANLASS_KAFKA__BOOTSTRAP; --wait waits for it.",
+        mend="Look whether a broker runs there, or name another one in ANLASS_KAFKA.",
     )
 
 

@@ -125,7 +125,7 @@ class KafkaIntake:
             await outlet.start()
         except StorageError as error:
             raise ServiceUnreachable(
-                error.message, mend="Look whether a broker runs there, or name another one in ANLASS_KAFKA__BOOTSTRAP."
+                error.message, mend="Look whether a broker runs there, or name another one in ANLASS_KAFKA."
             ) from error
         self._outlet = outlet
         self._stopping = False
