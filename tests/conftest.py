@@ -76,6 +76,32 @@ def kafka_cluster(kafka_jars: None, tmp_path_factory: pytest.TempPathFactory) ->
         yield start
 
 
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of one real PostgreSQL server that all workers of this run share; skips when there is none."""
+    from engine.errors import ServiceUnreachable
+    from tests.services.postgres import binaries, shared
+
+    try:
+        binaries()
+    except ServiceUnreachable as error:
+        pytest.skip(str(error))
+    mine = tmp_path_factory.getbasetemp()
+    run = mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine
+    with shared(run / "shared-postgres") as address:
+        yield address
+
+
+@pytest.fixture
+def postgres(postgres_server: str) -> Iterator[str]:
+    """The URL of an empty PostgreSQL database of the test's own."""
+    from tests.services.postgres import create_database, drop_database
+
+    url = create_database(postgres_server)
+    yield url
+    drop_database(postgres_server, url)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Turns a skipped test into a failed one when CI=true; expected failures stay what they are."""
