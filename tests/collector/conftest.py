@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -22,6 +23,8 @@ from engine.core.record import Absorb, Recheck, Record, Timer
 from engine.core.workflow import EventMatch, Send, Trigger, Workflow
 from engine.dispatch.tokens import TokenSigner
 from engine.runtimes.base import Runtime
+from engine.runtimes.kafka.admin import ensure_topics
+from engine.runtimes.kafka.topics import Topics
 from engine.runtimes.memory_ports import MemoryRuntime
 from engine.settings import CollectorSettings
 from engine.telemetry import Metrics
@@ -125,11 +128,32 @@ def settings() -> CollectorSettings:
     return CollectorSettings()
 
 
-@pytest.fixture
-async def collector(settings: CollectorSettings, tmp_path: Path) -> AsyncIterator[Collector]:
-    """A collector that listens, with an empty log behind it."""
+@pytest.fixture(scope="session")
+def intake_topics(kafka: str) -> Topics:
+    """The topics of all tests of one process: each reads only what it wrote."""
+    topics = Topics(prefix=f"collector-{uuid.uuid4().hex[:8]}.")
+    ensure_topics(kafka, topics, partitions=1, replication=1)
+    return topics
+
+
+@pytest.fixture(params=["memory", "kafka"])
+async def runtime(request: pytest.FixtureRequest) -> AsyncIterator[MemoryRuntime]:
+    """What stands behind the collector: the memory runtime alone, or one that gets everything through a real broker."""
     clock = ManualClock(T0)
-    runtime = MemoryRuntime(catalog(), clock=clock)
+    if request.param == "memory":
+        yield MemoryRuntime(catalog(), clock=clock)
+        return
+    from tests.collector.through_kafka import ThroughKafka
+
+    bootstrap, topics = request.getfixturevalue("kafka"), request.getfixturevalue("intake_topics")
+    async with ThroughKafka(catalog(), clock, bootstrap=bootstrap, topics=topics) as through:
+        yield through
+
+
+@pytest.fixture
+async def collector(settings: CollectorSettings, tmp_path: Path, runtime: MemoryRuntime) -> AsyncIterator[Collector]:
+    """A collector that listens, with an empty log behind it."""
+    clock = runtime.memory.clock
     mailbox = Mailbox(tmp_path / "var")
     parts = make_parts(runtime, clock, mailbox)
     async with Served(build_collector(settings, parts)) as served, aiohttp.ClientSession() as http:
