@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -24,6 +24,8 @@ from engine.runtimes.embedded.store import is_running
 from engine.telemetry import Action, get_log
 
 if TYPE_CHECKING:
+    from engine.core.catalog import Catalog
+    from engine.dispatch.templates import TemplateSet
     from engine.runtimes.embedded import EmbeddedRuntime
 
 TAKEN_SECONDS_MAX = 60.0
@@ -76,14 +78,10 @@ def prepare(
             before = {name: workflow.version for name, workflow in loaded.catalog.workflows.items()}
     counts = handovers.count_in_flight(project.var, progress=progress)
     plans = plan_deploy(project.catalog, before, counts, versions=versions)
-    gone = [
-        f"People on {version} of {workflow} may still be sent the template {channel}/{template}, which is not there any more."
-        for workflow, version, channel, template in templates_of_pinned(project.catalog, plans)
-        if template not in project.templates.names(channel)
-    ]
+    gone = gone_templates(project.templates, project.catalog, plans)
     return Prepared(
         project=project,
-        files={**project.sources, **_template_files(folder)},
+        files={**project.sources, **template_files(folder)},
         versions=versions,
         plans=plans,
         warnings=(*project.warnings, *gone),
@@ -91,7 +89,16 @@ def prepare(
     )
 
 
-def _template_files(folder: Path) -> dict[str, str]:
+def gone_templates(templates: TemplateSet, catalog: Catalog, plans: Sequence[WorkflowPlan]) -> list[str]:
+    """A warning for each template that people who stay on an older version may still need, and that is gone."""
+    return [
+        f"People on {version} of {workflow} may still be sent the template {channel}/{template}, which is not there any more."
+        for workflow, version, channel, template in templates_of_pinned(catalog, plans)
+        if template not in templates.names(channel)
+    ]
+
+
+def template_files(folder: Path) -> dict[str, str]:
     """The templates by name; a project without errors has no file in there that is no text."""
     root = folder / "templates"
     paths = sorted(path for path in root.rglob("*") if path.is_file() and path.name[0] != ".")

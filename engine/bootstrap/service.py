@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import functools
 import html
 import json
 import os
 import signal
-import socket
 from collections.abc import Callable, Mapping
 
 from aiohttp import web
 
 from channels.recording import Mailbox
 from engine.bootstrap.deploying import publish, take_deploys
+from engine.bootstrap.listening import bind, url_of
 from engine.bootstrap.parts import channel_names, dispatch_options, open_channels, open_mailbox, open_runtime
 from engine.bootstrap.project import Project
 from engine.clock import Clock, SystemClock
@@ -32,12 +31,10 @@ from engine.dispatch.templates import TemplateSet
 from engine.dispatch.tokens import SignedLinks, TokenSigner
 from engine.errors import SettingsError
 from engine.runtimes.embedded import handovers
-from engine.settings import Settings
 from engine.telemetry import Action, Metrics, get_log
 
 RUNNING_FILE = "running.json"
 STOP_SECONDS_MAX = 10.0
-BACKLOG_CONNECTIONS = 512
 _log = get_log("service")
 
 
@@ -79,9 +76,10 @@ class Service:
             await publish(self.runtime, self.project)
             self.mailbox = open_mailbox(self.project.var)
             stack.callback(self.mailbox.close)
-            sock = _bind(self.project.settings)
+            collector = self.project.settings.collector
+            sock = bind(collector.bind, collector.port, what="collector", setting="ANLASS_COLLECTOR__")
             stack.callback(sock.close)
-            self.url = _url(sock)
+            self.url = url_of(sock)
             signer = TokenSigner(self.project.settings.link_secret())
             base_url = self.project.settings.collector.public_url or self.url
             renderer = Renderer(self.project.templates)
@@ -167,45 +165,6 @@ async def _stop_dispatching(dispatcher: Dispatcher, running: asyncio.Task[None])
     """Finishes the sends under way. A dispatcher that ended by itself has none, and would not hear that it shall stop."""
     if not running.done():
         await dispatcher.stop()
-
-
-def _bind(settings: Settings) -> socket.socket:
-    """A socket that listens where the settings say; its queue holds requests until somebody serves. Raises SettingsError."""
-    host, port = settings.collector.bind, settings.collector.port
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        sock = socket.socket(family, socket.SOCK_STREAM)
-    except OSError as error:
-        raise _cannot_listen(host, port, error) from error
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(address)
-        # Only listening finds out that another process listens there: with SO_REUSEADDR two may bind.
-        sock.listen(BACKLOG_CONNECTIONS)
-    except OSError as error:
-        sock.close()
-        raise _cannot_listen(host, port, error) from error
-    sock.setblocking(False)  # noqa: FBT003 - the socket's own signature
-    return sock
-
-
-def _url(sock: socket.socket) -> str:
-    """How this machine reaches the socket."""
-    host, port = sock.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - how to reach it, not where to bind
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _cannot_listen(host: str, port: int, error: OSError) -> SettingsError:
-    if error.errno == errno.EADDRINUSE:
-        return SettingsError(
-            f"Another program listens on {host}:{port} already.",
-            mend="Stop it, or choose another port with ANLASS_COLLECTOR__PORT.",
-        )
-    return SettingsError(
-        f"The collector cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}.",
-        mend="Choose another address with ANLASS_COLLECTOR__HOST and ANLASS_COLLECTOR__PORT.",
-    )
 
 
 def run_forever(project: Project, *, announce: Callable[[Service], None]) -> None:

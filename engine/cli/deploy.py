@@ -6,6 +6,7 @@ Invariant: with `--plan`, `--list`, or an error in any file, nothing is written.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from engine.cli.output import console, json_line, progress, quiet_log, safe, tab
 
 if TYPE_CHECKING:
     from engine.bootstrap.deploying import Prepared, Status
+    from engine.bootstrap.kafka_deploy import KafkaDeploy
     from engine.core.deployment import Group, WorkflowPlan
 
 LISTED_MAX = 50
@@ -27,6 +29,11 @@ _ENDINGS: dict[str, str] = {
     "in_force": "In force: the running engine took it.",
     "at_next_start": "No engine is running: the next `anlass run` puts it in force, if the files are still the same.",
     "never_run": "Nothing has run here yet, so there is nothing to hand over: `anlass run` puts it in force.",
+}
+_ENDINGS_ON_KAFKA: dict[str, str] = {
+    "planned": _ENDINGS["planned"],
+    "in_force": "In force: every partition's worker took it.",
+    "at_next_start": "Published. No worker is running: `anlass worker` puts it in force.",
 }
 
 
@@ -58,15 +65,14 @@ def deploy(folder: Path, *, versions: str, plan_only: bool, list_only: bool, as_
     if list_only:
         return _list(folder, as_json=as_json)
     root = project_folder(folder)
-    from engine.bootstrap import deploying
-
-    with progress(unit="customers") as bar:
+    cluster = _cluster(root)
+    with progress(unit="customers" if cluster is None else "partitions") as bar:
         task = bar.add_task("Counting who is on the way", total=None, visible=False)
 
         def counted(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total, visible=total >= PROGRESS_FROM)
+            bar.update(task, completed=done, total=total, visible=total >= PROGRESS_FROM or cluster is not None)
 
-        prepared = deploying.prepare(root, versions=versions, progress=counted)
+        prepared = _prepare(root, cluster, versions=versions, progress=counted)
     for warning in prepared.warnings:
         click.echo(warning, err=True)
     if plan_only:
@@ -74,12 +80,45 @@ def deploy(folder: Path, *, versions: str, plan_only: bool, list_only: bool, as_
         return 1 if prepared.stuck else 0
     if not as_json:
         _show_plans(prepared)
-    status: Status = asyncio.run(deploying.hand_over(prepared))
+    status = _hand_over(prepared, cluster)
     if as_json:
         _show(prepared, status, as_json=True)
     else:
-        click.echo(_ENDINGS[status])
+        click.echo((_ENDINGS if cluster is None else _ENDINGS_ON_KAFKA)[status])
     return 0
+
+
+def _cluster(root: Path) -> KafkaDeploy | None:
+    """The cluster to deploy to; None: the embedded engine. Its topics are made when they are missing."""
+    from engine.settings import load_settings
+
+    settings = load_settings(root)
+    if not settings.kafka.configured:
+        return None
+    from engine.bootstrap.cluster import Cluster
+    from engine.bootstrap.kafka_deploy import KafkaDeploy
+
+    cluster = Cluster(settings)
+    cluster.prepare(say=lambda line: click.echo(line, err=True))
+    return KafkaDeploy(cluster)
+
+
+def _prepare(
+    root: Path, cluster: KafkaDeploy | None, *, versions: str, progress: Callable[[int, int], None]
+) -> Prepared:
+    if cluster is not None:
+        return asyncio.run(cluster.prepare(root, versions=versions, progress=progress))
+    from engine.bootstrap import deploying
+
+    return deploying.prepare(root, versions=versions, progress=progress)
+
+
+def _hand_over(prepared: Prepared, cluster: KafkaDeploy | None) -> Status:
+    if cluster is not None:
+        return asyncio.run(cluster.publish(prepared))
+    from engine.bootstrap import deploying
+
+    return asyncio.run(deploying.hand_over(prepared))
 
 
 def _show(prepared: Prepared, status: str, *, as_json: bool) -> None:
@@ -136,20 +175,30 @@ def _people(group: Group) -> str:
 
 def _list(folder: Path, *, as_json: bool) -> int:
     from engine.clock import to_rfc3339
-    from engine.runtimes.embedded import handovers
 
-    found = handovers.deployed(var_folder(folder), limit=LISTED_MAX)
+    found = _deployed(folder)
     if as_json:
-        for index, each in enumerate(found):
-            line = {"at": to_rfc3339(each.deployed_ms), "catalog": each.catalog, "newest": index == 0}
-            click.echo(json_line({**line, "files": sorted(each.files)}))
+        for index, (deployed_ms, catalog, files) in enumerate(found):
+            line = {"at": to_rfc3339(deployed_ms), "catalog": catalog, "newest": index == 0}
+            click.echo(json_line({**line, "files": sorted(files)}))
         return 0
     if not found:
         click.echo("Nothing was put in force here yet.")
         return 0
     rows = table("last put in force", "catalog", "files", "")
-    for index, each in enumerate(found):
+    for index, (deployed_ms, catalog, files) in enumerate(found):
         newest = "newest" if index == 0 else ""
-        rows.add_row(to_rfc3339(each.deployed_ms), safe(each.catalog), str(len(each.files)), newest)
+        rows.add_row(to_rfc3339(deployed_ms), safe(catalog), str(len(files)), newest)
     console().print(rows)
     return 0
+
+
+def _deployed(folder: Path) -> list[tuple[int, str, dict[str, str]]]:
+    """(when, catalog, files) of what was put in force, newest first."""
+    cluster = _cluster(project_folder(folder))
+    if cluster is not None:
+        return [(each.deployed_ms, each.id, each.files) for each in asyncio.run(cluster.known())[:LISTED_MAX]]
+    from engine.runtimes.embedded import handovers
+
+    found = handovers.deployed(var_folder(folder), limit=LISTED_MAX)
+    return [(each.deployed_ms, each.catalog, dict(each.files)) for each in found]

@@ -37,6 +37,7 @@ COMMANDS = {
     "check": ("engine.cli.author:check", "Check workflows, policy, tests and templates."),
     "test": ("engine.cli.author:test", "Run the tests beside the workflows."),
     "simulate": ("engine.cli.author:simulate", "Play an events file in virtual time."),
+    "worker": ("engine.cli.roles:worker", "Evaluate workflows on Kafka, as one of any number of workers."),
     "deploy": ("engine.cli.deploy:deploy", "Publish definitions and templates to the running engine."),
     "emit": ("engine.cli.emit:emit", "Send events from a file."),
     "send-test": ("engine.cli.send_test:send_test", "Send one real message."),

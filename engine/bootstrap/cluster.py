@@ -1,0 +1,122 @@
+"""What every role on Kafka needs of settings and project: topics that are there, secrets that all share, a folder of its own.
+
+Invariant: a role starts only on topics that hold what it needs; what is missing is said with its mend before anything is read.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hmac
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from engine.core.catalog import Catalog
+from engine.core.workflow import Workflow
+from engine.definition.load import load_files
+from engine.definition.public_holidays import with_public_holidays
+from engine.errors import DefinitionError, SettingsError, StorageError
+from engine.runtimes.kafka import admin
+from engine.runtimes.kafka.definitions import Definitions
+from engine.runtimes.kafka.topics import Definition, Topics
+from engine.settings import Settings
+
+SLOTS_MAX = 64
+WORKFLOWS = "workflows/"
+
+
+class Cluster:
+    """The cluster of a project, looked at but not joined."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises SettingsError when no cluster is named."""
+        if not settings.kafka.configured:
+            raise SettingsError(
+                "This needs Kafka, and no cluster is named.",
+                mend="Set ANLASS_KAFKA=host:port, or use `anlass run`, which needs none.",
+            )
+        self.settings = settings
+        self.bootstrap = settings.kafka.bootstrap
+        self.topics = Topics(settings.kafka.prefix)
+        self.partitions = 0
+        self._secret = settings.link_secret()
+
+    @property
+    def project(self) -> str:
+        """What definitions stand under: the topics' prefix says which project it is."""
+        return self.settings.kafka.prefix.rstrip(".") or "anlass"
+
+    def prepare(self, *, wait_seconds: float = 0.0, accept_loss: bool = False, say: Callable[[str], None]) -> None:
+        """Makes topics that are missing and checks those that are there. Raises ServiceUnreachable, SettingsError."""
+        admin.wait_for_kafka(self.bootstrap, wait_seconds=wait_seconds, say=say)
+        kafka = self.settings.kafka
+        replication = kafka.replication or min(3, admin.brokers(self.bootstrap))
+        made = admin.ensure_topics(
+            self.bootstrap,
+            self.topics,
+            partitions=kafka.partitions,
+            replication=replication,
+            retention_days=self.settings.database.log_days or 36_500,
+        )
+        if made:
+            say(f"Made {len(made)} topics with {kafka.partitions} partitions and {replication} copies.")
+        self.partitions = admin.check_topics(self.bootstrap, self.topics, accept_loss=accept_loss)
+
+    def definitions(self) -> Definitions:
+        """Follows what is deployed; not started."""
+        return Definitions(self.bootstrap, self.topics, project=self.project, compile_=compile_definition)
+
+    def alias(self, customer: str) -> str:
+        """What stands in for the id of a customer who was forgotten: the same on every machine with the same secret."""
+        return f"erased:{hmac.digest(self._secret, f'customer:{customer}'.encode(), 'sha256').hex()[:16]}"
+
+    def address_key(self, channel: str, address: str) -> bytes:
+        """What an address is remembered by when nothing may be sent to it."""
+        return hmac.digest(self._secret, f"{channel}:{address.strip().casefold()}".encode(), "sha256")
+
+    def folder(self, role: str) -> Slot:
+        """A folder for this process alone: the first that no other uses, so that a restart finds its rows again."""
+        return Slot(self.settings.kafka_folder / role)
+
+
+class Slot:
+    """A numbered folder with a lock, until `release`."""
+
+    def __init__(self, root: Path) -> None:
+        """Raises StorageError when there is none to be had."""
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            for number in range(SLOTS_MAX):
+                lock = (root / f"{number}.lock").open("w", encoding="ascii")
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    lock.close()
+                    continue
+                self._lock = lock
+                self.path = root / str(number)
+                return
+        except OSError as error:
+            raise StorageError(f"{root} cannot be used: {error.strerror}.", mend="Set [kafka] folder.") from error
+        raise StorageError(f"{SLOTS_MAX} processes use {root} already.", mend="Set [kafka] folder to another one.")
+
+    def release(self) -> None:
+        """Idempotent."""
+        self._lock.close()
+
+
+def compile_definition(definition: Definition, earlier: Sequence[Definition]) -> Catalog:
+    """The catalog of a deployed definition. Raises DefinitionError."""
+    versions: dict[tuple[str, str], Workflow] = {}
+    for each in earlier:
+        loaded = load_files(_workflow_files(each))
+        if loaded.catalog is not None:  # a newer Anlass may refuse what an older one took
+            versions.update(loaded.catalog.versions)
+    loaded = load_files(_workflow_files(definition), extra_versions=list(versions.values()))
+    if loaded.catalog is None:
+        problems = [problem for problem in loaded.problems if problem.severity == "error"]
+        raise DefinitionError(f"The definition {definition.id} does not compile.", problems=problems)
+    return with_public_holidays(loaded.catalog)
+
+
+def _workflow_files(definition: Definition) -> list[tuple[str, bytes]]:
+    return [(name, text.encode()) for name, text in sorted(definition.files.items()) if name.startswith(WORKFLOWS)]

@@ -1,0 +1,170 @@
+"""`anlass deploy` on Kafka: the files go onto the topic `definitions`, a control record onto each partition.
+
+Invariant: definitions with an error are refused before anything is written. Each partition switches at its control record: what
+stands before it on the log is evaluated by the old catalog, what stands after it by the new one, whoever reads the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from engine.bootstrap.cluster import Cluster, compile_definition
+from engine.bootstrap.deploying import Prepared, Status, gone_templates, template_files
+from engine.bootstrap.project import VERSIONS_MAX, compile_folder
+from engine.clock import SystemClock
+from engine.core.customer import decode_state
+from engine.core.deployment import plan_deploy
+from engine.errors import DefinitionError, StorageError
+from engine.runtimes.kafka import admin, progress
+from engine.runtimes.kafka.definitions import Definitions
+from engine.runtimes.kafka.outlet import Outlet
+from engine.runtimes.kafka.topics import (
+    CHECKPOINT_KEY,
+    PREFIX_BYTES,
+    Definition,
+    Deployed,
+    Outgoing,
+    encode_definition,
+    encode_input,
+)
+
+TAKEN_SECONDS_MAX = 60.0
+POLL_SECONDS = 0.25
+POLL_MS = 200
+
+Places = tuple[tuple[str, str, str], ...]
+"""(workflow, version, step) of each enrollment of a customer."""
+
+
+class KafkaDeploy:
+    """One deploy: `prepare`, then `publish`. Knows what was deployed before."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._known: list[Definition] = []
+        self._in_force = ""
+        self._new: Definition | None = None
+
+    async def known(self) -> list[Definition]:
+        """Everything that was deployed, newest first. Raises StorageError."""
+        definitions: Definitions = self._cluster.definitions()
+        await definitions.start()
+        try:
+            self._known, self._in_force = definitions.known, definitions.in_force
+        finally:
+            await definitions.stop()
+        return self._known
+
+    async def prepare(self, folder: Path, *, versions: str, progress: Callable[[int, int], None]) -> Prepared:
+        """Checks and compiles, counts people in flight, plans. Writes nothing. Raises DefinitionError, StorageError."""
+        await self.known()
+        project = compile_folder(folder, self._cluster.settings)
+        files = {**project.sources, **template_files(folder)}
+        earlier = [each for each in self._known if each.files != files][:VERSIONS_MAX]
+        definition = Definition(
+            id="",
+            project=self._cluster.project,
+            deployed_ms=SystemClock().now_ms(),
+            files=files,
+            earlier=tuple(each.id for each in earlier),
+            versions=versions,
+        )
+        catalog = compile_definition(definition, earlier)
+        self._new = msgspec.structs.replace(definition, id=catalog.id)
+        counts: Counter[tuple[str, str, str]] = Counter()
+        for partition in range(self._cluster.partitions):
+            places = await self._in_flight(partition)
+            counts.update(place for of_customer in places for place in of_customer)
+            progress(partition + 1, self._cluster.partitions)
+        plans = plan_deploy(catalog, self._before(), counts, versions=versions)
+        return Prepared(
+            project=msgspec.structs.replace(project, catalog=catalog),
+            files=files,
+            versions=versions,
+            plans=plans,
+            warnings=(*project.warnings, *gone_templates(project.templates, catalog, plans)),
+            first=not self._known,
+        )
+
+    def _before(self) -> dict[str, str]:
+        now = next((each for each in self._known if each.id == self._in_force), None)
+        if now is None:
+            return {}
+        known = {each.id: each for each in self._known}
+        catalog = compile_definition(now, [known[each] for each in now.earlier if each in known])
+        return {name: workflow.version for name, workflow in catalog.workflows.items()}
+
+    async def _in_flight(self, partition: int) -> Iterable[Places]:
+        """Where the customers of a partition are, read from its changelog."""
+        tp = TopicPartition(self._cluster.topics.states, partition)
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._cluster.bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
+        )
+        places: dict[bytes, Places] = {}
+        try:
+            await consumer.start()
+            consumer.assign([tp])
+            end = (await consumer.end_offsets([tp]))[tp]
+            await consumer.seek_to_beginning(tp)
+            while await consumer.position(tp) < end:
+                for record in (await consumer.getmany(tp, timeout_ms=POLL_MS)).get(tp, []):
+                    if record.key == CHECKPOINT_KEY:
+                        continue
+                    found = _places(record.value)
+                    if found:
+                        places[record.key] = found
+                    else:
+                        places.pop(record.key, None)
+        finally:
+            await consumer.stop()
+        return places.values()
+
+    async def publish(self, prepared: Prepared) -> Status:
+        """Writes it, and waits until the workers are past it. Raises DefinitionError when somebody could not move."""
+        if prepared.stuck:
+            raise DefinitionError("Nothing was deployed.", problems=prepared.stuck)
+        new, cluster = self._new, self._cluster
+        assert new is not None, "prepared by another"
+        topics, project = cluster.topics, cluster.project.encode()
+        body = encode_definition(new)
+        control = encode_input(Deployed(at_ms=new.deployed_ms, catalog=new.id, versions=new.versions))
+        outlet = Outlet(cluster.bootstrap, client="anlass-deploy")
+        await outlet.start()
+        try:
+            await outlet.send([Outgoing(topics.definitions, 0, project + b"/" + new.id.encode(), body)])
+            await outlet.send([Outgoing(topics.definitions, 0, project, body)])
+            ends = await outlet.send(
+                [Outgoing(topics.touchpoints, number, None, control) for number in range(cluster.partitions)]
+            )
+        finally:
+            await outlet.stop()
+        return await self._taken({number: offset for (_, number), offset in ends.items()})
+
+    async def _taken(self, offsets: dict[int, int]) -> Status:
+        """Whether the workers' group has committed these offsets, within a minute."""
+        cluster = self._cluster
+        group, topic = cluster.topics.group("worker"), cluster.topics.touchpoints
+        if not await asyncio.to_thread(admin.members, cluster.bootstrap, group):
+            return "at_next_start"
+        for _ in range(int(TAKEN_SECONDS_MAX / POLL_SECONDS)):
+            done = await asyncio.to_thread(progress.committed, cluster.bootstrap, group, topic=topic)
+            if all(done.get(number, 0) > offset for number, offset in offsets.items()):
+                return "in_force"
+            await asyncio.sleep(POLL_SECONDS)
+        raise StorageError(
+            "It is published, but the workers are not past it yet: they are behind, or one of them does not move.",
+            mend="Look at /readyz and /metrics of the workers; the deploy takes effect when they come to it.",
+        )
+
+
+def _places(value: bytes | None) -> Places:
+    if value is None:
+        return ()
+    state = decode_state(value[PREFIX_BYTES:])
+    return tuple((one.workflow, one.version, one.step) for one in state.enrollments)

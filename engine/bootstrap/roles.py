@@ -1,0 +1,138 @@
+"""The roles that meet on Kafka: each is one process, of which there may be many.
+
+Invariant: a role that starts has looked at the topics first, and one that stops has finished what it took.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable
+from typing import Protocol
+
+from engine.bootstrap.cluster import Cluster, Slot
+from engine.bootstrap.listening import bind, url_of
+from engine.bootstrap.status import StatusServer
+from engine.clock import Clock, SystemClock
+from engine.errors import AnlassError, StorageError
+from engine.runtimes.kafka import progress
+from engine.runtimes.kafka.worker import Worker, WorkerSettings
+from engine.telemetry import Action, Metrics, get_log
+
+WATCH_SECONDS = 1.0
+_log = get_log("role")
+
+
+class Role(Protocol):
+    """One process's part."""
+
+    url: str
+    """Where it answers /healthz, /readyz and /metrics, once it is started."""
+
+    async def start(self) -> None:
+        """Returns when it works, or is about to. Raises an AnlassError, with nothing left open."""
+
+    async def stop(self) -> None:
+        """Finishes what it took, and closes. Idempotent."""
+
+    def trouble(self) -> BaseException | None:
+        """What ended it from the inside; None while it works."""
+
+
+class WorkerRole:
+    """`anlass worker`: evaluates the partitions that Faust gives it."""
+
+    def __init__(self, cluster: Cluster, *, clock: Clock | None = None, metrics: Metrics | None = None) -> None:
+        self._cluster = cluster
+        self._clock = clock or SystemClock()
+        self.metrics = metrics or Metrics()
+        self.url = ""
+        self.worker: Worker | None = None
+        self._exit = contextlib.AsyncExitStack()
+
+    async def start(self) -> None:
+        from engine.collector.foreign import parse_foreign  # noqa: PLC0415
+
+        cluster, kafka = self._cluster, self._cluster.settings.kafka
+        async with contextlib.AsyncExitStack() as stack:
+            sock = bind(kafka.status_host, kafka.status_port, what="worker", setting="ANLASS_KAFKA__STATUS_")
+            stack.callback(sock.close)
+            slot: Slot = cluster.folder("worker")
+            stack.callback(slot.release)
+            settings = WorkerSettings(
+                bootstrap=cluster.bootstrap,
+                topics=cluster.topics,
+                partitions=cluster.partitions,
+                folder=slot.path,
+                parse=parse_foreign,
+                alias=cluster.alias,
+                address_key=cluster.address_key,
+                standbys=kafka.standbys,
+                session_timeout_seconds=kafka.session_timeout_seconds,
+                heartbeat_seconds=kafka.session_timeout_seconds / 5,
+                instance=kafka.instance,
+            )
+            self.worker = Worker(settings, cluster.definitions(), clock=self._clock, metrics=self.metrics)
+            stack.push_async_callback(self.worker.stop)
+            status = StatusServer(self.metrics, self.worker.readiness, measure=self._measure)
+            stack.push_async_callback(status.stop)
+            await status.start(sock)
+            self.url = url_of(sock)
+            await self.worker.start()
+            self._exit = stack.pop_all()
+        _log.info(Action.STARTED, role="worker", url=self.url)
+
+    async def stop(self) -> None:
+        stack, self._exit = self._exit, contextlib.AsyncExitStack()
+        await stack.aclose()
+        _log.info(Action.STOPPED, role="worker")
+
+    def trouble(self) -> BaseException | None:
+        return self.worker.trouble() if self.worker is not None else None
+
+    async def _measure(self) -> None:
+        """Asks the broker how far behind we are: only when somebody looks."""
+        assert self.worker is not None, "not started"
+        self.worker.measure()
+        topics = self._cluster.topics
+        with contextlib.suppress(AnlassError):
+            behind = await asyncio.to_thread(
+                progress.lag, self._cluster.bootstrap, topics.group("worker"), topic=topics.touchpoints
+            )
+            for partition, records in behind.items():
+                self.metrics.lag_records.labels("touchpoints", str(partition)).set(records)
+
+
+def run_role(role: Callable[[], Role], *, announce: Callable[[Role], None]) -> None:
+    """Runs a role until SIGTERM or SIGINT; a second signal ends it at once. Raises what ended it from the inside."""
+    asyncio.run(_serve(role, announce))
+
+
+async def _serve(build: Callable[[], Role], announce: Callable[[Role], None]) -> None:
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def stop(number: int) -> None:
+        told.set()
+        signal.signal(number, signal.SIG_DFL)
+        loop.remove_signal_handler(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop, number)
+    role = build()
+    await role.start()
+    try:
+        announce(role)
+        while not told.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(WATCH_SECONDS):
+                    await told.wait()
+            trouble = role.trouble()
+            if trouble is not None:
+                raise StorageError(
+                    f"The engine ended by itself: {type(trouble).__name__}: {trouble}",
+                    mend="Start it again; it goes on where it was. If it ends again, report it with the log.",
+                ) from trouble
+    finally:
+        await role.stop()

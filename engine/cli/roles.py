@@ -1,0 +1,80 @@
+"""`anlass worker`, `collector`, `dispatcher`, `sink`: the parts of Anlass as processes that meet on Kafka.
+
+Invariant: the line that says a role works is printed when it does, not before.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from engine.cli.options import project_folder, project_option
+
+if TYPE_CHECKING:
+    from engine.bootstrap.cluster import Cluster
+    from engine.bootstrap.roles import Role
+
+_wait_option = click.option(
+    "--wait",
+    "wait_seconds",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    help="How many seconds to wait for Kafka when it does not answer; 0: fail at once, with status 3.",
+)
+
+
+def _cluster(context: click.Context, folder: Path, wait_seconds: float, *, accept_loss: bool = False) -> Cluster:
+    from engine.bootstrap.cluster import Cluster
+    from engine.settings import load_settings
+    from engine.telemetry import configure_logging
+
+    configure_logging(debug=bool(getattr(context.obj, "wanted", False)))
+    cluster = Cluster(load_settings(project_folder(folder)))
+    cluster.prepare(wait_seconds=wait_seconds, accept_loss=accept_loss, say=lambda line: click.echo(line, err=True))
+    return cluster
+
+
+def _run(name: str, cluster: Cluster, build: Callable[[], Role]) -> None:
+    from engine.bootstrap.roles import run_role
+
+    def announce(role: Role) -> None:
+        click.echo(f"Anlass {name} works on {cluster.bootstrap} ({cluster.partitions} partitions).")
+        click.echo(f"  health   {role.url}/healthz  {role.url}/readyz  {role.url}/metrics")
+        click.echo("Ctrl-C ends it.")
+        sys.stdout.flush()
+
+    run_role(build, announce=announce)
+
+
+@click.command()
+@project_option
+@_wait_option
+@click.option(
+    "--accept-loss",
+    is_flag=True,
+    help="Go on although a changelog is gone: its customers begin anew. Restore the topic instead if you can.",
+)
+@click.pass_context
+def worker(context: click.Context, *, folder: Path, wait_seconds: float, accept_loss: bool) -> None:
+    """Evaluate workflows on Kafka, as one of any number of workers.
+
+    Makes the topics that are missing, joins the group, and takes its share of the partitions. Definitions come from
+    `anlass deploy`, not from this folder. Ctrl-C or SIGTERM finishes the batch under way and hands the partitions on.
+
+    Examples:
+      ANLASS_KAFKA=localhost:9092 anlass worker
+      ANLASS_KAFKA=kafka1:9092,kafka2:9092 anlass worker --wait 60
+    """
+    cluster = _cluster(context, folder, wait_seconds, accept_loss=accept_loss)
+
+    def build() -> Any:
+        from engine.bootstrap.roles import WorkerRole
+
+        return WorkerRole(cluster)
+
+    _run("worker", cluster, build)
