@@ -17,6 +17,7 @@ customer, because all of them have the same number of partitions and one partiti
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Mapping
 from typing import Any
@@ -177,13 +178,16 @@ class Removed(msgspec.Struct, frozen=True, kw_only=True, tag="forgotten"):
     at_ms: int
 
 
+_at = functools.lru_cache(maxsize=256)(rfc3339)  # the lines of a batch share few times
+
+
 def encode_decision(offset: int, index: int, decision: Decision) -> bytes:
     """The journal's line of a decision."""
     return _json.encode(
         JournalLine(
             offset=offset,
             index=index,
-            at=rfc3339(decision.at_ms),
+            at=_at(decision.at_ms),
             at_ms=decision.at_ms,
             customer=decision.customer,
             kind=decision.kind,
