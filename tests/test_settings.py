@@ -201,6 +201,8 @@ def test_the_database_may_be_postgresql(project: Path, monkeypatch: pytest.Monke
     settings = read(project, "[database]\nurl = 'postgresql://anlass@db/anlass'\n")
     assert settings.database.is_postgresql
     assert settings.database_path == (project / "var" / "anlass.db").resolve()
+    assert settings.journal_url == "postgresql://anlass:hidden-word@db/anlass"
+    assert read(project, "").journal_url == "sqlite:///var/journal.db"
     (project / "anlass.toml").write_text("[database]\nurl = 'postgresql://anlass:word@db/anlass'\n", "utf-8")
     assert "ANLASS_DATABASE__PASSWORD" in mistake(project)
 

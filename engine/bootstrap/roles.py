@@ -13,8 +13,10 @@ from typing import Protocol
 
 from engine.bootstrap.cluster import Cluster, Slot
 from engine.bootstrap.listening import bind, url_of
+from engine.bootstrap.service import loop_factory
 from engine.bootstrap.status import StatusServer
 from engine.clock import Clock, SystemClock
+from engine.collector.foreign import parse_foreign
 from engine.errors import AnlassError, StorageError
 from engine.runtimes.kafka import progress
 from engine.runtimes.kafka.worker import Worker, WorkerSettings
@@ -52,8 +54,6 @@ class WorkerRole:
         self._exit = contextlib.AsyncExitStack()
 
     async def start(self) -> None:
-        from engine.collector.foreign import parse_foreign  # noqa: PLC0415
-
         cluster, kafka = self._cluster, self._cluster.settings.kafka
         async with contextlib.AsyncExitStack() as stack:
             sock = bind(kafka.status_host, kafka.status_port, what="worker", setting="ANLASS_KAFKA__STATUS_")
@@ -106,7 +106,8 @@ class WorkerRole:
 
 def run_role(role: Callable[[], Role], *, announce: Callable[[Role], None]) -> None:
     """Runs a role until SIGTERM or SIGINT; a second signal ends it at once. Raises what ended it from the inside."""
-    asyncio.run(_serve(role, announce))
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(_serve(role, announce))
 
 
 async def _serve(build: Callable[[], Role], announce: Callable[[Role], None]) -> None:

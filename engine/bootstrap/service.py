@@ -169,7 +169,7 @@ async def _stop_dispatching(dispatcher: Dispatcher, running: asyncio.Task[None])
 
 def run_forever(project: Project, *, announce: Callable[[Service], None]) -> None:
     """Runs the project until SIGTERM or SIGINT; `announce` is called when events are taken. A second signal ends it at once."""
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(_serve(project, announce))
 
 
@@ -193,7 +193,7 @@ async def _serve(project: Project, announce: Callable[[Service], None]) -> None:
         await service.stop()
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     """Uvloop where there is one."""
     try:
         import uvloop  # noqa: PLC0415 - not on every platform

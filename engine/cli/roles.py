@@ -78,3 +78,50 @@ def worker(context: click.Context, *, folder: Path, wait_seconds: float, accept_
         return WorkerRole(cluster)
 
     _run("worker", cluster, build)
+
+
+@click.command()
+@project_option
+@_wait_option
+@click.pass_context
+def collector(context: click.Context, *, folder: Path, wait_seconds: float) -> None:
+    """Take events in over HTTP and put them on Kafka, as one of any number of collectors.
+
+    A 200 is given when all replicas have the records. Customers' links and pages are answered as well; they ask the journal's
+    database, which `anlass sink` fills.
+
+    Examples:
+      ANLASS_KAFKA=localhost:9092 anlass collector
+      ANLASS_COLLECTOR__WRITE_KEYS=shop:secret-key anlass collector --wait 60
+    """
+    cluster = _cluster(context, folder, wait_seconds)
+
+    def build() -> Any:
+        from engine.bootstrap.edges import CollectorRole
+
+        return CollectorRole(cluster)
+
+    _run("collector", cluster, build)
+
+
+@click.command()
+@project_option
+@_wait_option
+@click.pass_context
+def sink(context: click.Context, *, folder: Path, wait_seconds: float) -> None:
+    """Write journal, ledger, customers and dead letters from Kafka into a database, for `show`, pages and reports.
+
+    The database is PostgreSQL or SQLite ([database] url; by default var/journal.db). It is a copy: it can be dropped and filled again.
+
+    Examples:
+      ANLASS_KAFKA=localhost:9092 anlass sink
+      ANLASS_DATABASE__URL=postgresql://anlass@db/anlass anlass sink
+    """
+    cluster = _cluster(context, folder, wait_seconds)
+
+    def build() -> Any:
+        from engine.bootstrap.edges import SinkRole
+
+        return SinkRole(cluster)
+
+    _run("sink", cluster, build)

@@ -23,7 +23,7 @@ from engine.collector.segment import Handler, SegmentApi
 from engine.core.message import Message
 from engine.dispatch.tokens import TokenSigner
 from engine.errors import Backlog
-from engine.runtimes.base import Runtime
+from engine.runtimes.base import Front
 from engine.settings import CollectorSettings
 from engine.telemetry import Metrics
 
@@ -44,7 +44,7 @@ _INTAKE = ("/v1/", "/beacon/", "/events")
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
     """What the collector works with. `mailbox` None: there is no `/mailbox`. `content` renders a message as HTML, for `/view`."""
 
-    runtime: Runtime
+    runtime: Front
     clock: Clock
     metrics: Metrics
     signer: TokenSigner

@@ -24,7 +24,7 @@ from engine.core.record import Consent, Outcome, Record
 from engine.core.workflow import Send
 from engine.dispatch.tokens import Door, Link, TokenSigner
 from engine.errors import Backlog, BadRecord, NotFound, StorageError
-from engine.runtimes.base import Runtime
+from engine.runtimes.base import Front
 from engine.telemetry import Action, get_log
 
 FORM_BYTES_MAX = 65_536
@@ -37,7 +37,7 @@ class LinkPages:
     """The handlers. `content` renders a message as HTML, for `/view`; without it there is no such page."""
 
     def __init__(
-        self, runtime: Runtime, signer: TokenSigner, clock: Clock, *, content: Callable[[Message], str] | None = None
+        self, runtime: Front, signer: TokenSigner, clock: Clock, *, content: Callable[[Message], str] | None = None
     ) -> None:
         """Keeps what it is given."""
         self._runtime = runtime

@@ -20,6 +20,7 @@ from engine.dispatch.ports import FINAL, Outbox, Pending, Settlement, Status
 __all__ = [
     "FINAL",
     "DeadLetter",
+    "Front",
     "Intake",
     "MessageStatus",
     "Outbox",
@@ -110,6 +111,14 @@ class Reader(Protocol):
         """Counts for a summary: events, customers, enrollments by workflow and status, decisions by kind, messages by
         channel and status, dead letters, timers pending and overdue.
         """
+
+
+class Front(Intake, Reader, Protocol):
+    """What the collector and the console know: records in, questions, and the definitions in force."""
+
+    @property
+    def catalog(self) -> Catalog:
+        """The definitions in force."""
 
 
 class Runtime(Intake, Outbox, Reader, Protocol):

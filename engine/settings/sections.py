@@ -10,7 +10,7 @@ import os
 import secrets
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
@@ -22,6 +22,7 @@ LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 RATE_MIN = 0.001
 DAYS_MAX = 36_500
 DATABASE_URL = "sqlite:///var/anlass.db"
+JOURNAL_URL = "sqlite:///var/journal.db"
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Days = Annotated[int, Field(ge=0, le=DAYS_MAX)]
@@ -211,6 +212,18 @@ class Settings(BaseModel):
         """The SQLite file, absolute; where it would be by default when the database is another one."""
         url = DATABASE_URL if self.database.is_postgresql else self.database.url
         return (self.project / url.removeprefix("sqlite:///")).resolve()
+
+    @property
+    def journal_url(self) -> str:
+        """The journal's database on Kafka, with its password: what `[database] url` names, by default `var/journal.db`."""
+        database = self.database
+        if not database.is_postgresql:
+            return JOURNAL_URL if database.url == DATABASE_URL else database.url
+        if database.password is None:
+            return database.url
+        parts = urlsplit(database.url)
+        login = f"{parts.username or 'anlass'}:{quote(database.password.get_secret_value(), safe='')}"
+        return parts._replace(netloc=f"{login}@{parts.netloc.rpartition('@')[2]}").geturl()
 
     @property
     def kafka_folder(self) -> Path:

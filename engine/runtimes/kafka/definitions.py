@@ -39,6 +39,7 @@ class Definitions:
         self._following: asyncio.Task[None] | None = None
         self._compiling = asyncio.Lock()
         self.catalogs: dict[str, Catalog] = {}
+        self._given_up = ""  # told once to who waits for another one
         self.in_force = ""
         """Id of the newest deployed catalog; empty before the first deploy."""
         self.refused: str = ""
@@ -84,6 +85,13 @@ class Definitions:
                     return other.id
             async with self._changed:
                 await self._changed.wait_for(lambda: self.in_force != wanted)  # noqa: B023 - asked at once
+
+    async def wait_other_than(self, catalog: str) -> str:
+        """The id of the newest catalog, as soon as it is another; whether it can be used `load` says."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self.in_force not in ("", catalog, self._given_up))
+            self._given_up = self.in_force
+            return self.in_force
 
     async def wait_for(self, catalog: str, *, seconds_max: float = 30.0) -> bool:
         """Whether this catalog can be used, waiting for it to arrive."""

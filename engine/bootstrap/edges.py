@@ -1,0 +1,156 @@
+"""The roles at the edges of a cluster: the collector takes events in, the sink writes down what became of them.
+
+Invariant: as in `roles`: topics are looked at first, and what was taken is finished before the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from aiohttp import web
+
+from engine.bootstrap.cluster import Cluster
+from engine.bootstrap.current import Current
+from engine.bootstrap.listening import bind, url_of
+from engine.bootstrap.parts import open_mailbox
+from engine.bootstrap.service import STOP_SECONDS_MAX, Renderer, page_of
+from engine.bootstrap.status import StatusServer
+from engine.clock import Clock, SystemClock
+from engine.collector import Parts, build_collector
+from engine.core.message import Message
+from engine.dispatch.compose import Composer
+from engine.dispatch.tokens import SignedLinks, TokenSigner
+from engine.runtimes.journal import Database, DatabaseReader
+from engine.runtimes.kafka.front import KafkaFront
+from engine.runtimes.kafka.intake import IntakeOptions, KafkaIntake
+from engine.runtimes.kafka.sink import Sink
+from engine.telemetry import Action, Metrics, get_log
+
+_log = get_log("role")
+
+
+class CollectorRole:
+    """`anlass collector`: HTTP in, Kafka out; pages ask the journal's database."""
+
+    def __init__(self, cluster: Cluster, *, clock: Clock | None = None, metrics: Metrics | None = None) -> None:
+        self._cluster = cluster
+        self._clock = clock or SystemClock()
+        self.metrics = metrics or Metrics()
+        self.url = ""
+        self._exit = contextlib.AsyncExitStack()
+
+    async def start(self) -> None:
+        settings = self._cluster.settings
+        async with contextlib.AsyncExitStack() as stack:
+            sock = bind(
+                settings.collector.bind, settings.collector.port, what="collector", setting="ANLASS_COLLECTOR__"
+            )
+            stack.callback(sock.close)
+            self.url = url_of(sock)
+            database = Database(settings.journal_url, project=settings.project, clock=self._clock)
+            stack.push_async_callback(database.close)
+            await database.open()
+            current = Current(self._cluster.definitions())
+            stack.push_async_callback(current.stop)
+            await current.start()
+            intake = KafkaIntake(
+                self._cluster.bootstrap,
+                self._cluster.topics,
+                partitions=self._cluster.partitions,
+                options=IntakeOptions(backlog_max=settings.collector.backlog_max),
+                metrics=self.metrics,
+            )
+            stack.push_async_callback(intake.stop)
+            await intake.start()
+            mailbox = open_mailbox(settings.database_path.parent)
+            stack.callback(mailbox.close)
+            signer = TokenSigner(settings.link_secret())
+            links = SignedLinks(settings.collector.public_url or self.url, signer)
+
+            def content(message: Message) -> str:
+                return page_of(Composer(Renderer(current.templates), links).content(message))
+
+            reader = DatabaseReader(database, clock=self._clock)
+            parts = Parts(
+                runtime=KafkaFront(intake, reader, catalog=lambda: current.catalog),
+                clock=self._clock,
+                metrics=self.metrics,
+                signer=signer,
+                mailbox=mailbox,
+                content=content,
+            )
+            application = build_collector(settings.collector, parts)
+            runner = web.AppRunner(application, access_log=None, shutdown_timeout=STOP_SECONDS_MAX)
+            await runner.setup()
+            stack.push_async_callback(runner.cleanup)
+            await web.SockSite(runner, sock).start()
+            self._exit = stack.pop_all()
+        _log.info(Action.STARTED, role="collector", url=self.url)
+
+    async def stop(self) -> None:
+        stack, self._exit = self._exit, contextlib.AsyncExitStack()
+        await stack.aclose()
+        _log.info(Action.STOPPED, role="collector")
+
+    def trouble(self) -> BaseException | None:
+        return None  # it serves or it does not; what it leans on comes back by itself
+
+
+class SinkRole:
+    """`anlass sink`: writes journal, ledger, states and dead letters into the database."""
+
+    def __init__(self, cluster: Cluster, *, clock: Clock | None = None, metrics: Metrics | None = None) -> None:
+        self._cluster = cluster
+        self._clock = clock or SystemClock()
+        self.metrics = metrics or Metrics()
+        self.url = ""
+        self._stop = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._exit = contextlib.AsyncExitStack()
+
+    async def start(self) -> None:
+        settings, kafka = self._cluster.settings, self._cluster.settings.kafka
+        async with contextlib.AsyncExitStack() as stack:
+            sock = bind(kafka.status_host, kafka.status_port, what="sink", setting="ANLASS_KAFKA__STATUS_")
+            stack.callback(sock.close)
+            database = Database(settings.journal_url, project=settings.project, clock=self._clock)
+            stack.push_async_callback(database.close)
+            sink = Sink(
+                database,
+                self._cluster.topics,
+                bootstrap=self._cluster.bootstrap,
+                metrics=self.metrics,
+                clock=self._clock,
+                journal_days=settings.database.journal_days,
+            )
+            status = StatusServer(self.metrics, self._readiness, measure=_nothing)
+            stack.push_async_callback(status.stop)
+            await status.start(sock)
+            self.url = url_of(sock)
+            await database.open()
+            self._task = asyncio.create_task(sink.run(self._stop), name="anlass-sink")
+            stack.push_async_callback(self._end)
+            self._exit = stack.pop_all()
+        _log.info(Action.STARTED, role="sink", url=self.url)
+
+    async def _end(self) -> None:
+        self._stop.set()
+        if self._task is not None:
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def stop(self) -> None:
+        stack, self._exit = self._exit, contextlib.AsyncExitStack()
+        await stack.aclose()
+        _log.info(Action.STOPPED, role="sink")
+
+    def trouble(self) -> BaseException | None:
+        task = self._task
+        return task.exception() if task is not None and task.done() and not task.cancelled() else None
+
+    def _readiness(self) -> str:
+        return "" if self._task is not None and not self._task.done() else "it does not work"
+
+
+async def _nothing() -> None:
+    """The sink sets its gauges as it goes."""

@@ -1,0 +1,56 @@
+"""What the collector sees of a cluster: records go to Kafka, questions to the journal's database.
+
+Invariant: an answer may be a moment old; nothing that is asked here decides anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from engine.core.catalog import Catalog
+from engine.core.customer import CustomerState
+from engine.core.effect import Decision
+from engine.core.record import Record
+from engine.runtimes.base import DeadLetter, Intake, MessageStatus, Query, Reader
+
+
+class KafkaFront:
+    """The port `Front`. `catalog` gives the definitions in force."""
+
+    def __init__(self, intake: Intake, reader: Reader, *, catalog: Callable[[], Catalog]) -> None:
+        self._intake = intake
+        self._reader = reader
+        self._catalog = catalog
+
+    @property
+    def catalog(self) -> Catalog:
+        return self._catalog()
+
+    @property
+    def backlog(self) -> int:
+        return self._intake.backlog
+
+    async def append(self, records: Sequence[Record]) -> None:
+        await self._intake.append(records)
+
+    async def dead_letter(self, letters: Sequence[DeadLetter]) -> None:
+        await self._intake.dead_letter(letters)
+
+    async def state(self, customer: str) -> CustomerState | None:
+        return await self._reader.state(customer)
+
+    async def decisions(self, query: Query) -> list[tuple[int, Decision]]:
+        return await self._reader.decisions(query)
+
+    async def message(self, message_id: str) -> MessageStatus | None:
+        return await self._reader.message(message_id)
+
+    async def messages(self, *, customer: str = "", status: str = "", limit: int = 200) -> list[MessageStatus]:
+        return await self._reader.messages(customer=customer, status=status, limit=limit)
+
+    async def dead_letters(self, *, limit: int = 200) -> list[DeadLetter]:
+        return await self._reader.dead_letters(limit=limit)
+
+    async def counts(self) -> dict[str, Any]:
+        return await self._reader.counts()
