@@ -34,6 +34,7 @@ KINDS: tuple[Kind, ...] = ("journal", "states", "ledger", "dead-letters")
 POSITION_HEADER = "p"
 UNREADABLE = (msgspec.ValidationError, msgspec.DecodeError, struct.error, ValueError, RecursionError)
 REASON_CHARS_MAX = 2_000
+NAME_CHARS_MAX = 1_000
 
 
 class Consumed(msgspec.Struct, frozen=True, gc=False):
@@ -233,8 +234,8 @@ def _customer_of(key: bytes | None) -> str:
 
 
 def _storable(*texts: str) -> None:
-    if any("\0" in text for text in texts):
-        raise ValueError("a name with NUL")
+    if any("\0" in text or len(text) > NAME_CHARS_MAX for text in texts):
+        raise ValueError(f"a name with NUL, or of more than {NAME_CHARS_MAX} characters")
 
 
 def _plain(text: str) -> str:
