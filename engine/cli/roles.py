@@ -111,7 +111,8 @@ def collector(context: click.Context, *, folder: Path, wait_seconds: float) -> N
 def sink(context: click.Context, *, folder: Path, wait_seconds: float) -> None:
     """Write journal, ledger, customers and dead letters from Kafka into a database, for `show`, pages and reports.
 
-    The database is PostgreSQL or SQLite ([database] url; by default var/journal.db). It is a copy: it can be dropped and filled again.
+    The database is PostgreSQL or SQLite ([database] url; by default var/journal.db). It is a copy: it can be dropped and
+    filled again.
 
     Examples:
       ANLASS_KAFKA=localhost:9092 anlass sink
