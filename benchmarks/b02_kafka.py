@@ -43,7 +43,7 @@ def chosen() -> list[Variant]:
     ]
 
 
-def run_once(variant: Variant, stream: Stream, cluster: Cluster, report: Report) -> Mapping[str, float]:
+def run_once(variant: Variant, stream: Stream, cluster: Cluster, *, report: Report) -> Mapping[str, float]:
     """One run on fresh topics; what was wrong goes to the report."""
     number = len(report.probes)
     numbers, wrong = asyncio.run(measure(variant, stream, cluster, tag=f"b02-{number}"))
@@ -81,7 +81,7 @@ def main() -> int:
             ],
         )
         runs: dict[str, Callable[[], Mapping[str, float]]] = {
-            variant.name: functools.partial(run_once, variant, stream, cluster, report) for variant in chosen()
+            variant.name: functools.partial(run_once, variant, stream, cluster, report=report) for variant in chosen()
         }
         report.rounds(runs)
     compared = next((name for name in ("ours", "Quix, state and changelog") if name in report.values), "")

@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 PREFIX = os.environ["BENCH_PREFIX"]
 MARKER = b"m"
+ORDER = b"Order Completed"
 
 
 async def main() -> None:
@@ -24,7 +25,7 @@ async def main() -> None:
         while True:
             for partition, records in (await consumer.getmany(timeout_ms=1_000)).items():
                 for record in records:
-                    if record.key.startswith(MARKER):
+                    if record.key.startswith(MARKER) and ORDER in record.value:
                         await producer.send(f"{PREFIX}dispatches", record.value, record.key, partition.partition)
 
 

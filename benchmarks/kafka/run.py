@@ -94,6 +94,8 @@ class Run:
     folder: Path
     producer: AIOKafkaProducer
     consumer: AIOKafkaConsumer
+    messages: int
+    """That must come in all."""
     workers: list[Worker] = field(default_factory=list)
 
     @property
@@ -106,14 +108,15 @@ class Run:
         """The topic of decided messages."""
         return f"{self.prefix}dispatches"
 
+    def place(self, folder: Path) -> Place:
+        """Where something of the variant works; makes its folder."""
+        folder.mkdir(parents=True)
+        return Place(self.cluster.bootstrap, self.prefix, folder, self.folder / "project", self.stream, self.messages)
+
     def start_worker(self) -> Worker:
         """Starts one more process of the variant."""
         folder = self.folder / f"worker-{len(self.workers)}"
-        folder.mkdir()
-        place = Place(
-            self.cluster.bootstrap, self.prefix, folder / "state", self.stream, len(self.variant.expected(self.stream))
-        )
-        place.folder.mkdir()
+        place = self.place(folder / "state")
         environment = {**clean_environment(), **self.variant.environment(place)}
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
@@ -126,12 +129,10 @@ class Run:
         """The partitions of one of its topics, all of which have the same number of them."""
         return [TopicPartition(topic, number) for number in range(self.stream.partitions)]
 
-    async def changelog(self) -> str:
+    @property
+    def changelog(self) -> str:
         """The name of the changelog; "" when the variant has none."""
-        if self.variant.changelog is None:
-            return ""
-        names = [name for name in await self.consumer.topics() if self.prefix in name]
-        return next((name for name in names if self.variant.changelog.search(name)), "")
+        return self.variant.changelog(self.prefix)
 
     async def count(self, topic: str) -> int:
         """Records ever appended to a topic."""
@@ -150,7 +151,6 @@ class Run:
 
     async def await_quiet(self) -> None:
         """Returns when the changelog does not grow any more, and one that closes itself has ended."""
-        name = await self.changelog()
         deadline = time.monotonic() + READY_SECONDS_MAX
         before = -1
         while time.monotonic() < deadline:
@@ -159,7 +159,7 @@ class Run:
                     return
                 await asyncio.sleep(POLL_SECONDS)
                 continue
-            found = await self.count(name) if name else 0
+            found = await self.count(self.changelog) if self.changelog else 0
             if found == before:
                 return
             before = found
@@ -169,7 +169,7 @@ class Run:
     async def last_append_s(self) -> float:
         """When the last message or state was appended (epoch seconds, the broker's clock)."""
         latest = 0.0
-        for topic in filter(None, (self.dispatches, await self.changelog())):
+        for topic in filter(None, (self.dispatches, self.changelog)):
             for place, end in (await self.consumer.end_offsets(self.partitions(topic))).items():
                 if end:
                     self.consumer.assign([place])
@@ -216,19 +216,18 @@ class Run:
     async def counts(self) -> dict[str, int | None] | None:
         """Customer → events counted in the newest state; None: the variant keeps none."""
         found: dict[str, int | None] = {}
-        if name := await self.changelog():
-            async for record in self.read(name):
-                if record.value is not None and (told := self.variant.read_state(record.key or b"", record.value)):
+        if self.changelog:
+            async for record in self.read(self.changelog):
+                if record.value is not None and (told := self.variant.read_state(record.key, record.value)):
                     found[told[0]] = told[1]
             return found
-        if self.variant.changelog is None and self.variant.states_of is not None:
-            for worker in self.workers:
-                for key, value in self.variant.states_of(worker.folder):
-                    if told := self.variant.read_state(key, value):
-                        found[told[0]] = told[1]
-            return found
-        assert self.variant.changelog is None, f"{self.variant.name} made no changelog"
-        return None
+        if self.variant.states_of is None:
+            return None
+        for worker in self.workers:
+            for key, value in self.variant.states_of(worker.folder):
+                if told := self.variant.read_state(key, value):
+                    found[told[0]] = told[1]
+        return found
 
 
 @contextlib.asynccontextmanager
@@ -238,14 +237,16 @@ async def running(variant: Variant, stream: Stream, cluster: Cluster, *, tag: st
         logging.CRITICAL
     )  # a topic that was made just now has no leader yet: it retries
     prefix = f"{tag}."
-    names = (f"{prefix}touchpoints", f"{prefix}dispatches", *variant.topics(prefix))
-    await asyncio.to_thread(create_topics, cluster.bootstrap, dict.fromkeys(names, stream.partitions))
+    if names := variant.topics(prefix):
+        await asyncio.to_thread(create_topics, cluster.bootstrap, dict.fromkeys(names, stream.partitions))
     producer = AIOKafkaProducer(bootstrap_servers=cluster.bootstrap, acks="all", max_batch_size=64 * 1024)
     consumer = AIOKafkaConsumer(bootstrap_servers=cluster.bootstrap, enable_auto_commit=False)
     with tempfile.TemporaryDirectory(prefix="anlass-bench-") as folder:
         async with producer, consumer:
-            run = Run(variant, stream, cluster, prefix, Path(folder), producer, consumer)
+            messages = len(variant.expected(stream))
+            run = Run(variant, stream, cluster, prefix, Path(folder), producer, consumer, messages)
             try:
+                await asyncio.to_thread(variant.prepare, run.place(run.folder / "prepare"))
                 yield run
             finally:
                 for worker in run.workers:
@@ -279,7 +280,7 @@ async def measure(
         began = await append(run.producer, run.touchpoints, stream.events)
         appended = time.time()
         count = len(stream.events)
-        await run.await_messages(len(variant.expected(stream)), seconds_max=60 + count / EVENTS_PER_SECOND_MIN)
+        await run.await_messages(run.messages, seconds_max=60 + count / EVENTS_PER_SECOND_MIN)
         memory = [rss_peak_mb(worker.process.pid) for worker in run.workers if not worker.ended]
         await run.await_quiet()
         used = sum(worker.cpu_seconds() for worker in run.workers) - sum(cpu)

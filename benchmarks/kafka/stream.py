@@ -66,19 +66,20 @@ class _Maker:
         return partition_of(key, self.partitions), key, json.dumps(body, ensure_ascii=False).encode()
 
     def ends(self, when: str, at_ms: int, dice: random.Random) -> list[Record]:
-        """A marker for each partition, by a customer who lives there."""
-        found: dict[int, Record] = {}
+        """A marker for each partition, by a customer who lives there and has an address."""
+        found: dict[int, list[Record]] = {}
         for number in count():
             customer = f"{work.MARKER}{number}"
             partition = partition_of(customer.encode(), self.partitions)
             if partition not in found:
                 name = f"{work.MARKER}{when}-{partition}"
                 self.markers.add(name)
-                body = work.track(work.ORDER, customer, id=name, at_ms=at_ms, dice=dice)
-                found[partition] = self.record(body)
+                known = work.identify(customer, number, at_ms=at_ms)
+                order = work.track(work.ORDER, customer, id=name, at_ms=at_ms, dice=dice)
+                found[partition] = [self.record(known | {"messageId": f"i-{name}"}), self.record(order)]
             if len(found) == self.partitions:
                 break
-        return list(found.values())
+        return [record for records in found.values() for record in records]
 
 
 def make_stream(events: int, customers: int, *, partitions: int, seed: int = 7, orders_only: bool = False) -> Stream:
@@ -86,7 +87,7 @@ def make_stream(events: int, customers: int, *, partitions: int, seed: int = 7, 
     dice = random.Random(seed)
     start_ms = round(time.time() * 1_000) - events * STEP_MS
     maker = _Maker(partitions)
-    known = [maker.record(work.identify(number, start_ms - 2)) for number in range(customers)]
+    known = [maker.record(work.identify(f"c{number}", number, at_ms=start_ms - 2)) for number in range(customers)]
     known += maker.ends("begin", start_ms - 1, dice)
     body: list[Record] = []
     for number in range(events):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from benchmarks.kafka.stream import Stream
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 
-Read = Callable[[bytes, bytes], "tuple[str, int | None] | None"]
+Read = Callable[[bytes | None, bytes], "tuple[str, int | None] | None"]
 """(key, value) → (message id or customer, events counted; None: not told), or None: not one of those."""
 
 
@@ -32,6 +31,8 @@ class Place:
     prefix: str
     folder: Path
     """Its own, empty."""
+    project: Path
+    """The run's, the same for all its processes; made by `prepare`."""
     stream: Stream
     dispatches: int
     """Messages that must come in all."""
@@ -45,13 +46,13 @@ def bench_environment(place: Place) -> dict[str, str]:
     }  # fmt: skip
 
 
-def read_message(_: bytes, value: bytes) -> tuple[str, int | None]:
+def read_message(_: bytes | None, value: bytes) -> tuple[str, int | None]:
     """A message of the peers."""
     body = json.loads(value)
     return body["id"], body["count"] or None
 
 
-def read_state(_: bytes, value: bytes) -> tuple[str, int | None] | None:
+def read_state(_: bytes | None, value: bytes) -> tuple[str, int | None] | None:
     """A state of the peers in their changelog."""
     body = json.loads(value)
     return (body["id"], body["count"]) if isinstance(body, dict) and "id" in body else None
@@ -59,22 +60,25 @@ def read_state(_: bytes, value: bytes) -> tuple[str, int | None] | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """One of those that are compared. `group` and `changelog` are said without and matched with the prefix."""
+    """One of those that are compared. What takes a text takes the prefix of the run's topics."""
 
     name: str
     command: Callable[[Place], list[str]]
     environment: Callable[[Place], Mapping[str, str]] = bench_environment
     group: str
-    changelog: re.Pattern[str] | None = None
-    """Name of its changelog, where it has one."""
-    topics: Callable[[str], tuple[str, ...]] = lambda _: ()
-    """From the prefix: topics to be created besides `touchpoints` and `dispatches`."""
+    """Its consumer group, without the prefix."""
+    topics: Callable[[str], tuple[str, ...]] = lambda prefix: (f"{prefix}touchpoints", f"{prefix}dispatches")
+    """Topics that are made for it; it makes its other ones itself."""
+    prepare: Callable[[Place], None] = lambda _: None
+    """Done once, before there are any records."""
+    changelog: Callable[[str], str] = lambda _: ""
+    """Name of its changelog; "" when it has none."""
     closes_itself: bool = False
     """Ends after the last message, with all that it writes at its end."""
     decides: bool = True
     """False: passes on the markers only."""
-    message_ids: Callable[[Stream], Mapping[str, int]] = lambda stream: stream.dispatches
-    """Message id → events of its customer until then."""
+    message_ids: Callable[[Stream], Mapping[str, str]] = lambda stream: {each: each for each in stream.dispatches}
+    """Id of an event that decides a message → the message's id."""
     read_message: Read = read_message
     read_state: Read = read_state
     states_of: Callable[[Path], Iterator[tuple[bytes, bytes]]] | None = None
@@ -83,7 +87,7 @@ class Variant:
     def expected(self, stream: Stream) -> dict[str, int]:
         """Message id → events of its customer until then, of all messages that must come."""
         ids = self.message_ids(stream)
-        return dict(ids) if self.decides else {marker: ids[marker] for marker in stream.markers}
+        return {ids[event]: stream.dispatches[event] for event in (ids if self.decides else stream.markers)}
 
 
 def rocksdb_rows(folder: Path) -> Iterator[tuple[bytes, bytes]]:
@@ -104,18 +108,19 @@ def faust(python: Path) -> Variant:
         name="stock Faust",
         command=lambda _: [str(python), str(HERE / "peer_faust.py"), "worker"],
         group="faust",
-        changelog=re.compile(r"faust-states-changelog$"),
+        changelog=lambda prefix: f"{prefix}faust-states-changelog",
     )
 
 
 def quix(python: Path, mode: str, name: str) -> Variant:
     """Quix Streams in one of its modes: changelog, bare, stateless."""
+    changelog = "changelog__{0}quix--{0}touchpoints--default" if mode == "changelog" else ""
     return Variant(
         name=name,
         command=lambda _: [str(python), str(HERE / "peer_quix.py"), mode],
         group="quix",
         closes_itself=True,
-        changelog=re.compile(r"^changelog__.*--default$") if mode == "changelog" else None,
+        changelog=changelog.format,
         states_of=rocksdb_rows if mode == "bare" else None,
     )
 

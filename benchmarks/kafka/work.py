@@ -21,15 +21,15 @@ MARKER = "m"
 _CITIES = ("Berlin", "Hamburg", "Wien", "Zürich")
 
 
-def identify(number: int, at_ms: int) -> dict[str, Any]:
-    """The record that makes customer `c{number}` known: 0.45 KB."""
+def identify(customer: str, number: int, *, at_ms: int) -> dict[str, Any]:
+    """The record that makes a customer known: 0.4 KB."""
     traits = {
-        "email": f"c{number}@example.com", "first_name": f"Ana {number}", "last_name": "Mustermann", "locale": "de",
+        "email": f"{customer}@example.com", "first_name": f"Ana {number}", "last_name": "Mustermann", "locale": "de",
         "timezone": "Europe/Berlin", "consent": {"marketing": ["email"]}, "city": _CITIES[number % 4],
         "street": f"Hafenstraße {number % 200}", "postcode": f"{20_000 + number % 999}", "plan": "basic",
     }  # fmt: skip
     return {
-        "type": "identify", "messageId": f"i{number}", "userId": f"c{number}", "traits": traits,
+        "type": "identify", "messageId": f"i-{customer}", "userId": customer, "traits": traits,
         "timestamp": _rfc3339(at_ms),
     }  # fmt: skip
 

@@ -1,0 +1,120 @@
+"""Ours in the Kafka benchmarks: `anlass worker` with definitions that ask for the same work as `benchmarks.kafka.work` does.
+
+Invariant: what must come follows from the input and the documents, not from our evaluator: a message's id is
+`sha256(workflow/customer/key:step:occurrence)[:32]`, and a customer's events are counted by name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from benchmarks.kafka import work
+from benchmarks.kafka.stream import Stream
+from benchmarks.kafka.variants import ROOT, Place, Variant, clean_environment
+from engine.core.customer import decode_state
+from engine.runtimes.kafka.topics import CHECKPOINT_KEY, PREFIX_BYTES, Handover, Topics, decode_dispatch
+
+COMMAND = [sys.executable, "-m", "engine.cli"]
+WORKFLOWS = {
+    "order-confirmation": """
+workflow: order-confirmation
+purpose: transactional
+trigger: {event: Order Completed}
+key: event.order_id
+steps:
+  - send: {channel: email, template: order-confirmation}
+    id: mail
+""",
+    "segments": """
+segments:
+  busy: # asks about every event of the benchmark, so that each one is counted and its time noted
+    where: count('Product Viewed', within='30d') + count('Product Added', within='30d') + count('Page Viewed', within='30d')
+      + count('Checkout Started', within='30d') + count('Order Completed', within='30d') >= 1000
+""",
+    "policy": """
+policy: default
+zone: Europe/Berlin
+purposes:
+  transactional: {consent: none}
+  marketing: {consent: opt_in}
+""",
+}
+TEMPLATE = """---
+subject: "Your order {{ enrollment.key }}"
+---
+<p>Hello {{ customer.first_name }}, thank you for your order {{ enrollment.key }}.</p>
+"""
+
+
+def write_project(folder: Path) -> None:
+    """The project of the benchmark."""
+    (folder / "workflows").mkdir(parents=True)
+    (folder / "templates" / "email").mkdir(parents=True)
+    for name, text in WORKFLOWS.items():
+        (folder / "workflows" / f"{name}.yaml").write_text(text.lstrip(), "utf-8")
+    (folder / "templates" / "email" / "order-confirmation.html").write_text(TEMPLATE, "utf-8")
+
+
+def environment(place: Place) -> Mapping[str, str]:
+    """The settings of the worker."""
+    return {
+        "ANLASS_KAFKA": place.bootstrap,
+        "ANLASS_KAFKA__PREFIX": place.prefix,
+        "ANLASS_KAFKA__PARTITIONS": str(place.stream.partitions),
+        "ANLASS_KAFKA__FOLDER": str(place.folder / "rows"),
+    }
+
+
+def deploy(place: Place) -> None:
+    """Makes the topics and publishes the project. Raises RuntimeError with the last words of the command."""
+    write_project(place.project)
+    command = [*COMMAND, "deploy", str(place.project)]
+    settings = {**clean_environment(), **environment(place)}
+    run = subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True, check=False, timeout=60)
+    if run.returncode:
+        raise RuntimeError(f"anlass deploy ended with {run.returncode}: {(run.stdout + run.stderr)[-1_500:]}")
+
+
+def ours() -> Variant:
+    """`anlass worker`."""
+    return Variant(
+        name="ours",
+        command=lambda place: [*COMMAND, "worker", "--project", str(place.project)],
+        environment=environment,
+        prepare=deploy,
+        group="worker",
+        topics=lambda _: (),
+        changelog=lambda prefix: Topics(prefix).states,
+        message_ids=message_ids,
+        read_message=read_message,
+        read_state=read_state,
+    )
+
+
+def message_ids(stream: Stream) -> dict[str, str]:
+    """Event → the message that it decides."""
+    found = {}
+    for _, _, value in (*stream.known, *stream.events):
+        if (event := json.loads(value)).get("event") == work.ORDER:
+            key = f"order-confirmation/{event['userId']}/{event['properties']['order_id']}:mail:0"
+            found[event["messageId"]] = hashlib.sha256(key.encode()).hexdigest()[:32]
+    return found
+
+
+def read_message(_: bytes | None, value: bytes) -> tuple[str, int | None] | None:
+    """The id of a decided message."""
+    handed = decode_dispatch(value)
+    return (handed.message.id, None) if isinstance(handed, Handover) else None
+
+
+def read_state(key: bytes | None, value: bytes) -> tuple[str, int | None] | None:
+    """A customer and the events counted in a row of the changelog."""
+    if key is None or key.startswith(CHECKPOINT_KEY):
+        return None
+    state = decode_state(value[PREFIX_BYTES:])
+    return state.id, sum(stats.total for stats in state.stats.values())
