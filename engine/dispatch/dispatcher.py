@@ -91,6 +91,10 @@ class Dispatcher:
                 await self._open(channel)
                 self._channels = {**self._channels, name: channel}
 
+    def set_share(self, fraction: float) -> None:
+        """The part of all rates that is this process's: others dispatch as well. 1 unless told."""
+        self._throttle.set_share(fraction)
+
     async def _open(self, channel: Channel) -> None:
         await channel.open()
         self._ending.push_async_callback(self._close, channel)

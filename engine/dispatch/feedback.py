@@ -12,6 +12,7 @@ from engine.dispatch.ports import Pending, Settlement
 from engine.dispatch.retry import RESEND_ATTEMPTS_MAX, next_attempt_ms
 
 REASON_CHARS_MAX = 300
+INTERRUPTED = "process ended while sending"
 
 
 def settle(
@@ -83,6 +84,15 @@ def suppressed(message: Message, reason: str, now_ms: int, *, detail: str = "") 
         reason=f"{reason}: {detail}" if detail else reason,
         code=reason,
     )
+
+
+def interrupted(message: Message, now_ms: int) -> Settlement:
+    """It was claimed by a process that is gone: whether the provider has it nobody can say."""
+    outcome = Outcome(
+        customer=message.customer, at_ms=now_ms, id=f"{message.id}:unknown", time_ms=now_ms, outcome="unknown",
+        message=message.id, workflow=message.workflow, step=message.step, detail={"reason": INTERRUPTED},
+    )  # fmt: skip
+    return Settlement(message_id=message.id, status="unknown", at_ms=now_ms, reason=INTERRUPTED, records=(outcome,))
 
 
 def mistaken(message: Message, error: Exception, now_ms: int) -> Settlement:

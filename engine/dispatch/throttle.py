@@ -32,8 +32,14 @@ class Throttle:
         """Starts with all lanes free."""
         self._rates = dict(channel_rates or {})
         self._domain_rate = domain_rate
+        self._share = 1.0
         self._next_ms: dict[Lane, float] = {}  # when the lane's next message may leave
         self._pauses: dict[Lane, tuple[int, int]] = {}  # lane → (until, length)
+
+    def set_share(self, fraction: float) -> None:
+        """From now on only this part of each rate is ours (0 < fraction ≤ 1); other processes have the rest."""
+        assert 0 < fraction <= 1, fraction
+        self._share = fraction
 
     def free_at_ms(self, channel: str, domain: str, now_ms: int) -> int:
         """When a message of this channel to this domain may leave: `now_ms`, or later."""
@@ -83,4 +89,4 @@ class Throttle:
         return min([*paused, *(int(-(-at // 1)) for at in self._next_ms.values() if at > now_ms)], default=None)
 
     def _rate(self, lane: Lane) -> float:
-        return self._domain_rate if lane[1] else self._rates.get(lane[0], 0.0)
+        return self._share * (self._domain_rate if lane[1] else self._rates.get(lane[0], 0.0))

@@ -62,3 +62,24 @@ def test_when_the_next_lane_opens_is_known() -> None:
     assert throttle.opens_ms(4) == 500
     assert throttle.opens_ms(500) == PAUSE_MS_FIRST
     assert throttle.opens_ms(PAUSE_MS_FIRST) is None
+
+
+def test_a_share_of_a_rate_holds_for_channels_and_domains_until_it_changes() -> None:
+    """With a quarter of the partitions a process sends a quarter as fast; with all of them at the full rate again."""
+    throttle = Throttle(channel_rates={"sms": 20.0}, domain_rate=10.0)
+    throttle.set_share(0.25)
+    throttle.took("sms", "", 0)
+    assert throttle.free_at_ms("sms", "", 0) == 200
+    throttle.took("email", "web.de", 0)
+    assert throttle.free_at_ms("email", "web.de", 0) == 400
+    throttle.set_share(1.0)
+    throttle.took("sms", "", 200)
+    assert throttle.free_at_ms("sms", "", 200) == 250
+
+
+def test_a_share_limits_nothing_that_has_no_rate() -> None:
+    """0 stays what it is: no limit."""
+    throttle = Throttle()
+    throttle.set_share(0.1)
+    throttle.took("email", "web.de", 0)
+    assert throttle.free_at_ms("email", "web.de", 0) == 0
