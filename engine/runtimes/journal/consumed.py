@@ -19,6 +19,7 @@ from engine.runtimes.kafka.topics import (
     AT,
     CHECKPOINT_KEY,
     ORIGIN,
+    OWNER_KEY,
     PREFIX_BYTES,
     REASON,
     JournalLine,
@@ -160,7 +161,7 @@ class Reading:
             self.customers[customer] = row
 
     def _ledger(self, record: Consumed) -> None:
-        if record.key == CHECKPOINT_KEY:
+        if record.key in (CHECKPOINT_KEY, OWNER_KEY):
             return
         message = (record.key or b"").decode()
         if record.value is None:

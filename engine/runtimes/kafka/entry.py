@@ -26,6 +26,8 @@ class LedgerEntry(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc
     provider_id: str = ""
     offset: int = -1
     """Of the record on `touchpoints` that led to the message, as its `Handover` told."""
+    number: int = -1
+    """Offset of that `Handover` on `dispatches`: the order in which messages of a partition were decided."""
 
 
 encode_entry = msgspec.msgpack.Encoder().encode

@@ -6,7 +6,7 @@ customer, because all of them have the same number of partitions and one partiti
 | topic | key | value |
 |---|---|---|
 | `touchpoints` | customer | a record: ours as a JSON array (`encode_input`), a shop's as a Segment or CloudEvents object |
-| `dispatches` | customer | a decided message (`Handover`), or `Forgotten` |
+| `dispatches` | customer | a decided message (`Handover`), `Forgotten`, or a late answer (`Answered`) |
 | `journal` | customer | a decision (`JournalLine`), or `Removed` |
 | `dead-letters` | original key | the original bytes; reason and origin in headers |
 | `definitions` | project, project/id | `Definition`: the files of a catalog; the bare project's key names the one in force |
@@ -29,9 +29,12 @@ from engine.core.effect import Decision
 from engine.core.message import Message
 from engine.core.record import Record
 from engine.core.schedule import rfc3339
+from engine.dispatch.ports import Settlement
 
 CHECKPOINT_KEY = b"\0checkpoint"
 """Of a partition's checkpoint in its changelog; no customer's id begins with NUL."""
+OWNER_KEY = b"\0owner"
+"""Of the row with which an owner of a partition of `ledger` takes it over."""
 RECORD_BYTES_MAX = 1 << 20
 """A larger record on `touchpoints` is not even parsed."""
 BATCH_BYTES_MAX = 16 << 20
@@ -149,6 +152,17 @@ class Forgotten(msgspec.Struct, frozen=True, array_like=True, tag="forgotten"):
     at_ms: int
 
 
+class Answered(msgspec.Struct, frozen=True, array_like=True, tag="answered"):
+    """What a provider answered to a dispatcher that had lost the partition meanwhile, for whoever keeps its ledger now.
+
+    It is about attempt number `attempts` (from 1) and says nothing once there was another.
+    """
+
+    customer: str
+    attempts: int
+    settlement: Settlement
+
+
 class JournalLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag="decision"):
     """A decision, as anybody may read it (fields as in `Decision`, `at` as RFC 3339 besides).
 
@@ -217,12 +231,13 @@ def decision_of(line: JournalLine) -> Decision:
 
 
 _json = msgspec.json.Encoder()
-_dispatches: msgspec.json.Decoder[Handover | Forgotten] = msgspec.json.Decoder(Handover | Forgotten)
+Dispatched = Handover | Forgotten | Answered
+_dispatches: msgspec.json.Decoder[Dispatched] = msgspec.json.Decoder(Dispatched)
 _journal: msgspec.json.Decoder[JournalLine | Removed] = msgspec.json.Decoder(JournalLine | Removed)
 encode_json = _json.encode
 
 
-def decode_dispatch(value: bytes) -> Handover | Forgotten:
+def decode_dispatch(value: bytes) -> Dispatched:
     """Raises msgspec.ValidationError or DecodeError."""
     return _dispatches.decode(value)
 
