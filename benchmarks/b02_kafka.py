@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 
 from benchmarks.harness import Report, quiet, sized
 from benchmarks.kafka import variants
+from benchmarks.kafka.ours import ours
 from benchmarks.kafka.peers import peers_python
 from benchmarks.kafka.run import broker, measure
 from benchmarks.kafka.stream import Stream, make_stream
@@ -28,7 +29,7 @@ FAUST, BARE = "stock Faust", "Quix, state without changelog"
 
 def chosen() -> list[Variant]:
     """All that can be run here; peers that cannot be installed are left out, with a line that says so."""
-    found = [variants.floor()]
+    found = [ours(), variants.floor()]
     try:
         python = peers_python()
     except ServiceUnreachable as error:

@@ -1,7 +1,7 @@
 """Workers join, leave and are killed under an even load: how long does a partition stand still?
 
-Invariant: a pause is the longest time between two messages of one partition that follow each other, by the broker's clock, from
-the action until the next one; the load goes on by due time whatever the workers do.
+Invariant: a pause is the longest time between two messages of one partition that follow each other, by the broker's clock, after
+an action and before the next one; the load goes on by due time whatever the workers do.
 """
 
 from __future__ import annotations
@@ -131,7 +131,13 @@ async def _await_all(run: Run, events: Sequence[Record], found: Pauses) -> dict[
 
 
 def _measure(times: Sequence[float], actions: Sequence[tuple[float, str]], found: Pauses) -> None:
-    """The pauses of one partition."""
-    for (start, action), (end, _) in itertools.pairwise(actions):
-        gaps = [after - before for before, after in itertools.pairwise(times) if after > start and before < end]
-        found.seconds[action].append(max(gaps, default=end - start))
+    """The pauses of one partition; one that began just before an action, or ended after the next, is of where most of it lies."""
+    windows = [(start, end) for (start, _), (end, _) in itertools.pairwise(actions)]
+    longest = [0.0] * len(windows)
+    for before, after in itertools.pairwise(times):
+        shares = [min(after, end) - max(before, start) for start, end in windows]
+        most = max(range(len(windows)), key=shares.__getitem__)
+        if shares[most] > 0:
+            longest[most] = max(longest[most], after - before)
+    for (_, action), seconds in zip(actions, longest, strict=False):
+        found.seconds[action].append(seconds)
