@@ -7,6 +7,7 @@ Invariant: one CloudEvent gives one Event or BadRecord; the same `source` and `i
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -23,6 +24,8 @@ from engine.runtimes.base import Intake
 
 STRUCTURED = "application/cloudevents+json"
 BATCHED = "application/cloudevents-batch+json"
+ATTRIBUTES = ("specversion", "id", "source", "type", "subject", "time")
+"""Beside `datacontenttype`, which every transport has a place of its own for."""
 _UNKEPT = frozenset({"userId", "anonymousId"})
 
 
@@ -85,30 +88,39 @@ class CloudEventsApi:
         return answers.success()
 
 
-def structured(raw: bytes | memoryview, *, received_ms: int) -> Event:
-    """One event in the JSON format. Raises BadRecord."""
+def structured(raw: bytes | memoryview, *, received_ms: int, customer: str = "") -> Event:
+    """One event in the JSON format; `customer` is whose it is when it names nobody. Raises BadRecord."""
+    _check_size(raw)
+    return _event(decode(raw, _decoder), received_ms, walk=values.suspicious(raw), customer=customer)
+
+
+def binary(attributes: Mapping[str, str], raw: bytes, *, received_ms: int, customer: str = "") -> Event:
+    """One event whose attributes came beside its data, `datacontenttype` among them. Raises BadRecord."""
+    _check_size(raw)
+    event = _CloudEvent(**{name: attributes[name] for name in ATTRIBUTES if name in attributes})
+    if raw:
+        event.datacontenttype = attributes.get("datacontenttype", "application/json")
+        _check_json_type(event.datacontenttype)
+        event.data = decode(raw, _any)
+    return _event(event, received_ms, walk=values.suspicious(raw), customer=customer)
+
+
+def _check_size(raw: bytes | memoryview) -> None:
     if len(raw) > EVENT_BYTES_MAX:
         raise BadRecord("event_too_large", f"The event is larger than {EVENT_BYTES_MAX} bytes.")
-    return _event(decode(raw, _decoder), received_ms, walk=values.suspicious(raw))
 
 
 def _binary(request: web.Request, raw: bytes, received_ms: int) -> Event:
-    if len(raw) > EVENT_BYTES_MAX:
-        raise BadRecord("event_too_large", f"The event is larger than {EVENT_BYTES_MAX} bytes.")
-    names = ("specversion", "id", "source", "type", "subject", "time")
-    said = {name: request.headers.get(f"ce-{name}") for name in names}
+    said = {name: request.headers.get(f"ce-{name}") for name in ATTRIBUTES}
     try:
         given = {name: unquote(value, errors="strict") for name, value in said.items() if value is not None}
         for value in given.values():
             value.encode()  # a header may hold bytes that are no text
     except UnicodeError:
         raise BadRecord("invalid_header", "A ce- header is no percent-encoded UTF-8.") from None
-    event = _CloudEvent(**given)
-    if raw:
-        event.datacontenttype = request.headers.get("Content-Type", "application/json")
-        _check_json_type(event.datacontenttype)
-        event.data = decode(raw, _any)
-    return _event(event, received_ms, walk=values.suspicious(raw))
+    if "Content-Type" in request.headers:
+        given["datacontenttype"] = request.headers["Content-Type"]
+    return binary(given, raw, received_ms=received_ms)
 
 
 def _check_json_type(content_type: object) -> None:
@@ -119,7 +131,7 @@ def _check_json_type(content_type: object) -> None:
         raise BadRecord("unsupported_media_type", "The data must be JSON.", where="datacontenttype")
 
 
-def _event(event: _CloudEvent, received_ms: int, *, walk: bool) -> Event:
+def _event(event: _CloudEvent, received_ms: int, *, walk: bool, customer: str) -> Event:
     if event.specversion != "1.0":
         raise BadRecord("invalid_specversion", "specversion must be 1.0.", where="specversion")
     for attribute in ("id", "source"):
@@ -139,6 +151,7 @@ def _event(event: _CloudEvent, received_ms: int, *, walk: bool) -> Event:
         values.identifier(event.subject, "subject")
         or values.identifier(data.get("userId"), "data.userId")
         or values.identifier(data.get("anonymousId"), "data.anonymousId")
+        or customer
     )
     if not customer:
         raise BadRecord("missing_user", "subject and data.userId are both missing.", where="subject")

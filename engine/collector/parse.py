@@ -24,6 +24,7 @@ CONSENT_TRAITS = ("consent", "consent_request", "consent_withdraw")
 CONSENT_NAMES_MAX = 50
 OUTCOMES = frozenset(RANK) - {""}
 TYPES = ("track", "identify", "page", "screen", "group", "alias", "outcome")
+_NOBODY = (None, "")
 _NAMED_BY_US = {"page": "Page Viewed", "screen": "Screen Viewed", "group": "Group Joined"}
 
 
@@ -65,7 +66,8 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
 
     `received_ms` None: there is no receipt (a file in virtual time), so `timestamp` is needed and is the record's own time.
     `kind` is the type that the path says; "" leaves it to the record. `new_id` makes an id for a record without `messageId`;
-    without it the id is the hash of the bytes. `context` and `sent_ms` are those of the batch.
+    without it the id is the hash of the bytes. `context` and `sent_ms` are those of the batch. `customer` is whose record it is
+    when it names nobody.
     """
 
     received_ms: int | None
@@ -73,6 +75,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     new_id: Callable[[], str] | None = None
     context: Any = None
     sent_ms: int | None = None
+    customer: str = ""
 
 
 _decoder = msgspec.json.Decoder(_Item)
@@ -94,6 +97,8 @@ def parse_item(raw: bytes | memoryview, envelope: Envelope) -> list[Record]:
     if kind not in TYPES:
         raise BadRecord("invalid_type", f"type must be one of {', '.join(TYPES)}.", where="type")
     item.context = _merged_context(envelope.context, item.context)
+    if envelope.customer and kind != "alias" and item.user_id in _NOBODY and item.anonymous_id in _NOBODY:
+        item.user_id = envelope.customer
     if values.suspicious(raw):
         for field in ("properties", "traits", "context"):
             values.check_json(getattr(item, field), field)
