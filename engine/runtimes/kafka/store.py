@@ -20,6 +20,7 @@ from engine.errors import StorageError
 from engine.runtimes.kafka.topics import CHECKPOINT_KEY, PREFIX_BYTES, Checkpoint, decode_checkpoint, unpack_prefix
 
 ROW, DUE, META = b"r", b"t", b"m"
+DUE_END = b"u"
 OFFSET_KEY = META + b"offset"
 CHECKPOINT_ROW = META + b"checkpoint"
 WRITE_BUFFER_BYTES = 8 << 20
@@ -42,6 +43,9 @@ class Change(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 class RowStore:
     """One partition's rows. Not safe for use by two threads at once; RocksDB itself refuses a second process."""
+
+    last_checkpoint_counts = False
+    """Whether the changelog's last checkpoint is the one that counts, or the one that has applied most."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -105,6 +109,11 @@ class RowStore:
             for key, _ in _scan(self.db, DUE, before=end, limit=limit)
         ]
 
+    def walk_due(self, after: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        """The next (place, key) of the index by due time after a place, earliest first; `after` empty: from the beginning."""
+        start = DUE + after + b"\0" if after else DUE
+        return [(place[1:], place[1 + _U64.size :]) for place, _ in _scan(self.db, start, before=DUE_END, limit=limit)]
+
     @property
     def next_due_ms(self) -> int:
         """When something is next due; 0: never."""
@@ -131,7 +140,7 @@ class RowStore:
         known = self.rows([key for key, _, _ in records if key != CHECKPOINT_KEY])
         for key, row, position in records:
             if key == CHECKPOINT_KEY:
-                checkpoint = _newer(checkpoint, row)
+                checkpoint = row or checkpoint if self.last_checkpoint_counts else _newer(checkpoint, row)
                 continue
             seen = newest[key][0] if key in newest else unpack_prefix(known[key])[0] if key in known else -1
             if position >= max(seen, self._gone.get(key, -1)):
@@ -143,7 +152,9 @@ class RowStore:
                 self._gone[key] = position
             due_ms = unpack_prefix(row)[1] if row else 0
             _put(batch, Change(key, row, position, due_ms, unpack_prefix(old)[1] if old else 0))
-        if checkpoint and decode_checkpoint(checkpoint).applied >= self.checkpoint.applied:
+        if checkpoint and (
+            self.last_checkpoint_counts or decode_checkpoint(checkpoint).applied >= self.checkpoint.applied
+        ):
             batch.put(CHECKPOINT_ROW, checkpoint)
         batch.put(OFFSET_KEY, _U64.pack(offset))
         with _translated():
