@@ -164,13 +164,14 @@ class Reading:
         if record.key in (CHECKPOINT_KEY, OWNER_KEY):
             return
         message = (record.key or b"").decode()
+        _storable(message)
         if record.value is None:
             row = MessageRow(message, _position(record), None)
         else:
             version, _ = unpack_prefix(record.value)
             entry = decode_entry(record.value[PREFIX_BYTES:])
             told = entry.message
-            _storable(message, told.customer, told.workflow, told.step, told.channel, told.template, told.purpose)
+            _storable(told.customer, told.workflow, told.step, told.channel, told.template, told.purpose)
             row = MessageRow(message, version, entry)
         known = self.messages.get(message)
         if known is None or row.version >= known.version:

@@ -2,7 +2,7 @@
 
 Invariant: no SQL stands in Python but here, and one file says it for both. The files are plain SQL with `:name` for values and
 
-- `@rows(name TYPE, …)`: the rows of an insert, given as tuples in this order (`VALUES`, or arrays in one statement);
+- `@rows(name TYPE, …)`: the rows of an insert, given as tuples in this order (`VALUES`, or one JSON document for all);
 - `@texts(name)`, `@numbers(name)`: the elements of a list, after IN;
 - `@for_update`: a row lock, where rows have one.
 """
@@ -83,14 +83,16 @@ def _translated(text: str, dialect: Dialect) -> Statement:
         columns.extend(name for name, _ in pairs)
         if dialect == "sqlite":
             return f"VALUES ({', '.join('?' for _ in pairs)})"
-        arrays = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in pairs)
-        return f"SELECT * FROM unnest({arrays})"  # noqa: S608 - words of our own files
+        # The encoder writes bytes as base64.
+        given = ", ".join(f"{name} {'TEXT' if kind == 'BYTEA' else kind}" for name, kind in pairs)
+        taken = ", ".join(f"decode({name}, 'base64')" if kind == "BYTEA" else name for name, kind in pairs)
+        return f"SELECT {taken} FROM json_to_recordset(CAST(:rows AS JSON)) AS given({given})"  # noqa: S608 - as below
 
     def elements(match: re.Match[str]) -> str:
         if dialect == "sqlite":
             return f"(SELECT value FROM json_each(:{match[2]}))"  # noqa: S608 - a name of our own files
         kind = "TEXT" if match[1] == "texts" else "BIGINT"
-        return f"(SELECT unnest(CAST(:{match[2]} AS {kind}[])))"
+        return f"(SELECT CAST(value AS {kind}) FROM json_array_elements_text(CAST(:{match[2]} AS JSON)))"  # noqa: S608
 
     text = _LIST.sub(elements, _ROWS.sub(rows, text))
     text = text.replace("@for_update", "FOR UPDATE" if dialect == "postgresql" else "")
