@@ -1,16 +1,19 @@
-"""Ours in the Kafka benchmarks: `anlass worker` with definitions that ask for the same work as `benchmarks.kafka.work` does.
+"""Ours in the Kafka benchmarks: `anlass worker` with definitions that ask for the same work as `benchmarks.kafka.work` does, or
+with all shipped workflows, which is more than the peers have to do.
 
 Invariant: what must come follows from the input and the documents, not from our evaluator: a message's id is
-`sha256(workflow/customer/key:step:occurrence)[:32]`, and a customer's events are counted by name.
+`sha256(workflow/customer/key:step:occurrence)[:32]`, and a customer's state remembers the id of each event that was applied.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from benchmarks.kafka import work
@@ -19,6 +22,8 @@ from benchmarks.kafka.variants import ROOT, Place, Variant, clean_environment
 from engine.core.customer import decode_state
 from engine.runtimes.kafka.topics import CHECKPOINT_KEY, PREFIX_BYTES, Handover, Topics, decode_dispatch
 
+SEEN_BYTES = 12
+"""That a state remembers of each id."""
 COMMAND = [sys.executable, "-m", "engine.cli"]
 WORKFLOWS = {
     "order-confirmation": """
@@ -70,9 +75,15 @@ def environment(place: Place) -> Mapping[str, str]:
     }
 
 
-def deploy(place: Place) -> None:
+def copy_shipped(folder: Path) -> None:
+    """The project that is shipped."""
+    for name in ("workflows", "templates"):
+        shutil.copytree(ROOT / name, folder / name)
+
+
+def deploy(place: Place, *, write: Callable[[Path], None]) -> None:
     """Makes the topics and publishes the project. Raises RuntimeError with the last words of the command."""
-    write_project(place.project)
+    write(place.project)
     command = [*COMMAND, "deploy", str(place.project)]
     settings = {**clean_environment(), **environment(place)}
     run = subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True, check=False, timeout=60)
@@ -80,28 +91,28 @@ def deploy(place: Place) -> None:
         raise RuntimeError(f"anlass deploy ended with {run.returncode}: {(run.stdout + run.stderr)[-1_500:]}")
 
 
-def ours() -> Variant:
-    """`anlass worker`."""
+def ours(*, shipped: bool = False) -> Variant:
+    """`anlass worker` with the definitions of the benchmark, or those that are shipped."""
     return Variant(
-        name="ours",
+        name="ours, all shipped workflows" if shipped else "ours",
         command=lambda place: [*COMMAND, "worker", "--project", str(place.project)],
         environment=environment,
-        prepare=deploy,
+        prepare=functools.partial(deploy, write=copy_shipped if shipped else write_project),
         group="worker",
         topics=lambda _: (),
         changelog=lambda prefix: Topics(prefix).states,
-        message_ids=message_ids,
+        message_ids=functools.partial(message_ids, step="confirmation" if shipped else "mail"),
         read_message=read_message,
         read_state=read_state,
     )
 
 
-def message_ids(stream: Stream) -> dict[str, str]:
+def message_ids(stream: Stream, *, step: str) -> dict[str, str]:
     """Event → the message that it decides."""
     found = {}
     for _, _, value in (*stream.known, *stream.events):
         if (event := json.loads(value)).get("event") == work.ORDER:
-            key = f"order-confirmation/{event['userId']}/{event['properties']['order_id']}:mail:0"
+            key = f"order-confirmation/{event['userId']}/{event['properties']['order_id']}:{step}:0"
             found[event["messageId"]] = hashlib.sha256(key.encode()).hexdigest()[:32]
     return found
 
@@ -113,8 +124,9 @@ def read_message(_: bytes | None, value: bytes) -> tuple[str, int | None] | None
 
 
 def read_state(key: bytes | None, value: bytes) -> tuple[str, int | None] | None:
-    """A customer and the events counted in a row of the changelog."""
+    """A customer and the events applied, from a row of the changelog; an identify is in it as well, so that is taken off."""
     if key is None or key.startswith(CHECKPOINT_KEY):
         return None
     state = decode_state(value[PREFIX_BYTES:])
-    return state.id, sum(stats.total for stats in state.stats.values())
+    identifies = 2 if state.id.startswith(work.MARKER) else 1
+    return state.id, len(state.seen) // SEEN_BYTES - identifies

@@ -103,7 +103,7 @@ async def pauses_of(variant: Variant, cluster: Cluster, *, tag: str, cycles: int
         found.events = load.sent
         times = await _await_all(run, stream.events[: load.sent], found)
         for partition in range(PARTITIONS):
-            _measure(sorted(times[partition]), actions, found)
+            pauses_in(sorted(times[partition]), actions, found)
     return found
 
 
@@ -130,7 +130,7 @@ async def _await_all(run: Run, events: Sequence[Record], found: Pauses) -> dict[
     return times
 
 
-def _measure(times: Sequence[float], actions: Sequence[tuple[float, str]], found: Pauses) -> None:
+def pauses_in(times: Sequence[float], actions: Sequence[tuple[float, str]], found: Pauses) -> None:
     """The pauses of one partition; one that began just before an action, or ended after the next, is of where most of it lies."""
     windows = [(start, end) for (start, _), (end, _) in itertools.pairwise(actions)]
     longest = [0.0] * len(windows)
