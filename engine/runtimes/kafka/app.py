@@ -6,6 +6,7 @@ and each partition's owner restores its own rows before it takes its records, so
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import uuid
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from mode import Service
 from engine.runtimes.kafka.arrival import Incoming
 from engine.runtimes.kafka.host import Host
 from engine.runtimes.kafka.packing import PackingScheduler, PackSchema
+from engine.telemetry import Metrics
 
 HIGH_WATER_RECORDS = 5_000
 LOW_WATER_RECORDS = 1_000
@@ -47,9 +49,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 class PartitionRecovery(Recovery):
     """Tells the host which partitions are ours, then lets the streams go on."""
 
+    _paused_at = 0.0
+    """Loop's time since when nothing is taken; 0: it is."""
+
+    def on_partitions_revoked(self, revoked: Any) -> None:
+        """Faust's call when a rebalance begins."""
+        self._paused_at = self._paused_at or asyncio.get_running_loop().time()
+        super().on_partitions_revoked(revoked)
+
     async def on_rebalance(self, *told: Any, **more: Any) -> None:
         """Faust's call, with (assigned, revoked, newly assigned, generation)."""
         self._generation_id = more.get("generation_id", told[-1])
+        self._paused_at = self._paused_at or asyncio.get_running_loop().time()
         self.signal_recovery_start.set()
 
     @Service.task
@@ -67,10 +78,22 @@ class PartitionRecovery(Recovery):
             )
             if generation == self._generation_id:
                 await self._resume_streams(generation_id=generation)
+                self._measure()
+
+    def _measure(self) -> None:
+        metrics: Metrics = self.app.metrics  # type: ignore[attr-defined]
+        metrics.rebalances.inc()
+        metrics.rebalance_seconds.observe(asyncio.get_running_loop().time() - self._paused_at)
+        self._paused_at = 0.0
 
 
 class PartitionTables(TableManager):
     """Faust's `TableManager` with our recovery; the table tells the assignor about the changelog, and holds nothing."""
+
+    async def on_start(self) -> None:
+        """Without the second that Faust waits for tables of other modules: ours are all there."""
+        await self._update_channels()
+        await self.recovery.start()
 
     @property
     def recovery(self) -> Recovery:
@@ -79,7 +102,7 @@ class PartitionTables(TableManager):
         return self._recovery
 
 
-def build_app(settings: Settings, host: Host) -> faust.App:
+def build_app(settings: Settings, host: Host, *, metrics: Metrics | None = None) -> faust.App:
     """An app, not started; must be built inside the event loop that runs it."""
     name = settings.instance or uuid.uuid4().hex[:12]  # noqa: TID251 - names this process, decides nothing
     app = faust.App(
@@ -108,6 +131,7 @@ def build_app(settings: Settings, host: Host) -> faust.App:
         monitor=_Silent(),
     )
     app.host = host  # type: ignore[attr-defined]
+    app.metrics = metrics or Metrics()  # type: ignore[attr-defined]
     schema = PackSchema()
     source = app.topic(settings.source, schema=schema, partitions=settings.partitions)
     changelog = app.topic(settings.changelog, schema=schema, partitions=settings.partitions)
