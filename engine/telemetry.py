@@ -14,7 +14,10 @@ from enum import StrEnum
 from typing import Any, TextIO
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+
+from engine.capture import Captured, capture, place_of
+from engine.tracing import Tracing
 
 __all__ = ["FIELDS_REFUSED", "Action", "Log", "Metrics", "configure_logging", "get_log"]
 
@@ -45,6 +48,8 @@ class Action(StrEnum):
     MESSAGE_FAILED = "message_failed"
     MESSAGE_SUPPRESSED = "message_suppressed"
     MESSAGE_BECAME_UNKNOWN = "message_became_unknown"
+    MESSAGE_SUPERSEDED = "message_superseded"
+    ANSWER_HANDED_OVER = "answer_handed_over"
     TEMPLATE_FAILED = "template_failed"
     CHANNEL_PAUSED = "channel_paused"
     CHANNEL_RESUMED = "channel_resumed"
@@ -59,6 +64,8 @@ class Action(StrEnum):
     DEFINITION_REFUSED = "definition_refused"
     REQUEST_REFUSED = "request_refused"
     REQUEST_FAILED = "request_failed"
+    LIBRARY_WARNED = "library_warned"
+    LIBRARY_FAILED = "library_failed"
 
 
 FIELDS_REFUSED = frozenset(
@@ -117,17 +124,8 @@ class Log:
         """Something has to be mended. Of `cause` only the type and the place are written: its text may hold data."""
         if cause is not None:
             fields["cause"] = type(cause).__name__
-            fields["at"] = _place(cause)
+            fields["at"] = place_of(cause)
         self._bound.error(action.value, **fields)
-
-
-def _place(cause: BaseException) -> str:
-    trace = cause.__traceback__
-    if trace is None:
-        return ""
-    while trace.tb_next is not None:
-        trace = trace.tb_next
-    return f"{trace.tb_frame.f_globals.get('__name__', '?')}:{trace.tb_lineno}"
 
 
 def get_log(component: str, **fields: object) -> Log:
@@ -136,7 +134,10 @@ def get_log(component: str, **fields: object) -> Log:
 
 
 def configure_logging(*, stream: TextIO | None = None, debug: bool = False) -> None:
-    """Write JSON lines to `stream` (standard error by default), from `info` on, or from `debug` on."""
+    """Write JSON lines to `stream` (standard error by default), from `info` on, or from `debug` on.
+
+    What libraries say through `logging` becomes such lines, too: from `warning` on, or with `debug` from `info` on.
+    """
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -149,6 +150,22 @@ def configure_logging(*, stream: TextIO | None = None, debug: bool = False) -> N
         logger_factory=structlog.WriteLoggerFactory(stream or sys.stderr),
         cache_logger_on_first_use=False,
     )
+    capture(_say_captured, level=logging.INFO if debug else logging.WARNING)
+
+
+def _say_captured(line: Captured) -> None:
+    fields: dict[str, object] = {"component": "library", "logger": line.logger, "said": line.said}
+    if line.cause:
+        fields |= {"cause": line.cause, "at": line.at}
+    if line.repeated:
+        fields["repeated"] = line.repeated
+    log = structlog.get_logger(**fields)
+    if line.level >= logging.ERROR:
+        log.error(Action.LIBRARY_FAILED.value)
+    elif line.level >= logging.WARNING:
+        log.warning(Action.LIBRARY_WARNED.value)
+    else:
+        log.debug(Action.LIBRARY_WARNED.value)
 
 
 class Metrics:
@@ -159,22 +176,34 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry if registry is not None else CollectorRegistry()
+        self.tracing: Tracing | None = None
+        """Where spans go; None: nowhere."""
         with_registry: Mapping[str, Any] = {"registry": self.registry}
+        if registry is None:
+            ProcessCollector(registry=self.registry)  # memory, CPU time, open files, as every exporter names them
+        self._add_evaluation(with_registry)
+        self._add_delivery(with_registry)
+        self._add_cluster(with_registry)
+        self._add_sink(with_registry)
+
+    def _add_evaluation(self, with_registry: Mapping[str, Any]) -> None:
+        """Records in, decisions out, and time."""
         self.events = Counter("anlass_events_total", "Records taken in and durable.", **with_registry)
         self.decisions = Counter(
             "anlass_decisions_total", "Decisions, by the kind in the journal.", ["kind"], **with_registry
-        )
-        self.messages = Counter(
-            "anlass_messages_total",
-            "Answers about messages: queued, held, suppressed; sent, failed, unknown.",
-            ["channel", "answer"],
-            **with_registry,
         )
         self.dead_letters = Counter("anlass_dead_letters_total", "Records that could not be applied.", **with_registry)
         self.batch_records = Histogram(
             "anlass_batch_records",
             "Records per batch.",
             buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000),
+            **with_registry,
+        )
+        self.batch_seconds = Histogram(
+            "anlass_batch_seconds",
+            "Parts of a worker's batch: plan (evaluate), write (changelog and disk), send (what it leads to).",
+            ["part"],
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 30),
             **with_registry,
         )
         self.timer_lag_seconds = Histogram(
@@ -185,6 +214,20 @@ class Metrics:
         )
         self.timers_overdue_seconds = Gauge(
             "anlass_timers_overdue_seconds", "Age of the oldest timer that is due and has not fired.", **with_registry
+        )
+        self.backlog_records = Gauge(
+            "anlass_backlog_records",
+            "Records taken in and not yet evaluated; on Kafka: not yet acknowledged.",
+            **with_registry,
+        )
+
+    def _add_delivery(self, with_registry: Mapping[str, Any]) -> None:
+        """Requests in, messages out."""
+        self.messages = Counter(
+            "anlass_messages_total",
+            "Answers about messages: queued, held, suppressed; sent, failed, unknown.",
+            ["channel", "answer"],
+            **with_registry,
         )
         self.outbox_depth = Gauge("anlass_outbox_depth", "Messages decided and not yet settled.", **with_registry)
         self.send_seconds = Histogram(
@@ -200,6 +243,21 @@ class Metrics:
             buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
             **with_registry,
         )
+        self.ledger_messages = Gauge(
+            "anlass_ledger_messages",
+            "Messages in the ledger of this process's partitions.",
+            ["status"],
+            **with_registry,
+        )
+
+    def _add_cluster(self, with_registry: Mapping[str, Any]) -> None:
+        """What a role on Kafka has besides."""
+        self.produce_seconds = Histogram(
+            "anlass_produce_seconds",
+            "From handing a batch to Kafka's producer to its acknowledgement by all replicas.",
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 30),
+            **with_registry,
+        )
         self.recovery_seconds = Histogram(
             "anlass_recovery_seconds",
             "From a partition's assignment to its rows being up to date.",
@@ -212,7 +270,30 @@ class Metrics:
             ["topic", "partition"],
             **with_registry,
         )
-        self.partitions = Gauge("anlass_partitions", "Partitions of this process.", ["share"], **with_registry)
+        self.partitions = Gauge(
+            "anlass_partitions",
+            "Partitions of this process: owned, standby; of the owned ones: restoring, outdated (on older definitions).",
+            ["share"],
+            **with_registry,
+        )
+        self.rebalances = Counter(
+            "anlass_rebalances_total", "Times that the group shared out its partitions anew.", **with_registry
+        )
+        self.rebalance_seconds = Histogram(
+            "anlass_rebalance_seconds",
+            "How long this process took no records for it, without the recovery of partitions that are new here.",
+            buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+            **with_registry,
+        )
+        self.definitions_age_seconds = Gauge(
+            "anlass_definitions_age_seconds", "Since the newest deploy.", **with_registry
+        )
+        self.definitions_refused = Gauge(
+            "anlass_definitions_refused", "1 while the newest deploy cannot be used here, else 0.", **with_registry
+        )
+
+    def _add_sink(self, with_registry: Mapping[str, Any]) -> None:
+        """The journal's database."""
         self.sink_rows = Counter(
             "anlass_sink_rows_total", "Rows that the sink wrote into the database.", ["table"], **with_registry
         )

@@ -21,6 +21,7 @@ from engine.errors import AnlassError, StorageError
 from engine.runtimes.kafka import progress
 from engine.runtimes.kafka.worker import Worker, WorkerSettings
 from engine.telemetry import Action, Metrics, get_log
+from engine.tracing import open_tracing
 
 WATCH_SECONDS = 1.0
 _log = get_log("role")
@@ -31,6 +32,7 @@ class Role(Protocol):
 
     url: str
     """Where it answers /healthz, /readyz and /metrics, once it is started."""
+    metrics: Metrics
 
     async def start(self) -> None:
         """Returns when it works, or is about to. Raises an AnlassError, with nothing left open."""
@@ -104,13 +106,16 @@ class WorkerRole:
                 self.metrics.lag_records.labels("touchpoints", str(partition)).set(records)
 
 
-def run_role(role: Callable[[], Role], *, announce: Callable[[Role], None]) -> None:
-    """Runs a role until SIGTERM or SIGINT; a second signal ends it at once. Raises what ended it from the inside."""
+def run_role(role: Callable[[], Role], *, announce: Callable[[Role], None], name: str = "") -> None:
+    """Runs a role until SIGTERM or SIGINT; a second signal ends it at once. Raises what ended it from the inside.
+
+    `name` is what its spans are said to come from.
+    """
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(_serve(role, announce))
+        runner.run(_serve(role, announce, name))
 
 
-async def _serve(build: Callable[[], Role], announce: Callable[[Role], None]) -> None:
+async def _serve(build: Callable[[], Role], announce: Callable[[Role], None], name: str) -> None:
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -122,8 +127,9 @@ async def _serve(build: Callable[[], Role], announce: Callable[[Role], None]) ->
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop, number)
     role = build()
-    await role.start()
+    tracing = role.metrics.tracing = open_tracing(name)
     try:
+        await role.start()
         announce(role)
         while not told.is_set():
             with contextlib.suppress(TimeoutError):
@@ -137,3 +143,5 @@ async def _serve(build: Callable[[], Role], announce: Callable[[Role], None]) ->
                 ) from trouble
     finally:
         await role.stop()
+        if tracing is not None:
+            await asyncio.to_thread(tracing.close)

@@ -48,7 +48,7 @@ def _run(name: str, cluster: Cluster, build: Callable[[], Role]) -> None:
         click.echo("Ctrl-C ends it.")
         sys.stdout.flush()
 
-    run_role(build, announce=announce)
+    run_role(build, announce=announce, name=name)
 
 
 @click.command()

@@ -20,6 +20,7 @@ from engine.collector.cloudevents import CloudEventsApi
 from engine.collector.links import LinkPages
 from engine.collector.mailbox import MailboxPages
 from engine.collector.segment import Handler, SegmentApi
+from engine.collector.traced import TracedIntake
 from engine.core.message import Message
 from engine.dispatch.tokens import TokenSigner
 from engine.errors import Backlog
@@ -57,8 +58,10 @@ def build_collector(settings: CollectorSettings, parts: Parts) -> web.Applicatio
     watch = _Watch(settings, parts)
     app = web.Application(middlewares=[watch.middleware], client_max_size=BODY_BYTES_MAX, handler_args=_HANDLER)
     gate = Gate(settings.write_keys.values())
-    app.add_routes(SegmentApi(parts.runtime, gate, parts.clock.now_ms).routes())
-    app.add_routes(CloudEventsApi(parts.runtime, gate, parts.clock.now_ms).routes())
+    tracing = parts.metrics.tracing
+    intake = parts.runtime if tracing is None else TracedIntake(parts.runtime, tracing, parts.clock)
+    app.add_routes(SegmentApi(intake, gate, parts.clock.now_ms).routes())
+    app.add_routes(CloudEventsApi(intake, gate, parts.clock.now_ms).routes())
     app.add_routes(LinkPages(parts.runtime, parts.signer, parts.clock, content=parts.content).routes())
     if parts.mailbox is not None:
         app.add_routes(MailboxPages(parts.mailbox).routes())
@@ -117,6 +120,7 @@ class _Watch:
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
         """Prometheus' text format."""
+        self._metrics.backlog_records.set(self._runtime.backlog)
         return web.Response(body=self._metrics.expose(), headers={"Content-Type": "text/plain; version=0.0.4"})
 
 

@@ -16,11 +16,13 @@ import msgspec
 from channels.contract import Channel, ChannelError, OutgoingMessage, Receipt, TransientError, UnknownOutcome
 from engine.core.sending import quiet_until_ms, recheck
 from engine.dispatch import feedback
+from engine.dispatch.cause import cause_of
 from engine.dispatch.ports import Outbox, Pending, Settlement
 from engine.dispatch.template_problem import TemplateError
 from engine.dispatch.throttle import Throttle, domain_of
 from engine.errors import StorageError
 from engine.telemetry import Action, Metrics, get_log
+from engine.tracing import Words
 
 if TYPE_CHECKING:
     from engine.clock import Clock
@@ -231,10 +233,15 @@ class Dispatcher:
                 message.channel, lane, now_ms=now_ms, retry_after_seconds=answer.retry_after_seconds
             )
             _log.info(Action.CHANNEL_PAUSED, channel=message.channel, code=answer.code)
-        self._metrics.send_seconds.labels(message.channel).observe(self._clock.monotonic() - started)
+        seconds = self._clock.monotonic() - started
+        self._metrics.send_seconds.labels(message.channel).observe(seconds)
         resend = self._outbox.catalog.policy.unknown.get(message.purpose) == "resend"
         settlement = feedback.settle(pending, answer, now_ms=now_ms, resend_unknown=resend)
         self._metrics.messages.labels(message.channel, settlement.status).inc()
+        if self._metrics.tracing is not None:
+            words: Words = {"channel": message.channel, "status": settlement.status, "attempt": pending.attempt}
+            bad = settlement.status in {"failed", "unknown"}
+            self._metrics.tracing.sent(cause_of(message), words, ended_ms=now_ms, seconds=seconds, failed=bad)
         if settlement.status != "sent":
             _log.info(_ACTIONS[settlement.status], message=message.id, code=settlement.code, attempt=pending.attempt)
         self._answers.append(settlement)

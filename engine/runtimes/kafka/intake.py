@@ -120,7 +120,7 @@ class KafkaIntake:
     async def start(self) -> None:
         """Raises ServiceUnreachable when no broker answers."""
         assert not self._tasks, "started twice"
-        outlet = Outlet(self._bootstrap, client="anlass-intake")
+        outlet = Outlet(self._bootstrap, client="anlass-intake", metrics=self._metrics)
         try:
             await outlet.start()
         except StorageError as error:
@@ -311,7 +311,7 @@ class KafkaIntake:
         """
         async with self._renewing:
             while self._outlet is broken and not self._stopping:
-                outlet = Outlet(self._bootstrap, client="anlass-intake")
+                outlet = Outlet(self._bootstrap, client="anlass-intake", metrics=self._metrics)
                 try:
                     await outlet.start()
                 except StorageError as error:

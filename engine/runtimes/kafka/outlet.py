@@ -16,6 +16,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 
 from engine.errors import LimitExceeded, StorageError
 from engine.runtimes.kafka.topics import BATCH_BYTES_MAX, Outgoing
+from engine.telemetry import Metrics
 
 Row = tuple[bytes | None, bytes | None, Sequence[tuple[str, bytes]]]
 """Key, value, headers."""
@@ -24,9 +25,10 @@ Row = tuple[bytes | None, bytes | None, Sequence[tuple[str, bytes]]]
 class Outlet:
     """One producer for everything that a role writes. Needs an event loop to be made."""
 
-    def __init__(self, bootstrap: str, *, client: str) -> None:
+    def __init__(self, bootstrap: str, *, client: str, metrics: Metrics | None = None) -> None:
         self._bootstrap = bootstrap
         self._client = client
+        self._produce_seconds = metrics.produce_seconds if metrics is not None else None
         self._producer: AIOKafkaProducer | None = None
 
     async def start(self) -> None:
@@ -89,8 +91,12 @@ class Outlet:
 
     async def _written(self, batch: BatchBuilder, topic: str, partition: int) -> Any:
         assert self._producer is not None
+        clock = asyncio.get_running_loop().time
+        started = clock()
         try:
             answer = await (await self._producer.send_batch(batch, topic, partition=partition))
         except KafkaError as error:
             raise StorageError(f"Kafka refused a batch for {topic}[{partition}]: {error!r}") from error
+        if self._produce_seconds is not None:
+            self._produce_seconds.observe(clock() - started)
         return answer.offset

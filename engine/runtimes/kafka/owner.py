@@ -22,6 +22,7 @@ from engine.runtimes.kafka.changelog import Changelog, Fenced
 from engine.runtimes.kafka.definitions import Definitions
 from engine.runtimes.kafka.outlet import Outlet
 from engine.runtimes.kafka.plan import Plan, Planner
+from engine.runtimes.kafka.spans import trace_batch
 from engine.runtimes.kafka.store import RowStore
 from engine.runtimes.kafka.topics import BATCH_BYTES_MAX, Deployed, Outgoing, decode_input, encode_input
 from engine.telemetry import Action, Metrics, get_log
@@ -192,6 +193,8 @@ class Owner:
                 raise asyncio.CancelledError  # the rest is the next owner's
 
     async def _apply_some(self, records: Sequence[Incoming]) -> None:
+        seconds = self._tools.clock.monotonic
+        began = seconds()
         plan = self._planner.plan(self._tools.definitions.catalogs, self._changelog.checkpoint, incoming=records)
         if plan.bytes > PLAN_BYTES_MAX and len(records) > 1:
             middle = len(records) // 2
@@ -200,11 +203,14 @@ class Owner:
             return
         if plan.checkpoint.applied == self.applied:
             return  # all of it was applied before
+        planned = seconds()
         await self._persist(lambda: self._changelog.commit(plan.changes, plan.checkpoint))
+        written = seconds()
         for key, due_ms, until_ms in plan.defers:
             self._store.defer(key, due_ms, until_ms=until_ms)
         await self._send(plan.checkpoint.outgoing)
         self._took_effect(plan, len(records))
+        self._measure(plan, (began, planned, written, seconds()))
 
     async def _persist(self, write: Callable[[], object]) -> None:
         """Tries until it is done: the broker may be away, the disk full. What is not written has not happened."""
@@ -238,6 +244,15 @@ class Owner:
         if plan.dead:
             metrics.dead_letters.inc(plan.dead)
             self._log.error(Action.RECORD_DEAD_LETTERED, partition=self._here.partition, count=plan.dead)
+
+    def _measure(self, plan: Plan, moments: tuple[float, float, float, float]) -> None:
+        """`moments`: when the batch began, was planned, was written, was sent; monotonic seconds."""
+        metrics = self._tools.metrics
+        for part, started, ended in zip(("plan", "write", "send"), moments, moments[1:], strict=False):
+            metrics.batch_seconds.labels(part).observe(ended - started)
+        if metrics.tracing is not None:
+            now_ms = self._tools.clock.now_ms()
+            trace_batch(metrics.tracing, plan, self._here.partition, ended_ms=now_ms, seconds=moments[3] - moments[0])
 
     # -------------------------------------------------------------------------------------------------------- timers
 

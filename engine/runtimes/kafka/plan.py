@@ -18,9 +18,10 @@ from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState, decode_state, encode_state
 from engine.core.effect import Append, Decision, Dispatch, Effect, Forget, Suppress
 from engine.core.evaluate import concerns, evaluate
+from engine.core.message import Message
 from engine.core.record import Pause, Recheck, Record, Timer
 from engine.runtimes.effects import STUCK_TIMER_DELAY_MS, encode_outcome
-from engine.runtimes.kafka.arrival import Here, Incoming, dead_letter, forward, read_arrival
+from engine.runtimes.kafka.arrival import Arrival, Here, Incoming, dead_letter, forward, read_arrival
 from engine.runtimes.kafka.store import Change, RowStore
 from engine.runtimes.kafka.topics import (
     PREFIX_BYTES,
@@ -77,6 +78,9 @@ class Plan:
         self.evaluated = 0
         self.dead = 0
         self.decided: Counter[str] = Counter()
+        self.arrivals: list[Arrival] = []
+        """What was read, and below which messages it led to: for spans."""
+        self.messages: list[Message] = []
         self.timer_lags_ms: list[int] = []
         self.index = 0  # of the next journal line of the record in work
 
@@ -138,7 +142,7 @@ class _Work:
 
     def read(self, incoming: Sequence[Incoming]) -> None:
         """Applies records in order."""
-        arrivals = [read_arrival(self._here, each) for each in incoming]
+        arrivals = self._plan.arrivals = [read_arrival(self._here, each) for each in incoming]
         names = {
             record.customer
             for arrival in arrivals
@@ -267,6 +271,7 @@ class _Work:
                     self._send(each.offset, effect.customer, Outgoing(topics.journal, here, key, value))
                 case Dispatch():
                     message = effect.message
+                    self._plan.messages.append(message)
                     value = encode_json(Handover(each.offset, message))
                     key = message.customer.encode()
                     self._send(each.offset, message.customer, Outgoing(topics.dispatches, here, key, value))

@@ -6,7 +6,7 @@ batches under way are finished and committed, then everything is closed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import faust
@@ -64,7 +64,7 @@ class Worker:
         self.definitions = definitions
         self._clock = clock
         self._metrics = metrics
-        self.outlet = Outlet(settings.bootstrap, client=settings.topics.group("worker"))
+        self.outlet = Outlet(settings.bootstrap, client=settings.topics.group("worker"), metrics=metrics)
         self._tools = Tools(self.outlet, definitions, clock, metrics, settings.options)
         self.host = Host(self._own, self._stand_by)
         self.app: faust.App | None = None
@@ -93,9 +93,20 @@ class Worker:
         owners: dict[int, Owner] = self.host.owners
         self._metrics.partitions.labels("owned").set(len(owners))
         self._metrics.partitions.labels("standby").set(len(self.host.standbys))
+        restoring = sum(not owner.restored.is_set() for owner in owners.values())
+        self._metrics.partitions.labels("restoring").set(restoring)
+        self._measure_definitions(owners.values())
         due = [owner.next_due_ms for owner in owners.values() if owner.next_due_ms]
         overdue_ms = max(0, self._clock.now_ms() - min(due)) if due else 0
         self._metrics.timers_overdue_seconds.set(overdue_ms / 1_000)
+
+    def _measure_definitions(self, owners: Iterable[Owner]) -> None:
+        definitions, metrics = self.definitions, self._metrics
+        newest = definitions.definition(definitions.in_force)
+        age_ms = max(0, self._clock.now_ms() - newest.deployed_ms) if newest is not None else 0
+        metrics.definitions_age_seconds.set(age_ms / 1_000)
+        metrics.definitions_refused.set(1 if definitions.refused else 0)
+        metrics.partitions.labels("outdated").set(sum(owner.catalog_id != definitions.in_force for owner in owners))
 
     async def start(self) -> None:
         """Joins the group. Raises StorageError when Kafka does not answer."""
@@ -115,6 +126,7 @@ class Worker:
                 instance=settings.instance,
             ),
             self.host,
+            metrics=self._metrics,
         )
         await self.app.start()
 
