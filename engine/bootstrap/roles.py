@@ -128,8 +128,8 @@ async def _serve(build: Callable[[], Role], announce: Callable[[Role], None], na
         loop.add_signal_handler(number, stop, number)
     role = build()
     tracing = role.metrics.tracing = open_tracing(name)
+    await role.start()
     try:
-        await role.start()
         announce(role)
         while not told.is_set():
             with contextlib.suppress(TimeoutError):
