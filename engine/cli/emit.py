@@ -1,4 +1,4 @@
-"""`anlass emit`: sends a file of events to a collector, in batches, with progress, and can go on where it stopped.
+"""`anlass emit`: sends a file of events to a collector (`emit_kafka`: to Kafka) with progress, and can go on where it stopped.
 
 Invariant: a line is either acknowledged as durable, reported with its number and the reason, or at or after the line named for
 `--from-line`. A line without `messageId` gets one that depends on the line only, so that sending it twice is harmless.
@@ -7,7 +7,6 @@ Invariant: a line is either acknowledged as durable, reported with its number an
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -16,49 +15,36 @@ from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import click
-import msgspec
 
+from engine.cli.emit_kafka import KafkaTarget, kafka_target, send_to_kafka
+from engine.cli.lines import Line, Tally, complain, good_lines, move, stream_size
 from engine.cli.options import project_option
 from engine.cli.output import progress
 from engine.errors import AnlassError, ServiceUnreachable, SettingsError, UsageError
 
 if TYPE_CHECKING:
     import aiohttp
-    from rich.progress import Progress
 
 BATCH_EVENTS = 100
 BATCH_BYTES_MAX = 400_000
-LINE_BYTES_MAX = 1_000_000
 ATTEMPTS_MAX = 8
 ATTEMPTS_FIRST = 5
 """While nothing was ever taken: the collector is probably not running at all."""
 RETRY_SECONDS_FIRST = 0.25
 RETRY_SECONDS_MAX = 15.0
 ANSWER_SECONDS_MAX = 30.0
-COMPLAINTS_MAX = 50
 TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
-
-
-class Line(msgspec.Struct, frozen=True):
-    """One event, ready to be sent, and where it stood."""
-
-    number: int
-    event: bytes
-
-
-class Tally(msgspec.Struct, kw_only=True):
-    """What came of the lines so far. `done_line` is the last line of which nothing is left to do."""
-
-    sent: int = 0
-    refused: int = 0
-    empty: int = 0
-    retries: int = 0
-    done_line: int = 0
 
 
 @click.command()
 @click.argument("file", metavar="F.jsonl", type=click.Path(path_type=Path, allow_dash=True))
-@click.option("--to", "target", metavar="URL", default="", help="The collector; by default that of the project.")
+@click.option(
+    "--to",
+    "target",
+    metavar="URL",
+    default="",
+    help="The collector, or kafka://HOST:PORT; by default the project's collector.",
+)
 @click.option("--write-key", metavar="KEY", default="", help="By default the first one of the project's settings.")
 @click.option(
     "--from-line", type=click.IntRange(min=1), default=1, help="Begin with this line, to go on after a failure."
@@ -68,18 +54,24 @@ def emit(file: Path, *, target: str, write_key: str, from_line: int, folder: Pat
     """Send events from a file, one JSON object per line as Segment's clients write them; `-` reads standard input.
 
     Lines that cannot be taken are reported with their number, and the others are sent all the same; the status is then 1. When
-    the collector cannot be reached the status is 3, and the line to go on with is printed.
+    the collector or Kafka cannot be reached the status is 3, and the line to go on with is printed. `--to kafka://` writes to the
+    Kafka of the project's settings; with a host, /PREFIX after it names the topics' prefix when it is not `anlass.`.
 
     Examples:
       anlass emit examples/events.jsonl
       anlass emit events.jsonl --to http://127.0.0.1:8080 --write-key KEY
+      anlass emit events.jsonl --to kafka://127.0.0.1:9092
       anlass emit events.jsonl --from-line 20001
     """
-    url, key = _target(target, write_key, folder)
+    kafka = _kafka(target, write_key, folder)
+    url, key = ("", "") if kafka else _target(target, write_key, folder)
     tally = Tally(done_line=from_line - 1)
     try:
         with click.open_file(str(file), "rb") as stream:
-            asyncio.run(_send_all(stream, _name(file), from_line=from_line, url=url, key=key, tally=tally))
+            if kafka:
+                send_to_kafka(stream, _name(file), from_line=from_line, target=kafka, tally=tally)
+            else:
+                asyncio.run(_send_all(stream, _name(file), from_line=from_line, url=url, key=key, tally=tally))
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror}.", mend="Name a file of events.") from error
     except (AnlassError, KeyboardInterrupt):
@@ -99,6 +91,26 @@ def _said(tally: Tally) -> str:
     return f"{tally.sent} event{'' if tally.sent == 1 else 's'} sent{refused}{retries}"
 
 
+def _kafka(target: str, write_key: str, folder: Path) -> KafkaTarget | None:
+    """Where in Kafka; None when it is not meant. Raises UsageError or SettingsError."""
+    if not target.lower().startswith("kafka:"):
+        return None
+    if write_key:
+        raise UsageError("Kafka asks for no write key.", mend="Leave --write-key out, or name the collector with --to.")
+    if target.lower() not in {"kafka:", "kafka://"}:
+        return kafka_target(target)
+    from engine.cli.options import project_folder
+    from engine.settings import load_settings
+
+    settings = load_settings(project_folder(folder)).kafka
+    if not settings.configured:
+        raise SettingsError(
+            "The project names no Kafka.",
+            mend="Write --to kafka://HOST:PORT, or set [kafka] bootstrap or ANLASS_KAFKA.",
+        )
+    return KafkaTarget(settings.bootstrap, f"{settings.prefix}touchpoints")
+
+
 def _target(target: str, write_key: str, folder: Path) -> tuple[str, str]:
     """The collector's address and a key. Raises UsageError or SettingsError."""
     if target:
@@ -106,8 +118,6 @@ def _target(target: str, write_key: str, folder: Path) -> tuple[str, str]:
             parts = urlsplit(target)
         except ValueError:
             raise UsageError(f"{target} is no web address.", mend="Write --to http://HOST:PORT.") from None
-        if parts.scheme == "kafka":
-            raise UsageError("This version sends over HTTP only.", mend="Write --to http://HOST:PORT.")
         if parts.scheme not in {"http", "https"} or not parts.netloc:
             raise UsageError(f"{target} is no web address.", mend="Write --to http://HOST:PORT.")
     if target and write_key:
@@ -129,62 +139,6 @@ def _target(target: str, write_key: str, folder: Path) -> tuple[str, str]:
     local = f"http://{'127.0.0.1' if host in {'0.0.0.0', '::'} else host}:{settings.collector.port}"  # noqa: S104
     url = target or running_url(settings.database_path.parent) or local
     return url.rstrip("/"), write_key or (keys[0] if keys else "anlass")
-
-
-# ------------------------------------------------------------------------------------------------------- reading
-
-
-def _lines(stream: IO[bytes], tally: Tally, *, name: str, from_line: int) -> Iterator[Line]:
-    """The good lines; bad ones are complained about and counted."""
-    from engine.clock import SystemClock
-    from engine.collector import parse_line
-    from engine.errors import BadRecord
-
-    now_ms = SystemClock().now_ms()
-    number = 0
-    while raw := stream.readline(LINE_BYTES_MAX + 1):
-        number += 1
-        if len(raw) > LINE_BYTES_MAX:
-            _skip_rest(stream, raw)
-            if number >= from_line:
-                _complain(tally, name, number, "event_too_large", f"The line is longer than {LINE_BYTES_MAX} bytes.")
-            continue
-        if number < from_line:
-            continue
-        raw = raw.strip().removeprefix(b"\xef\xbb\xbf")
-        if not raw:
-            tally.empty += 1
-            continue
-        try:
-            parse_line(raw, received_ms=now_ms)
-            event = _with_id(raw, number)
-            if event is not raw:
-                parse_line(event, received_ms=now_ms)  # with the id it may have become too large
-        except BadRecord as error:
-            _complain(tally, name, number, error.code, str(error))
-            continue
-        yield Line(number, event)
-
-
-def _skip_rest(stream: IO[bytes], raw: bytes) -> None:
-    while raw and not raw.endswith(b"\n"):
-        raw = stream.readline(LINE_BYTES_MAX)
-
-
-def _complain(tally: Tally, name: str, number: int, code: str, message: str) -> None:
-    tally.refused += 1
-    if tally.refused <= COMPLAINTS_MAX:
-        click.echo(f"{name}:{number}: {code} {message}", err=True)
-    elif tally.refused == COMPLAINTS_MAX + 1:
-        click.echo(f"{name}:{number}: and more, which are only counted from here on.", err=True)
-
-
-def _with_id(raw: bytes, number: int) -> bytes:
-    event: dict[str, Any] = json.loads(raw)
-    if event.get("messageId") not in {None, ""}:
-        return raw
-    event["messageId"] = "emit-" + hashlib.sha256(b"%d:%b" % (number, raw)).hexdigest()[:32]
-    return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _batches(lines: Iterator[Line]) -> Iterator[list[Line]]:
@@ -209,25 +163,11 @@ async def _send_all(stream: IO[bytes], name: str, *, from_line: int, url: str, k
     timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS_MAX)
     async with aiohttp.ClientSession(auth=aiohttp.BasicAuth(key), timeout=timeout) as session:
         with progress(unit="bytes") as bar:
-            task = bar.add_task("Sending", total=_size(stream))
-            for batch in _batches(_lines(stream, tally, name=name, from_line=from_line)):
+            task = bar.add_task("Sending", total=stream_size(stream))
+            for batch in _batches(good_lines(stream, tally, name=name, from_line=from_line)):
                 await _send(session, f"{url}/v1/batch", batch, name=name, tally=tally)
                 tally.done_line = batch[-1].number
-                _move(bar, task, stream)
-
-
-def _size(stream: IO[bytes]) -> int | None:
-    if not stream.seekable():
-        return None
-    here = stream.tell()
-    size = stream.seek(0, 2)
-    stream.seek(here)
-    return size
-
-
-def _move(bar: Progress, task: Any, stream: IO[bytes]) -> None:
-    if stream.seekable():
-        bar.update(task, completed=stream.tell())
+                move(bar, task, stream)
 
 
 async def _send(session: aiohttp.ClientSession, url: str, batch: list[Line], *, name: str, tally: Tally) -> None:
@@ -269,7 +209,7 @@ async def _refused_for_good(
     if status in {404, 405} or not isinstance(answer, dict):
         raise UsageError(f"{_origin(url)} is no collector (it answered {status}).", mend="Name one with --to URL.")
     if len(batch) == 1:
-        _complain(tally, name, batch[0].number, code, said)
+        complain(tally, name, batch[0].number, code=code, message=said)
         return
     middle = len(batch) // 2
     for half in (batch[:middle], batch[middle:]):

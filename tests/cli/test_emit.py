@@ -157,7 +157,7 @@ def test_nobody_listens(project: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--to", "kafka://broker:9092"], "over HTTP only"),
+        (["--to", "kafka://broker"], "is no address of Kafka"),
         (["--to", "shop.example"], "is no web address"),
         (["--from-line", "0"], "--from-line"),
     ],
