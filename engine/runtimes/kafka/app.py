@@ -14,8 +14,9 @@ from typing import Any
 
 import faust
 import msgspec
+from aiokafka.errors import KafkaError
 from faust.tables.manager import TableManager
-from faust.tables.recovery import Recovery
+from faust.tables.recovery import RebalanceAgain, Recovery, ServiceStopped
 from faust.types import TP
 from mode import Service
 
@@ -26,6 +27,7 @@ from engine.telemetry import Metrics
 
 HIGH_WATER_RECORDS = 5_000
 LOW_WATER_RECORDS = 1_000
+RETRY_SECONDS = 0.5
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,9 +78,20 @@ class PartitionRecovery(Recovery):
             await self.app.host.assign(  # type: ignore[attr-defined]
                 owned, standing_by
             )
-            if generation == self._generation_id:
-                await self._resume_streams(generation_id=generation)
+            if generation == self._generation_id and await self._resumed(generation):
                 self._measure()
+
+    async def _resumed(self, generation: int) -> bool:
+        """Whether the streams go on. If not, the next rebalance has begun, or what the broker did not answer is asked again."""
+        try:
+            await self._resume_streams(generation_id=generation)
+        except RebalanceAgain:
+            return False
+        except (ServiceStopped, KafkaError, TimeoutError):  # Faust's wait says "stopped" for "too late" as well
+            await self.sleep(RETRY_SECONDS)
+            self.signal_recovery_start.set()
+            return False
+        return True
 
     def _measure(self) -> None:
         metrics: Metrics = self.app.metrics  # type: ignore[attr-defined]
