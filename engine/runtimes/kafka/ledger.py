@@ -1,0 +1,399 @@
+"""Owns one partition of the ledger: takes handovers from `dispatches`, lets messages be claimed and settled.
+
+Invariant: what a call says has happened is on the changelog, written while this process owned the partition. Requests that
+come while a batch is written make one batch together, because each costs a round trip to the broker; the next batch is not
+written before everything that the last one sends (outcomes to `touchpoints`, dead letters) is acknowledged.
+
+Every takeover ends what a former owner had begun: a message found claimed was under way in a process that is gone or has lost the
+partition. Nobody can say whether its provider has it, so it becomes `unknown` (or, where its purpose may be sent again, waits a
+moment and is pending). If that process lives and hears the provider's answer, it does not write here: it hands the answer over by
+`dispatches` (`Answered`), and the ledger takes it if there was no other attempt meanwhile. So the real answer is not lost,
+there is one writer, and nothing is sent a second time that would not be anyway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from engine.clock import Clock
+from engine.core.catalog import Catalog
+from engine.dispatch.ports import Pending, Settlement
+from engine.dispatch.throttle import Lane
+from engine.errors import LimitExceeded, StorageError
+from engine.runtimes.base import MessageStatus
+from engine.runtimes.kafka import handed
+from engine.runtimes.kafka.arrival import Incoming
+from engine.runtimes.kafka.changelog import Fenced
+from engine.runtimes.kafka.draft import Draft, Put
+from engine.runtimes.kafka.entry import LedgerEntry, decode_entry
+from engine.runtimes.kafka.ledger_log import LedgerLog, LedgerStore
+from engine.runtimes.kafka.ledger_queue import PendingQueue, Slot
+from engine.runtimes.kafka.outlet import Outlet
+from engine.runtimes.kafka.topics import OWNER_KEY, PREFIX_BYTES, Checkpoint, Outgoing, Topics
+from engine.runtimes.kafka.transitions import CLAIMED_DUE_MS, outline_of, recovered, slot_of
+from engine.telemetry import Action, Metrics, get_log
+
+GROUP_MAX = 64
+"""Requests that one commit carries out."""
+ROWS_PER_STEP = 500
+RETRY_SECONDS = 0.5
+DAY_MS = 86_400_000
+
+
+class LedgerTools(msgspec.Struct, frozen=True, kw_only=True):
+    """What all partitions of a process share. Final entries are kept for `ledger_days`."""
+
+    topics: Topics
+    partitions: int
+    outlet: Outlet
+    clock: Clock
+    metrics: Metrics
+    catalog: Callable[[], Catalog]
+    ledger_days: int = 90
+
+
+class _Asked(msgspec.Struct):
+    """Something somebody waits for. `change` puts it into a draft, and says what to answer."""
+
+    keys: Sequence[bytes]
+    change: Callable[[Draft], Any]
+    done: asyncio.Future[Any]
+
+
+class LedgerPartition:
+    """One partition: `restore`, then everything else while `work` runs."""
+
+    def __init__(self, number: int, store: LedgerStore, log: LedgerLog, *, tools: LedgerTools) -> None:
+        self.number = number
+        self.queue = PendingQueue()
+        self.claims: dict[bytes, tuple[str, int]] = {}
+        """Messages under way: key → customer, number of the attempt (from 1)."""
+        self.restore_seconds = 0.0
+        self.releasing = False
+        self.on_work: Callable[[], None] = lambda: None
+        """Called when a message may have become ready."""
+        self.commits = 0
+        self._store = store
+        self._log = log
+        self._tools = tools
+        self._forgotten = handed.Forgets()
+        self._asked: deque[_Asked] = deque()
+        self._wake = asyncio.Event()
+        self._quiet = asyncio.Event()  # nothing is asked, written or under way
+        self._quiet.set()
+        self._ended: StorageError | None = None
+        self._pruned = b""
+        self._known_until = -1
+        self._lines = get_log("ledger")
+
+    @property
+    def applied(self) -> int:
+        """Offset of the last record of `dispatches` that was taken."""
+        return self._log.checkpoint.applied
+
+    @property
+    def depth(self) -> int:
+        """Messages that are pending or claimed."""
+        return len(self.queue) + len(self.claims)
+
+    # ------------------------------------------------------------------------------------------------------- taking over
+
+    async def restore(self) -> None:
+        """Takes the partition over: reads what is new, sends again what the last batch sends, ends what was under way."""
+        started = self._tools.clock.monotonic()
+        count = await self._log.take_over()
+        await self._send(self._log.checkpoint.outgoing)
+        await self._recover()
+        await self._index_open()
+        self.restore_seconds = self._tools.clock.monotonic() - started
+        self._tools.metrics.recovery_seconds.observe(self.restore_seconds)
+        self._lines.info(Action.PARTITION_RESTORED, partition=self.number, records=count, applied=self.applied)
+
+    async def _recover(self) -> None:
+        while True:
+            due = self._store.due(CLAIMED_DUE_MS, ROWS_PER_STEP)
+            if not due:
+                return
+            draft = self._draft([key for _, key in due])
+            now_ms, unknown = self._tools.clock.now_ms(), self._tools.catalog().policy.unknown
+            for _, key in due:
+                entry = draft.get(key)
+                assert entry is not None, "the index names a row that is not there"
+                resend = unknown.get(entry.message.purpose) == "resend"
+                changed, records = recovered(entry, resend=resend, now_ms=now_ms)
+                draft.put(key, changed, records)
+                if not resend:
+                    self._lines.warning(Action.MESSAGE_BECAME_UNKNOWN, message=entry.message.id)
+            checkpoint = await self._write(draft)
+            await self._send(checkpoint.outgoing)
+
+    async def _index_open(self) -> None:
+        """Fills the queue from the rows, without the messages' content."""
+        self.queue = PendingQueue()
+        self.queue.open_until(self._known_until)
+        after = b""
+        while found := self._store.walk_due(after, ROWS_PER_STEP):
+            after = found[-1][0]
+            for key, row in self._store.rows([key for _, key in found]).items():
+                self.queue.put(slot_of(key, outline_of(row)))
+            await asyncio.sleep(0)
+
+    def reset(self) -> None:
+        """After another process took the partition over, and before `restore` takes it back."""
+        self._ended = None
+        self.claims.clear()
+        self._quiet.set()
+
+    # ----------------------------------------------------------------------------------------------------------- working
+
+    async def work(self) -> None:
+        """Carries out what is asked until cancelled. Raises Fenced when another process turns out to be the owner."""
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._asked:
+                    await self._carry_out([self._asked.popleft() for _ in range(min(GROUP_MAX, len(self._asked)))])
+                if not self.claims:
+                    self._quiet.set()
+        except BaseException as error:
+            ended = error if isinstance(error, StorageError) else StorageError("The partition was given away.")
+            self._end(ended)
+            raise
+
+    def _end(self, error: StorageError) -> None:
+        self._ended = error
+        self._quiet.set()
+        while self._asked:
+            _fail([self._asked.popleft()], error)
+
+    async def _carry_out(self, group: list[_Asked]) -> None:
+        draft = self._draft([key for asked in group for key in asked.keys])
+        outgoing: Sequence[Outgoing] = ()
+        try:
+            answers = [asked.change(draft) for asked in group]
+            if draft.changed:
+                outgoing = (await self._write(draft)).outgoing
+        except LimitExceeded as error:
+            if len(group) == 1:
+                _fail(group, error)
+                return
+            for asked in group:  # together they are too much; each of them may be small enough
+                await self._carry_out([asked])
+            return
+        except StorageError as error:
+            _fail(group, error)
+            if isinstance(error, Fenced):
+                raise
+            self._lines.error(Action.BATCH_FAILED, partition=self.number, cause=error)
+            return
+        except BaseException:
+            _fail(group, StorageError("The partition was given away."))
+            raise
+        for asked, answer in zip(group, answers, strict=True):
+            if not asked.done.done():
+                asked.done.set_result(answer)
+        await self._send(outgoing)
+
+    def _draft(self, keys: Sequence[bytes]) -> Draft:
+        return Draft(self._store.rows(list(dict.fromkeys(keys))), self._log.checkpoint.applied)
+
+    async def _write(self, draft: Draft) -> Checkpoint:
+        tools = self._tools
+        outgoing = draft.outgoing(tools.topics, tools.partitions)
+        checkpoint = msgspec.structs.replace(self._log.checkpoint, applied=draft.applied, outgoing=outgoing)
+        await self._log.commit(draft.changes(self._log.next_position), checkpoint)
+        self.commits += 1
+        opened = False
+        for put in draft.puts():
+            opened |= self._index(put)
+        if opened:
+            self.on_work()
+        return checkpoint
+
+    def _index(self, put: Put) -> bool:
+        """Follows a written row in memory; whether a message became pending by it."""
+        key, entry = put
+        self.claims.pop(key, None)
+        if entry is not None and entry.status == "pending":
+            self.queue.put(slot_of(key, entry))
+            return True
+        self.queue.drop(key)
+        if entry is not None and entry.status == "claimed":
+            self.claims[key] = (entry.message.customer, entry.attempts)
+        return False
+
+    async def _send(self, outgoing: Sequence[Outgoing]) -> None:
+        """Tries until it is done: it is on the changelog, so it has happened."""
+        while outgoing:
+            try:
+                await self._tools.outlet.send(outgoing)
+                return
+            except StorageError as error:
+                self._lines.error(Action.BATCH_FAILED, partition=self.number, cause=error)
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _ask(self, keys: Sequence[bytes], change: Callable[[Draft], Any]) -> Any:
+        if self._ended is not None:
+            raise self._ended
+        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._asked.append(_Asked(keys, change, done))
+        self._quiet.clear()
+        self._wake.set()
+        return await done
+
+    # ------------------------------------------------------------------------------------------------- the dispatcher's
+
+    def states_known(self, offset: int) -> None:
+        """Our copy of the customers' states holds everything up to this record of `touchpoints`."""
+        self._known_until = max(self._known_until, offset)
+        if self.queue.open_until(offset):
+            self.on_work()
+
+    def first(self, limit: int, exclude: frozenset[Lane], now_ms: int) -> list[Slot]:
+        """Places of messages that may leave now, highest priority first, then oldest."""
+        return [] if self.releasing or self._ended is not None else self.queue.first(limit, exclude, now_ms)
+
+    def load(self, keys: Sequence[bytes]) -> dict[bytes, Pending]:
+        """Those of the messages that are still pending."""
+        found = {}
+        for key, row in self._store.rows(keys).items():
+            entry = decode_entry(row[PREFIX_BYTES:])
+            if entry.status == "pending" and key in self.queue:
+                found[key] = Pending(
+                    message=entry.message, attempt=entry.attempts, first_attempt_ms=entry.first_attempt_ms
+                )
+        return found
+
+    async def ready(self, limit: int, exclude: frozenset[Lane], now_ms: int) -> list[Pending]:
+        """Messages that may leave now, as in the port."""
+        keys = [slot.key for slot in self.first(limit, exclude, now_ms)]
+        found = self.load(keys)
+        return [found[key] for key in keys if key in found]
+
+    async def claim(self, message_ids: Sequence[str]) -> frozenset[str]:
+        """As in the port. While the partition is being released nothing is claimed."""
+        if self.releasing or not message_ids:
+            return frozenset()
+        now_ms = self._tools.clock.now_ms()
+        try:
+            answer: frozenset[str] = await self._ask(_keys(message_ids), lambda draft: draft.claim(message_ids, now_ms))
+        except LimitExceeded:
+            if len(message_ids) == 1:
+                raise
+            middle = len(message_ids) // 2
+            return await self.claim(message_ids[:middle]) | await self.claim(message_ids[middle:])
+        return answer
+
+    async def settle(self, settlements: Sequence[Settlement]) -> None:
+        """As in the port."""
+        try:
+            await self._ask(_keys([each.message_id for each in settlements]), lambda draft: draft.settle(settlements))
+        except LimitExceeded:
+            if len(settlements) == 1:
+                raise
+            middle = len(settlements) // 2
+            await self.settle(settlements[:middle])
+            await self.settle(settlements[middle:])
+
+    def knows(self, message_id: str) -> bool:
+        """Whether the message is, or was, in this partition's ledger."""
+        key = message_id.encode()
+        return key in self.queue or key in self.claims or bool(self._store.rows([key]))
+
+    # ----------------------------------------------------------------------------------------------------- the records'
+
+    async def take(self, records: Sequence[Incoming]) -> None:
+        """Takes records of `dispatches` in their order; those that were taken before are left out.
+
+        Raises StorageError; then a first part of them may have been taken.
+        """
+        new = [each for each in records if each.offset > self.applied]
+        for part in handed.parts(new, f"{self._tools.topics.dispatches}:{self.number}"):
+            doomed = await self._keys_of(part.forgets) if part.forgets else {}
+            keys = [*part.keys, *(key for found in doomed.values() for key in found)]
+            now_ms = self._tools.clock.now_ms()
+            here = handed.Here(self._tools.topics.dead_letters, self.number, now_ms)
+            await self._ask(keys, functools.partial(self._take, part=part, doomed=doomed, here=here))
+
+    def _take(self, draft: Draft, *, part: handed.Part, doomed: dict[str, list[bytes]], here: handed.Here) -> None:
+        dead = handed.apply(draft, part, doomed, forgotten=self._forgotten, here=here)
+        if dead:
+            self._tools.metrics.dead_letters.inc(dead)
+            self._lines.error(Action.RECORD_DEAD_LETTERED, partition=self.number, count=dead)
+
+    async def _keys_of(self, forgets: frozenset[str]) -> dict[str, list[bytes]]:
+        """Customer → the keys of all their entries. Erasures are rare, so there is no index: the rows are walked."""
+        found: dict[str, list[bytes]] = {customer: [] for customer in forgets}
+        needles = [customer.encode() for customer in forgets]
+        after = b""
+        while rows := self._store.walk(after, ROWS_PER_STEP):
+            after = rows[-1][0]
+            for key, row in rows:
+                if key == OWNER_KEY or not any(needle in row for needle in needles):
+                    continue
+                customer = outline_of(row).message.customer
+                if customer in found:
+                    found[customer].append(key)
+            await asyncio.sleep(0)
+        return found
+
+    async def prune(self) -> int:
+        """Looks at the next few hundred entries, and removes those that are final for too long; returns how many."""
+        rows = self._store.walk(self._pruned, ROWS_PER_STEP)
+        self._pruned = rows[-1][0] if len(rows) == ROWS_PER_STEP else b""
+        before_ms = self._tools.clock.now_ms() - self._tools.ledger_days * DAY_MS
+        old = [key for key, row in rows if key != OWNER_KEY and handed.is_old(outline_of(row), before_ms)]
+        if old:
+            await self._ask(old, lambda draft: draft.prune(old, before_ms))
+        return len(old)
+
+    # --------------------------------------------------------------------------------------------------------- leaving
+
+    async def release(self, seconds_max: float) -> bool:
+        """Hands nothing more out, and waits until what is under way is settled; whether all of it was."""
+        self.releasing = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds_max):
+                await self._quiet.wait()
+        return not self.claims
+
+    # --------------------------------------------------------------------------------------------------------- answers
+
+    def entry(self, message_id: str) -> LedgerEntry | None:
+        """What the ledger says of a message."""
+        key = message_id.encode()
+        row = self._store.rows([key]).get(key)
+        return None if row is None else decode_entry(row[PREFIX_BYTES:])
+
+    def status(self, message_id: str) -> MessageStatus | None:
+        """What the ledger says of a message, as a runtime tells it."""
+        entry = self.entry(message_id)
+        if entry is None:
+            return None
+        return MessageStatus(
+            message=entry.message, status=entry.status, attempts=entry.attempts, reason=entry.reason, code=entry.code,
+            provider_id=entry.provider_id, updated_ms=entry.updated_ms,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """Closes the rows, once `work` is over."""
+        self._end(self._ended or StorageError("The partition was given away."))
+        self._store.close()
+
+
+def _keys(message_ids: Sequence[str]) -> list[bytes]:
+    return [message_id.encode() for message_id in message_ids]
+
+
+def _fail(group: list[_Asked], error: StorageError | LimitExceeded) -> None:
+    for asked in group:
+        if not asked.done.done():
+            asked.done.set_exception(error)
