@@ -6,6 +6,7 @@ hardly be about a person (numbers, names of hosts, topics and classes), and no t
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import sys
@@ -119,7 +120,8 @@ class _Handler(logging.Handler):
             cause = record.exc_info[1] if record.exc_info else None
             self._line(record.levelno, record.name, scrubbed(str(record.msg), record.args), cause)
         except Exception:  # noqa: BLE001 - see above
-            self._say(Captured(logging.ERROR, record.name, "a line that could not be written"))
+            with contextlib.suppress(Exception):  # a library that only wanted to warn must not fail of it
+                self._say(Captured(logging.ERROR, record.name, "a line that could not be written"))
 
     def thread_ended(self, ended: threading.ExceptHookArgs) -> None:
         name = ended.thread.name if ended.thread is not None else "?"

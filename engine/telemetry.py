@@ -154,7 +154,7 @@ def configure_logging(*, stream: TextIO | None = None, debug: bool = False) -> N
 
 
 def _say_captured(line: Captured) -> None:
-    fields: dict[str, object] = {"component": "library", "logger": line.logger, "said": line.said}
+    fields: dict[str, object] = {"component": "library", "library": line.logger, "said": line.said}
     if line.cause:
         fields |= {"cause": line.cause, "at": line.at}
     if line.repeated:
