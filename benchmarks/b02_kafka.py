@@ -17,7 +17,7 @@ from benchmarks.kafka.ours import ours
 from benchmarks.kafka.peers import peers_python
 from benchmarks.kafka.run import broker, measure
 from benchmarks.kafka.stream import Stream, make_stream
-from benchmarks.kafka.variants import Variant
+from benchmarks.kafka.variants import Broken, Variant
 from engine.errors import ServiceUnreachable
 from tests.services.kafka import Cluster
 
@@ -53,11 +53,11 @@ def run_once(variant: Variant, stream: Stream, cluster: Cluster, *, report: Repo
 
 
 def ratios(report: Report, over: str) -> list[str]:
-    """Lines that compare one variant with all others, within the rounds."""
+    """Lines that compare one variant with all others, within the rounds that both of them ended."""
     lines = []
     for under in report.values:
         for metric in ("events/s", "CPU us/event"):
-            pairs = zip(report.values[over][metric], report.values[under][metric], strict=True)
+            pairs = zip(report.values[over][metric], report.values[under][metric], strict=False)
             all_of_them = [first / second if metric == "events/s" else second / first for first, second in pairs]
             spread = f"[{min(all_of_them):.2f} - {max(all_of_them):.2f}]"
             what = "events/s" if metric == "events/s" else "events per CPU second"
@@ -84,7 +84,10 @@ def main() -> int:
         runs: dict[str, Callable[[], Mapping[str, float]]] = {
             variant.name: functools.partial(run_once, variant, stream, cluster, report=report) for variant in chosen()
         }
-        report.rounds(runs)
+        try:
+            report.rounds(runs)
+        except Broken as error:
+            report.wrong.append(f"given up: {error}")
     compared = next((name for name in ("ours", "Quix, state and changelog") if name in report.values), "")
     report.notes += ratios(report, compared) if compared else []
     return report.finish()

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.kafka import work
 from benchmarks.kafka.stream import Stream
-from benchmarks.kafka.variants import ROOT, Place, Variant, clean_environment
+from benchmarks.kafka.variants import ROOT, Broken, Place, Variant, clean_environment
 from engine.core.customer import decode_state
 from engine.runtimes.kafka.topics import CHECKPOINT_KEY, PREFIX_BYTES, Handover, Topics, decode_dispatch
 
@@ -82,13 +82,13 @@ def copy_shipped(folder: Path) -> None:
 
 
 def deploy(place: Place, *, write: Callable[[Path], None]) -> None:
-    """Makes the topics and publishes the project. Raises RuntimeError with the last words of the command."""
+    """Makes the topics and publishes the project. Raises Broken with the last words of the command."""
     write(place.project)
     command = [*COMMAND, "deploy", str(place.project)]
     settings = {**clean_environment(), **environment(place)}
     run = subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True, check=False, timeout=60)
     if run.returncode:
-        raise RuntimeError(f"anlass deploy ended with {run.returncode}: {(run.stdout + run.stderr)[-1_500:]}")
+        raise Broken(f"anlass deploy ended with {run.returncode}: {(run.stdout + run.stderr)[-1_500:]}")
 
 
 def ours(*, shipped: bool = False) -> Variant:

@@ -20,7 +20,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.structs import ConsumerRecord
 
 from benchmarks.kafka.stream import Stream, append
-from benchmarks.kafka.variants import ROOT, Place, Variant, clean_environment
+from benchmarks.kafka.variants import ROOT, Broken, Place, Variant, clean_environment
 from benchmarks.processes import cpu_seconds, rss_peak_mb
 from engine.errors import ServiceUnreachable
 from tests.services.kafka import Cluster, admin, create_topics
@@ -31,10 +31,6 @@ QUIET_SECONDS = 0.3
 READY_SECONDS_MAX = 120.0
 EVENTS_PER_SECOND_MIN = 300
 """A variant that is slower than this is given up."""
-
-
-class Broken(RuntimeError):
-    """A variant's process ended, or was not done in time."""
 
 
 @contextlib.contextmanager

@@ -23,6 +23,10 @@ Read = Callable[[bytes | None, bytes], "tuple[str, int | None] | None"]
 """(key, value) → (message id or customer, events counted; None: not told), or None: not one of those."""
 
 
+class Broken(RuntimeError):
+    """A variant's process ended, or was not done in time."""
+
+
 @dataclass(frozen=True)
 class Place:
     """Where one process of a variant works."""
