@@ -15,6 +15,7 @@ from benchmarks.kafka.ours import ours
 from benchmarks.kafka.rebalance import BEFORE, PARTITIONS, pauses_of
 from benchmarks.kafka.run import broker, measure
 from benchmarks.kafka.stream import Stream, make_stream
+from benchmarks.kafka.variants import Broken
 from tests.services.kafka import Cluster
 
 EVENTS = sized(200_000, least=1_000)
@@ -42,9 +43,14 @@ def scaling(cluster: Cluster) -> Report:
         ],
     )
     streams = {size: make_stream(EVENTS, CUSTOMERS, partitions=size) for size in SIZES}
-    report.rounds(
-        {_name(size): functools.partial(run_once, stream, cluster, report=report) for size, stream in streams.items()}
-    )
+    runs = {
+        _name(size): functools.partial(run_once, stream, cluster, report=report) for size, stream in streams.items()
+    }
+    try:
+        report.rounds(runs)
+    except Broken as error:
+        report.wrong.append(f"given up: {error}")
+        return report
     for size in SIZES[1:]:
         faster = report.ratio("events/s", _name(size), _name(1))
         report.notes.append(
@@ -67,7 +73,11 @@ def rebalancing(cluster: Cluster) -> Report:
         notes=["a pause: longest time without a message on a partition after the action; one sample per partition"],
     )
     report.probes.append(probe())
-    found = asyncio.run(pauses_of(ours(), cluster, tag="b07-pause", cycles=CYCLES, rate=EVENTS_PER_SECOND))
+    try:
+        found = asyncio.run(pauses_of(ours(), cluster, tag="b07-pause", cycles=CYCLES, rate=EVENTS_PER_SECOND))
+    except Broken as error:
+        report.wrong.append(f"given up: {error}")
+        return report
     for action, seconds in found.seconds.items():
         name = action if action == BEFORE else f"a worker {action}"
         report.add(
