@@ -199,6 +199,19 @@ async def test_what_is_read_twice_in_part_is_written_in_part(database: Database,
     assert found["progress"] == [("journal", 0, 6)]
 
 
+async def test_what_was_taken_out_does_not_come_back(projection: Projection, reader: DatabaseReader) -> None:
+    """A batch that begins before the database's place does not bring back a letter that was replayed, or a pruned line."""
+    letters = [letter("", f"t:0:{number}") for number in range(3)]
+    lines = [line("a", number) for number in range(3)]
+    await projection.apply([stretch("dead-letters", letters[:2]), stretch("journal", lines[:2])])
+    await reader.remove_dead_letters([each.id for each in await reader.dead_letters()])
+    await projection.prune(T0 + 2)
+    await projection.apply([stretch("dead-letters", letters), stretch("journal", lines)])
+    assert [each.origin for each in await reader.dead_letters()] == ["t:0:2"]
+    assert [decision.at_ms - T0 for _, decision in await reader.decisions(Query())] == [2]
+    assert (await reader.counts())["decisions"] == {"entered": 3}
+
+
 async def test_a_forgotten_customer_leaves_nothing(
     database: Database, projection: Projection, reader: DatabaseReader
 ) -> None:

@@ -214,15 +214,8 @@ async def test_a_database_that_goes_away_is_waited_for(
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
             await asyncio.sleep(0.05)
-    await _retried(lambda: _caught_up(sink))
+    await _caught_up(sink)
     assert await _journal(database) == [(0, offset, 0) for offset in range(500)]
-
-
-async def _retried(ask: Callable[[], Awaitable[None]]) -> None:
-    for _ in range(10):
-        with contextlib.suppress(StorageError):
-            return await ask()
-    return await ask()
 
 
 async def test_topics_that_were_made_anew_are_noticed(

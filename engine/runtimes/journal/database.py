@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from engine.clock import Clock, SystemClock
-from engine.errors import SettingsError, StorageError
+from engine.errors import SettingsError, StorageBusy, StorageError
 from engine.runtimes.journal.connection import BEGIN, Connection, Row, SqliteConnection, Unstorable
 from engine.runtimes.journal.postgresql import PostgresqlConnection
 from engine.runtimes.journal.statements import Dialect, Statement, migrations, statements
@@ -30,6 +30,9 @@ _TABLES = {
     "sqlite": "SELECT name FROM sqlite_master WHERE type = 'table'",
     "postgresql": "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()",
 }
+
+_HARMLESS = (Unstorable, StorageBusy)
+"""Errors after which a connection is as good as before."""
 
 _log = get_log("database")
 
@@ -80,11 +83,17 @@ class Database:
     async def close(self) -> None:
         """Closes what is idle; what is in use is closed when it is given back. Idempotent."""
         self._opened = False
-        while self._idle:
-            await self._idle.pop().close()
+        await self._close_idle()
 
     async def rows(self, name: str, /, **values: Any) -> list[Row]:
-        """Asks once, outside of a transaction."""
+        """Asks outside of a transaction. A connection that broke while it lay idle is not the asker's trouble."""
+        lingering = bool(self._idle)
+        try:
+            async with self._connection() as connection:
+                return await connection.execute(self._statements[name], values)
+        except StorageError as error:
+            if isinstance(error, _HARMLESS) or not lingering or not self._opened:
+                raise
         async with self._connection() as connection:
             return await connection.execute(self._statements[name], values)
 
@@ -109,7 +118,7 @@ class Database:
             try:
                 yield connection
                 healthy = True
-            except Unstorable:
+            except _HARMLESS:
                 healthy = True
                 raise
             finally:
@@ -117,6 +126,11 @@ class Database:
                     self._idle.append(connection)
                 else:
                     await connection.close()
+                    await self._close_idle()  # what broke this one broke those as well
+
+    async def _close_idle(self) -> None:
+        while self._idle:
+            await self._idle.pop().close()
 
     async def _connect(self) -> Connection:
         if not self._opened:
