@@ -21,6 +21,7 @@ from engine.runtimes.kafka.topics import Definition, Topics
 from engine.settings import Settings
 
 SLOTS_MAX = 64
+CHANGELOG_ROLES = ("worker", "dispatcher")
 WORKFLOWS = "workflows/"
 
 
@@ -45,8 +46,12 @@ class Cluster:
         """What definitions stand under: the topics' prefix says which project it is."""
         return self.settings.kafka.prefix.rstrip(".") or "anlass"
 
-    def prepare(self, *, wait_seconds: float = 0.0, accept_loss: bool = False, say: Callable[[str], None]) -> None:
-        """Makes topics that are missing and checks those that are there. Raises ServiceUnreachable, SettingsError."""
+    def prepare(
+        self, *, role: str = "", wait_seconds: float = 0.0, accept_loss: bool = False, say: Callable[[str], None]
+    ) -> None:
+        """Makes topics that are missing and checks those that are there. A changelog that was lost stops the `role` that it
+        belongs to ("": either). Raises ServiceUnreachable, SettingsError.
+        """
         admin.wait_for_kafka(self.bootstrap, wait_seconds=wait_seconds, say=say)
         kafka = self.settings.kafka
         replication = kafka.replication or min(3, admin.brokers(self.bootstrap))
@@ -59,7 +64,9 @@ class Cluster:
         )
         if made:
             say(f"Made {len(made)} topics with {kafka.partitions} partitions and {replication} copies.")
-        self.partitions = admin.check_topics(self.bootstrap, self.topics, accept_loss=accept_loss)
+        self.partitions = admin.check_topics(
+            self.bootstrap, self.topics, roles=(role,) if role else CHANGELOG_ROLES, accept_loss=accept_loss
+        )
 
     def definitions(self) -> Definitions:
         """Follows what is deployed; not started."""

@@ -28,14 +28,18 @@ _wait_option = click.option(
 )
 
 
-def _cluster(context: click.Context, folder: Path, wait_seconds: float, *, accept_loss: bool = False) -> Cluster:
+def _cluster(
+    context: click.Context, folder: Path, wait_seconds: float, *, role: str, accept_loss: bool = False
+) -> Cluster:
     from engine.bootstrap.cluster import Cluster
     from engine.settings import load_settings
     from engine.telemetry import configure_logging
 
     configure_logging(debug=bool(getattr(context.obj, "wanted", False)))
     cluster = Cluster(load_settings(project_folder(folder)))
-    cluster.prepare(wait_seconds=wait_seconds, accept_loss=accept_loss, say=lambda line: click.echo(line, err=True))
+    cluster.prepare(
+        role=role, wait_seconds=wait_seconds, accept_loss=accept_loss, say=lambda line: click.echo(line, err=True)
+    )
     return cluster
 
 
@@ -70,7 +74,7 @@ def worker(context: click.Context, *, folder: Path, wait_seconds: float, accept_
       ANLASS_KAFKA=localhost:9092 anlass worker
       ANLASS_KAFKA=kafka1:9092,kafka2:9092 anlass worker --wait 60
     """
-    cluster = _cluster(context, folder, wait_seconds, accept_loss=accept_loss)
+    cluster = _cluster(context, folder, wait_seconds, role="worker", accept_loss=accept_loss)
 
     def build() -> Any:
         from engine.bootstrap.roles import WorkerRole
@@ -94,7 +98,7 @@ def collector(context: click.Context, *, folder: Path, wait_seconds: float) -> N
       ANLASS_KAFKA=localhost:9092 anlass collector
       ANLASS_COLLECTOR__WRITE_KEYS=shop:secret-key anlass collector --wait 60
     """
-    cluster = _cluster(context, folder, wait_seconds)
+    cluster = _cluster(context, folder, wait_seconds, role="collector")
 
     def build() -> Any:
         from engine.bootstrap.edges import CollectorRole
@@ -118,7 +122,7 @@ def sink(context: click.Context, *, folder: Path, wait_seconds: float) -> None:
       ANLASS_KAFKA=localhost:9092 anlass sink
       ANLASS_DATABASE__URL=postgresql://anlass@db/anlass anlass sink
     """
-    cluster = _cluster(context, folder, wait_seconds)
+    cluster = _cluster(context, folder, wait_seconds, role="sink")
 
     def build() -> Any:
         from engine.bootstrap.edges import SinkRole

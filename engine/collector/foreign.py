@@ -18,6 +18,7 @@ from engine.collector.parse import Envelope, decode, parse_item
 from engine.collector.segment import BATCH_EVENTS_MAX
 from engine.core.record import Record
 from engine.errors import BadRecord
+from engine.runtimes.kafka.topics import ORIGIN
 
 PREFIX = "ce_"
 """Of headers that are attributes of a CloudEvent."""
@@ -39,11 +40,13 @@ def _parse_foreign(key: bytes | None, value: bytes, headers: Mapping[str, str], 
     """The records that a value holds. Raises BadRecord, and nothing else, whatever the bytes are.
 
     `at_ms` is the broker's time of the record, UTC. `key` is whose record it is when it names nobody. A record without an id gets
-    one from its bytes and `at_ms`: two that are the same to the byte and came within one millisecond are one.
+    one from its bytes and the place that the header `anlass-origin` tells; where that is missing, from its bytes and `at_ms`, so
+    that two which are the same to the byte and came within one millisecond are one.
     """
     given = {name.lower(): text for name, text in headers.items()}
     content_type = given.get("content-type", "").partition(";")[0].strip().lower()
     customer = _customer(key)
+    place = given.get(ORIGIN, str(at_ms))
     if content_type == BATCHED:
         raise BadRecord(
             "unsupported_media_type",
@@ -61,15 +64,15 @@ def _parse_foreign(key: bytes | None, value: bytes, headers: Mapping[str, str], 
     if shape.specversion is not None:
         return [structured(value, received_ms=at_ms, customer=customer)]
     if shape.batch is None:
-        return parse_item(value, Envelope(received_ms=at_ms, new_id=_ids(value, at_ms, 0), customer=customer))
-    return _batch(shape, value, at_ms=at_ms, customer=customer)
+        return parse_item(value, Envelope(received_ms=at_ms, new_id=_ids(value, place, 0), customer=customer))
+    return _batch(shape, value, at_ms=at_ms, place=place, customer=customer)
 
 
 parse_foreign: Callable[[bytes | None, bytes, Mapping[str, str], int], list[Record]] = _parse_foreign
 """As the worker calls it: once for each foreign record, by position."""
 
 
-def _batch(shape: _Shape, value: bytes, *, at_ms: int, customer: str) -> list[Record]:
+def _batch(shape: _Shape, value: bytes, *, at_ms: int, place: str, customer: str) -> list[Record]:
     items = shape.batch
     assert items is not None, "asked before"
     if len(items) > BATCH_EVENTS_MAX:
@@ -83,7 +86,7 @@ def _batch(shape: _Shape, value: bytes, *, at_ms: int, customer: str) -> list[Re
     for at, item in enumerate(items):
         envelope = Envelope(
             received_ms=at_ms,
-            new_id=_ids(value, at_ms, at),
+            new_id=_ids(value, place, at),
             context=shape.context,
             sent_ms=sent_ms,
             customer=customer,
@@ -96,9 +99,11 @@ def _batch(shape: _Shape, value: bytes, *, at_ms: int, customer: str) -> list[Re
     return records
 
 
-def _ids(value: bytes, at_ms: int, place: int) -> Callable[[], str]:
+def _ids(value: bytes, place: str, index: int) -> Callable[[], str]:
     """Makes the id of a record that came without one; hashed only when it is asked for."""
-    return lambda: "in-" + hashlib.sha256(b"%d:%d:%b" % (at_ms, place, value)).hexdigest()[:40]
+    return lambda: (
+        "in-" + hashlib.sha256(b"%b:%d:%b" % (place.encode("utf-8", "replace"), index, value)).hexdigest()[:40]
+    )
 
 
 def _customer(key: bytes | None) -> str:

@@ -113,6 +113,17 @@ def test_an_id_is_made_that_a_redelivery_has_again() -> None:
     assert len({first.id, later.id, other.id}) == 3
 
 
+def test_a_known_place_makes_an_id_of_its_own() -> None:
+    """Two copies of one line in the same millisecond are two events, and each is the same when it is delivered again, later."""
+    raw = json.dumps({name: value for name, value in TRACK.items() if name != "messageId"}).encode()
+    ids = []
+    for offset, at_ms in ((7, T0), (8, T0), (7, T0 + 60_000)):
+        (event,) = parse_foreign(None, raw, {"anlass-origin": f"anlass.touchpoints:0:{offset}"}, at_ms)
+        assert isinstance(event, Event)
+        ids.append(event.id)
+    assert ids[0] == ids[2] != ids[1]
+
+
 def test_a_batch_shares_its_context_and_clock() -> None:
     """As the SDKs write it: `sentAt` and `context` of the batch count for each; missing ids differ by place."""
     item = {"type": "track", "userId": "c1", "event": "E", "timestamp": "2026-03-27T08:00:00Z"}

@@ -183,7 +183,12 @@ def test_a_lost_changelog_is_no_silent_fresh_start(
         SettingsError, match=rf"(?s){log_topic} is empty on partition 0,.*5 records.*{what}.*--accept-loss"
     ):
         check_topics(kafka, made)
-    assert check_topics(kafka, made, accept_loss=True) == PARTITIONS
+    others = {"worker", "dispatcher", "collector"} - {role}
+    assert check_topics(kafka, made, roles=others) == PARTITIONS, "a collector goes on taking events in"
+    assert check_topics(kafka, made, roles=others, accept_loss=True) == PARTITIONS, "and nobody accepts for others"
+    with pytest.raises(SettingsError):
+        check_topics(kafka, made, roles={role})
+    assert check_topics(kafka, made, roles={role}, accept_loss=True) == PARTITIONS
     assert check_topics(kafka, made) == PARTITIONS
     assert asyncio.run(_checkpoints(kafka, log_topic)) == {0: 4}
 

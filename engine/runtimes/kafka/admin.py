@@ -6,7 +6,7 @@ The functions block on the network: async code calls them by `asyncio.to_thread`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import msgspec
 from kafka import KafkaAdminClient
@@ -134,12 +134,14 @@ def _was_made(answer: Mapping[str, object], replication: int) -> bool:
 # ----------------------------------------------------------------------------------------------------------- checking
 
 
-def check_topics(bootstrap: str, topics: Topics, *, accept_loss: bool = False) -> int:
+def check_topics(
+    bootstrap: str, topics: Topics, *, roles: Collection[str] = ("worker", "dispatcher"), accept_loss: bool = False
+) -> int:
     """Returns how many partitions the keyed topics have, when everything is as the runtime needs it.
 
     Raises SettingsError when a topic is missing, when the numbers of partitions differ, when a setting would lose records, or
-    when a changelog is gone although its role has worked already; with `accept_loss` that role goes on where it was, with nothing
-    known about any customer of the lost partitions. Raises ServiceUnreachable.
+    when the changelog of one of `roles` is gone although that role has worked already; with `accept_loss` that role goes on
+    where it was, with nothing known about any customer of the lost partitions. Raises ServiceUnreachable.
     """
     with connected(bootstrap) as client:
         there = _partitions(client, topics)
@@ -151,7 +153,7 @@ def check_topics(bootstrap: str, topics: Topics, *, accept_loss: bool = False) -
             )
         partitions = _same_partitions(topics, there)
         _check_settings(client, topics, partitions)
-        lost = lost_changelogs(client, topics, partitions)
+        lost = lost_changelogs(client, topics, partitions=partitions, roles=roles)
     if lost and not accept_loss:
         raise loss(lost)
     if lost:

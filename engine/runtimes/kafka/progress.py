@@ -6,7 +6,7 @@ Invariant: an empty changelog is believed to be new only when its role has read 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
@@ -77,11 +77,13 @@ class Lost(msgspec.Struct, frozen=True):
     committed: int
 
 
-def lost_changelogs(client: KafkaAdminClient, topics: Topics, partitions: int) -> list[Lost]:
-    """The partitions of `states` and `ledger` that are empty and should not be."""
+def lost_changelogs(client: KafkaAdminClient, topics: Topics, *, partitions: int, roles: Collection[str]) -> list[Lost]:
+    """The partitions of `states` (of `worker`) and `ledger` (of `dispatcher`) that are empty and should not be."""
     found: list[Lost] = []
     sources = (("worker", topics.touchpoints, topics.states), ("dispatcher", topics.dispatches, topics.ledger))
     for role, source, changelog in sources:
+        if role not in roles:
+            continue
         committed = _committed(client, topics.group(role), source)
         begin, end = _bounds(client, changelog, range(partitions))
         found += [
