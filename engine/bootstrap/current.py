@@ -12,6 +12,7 @@ from pathlib import Path
 
 from engine.core.catalog import Catalog
 from engine.definition.compile_policy import default_policy
+from engine.dispatch.render import Rendered
 from engine.dispatch.templates import TemplateSet
 from engine.errors import DefinitionError
 from engine.runtimes.kafka.definitions import Definitions
@@ -23,7 +24,10 @@ _log = get_log("current")
 
 
 class Current:
-    """Follows `definitions` from `start` until `stop`. `on_change` is awaited before a new catalog is shown."""
+    """Follows `definitions` from `start` until `stop`. `on_change` is awaited before a new catalog is shown.
+
+    Renders as the composer asks for it.
+    """
 
     def __init__(
         self, definitions: Definitions, *, on_change: Callable[[Catalog], Awaitable[None]] | None = None
@@ -33,6 +37,10 @@ class Current:
         self._task: asyncio.Task[None] | None = None
         self.catalog = NOTHING
         self.templates = TemplateSet({}, [])
+
+    def render(self, channel: str, name: str, locale: str, *, context: Mapping[str, object]) -> Rendered:
+        """By the templates in force."""
+        return self.templates.find(channel, name, locale=locale).render(context)
 
     async def start(self) -> None:
         """Returns when what is in force now can be used; at once when nothing was deployed. Raises StorageError."""

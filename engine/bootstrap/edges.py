@@ -14,11 +14,10 @@ from engine.bootstrap.cluster import Cluster
 from engine.bootstrap.current import Current
 from engine.bootstrap.listening import bind, url_of
 from engine.bootstrap.parts import open_mailbox
-from engine.bootstrap.service import STOP_SECONDS_MAX, Renderer, page_of
+from engine.bootstrap.service import STOP_SECONDS_MAX, page_of
 from engine.bootstrap.status import StatusServer
 from engine.clock import Clock, SystemClock
 from engine.collector import Parts, build_collector
-from engine.core.message import Message
 from engine.dispatch.compose import Composer
 from engine.dispatch.tokens import SignedLinks, TokenSigner
 from engine.runtimes.journal import Database, DatabaseReader
@@ -68,9 +67,7 @@ class CollectorRole:
             signer = TokenSigner(settings.link_secret())
             links = SignedLinks(settings.collector.public_url or self.url, signer)
 
-            def content(message: Message) -> str:
-                return page_of(Composer(Renderer(current.templates), links).content(message))
-
+            composer = Composer(current, links)
             reader = DatabaseReader(database, clock=self._clock)
             parts = Parts(
                 runtime=KafkaFront(intake, reader, catalog=lambda: current.catalog),
@@ -78,7 +75,7 @@ class CollectorRole:
                 metrics=self.metrics,
                 signer=signer,
                 mailbox=mailbox,
-                content=content,
+                content=lambda message: page_of(composer.content(message)),
             )
             application = build_collector(settings.collector, parts)
             runner = web.AppRunner(application, access_log=None, shutdown_timeout=STOP_SECONDS_MAX)

@@ -38,6 +38,7 @@ COMMANDS = {
     "test": ("engine.cli.author:test", "Run the tests beside the workflows."),
     "simulate": ("engine.cli.author:simulate", "Play an events file in virtual time."),
     "worker": ("engine.cli.roles:worker", "Evaluate workflows on Kafka, as one of any number of workers."),
+    "dispatcher": ("engine.cli.roles:dispatcher", "Send what was decided on Kafka, as one of any number."),
     "collector": ("engine.cli.roles:collector", "Take events in over HTTP and put them on Kafka."),
     "sink": ("engine.cli.roles:sink", "Write what happened from Kafka into a database."),
     "deploy": ("engine.cli.deploy:deploy", "Publish definitions and templates to the running engine."),

@@ -87,6 +87,36 @@ def worker(context: click.Context, *, folder: Path, wait_seconds: float, accept_
 @click.command()
 @project_option
 @_wait_option
+@click.option(
+    "--accept-loss",
+    is_flag=True,
+    help="Go on although the ledger is gone: what was sent is not known any more. Restore the topic instead if you can.",
+)
+@click.pass_context
+def dispatcher(context: click.Context, *, folder: Path, wait_seconds: float, accept_loss: bool) -> None:
+    """Send what the workers decided, as one of any number of dispatchers.
+
+    Asks the policy again before each message, renders, and calls the channels of [email] and others; without one, messages go
+    to the local mailbox. Rates are shared: each dispatcher takes the part that its partitions are of all. Ctrl-C or SIGTERM
+    finishes the sends under way.
+
+    Examples:
+      ANLASS_KAFKA=localhost:9092 anlass dispatcher
+      ANLASS_EMAIL__HOST=smtp.example ANLASS_EMAIL__FROM=shop@example.com anlass dispatcher --wait 60
+    """
+    cluster = _cluster(context, folder, wait_seconds, role="dispatcher", accept_loss=accept_loss)
+
+    def build() -> Any:
+        from engine.bootstrap.dispatching import DispatcherRole
+
+        return DispatcherRole(cluster)
+
+    _run("dispatcher", cluster, build)
+
+
+@click.command()
+@project_option
+@_wait_option
 @click.pass_context
 def collector(context: click.Context, *, folder: Path, wait_seconds: float) -> None:
     """Take events in over HTTP and put them on Kafka, as one of any number of collectors.

@@ -70,6 +70,7 @@ class Dispatcher:
         self._options = options or Options()
         self._throttle = Throttle(channel_rates=self._options.channel_rates, domain_rate=self._options.domain_rate)
         self._ending = contextlib.AsyncExitStack()
+        self._opened: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._answers: list[Settlement] = []
         self._answered = asyncio.Event()
@@ -87,7 +88,7 @@ class Dispatcher:
             await self._rounds()
 
     async def add(self, channels: Mapping[str, Channel]) -> None:
-        """Takes more channels while it runs; those of a name that is known already are left as they are."""
+        """Takes more channels, before it runs or while; those of a name that is known already are left as they are."""
         for name, channel in channels.items():
             if name not in self._channels:
                 await self._open(channel)
@@ -98,7 +99,10 @@ class Dispatcher:
         self._throttle.set_share(fraction)
 
     async def _open(self, channel: Channel) -> None:
+        if id(channel) in self._opened:  # added before `run`
+            return
         await channel.open()
+        self._opened.add(id(channel))
         self._ending.push_async_callback(self._close, channel)
 
     async def _close(self, channel: Channel) -> None:

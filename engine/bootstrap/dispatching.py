@@ -1,0 +1,144 @@
+"""The role that sends: takes decided messages from Kafka, asks the policy again, renders, calls the channels.
+
+Invariant: as in `roles`; and no message leaves before definitions, states and suppressed addresses are known.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from channels.recording import Mailbox
+from engine.bootstrap.cluster import Cluster, Slot
+from engine.bootstrap.current import Current
+from engine.bootstrap.listening import bind, url_of
+from engine.bootstrap.parts import channel_names, dispatch_options, open_channels, open_mailbox
+from engine.bootstrap.status import StatusServer
+from engine.clock import Clock, SystemClock
+from engine.core.catalog import Catalog
+from engine.dispatch.compose import Composer
+from engine.dispatch.dispatcher import Dispatcher
+from engine.dispatch.tokens import SignedLinks, TokenSigner
+from engine.errors import AnlassError, SettingsError
+from engine.runtimes.kafka import progress
+from engine.runtimes.kafka.postroom import Postroom, PostroomSettings
+from engine.telemetry import Action, Metrics, get_log
+
+_log = get_log("role")
+
+
+class DispatcherRole:
+    """`anlass dispatcher`: sends what the workers decided, from the partitions that Faust gives it."""
+
+    def __init__(self, cluster: Cluster, *, clock: Clock | None = None, metrics: Metrics | None = None) -> None:
+        self._cluster = cluster
+        self._clock = clock or SystemClock()
+        self.metrics = metrics or Metrics()
+        self.url = ""
+        self._current = Current(cluster.definitions(), on_change=self._take)
+        self._postroom: Postroom | None = None
+        self._dispatcher: Dispatcher | None = None
+        self._mailbox: Mailbox | None = None
+        self._known: set[str] = set()
+        self._defined = asyncio.Event()
+        self._dispatching: asyncio.Task[None] | None = None
+        self._exit = contextlib.AsyncExitStack()
+
+    async def start(self) -> None:
+        cluster, settings, kafka = self._cluster, self._cluster.settings, self._cluster.settings.kafka
+        async with contextlib.AsyncExitStack() as stack:
+            sock = bind(kafka.status_host, kafka.status_port, what="dispatcher", setting="ANLASS_KAFKA__STATUS_")
+            stack.callback(sock.close)
+            slot: Slot = cluster.folder("dispatcher")
+            stack.callback(slot.release)
+            self._mailbox = open_mailbox(settings.database_path.parent)
+            stack.callback(self._mailbox.close)
+            room = PostroomSettings(
+                bootstrap=cluster.bootstrap,
+                topics=cluster.topics,
+                partitions=cluster.partitions,
+                folder=slot.path,
+                address_key=cluster.address_key,
+                standbys=kafka.standbys,
+                session_timeout_seconds=kafka.session_timeout_seconds,
+                heartbeat_seconds=kafka.session_timeout_seconds / 5,
+                instance=kafka.instance,
+            )
+            postroom = self._postroom = Postroom(
+                room, catalog=lambda: self._current.catalog, clock=self._clock, metrics=self.metrics
+            )
+            links = SignedLinks(settings.collector.base_url, TokenSigner(settings.link_secret()))
+            dispatcher = self._dispatcher = Dispatcher(
+                postroom.outbox,
+                {},
+                composer=Composer(self._current, links),
+                clock=self._clock,
+                metrics=self.metrics,
+                options=dispatch_options(settings),
+            )
+            postroom.outbox.on_share = dispatcher.set_share
+            status = StatusServer(self.metrics, self._readiness, measure=self._measure)
+            stack.push_async_callback(status.stop)
+            await status.start(sock)
+            self.url = url_of(sock)
+            stack.push_async_callback(self._current.stop)
+            await self._current.start()
+            stack.push_async_callback(postroom.stop)
+            await postroom.start()
+            self._dispatching = asyncio.create_task(self._dispatch(dispatcher), name="anlass-dispatcher")
+            stack.push_async_callback(self._end)
+            self._exit = stack.pop_all()
+        _log.info(Action.STARTED, role="dispatcher", url=self.url)
+
+    async def _dispatch(self, dispatcher: Dispatcher) -> None:
+        await self._defined.wait()  # without definitions every message would look like one for no channel
+        await dispatcher.run()
+
+    async def _take(self, catalog: Catalog) -> None:
+        """Opens the channels that a deploy needs, before it is in force here."""
+        assert self._mailbox is not None, "not started"
+        assert self._dispatcher is not None
+        new = [name for name in channel_names(catalog) if name not in self._known]
+        try:
+            await self._dispatcher.add(open_channels(self._cluster.settings, new, self._mailbox))
+        except ValueError as error:
+            raise SettingsError(str(error), mend="Change the settings of that channel.") from error
+        self._known.update(new)
+        asyncio.get_running_loop().call_soon(self._defined.set)  # `Current` shows the catalog right after this
+
+    async def _end(self) -> None:
+        """Finishes the sends under way, and their answers."""
+        task = self._dispatching
+        if task is None or self._dispatcher is None:
+            return
+        if not task.done() and self._defined.is_set():
+            await self._dispatcher.stop()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    async def stop(self) -> None:
+        stack, self._exit = self._exit, contextlib.AsyncExitStack()
+        await stack.aclose()
+        _log.info(Action.STOPPED, role="dispatcher")
+
+    def trouble(self) -> BaseException | None:
+        task = self._dispatching
+        if task is not None and task.done() and not task.cancelled() and task.exception() is not None:
+            return task.exception()
+        return self._postroom.trouble() if self._postroom is not None else None
+
+    def _readiness(self) -> str:
+        if not self._current.catalog.id:
+            return "nothing is deployed yet"
+        return self._postroom.readiness() if self._postroom is not None else "it starts"
+
+    async def _measure(self) -> None:
+        assert self._postroom is not None, "not started"
+        self._postroom.measure()
+        topics = self._cluster.topics
+        with contextlib.suppress(AnlassError):
+            behind = await asyncio.to_thread(
+                progress.lag, self._cluster.bootstrap, topics.group("dispatcher"), topic=topics.dispatches
+            )
+            for partition, records in behind.items():
+                self.metrics.lag_records.labels("dispatches", str(partition)).set(records)

@@ -1,0 +1,125 @@
+"""The dispatcher's side of a cluster: partitions of `dispatches` that Faust gives us, their ledgers, as one outbox.
+
+Invariant: parts start from the inside out (producer, suppressed addresses, app) and stop from the outside in; the dispatcher
+itself is stopped before, so that what is under way was settled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import faust
+import msgspec
+
+from engine.clock import Clock
+from engine.core.catalog import Catalog
+from engine.runtimes.kafka.app import Settings, build_app
+from engine.runtimes.kafka.copies import Suppressions
+from engine.runtimes.kafka.host import Host
+from engine.runtimes.kafka.ledger import LedgerTools
+from engine.runtimes.kafka.ledger_owner import LedgerCopy, LedgerOwner, own_partition
+from engine.runtimes.kafka.outbox import KafkaOutbox
+from engine.runtimes.kafka.outlet import Outlet
+from engine.runtimes.kafka.store import RowStore
+from engine.runtimes.kafka.topics import Topics
+from engine.telemetry import Metrics
+
+
+class PostroomSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a dispatcher works. `folder` is this process's alone."""
+
+    bootstrap: str
+    topics: Topics
+    partitions: int
+    folder: Path
+    address_key: Callable[[str, str], bytes]
+    standbys: int = 1
+    session_timeout_seconds: float = 10.0
+    heartbeat_seconds: float = 2.0
+    instance: str = ""
+
+
+class Postroom:
+    """One process's share of the messages. Build it inside the event loop that runs it."""
+
+    def __init__(
+        self, settings: PostroomSettings, *, catalog: Callable[[], Catalog], clock: Clock, metrics: Metrics
+    ) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self.outlet = Outlet(settings.bootstrap, client=settings.topics.group("dispatcher"), metrics=metrics)
+        self._tools = LedgerTools(
+            topics=settings.topics,
+            partitions=settings.partitions,
+            outlet=self.outlet,
+            clock=clock,
+            metrics=metrics,
+            catalog=catalog,
+        )
+        self._addresses = RowStore(settings.folder / "suppressions")
+        self.suppressions = Suppressions(settings.bootstrap, settings.topics, self._addresses, key=settings.address_key)
+        self.outbox = KafkaOutbox(self._tools, self.suppressions)
+        self.host = Host(self._own, self._stand_by)
+        self.app: faust.App | None = None
+
+    async def start(self) -> None:
+        """Joins the group. Raises StorageError when Kafka does not answer."""
+        await self.outlet.start()
+        self._addresses.open()
+        await self.suppressions.start()
+        settings = self._settings
+        self.app = build_app(
+            Settings(
+                bootstrap=settings.bootstrap,
+                group=settings.topics.group("dispatcher"),
+                source=settings.topics.dispatches,
+                changelog=settings.topics.ledger,
+                partitions=settings.partitions,
+                standbys=settings.standbys,
+                session_timeout_seconds=settings.session_timeout_seconds,
+                heartbeat_seconds=settings.heartbeat_seconds,
+                instance=settings.instance,
+            ),
+            self.host,
+            metrics=self._metrics,
+        )
+        await self.app.start()
+
+    async def stop(self) -> None:
+        """Idempotent."""
+        if self.app is not None:
+            app, self.app = self.app, None
+            await app.stop()
+        await self.host.close()
+        await self.suppressions.stop()
+        await self.outlet.stop()
+
+    def readiness(self) -> str:
+        """Why not all of our partitions are dispatched from; empty when they are."""
+        if self.app is None or not self.app.tables.recovery.completed.is_set():  # type: ignore[attr-defined]
+            return "it has not joined the group yet"
+        if not self.suppressions.read:
+            return "it has not read the suppressed addresses yet"
+        owners: dict[int, LedgerOwner] = self.host.owners
+        restoring = [str(number) for number, owner in owners.items() if not owner.restored.is_set()]
+        return f"restoring partitions {', '.join(restoring)}" if restoring else ""
+
+    def trouble(self) -> BaseException | None:
+        """What ended an owner or the app from the inside; None while all is well."""
+        if self.host.failed is not None:
+            return self.host.failed
+        return self.app.crash_reason if self.app is not None and self.app.crashed else None
+
+    def measure(self) -> None:
+        """Sets the gauges."""
+        self._metrics.partitions.labels("owned").set(len(self.host.owners))
+        self._metrics.partitions.labels("standby").set(len(self.host.standbys))
+        self._metrics.outbox_depth.set(self.outbox.depth)
+
+    def _own(self, partition: int) -> LedgerOwner:
+        settings = self._settings
+        return own_partition(partition, settings.bootstrap, settings.folder, tools=self._tools, outbox=self.outbox)
+
+    def _stand_by(self, partition: int) -> LedgerCopy:
+        return LedgerCopy(partition, self._settings.bootstrap, self._settings.folder, tools=self._tools)
