@@ -344,6 +344,53 @@ async def test_a_broker_that_dies_loses_nothing_that_was_acknowledged(kafka_clus
 
 @pytest.mark.kill
 @pytest.mark.slow
+async def test_of_three_brokers_one_may_die_and_with_one_left_nothing_is_acknowledged(kafka_cluster: Start) -> None:
+    """After one SIGKILL records are taken again as soon as there are new leaders; after two, two copies cannot be had, so nobody
+    gets a 200; when they are back it goes on. Whatever was acknowledged is there.
+    """
+    cluster = await asyncio.to_thread(kafka_cluster, 3)
+    topics = Topics(prefix="t.")
+    await asyncio.to_thread(ensure_topics, cluster.bootstrap, topics, partitions=6, replication=3)
+    intake = KafkaIntake(cluster.bootstrap, topics, partitions=6, options=IntakeOptions(answer_seconds_max=3))
+    await intake.start()
+    taken: set[str] = set()
+    number = 0
+
+    async def round_of_all_partitions() -> int:
+        """How many of thirty requests were acknowledged."""
+        nonlocal number
+        number += 1
+        events = [event(f"c{customer}", number) for customer in range(30)]
+        answers = await asyncio.gather(*(intake.append([each]) for each in events), return_exceptions=True)
+        assert all(answer is None or isinstance(answer, StorageError) for answer in answers)
+        done = {each.id for each, answer in zip(events, answers, strict=True) if answer is None}
+        taken.update(done)
+        return len(done)
+
+    async def until_all(seconds: float) -> None:
+        async with asyncio.timeout(seconds):
+            while await round_of_all_partitions() < 30:
+                await asyncio.sleep(0.1)
+
+    assert await round_of_all_partitions() == 30
+    await asyncio.to_thread(cluster.kill, 0)
+    await until_all(30)
+    await asyncio.to_thread(cluster.kill, 1)
+    await asyncio.sleep(1)
+    assert await round_of_all_partitions() == 0
+    await asyncio.to_thread(cluster.restart, 1)
+    await until_all(40)
+    await asyncio.to_thread(cluster.restart, 0)
+    await until_all(40)
+    await intake.stop()
+    found = [decode_input(each.value) for each in await read(cluster.bootstrap, topics.touchpoints, len(taken))]
+    names = [record.id for record in found if isinstance(record, Event)]
+    assert taken <= set(names)
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.kill
+@pytest.mark.slow
 async def test_stopping_while_the_broker_is_away_ends(kafka_cluster: Start) -> None:
     """SIGTERM during an outage: whoever waits gets an error, and the process can end."""
     cluster = await asyncio.to_thread(kafka_cluster)
