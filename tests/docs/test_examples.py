@@ -20,7 +20,7 @@ from engine.settings import load_settings
 from tests.docs.page import PAGES, ROOT, Block, Session, blocks, commands, missing
 
 KINDS = ("workflow", "segments", "policy", "tests")
-LANGUAGES = {"console", "yaml", "html", "json", "python", "javascript", "toml", "text"}
+LANGUAGES = {"console", "yaml", "html", "json", "python", "javascript", "toml", "text", "sql"}
 by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 
 
