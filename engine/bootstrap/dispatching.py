@@ -11,6 +11,7 @@ import contextlib
 from channels.recording import Mailbox
 from engine.bootstrap.cluster import Cluster, Slot
 from engine.bootstrap.current import Current
+from engine.bootstrap.lag import LagGauge
 from engine.bootstrap.listening import bind, url_of
 from engine.bootstrap.parts import channel_names, dispatch_options, open_channels, open_mailbox
 from engine.bootstrap.status import StatusServer
@@ -19,8 +20,7 @@ from engine.core.catalog import Catalog
 from engine.dispatch.compose import Composer
 from engine.dispatch.dispatcher import Dispatcher
 from engine.dispatch.tokens import SignedLinks, TokenSigner
-from engine.errors import AnlassError, SettingsError
-from engine.runtimes.kafka import progress
+from engine.errors import SettingsError
 from engine.runtimes.kafka.postroom import Postroom, PostroomSettings
 from engine.telemetry import Action, Metrics, get_log
 
@@ -42,6 +42,14 @@ class DispatcherRole:
         self._known: set[str] = set()
         self._defined = asyncio.Event()
         self._dispatching: asyncio.Task[None] | None = None
+        topics = cluster.topics
+        self._lag = LagGauge(
+            self.metrics,
+            bootstrap=cluster.bootstrap,
+            group=topics.group("dispatcher"),
+            topic=topics.dispatches,
+            kind="dispatches",
+        )
         self._exit = contextlib.AsyncExitStack()
 
     async def start(self) -> None:
@@ -135,10 +143,4 @@ class DispatcherRole:
     async def _measure(self) -> None:
         assert self._postroom is not None, "not started"
         self._postroom.measure()
-        topics = self._cluster.topics
-        with contextlib.suppress(AnlassError):
-            behind = await asyncio.to_thread(
-                progress.lag, self._cluster.bootstrap, topics.group("dispatcher"), topic=topics.dispatches
-            )
-            for partition, records in behind.items():
-                self.metrics.lag_records.labels("dispatches", str(partition)).set(records)
+        await self._lag.measure()

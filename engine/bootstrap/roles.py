@@ -12,13 +12,13 @@ from collections.abc import Callable
 from typing import Protocol
 
 from engine.bootstrap.cluster import Cluster, Slot
+from engine.bootstrap.lag import LagGauge
 from engine.bootstrap.listening import bind, url_of
 from engine.bootstrap.service import loop_factory
 from engine.bootstrap.status import StatusServer
 from engine.clock import Clock, SystemClock
 from engine.collector.foreign import parse_foreign
-from engine.errors import AnlassError, StorageError
-from engine.runtimes.kafka import progress
+from engine.errors import StorageError
 from engine.runtimes.kafka.worker import Worker, WorkerSettings
 from engine.telemetry import Action, Metrics, get_log
 from engine.tracing import open_tracing
@@ -53,6 +53,14 @@ class WorkerRole:
         self.metrics = metrics or Metrics()
         self.url = ""
         self.worker: Worker | None = None
+        topics = cluster.topics
+        self._lag = LagGauge(
+            self.metrics,
+            bootstrap=cluster.bootstrap,
+            group=topics.group("worker"),
+            topic=topics.touchpoints,
+            kind="touchpoints",
+        )
         self._exit = contextlib.AsyncExitStack()
 
     async def start(self) -> None:
@@ -97,13 +105,7 @@ class WorkerRole:
         """Asks the broker how far behind we are: only when somebody looks."""
         assert self.worker is not None, "not started"
         self.worker.measure()
-        topics = self._cluster.topics
-        with contextlib.suppress(AnlassError):
-            behind = await asyncio.to_thread(
-                progress.lag, self._cluster.bootstrap, topics.group("worker"), topic=topics.touchpoints
-            )
-            for partition, records in behind.items():
-                self.metrics.lag_records.labels("touchpoints", str(partition)).set(records)
+        await self._lag.measure()
 
 
 def run_role(role: Callable[[], Role], *, announce: Callable[[Role], None], name: str = "") -> None:
