@@ -4,8 +4,8 @@ Invariant: a batch is on the changelog (rows, what it sends, how far the input i
 before it is on disk, and on disk before anything of it is visible elsewhere. Whoever takes the partition over reads the
 changelog to its end, sends again what the last batch sends, and evaluates only what comes after.
 
-Two owners at once (one was thought dead) write the same for the same input. What an old owner writes late is found by the
-gap in the offsets: the newer one writes its rows again, the older one stops (`Fenced`).
+Two owners at once (one was thought dead) write the same for the same input. Each finds what the other wrote by the gap in the
+offsets, and reads it: who is behind goes on from there (`Fenced`), and rows that came too late are written again as they were.
 """
 
 from __future__ import annotations
@@ -19,14 +19,13 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from engine.errors import StorageError
+from engine.errors import LimitExceeded, StorageError
 from engine.runtimes.kafka.outlet import Outlet, Row
 from engine.runtimes.kafka.store import Change, RowStore
 from engine.runtimes.kafka.topics import (
     BATCH_BYTES_MAX,
     CHECKPOINT_KEY,
     Checkpoint,
-    decode_checkpoint,
     encode_checkpoint,
     unpack_prefix,
 )
@@ -34,13 +33,15 @@ from engine.runtimes.kafka.topics import (
 POSITION_HEADER = "p"
 POLL_MS = 200
 POLL_RECORDS_MAX = 5_000
+MENDED_ROWS = 100
+"""Rows of an old owner that are written over at once: few enough for one batch, however large they are."""
 
 Replayed = tuple[bytes, bytes | None, int]
 """Key, row or None, position."""
 
 
 class Fenced(StorageError):
-    """Another process owns the partition, and is further: this one must let it go."""
+    """Another process owns the partition, and is further."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -61,34 +62,63 @@ class Changelog:
         self.checkpoint = Checkpoint()
         self.applied_until = -1
         """Offset of the changelog's last record that is in the store."""
+        self._behind = False
+        """Whether the changelog may hold something of ours that the store does not have."""
 
     async def restore(self, *, progress: Callable[[int, int], None] | None = None) -> int:
         """Reads what the store does not have yet; returns how many records that were. `progress` hears (done, all).
 
-        Raises StorageError when the changelog cannot be read.
+        Raises StorageError when the changelog cannot be read or the store not be written.
         """
-        async with _reader(self._place) as consumer:
-            tp = TopicPartition(self._place.topic, self._place.partition)
-            begin, end = await _bounds(consumer, tp)
-            offset = self._store.offset + 1
-            if offset > end:  # the changelog was made anew: the copy tells of another one
-                self._store.destroy()
-                self._store.open()
-                offset = 0
-            offset = max(offset, begin)
-            consumer.seek(tp, offset)
-            first, count = offset, 0
-            while offset < end:
-                records, offset = await _some(consumer, tp, offset)
-                if records:
-                    self._store.replay([_replayed(each) for each in records], offset=offset - 1)
-                    count += len(records)
-                    if progress is not None:
-                        progress(offset - first, end - first)
-                    await asyncio.sleep(0)
-        self.applied_until = end - 1
-        self.checkpoint = self._store.checkpoint
+        count = 0
+        while True:
+            async with _reader(self._place) as consumer:
+                count += await self._read_up(consumer, progress)
+            self.checkpoint = self._store.checkpoint
+            self._behind = False
+            if not self._store.stale:
+                return count
+            await self._mend_stale()
+
+    async def _read_up(self, consumer: AIOKafkaConsumer, progress: Callable[[int, int], None] | None) -> int:
+        tp, offset, end = await self._seek(consumer)
+        first, count = offset, 0
+        while offset < end:
+            records, offset = await _some(consumer, tp, offset)
+            if records:
+                self._store.replay([_replayed(each) for each in records], offset=offset - 1)
+                count += len(records)
+                if progress is not None:
+                    progress(offset - first, end - first)
+                await asyncio.sleep(0)
+        self.applied_until = max(offset, end) - 1
         return count
+
+    async def _seek(self, consumer: AIOKafkaConsumer) -> tuple[TopicPartition, int, int]:
+        """Where the store does not know further, and where the changelog ends."""
+        tp = TopicPartition(self._place.topic, self._place.partition)
+        begin, end = await _bounds(consumer, tp)
+        offset = self._store.offset + 1
+        if offset > end:  # the changelog was made anew: the copy tells of another one
+            self._store.destroy()
+            self._store.open()
+            offset = 0
+        offset = max(offset, begin)
+        consumer.seek(tp, offset)
+        return tp, offset, end
+
+    async def _mend_stale(self) -> None:
+        """Writes our rows again after those of an old owner, so that compaction keeps ours; reading on then finds them so."""
+        keys = sorted(self._store.stale - {CHECKPOINT_KEY})
+        checkpoint: Row = (CHECKPOINT_KEY, encode_checkpoint(self.checkpoint), ())
+        await self._outlet.append(self._place.topic, self._place.partition, [checkpoint])
+        for start in range(0, len(keys), MENDED_ROWS):
+            some = keys[start : start + MENDED_ROWS]
+            rows = self._store.rows(some)
+            again: list[Row] = [
+                (key, rows.get(key), () if key in rows else _gone(self._store.position(key))) for key in some
+            ]
+            await self._outlet.append(self._place.topic, self._place.partition, again)
 
     async def follow(self, *, applied: Callable[[int], None] | None = None) -> None:
         """Keeps the store up with an owner elsewhere, until cancelled; `applied` hears how far the input is applied."""
@@ -100,10 +130,7 @@ class Changelog:
 
     async def _follow(self, applied: Callable[[int], None] | None) -> None:
         async with _reader(self._place) as consumer:
-            tp = TopicPartition(self._place.topic, self._place.partition)
-            begin, _ = await _bounds(consumer, tp)
-            offset = max(self._store.offset + 1, begin)
-            consumer.seek(tp, offset)
+            tp, offset, _ = await self._seek(consumer)
             while True:
                 records, offset = await _some(consumer, tp, offset)
                 if not records:
@@ -115,19 +142,30 @@ class Changelog:
                     applied(self.checkpoint.applied)
 
     async def commit(self, changes: Sequence[Change], checkpoint: Checkpoint) -> None:
-        """Steps 1 and 2 of a batch. Raises Fenced, LimitExceeded (nothing was written), StorageError."""
+        """Steps 1 and 2 of a batch. Raises LimitExceeded (nothing was written); StorageError: ask again, what is on the changelog
+        already is not written twice; Fenced: another process is further, and the store now has what it wrote.
+        """
         body = encode_checkpoint(checkpoint)
-        rows: list[Row] = [(CHECKPOINT_KEY, body, ())]
-        rows.extend(_row(change) for change in changes)
-        expected = self.applied_until + 1
-        first = await self._outlet.append(self._place.topic, self._place.partition, rows)
-        if first != expected:
-            await self._examine(expected, first, checkpoint)
-        self._store.write(changes, body, offset=first + len(rows) - 1)
-        self.applied_until = first + len(rows) - 1
-        self.checkpoint = checkpoint
-        if first != expected:
-            await self._mend(expected, first)
+        rows: list[Row] = [(CHECKPOINT_KEY, body, ()), *map(row_of, changes)]
+        while True:
+            if not self._behind:
+                self._behind = True  # until we know what became of it
+                try:
+                    first = await self._outlet.append(self._place.topic, self._place.partition, rows)
+                except LimitExceeded:
+                    self._behind = False
+                    raise
+                if first == self.applied_until + 1:
+                    self._store.write(changes, body, offset=first + len(rows) - 1)
+                    self._behind = False
+                    self.applied_until = first + len(rows) - 1
+                    self.checkpoint = checkpoint
+                    return
+            await self.restore()  # somebody else wrote here, or an earlier attempt of ours
+            if self.checkpoint == checkpoint:
+                return
+            if self.checkpoint.applied >= checkpoint.applied:
+                raise Fenced(f"Another process owns {self._place.topic}[{self._place.partition}].")
 
     async def _between(self, start: int, end: int) -> list[Replayed]:
         found: list[Replayed] = []
@@ -139,28 +177,9 @@ class Changelog:
                 found.extend(_replayed(each) for each in records if each.offset < end)
         return found
 
-    async def _examine(self, start: int, end: int, mine: Checkpoint) -> None:
-        """Somebody else wrote here. Whoever has applied more is the owner."""
-        for key, row, _ in await self._between(start, end):
-            if key == CHECKPOINT_KEY and row and decode_checkpoint(row).applied > mine.applied:
-                raise Fenced(f"Another process owns {self._place.topic}[{self._place.partition}].")
 
-    async def _mend(self, start: int, end: int) -> None:
-        """Writes our rows again after those of an old owner, so that compaction keeps ours."""
-        foreign = {key for key, _, _ in await self._between(start, end) if key != CHECKPOINT_KEY}
-        keys = sorted(foreign)
-        rows = self._store.rows(keys)
-        again: list[Row] = [(CHECKPOINT_KEY, encode_checkpoint(self.checkpoint), ())]
-        for key in keys:
-            row = rows.get(key)
-            position = unpack_prefix(row)[0] if row is not None else max(self.checkpoint.applied, 0)
-            again.append((key, row, () if row is not None else _gone(position)))
-        first = await self._outlet.append(self._place.topic, self._place.partition, again)
-        self._store.write([], encode_checkpoint(self.checkpoint), offset=first + len(again) - 1)
-        self.applied_until = first + len(again) - 1
-
-
-def _row(change: Change) -> Row:
+def row_of(change: Change) -> Row:
+    """A change as it stands on the changelog."""
     return (change.key, change.row, () if change.row is not None else _gone(change.position))
 
 

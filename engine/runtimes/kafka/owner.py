@@ -29,7 +29,8 @@ from engine.telemetry import Action, Metrics, get_log
 
 TIMERS_PER_ROUND = 500
 RETRY_SECONDS = 0.5
-PLAN_BYTES_MAX = BATCH_BYTES_MAX * 3 // 4
+PLAN_BYTES_MAX = BATCH_BYTES_MAX // 4
+"""The batches of several partitions go to a broker in one request, which it takes up to 100 MB."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +68,7 @@ class Owner:
         self._queue: deque[_Pack] = deque()
         self._wake = asyncio.Event()
         self._stopping = False
+        self._running: asyncio.Task[object] | None = None
         self._waiting_records = 0
         self._timers_until = -1
         """Offset of the last timer record that was put on the log and is not applied yet; -1: none."""
@@ -113,10 +115,12 @@ class Owner:
         self._wake.set()
 
     def release(self) -> None:
-        """Finishes the batch under way and takes no other. `run` returns."""
+        """Finishes the batch under way and takes no other. `run` returns; before `ready` there is none, and it is cancelled."""
         self._stopping = True
         self._queue.clear()
         self._wake.set()
+        if self._running is not None and not self.ready.is_set():
+            self._running.cancel()
 
     def close(self) -> None:
         """Closes the rows, once `run` is over."""
@@ -134,7 +138,8 @@ class Owner:
         self.restored.set()
 
     async def run(self) -> None:
-        """Restores, then works until `release`. Raises Fenced when another process turns out to be the owner."""
+        """Restores, then works until `release`."""
+        self._running = asyncio.current_task()
         await self._persist(self.restore)
         await self._begin()
         while not self._stopping:
@@ -145,14 +150,27 @@ class Owner:
                 await self._sleep()
 
     async def _begin(self) -> None:
-        """Waits for definitions where none were ever in force on this partition."""
-        if not self.catalog_id:
-            catalog = await self._tools.definitions.wait_in_force()
+        """Waits for the definitions in force here; where none ever were, the newest are from now on."""
+        definitions = self._tools.definitions
+        while not self.catalog_id or not await definitions.wait_for(self.catalog_id):
+            if (
+                self.catalog_id
+            ):  # it is missing or does not compile: readiness says so, and nothing is decided without it
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            catalog = await definitions.wait_in_force()
             checkpoint = msgspec.structs.replace(self._changelog.checkpoint, catalog=catalog, outgoing=())
-            await self._persist(lambda: self._changelog.commit([], checkpoint))
-        else:
-            await self._tools.definitions.wait_for(self.catalog_id)
+            try:
+                await self._persist(lambda: self._changelog.commit([], checkpoint))  # noqa: B023 - called at once
+            except Fenced as error:
+                await self._overtaken(error)
         self.ready.set()
+
+    async def _overtaken(self, error: Fenced) -> None:
+        """Another process applied more, for whatever reason both of us own the partition: we go on from there."""
+        self._log.warning(Action.PARTITION_FENCED, partition=self._here.partition, cause=error)
+        await self._send(self._changelog.checkpoint.outgoing)
+        self._next_due_ms = self._store.next_due_ms
 
     # ------------------------------------------------------------------------------------------------------- batches
 
@@ -192,25 +210,38 @@ class Owner:
             if self._stopping and start + self._limit < len(records):
                 raise asyncio.CancelledError  # the rest is the next owner's
 
-    async def _apply_some(self, records: Sequence[Incoming]) -> None:
+    async def _apply_some(self, records: Sequence[Incoming], *, refused: str = "") -> None:
+        """One commit, or several when that would be too large. `refused`: why the only record becomes a dead letter."""
         seconds = self._tools.clock.monotonic
         began = seconds()
-        plan = self._planner.plan(self._tools.definitions.catalogs, self._changelog.checkpoint, incoming=records)
+        catalogs, checkpoint = self._tools.definitions.catalogs, self._changelog.checkpoint
+        plan = self._planner.plan(catalogs, checkpoint, incoming=records, refused=refused)
         if plan.bytes > PLAN_BYTES_MAX and len(records) > 1:
-            middle = len(records) // 2
-            await self._apply_some(records[:middle])
-            await self._apply_some(records[middle:])
+            await self._apply_halves(records)
             return
         if plan.checkpoint.applied == self.applied:
             return  # all of it was applied before
         planned = seconds()
-        await self._persist(lambda: self._changelog.commit(plan.changes, plan.checkpoint))
+        try:
+            await self._persist(lambda: self._changelog.commit(plan.changes, plan.checkpoint))
+        except Fenced as error:
+            await self._overtaken(error)
+            await self._apply_some(records, refused=refused)
+            return
+        except LimitExceeded as error:
+            if refused:
+                raise
+            await (self._apply_halves(records) if len(records) > 1 else self._apply_some(records, refused=str(error)))
+            return
         written = seconds()
-        for key, due_ms, until_ms in plan.defers:
-            self._store.defer(key, due_ms, until_ms=until_ms)
         await self._send(plan.checkpoint.outgoing)
         self._took_effect(plan, len(records))
         self._measure(plan, (began, planned, written, seconds()))
+
+    async def _apply_halves(self, records: Sequence[Incoming]) -> None:
+        middle = len(records) // 2
+        await self._apply_some(records[:middle])
+        await self._apply_some(records[middle:])
 
     async def _persist(self, write: Callable[[], object]) -> None:
         """Tries until it is done: the broker may be away, the disk full. What is not written has not happened."""
@@ -218,8 +249,6 @@ class Owner:
             try:
                 await write()  # type: ignore[misc]
             except Fenced:
-                raise
-            except LimitExceeded:
                 raise
             except StorageError as error:
                 self._log.error(Action.BATCH_FAILED, partition=self._here.partition, cause=error)

@@ -20,24 +20,26 @@ from engine.core.effect import Append, Decision, Dispatch, Effect, Forget, Suppr
 from engine.core.evaluate import concerns, evaluate
 from engine.core.message import Message
 from engine.core.record import Pause, Recheck, Record, Timer
-from engine.runtimes.effects import STUCK_TIMER_DELAY_MS, encode_outcome
-from engine.runtimes.kafka.arrival import Arrival, Here, Incoming, dead_letter, forward, read_arrival
+from engine.runtimes.effects import STUCK_TIMER_DELAY_MS
+from engine.runtimes.kafka.arrival import Arrival, Here, Incoming, read_arrival
+from engine.runtimes.kafka.outgoing import (
+    check_outcome,
+    dead_letter,
+    forward,
+    handover,
+    journal_line,
+    removals,
+    suppression,
+)
 from engine.runtimes.kafka.store import Change, RowStore
 from engine.runtimes.kafka.topics import (
     PREFIX_BYTES,
     Checkpoint,
     Deployed,
-    Forgotten,
-    Handover,
     Input,
     Outgoing,
-    Removed,
     Shard,
-    Suppressed,
-    encode_decision,
     encode_input,
-    encode_json,
-    encode_suppressed,
     pack_row,
     partition_of,
     unpack_prefix,
@@ -45,7 +47,8 @@ from engine.runtimes.kafka.topics import (
 
 APPENDED_MAX = 1_000
 """Records that decisions of one batch may lead to here; what is over that goes by way of the log."""
-SHARD_CUSTOMERS = 200
+DUE_MS_MAX = 1 << 62
+SHARD_CUSTOMERS = 100
 """How many customers one record of a walk rechecks."""
 
 
@@ -70,8 +73,6 @@ class Plan:
         self.catalog = catalog
         self.checkpoint = checkpoint
         self.changes: list[Change] = []
-        self.defers: list[tuple[bytes, int, int]] = []
-        """(key, due, until) of timers that did not move their customer."""
         self.slots: dict[str, _Slot] = {}
         self.lines: list[tuple[int, str, Outgoing]] = []
         """Offset, customer and record of what is journalled, handed to the dispatcher or dead."""
@@ -98,19 +99,39 @@ class Planner:
         self._here = here
         self._store = store
 
-    def plan(self, catalogs: Mapping[str, Catalog], checkpoint: Checkpoint, *, incoming: Sequence[Incoming]) -> Plan:
-        """`checkpoint.catalog` must name one of `catalogs`. Records at or below `checkpoint.applied` are left out."""
+    def plan(
+        self,
+        catalogs: Mapping[str, Catalog],
+        checkpoint: Checkpoint,
+        *,
+        incoming: Sequence[Incoming],
+        refused: str = "",
+    ) -> Plan:
+        """`checkpoint.catalog` must name one of `catalogs`. Records at or below `checkpoint.applied` are left out.
+
+        `refused`: why these records are not to be evaluated, but become dead letters.
+        """
+        fresh = [each for each in incoming if each.offset > checkpoint.applied]
         try:
-            return self._plan(catalogs, checkpoint, incoming=incoming, careful=False)
+            return self._plan(catalogs, checkpoint, incoming=fresh, careful=False, refused=refused)
         except Exception:  # noqa: BLE001 - whatever it is, the careful way finds the record that causes it
-            return self._plan(catalogs, checkpoint, incoming=incoming, careful=True)
+            return self._plan(catalogs, checkpoint, incoming=fresh, careful=True, refused=refused)
 
     def _plan(
-        self, catalogs: Mapping[str, Catalog], checkpoint: Checkpoint, *, incoming: Sequence[Incoming], careful: bool
+        self,
+        catalogs: Mapping[str, Catalog],
+        checkpoint: Checkpoint,
+        *,
+        incoming: Sequence[Incoming],
+        careful: bool,
+        refused: str,
     ) -> Plan:
         plan = Plan(_in_force(catalogs, checkpoint), checkpoint)
         work = _Work(self._here, self._store, catalogs=catalogs, plan=plan, careful=careful)
-        work.read([each for each in incoming if each.offset > checkpoint.applied])
+        if refused:
+            work.refuse(incoming, refused)
+        else:
+            work.read(incoming)
         return work.finish()
 
 
@@ -160,6 +181,24 @@ class _Work:
                 self._input(each, record)
             self._applied = each.offset
 
+    def refuse(self, incoming: Sequence[Incoming], reason: str) -> None:
+        """Evaluates nothing: what holds several records is taken apart, one by itself becomes a dead letter."""
+        for each in incoming:
+            arrival = read_arrival(self._here, each)
+            if len(arrival.inputs) + len(arrival.sent) > 1:
+                for customer, outgoing in arrival.sent:
+                    self._send(each.offset, customer, outgoing)
+                for record in arrival.inputs:
+                    assert not isinstance(record, (Deployed, Shard)), "those come one by one"
+                    self._send(each.offset, record.customer, forward(self._here, self._here.partition, record))
+            else:
+                self._dead(each, reason)
+                for record in arrival.inputs:
+                    if type(record) is Timer:
+                        self._load({record.customer})
+                        self._put_off(record)
+            self._applied = each.offset
+
     def _load(self, names: set[str]) -> None:
         keys = {name: name.encode() for name in names if name not in self._plan.slots}
         rows = self._store.rows(list(keys.values()))
@@ -199,8 +238,8 @@ class _Work:
     def _shard(self, each: Incoming, shard: Shard) -> None:
         if shard.catalog != self._catalog_id or shard.after != self._walk:
             return
-        rows = self._store.walk(shard.after, SHARD_CUSTOMERS)
-        for key, _ in rows:
+        keys = self._walked(shard.after)
+        for key in keys:
             customer = key.decode()
             self._record(
                 each,
@@ -213,12 +252,20 @@ class _Work:
                 ),
                 again=True,
             )
-        if len(rows) < SHARD_CUSTOMERS:
+        if len(keys) < SHARD_CUSTOMERS:
             self._walk = None
         else:
-            self._walk = rows[-1][0]
+            self._walk = keys[-1]
             follower = Shard(at_ms=shard.at_ms, catalog=shard.catalog, after=self._walk)
             self._send(each.offset, "", self._to_self(follower))
+
+    def _walked(self, after: bytes) -> list[bytes]:
+        """The next customers in key order, those of this batch among them: the same ones however records are cut into batches."""
+        changed = {name.encode(): slot.state is None for name, slot in self._plan.slots.items() if slot.changed}
+        gone = {key for key, removed in changed.items() if removed}
+        keys = {key for key, _ in self._store.walk(after, SHARD_CUSTOMERS + len(gone))} - gone
+        keys.update(key for key, removed in changed.items() if not removed and key > after)
+        return sorted(keys)[:SHARD_CUSTOMERS]
 
     def _record(self, each: Incoming, record: Record, *, again: bool = False) -> None:
         """A record and what it leads to on this partition. `again`: the position says nothing about it."""
@@ -241,15 +288,15 @@ class _Work:
         try:
             state, effects = evaluate(plan.catalog, before, record)
             if self._careful:
-                encode_outcome(state, effects)
+                check_outcome(self._here, state, effects)
         except Exception as error:  # noqa: BLE001 - one record that we cannot evaluate must not stop the others
             self._dead(each, f"{type(error).__name__}: {error}", record)
             if type(record) is Timer:
-                slot.retry_ms = record.at_ms + STUCK_TIMER_DELAY_MS
+                self._put_off(record)
             return []
         if type(record) is Timer:
             plan.timer_lags_ms.append(record.at_ms - record.due_ms)
-            if state is not None and 0 < state.next_due_ms <= record.due_ms:
+            if state is not None and state.next_due_ms and state.next_due_ms <= record.due_ms:
                 slot.retry_ms = record.at_ms + STUCK_TIMER_DELAY_MS
         if state is before and not effects:
             return []
@@ -258,29 +305,28 @@ class _Work:
         slot.state, slot.changed, slot.position = state, True, each.offset
         return self._take(each, effects)
 
+    def _put_off(self, timer: Timer) -> None:
+        """A timer that failed is not asked again at once: the row says so, as index and row are always the same."""
+        slot = self._plan.slots[timer.customer]
+        slot.retry_ms = timer.at_ms + STUCK_TIMER_DELAY_MS
+        slot.changed = slot.changed or slot.stored
+
     def _take(self, each: Incoming, effects: list[Effect]) -> list[Record]:
         appended: list[Record] = []
-        topics, here = self._here.topics, self._here.partition
         for effect in effects:
             match effect:
                 case Decision():
                     self._plan.decided[effect.kind] += 1
-                    value = encode_decision(each.offset, self._plan.index, effect)
+                    line = journal_line(self._here, each.offset, index=self._plan.index, decision=effect)
                     self._plan.index += 1
-                    key = effect.customer.encode()
-                    self._send(each.offset, effect.customer, Outgoing(topics.journal, here, key, value))
+                    self._send(each.offset, effect.customer, line)
                 case Dispatch():
-                    message = effect.message
-                    self._plan.messages.append(message)
-                    value = encode_json(Handover(each.offset, message))
-                    key = message.customer.encode()
-                    self._send(each.offset, message.customer, Outgoing(topics.dispatches, here, key, value))
+                    self._plan.messages.append(effect.message)
+                    self._send(each.offset, effect.message.customer, handover(self._here, each.offset, effect.message))
                 case Append():
                     appended.extend(self._here_or_there(each, effect.record))
                 case Suppress():
-                    key = self._here.address_key(effect.channel, effect.address)
-                    value = encode_suppressed(Suppressed(effect.channel, effect.reason, effect.at_ms))
-                    self._send(each.offset, "", Outgoing(topics.suppressions, 0, key, value))
+                    self._send(each.offset, "", suppression(self._here, effect))
                 case Forget():
                     self._forget(each, effect.customer, effects)
                 case _:
@@ -299,12 +345,8 @@ class _Work:
         """Takes the customer out of what this batch says, and tells those who keep something to remove it."""
         self._sent = [line for line in self._sent if line[1] != customer]
         at_ms = next((effect.at_ms for effect in effects if isinstance(effect, Decision)), each.at_ms)
-        alias, topics, here = self._here.alias(customer), self._here.topics, self._here.partition
-        key = customer.encode()
-        removed = Removed(offset=each.offset, customer=customer, alias=alias, at_ms=at_ms)
-        forgotten = Forgotten(each.offset, customer, alias, at_ms)
-        self._send(each.offset, "", Outgoing(topics.journal, here, key, encode_json(removed)))
-        self._send(each.offset, "", Outgoing(topics.dispatches, here, key, encode_json(forgotten)))
+        for outgoing in removals(self._here, each.offset, customer=customer, at_ms=at_ms):
+            self._send(each.offset, "", outgoing)
 
     # ------------------------------------------------------------------------------------------------------- sending
 
@@ -325,8 +367,6 @@ class _Work:
         for customer, slot in plan.slots.items():
             if slot.changed:
                 self._change(customer.encode(), slot)
-            elif slot.retry_ms and slot.old_due_ms:
-                plan.defers.append((customer.encode(), slot.old_due_ms, slot.retry_ms))
         plan.checkpoint = Checkpoint(
             applied=self._applied,
             outgoing=tuple(outgoing for _, _, outgoing in self._sent),
@@ -344,7 +384,7 @@ class _Work:
                 self._plan.changes.append(Change(key, None, slot.position, 0, slot.old_due_ms))
             return
         due_ms = state.next_due_ms
-        if due_ms and slot.retry_ms:
-            due_ms = max(due_ms, slot.retry_ms)
+        if due_ms:  # a record may name any time, the index knows those since the epoch
+            due_ms = min(max(due_ms, slot.retry_ms, 1), DUE_MS_MAX)
         row = pack_row(slot.position, due_ms, encode_state(state))
         self._plan.changes.append(Change(key, row, slot.position, due_ms, slot.old_due_ms))

@@ -26,6 +26,8 @@ CHECKPOINT_ROW = META + b"checkpoint"
 WRITE_BUFFER_BYTES = 8 << 20
 FILE_BYTES = 16 << 20
 CACHE_BYTES = 32 << 20
+GONE_MAX = 10_000
+"""How many removals are remembered: a late row of an old owner comes soon after, or never."""
 
 _U64 = struct.Struct(">Q")
 _cache: list[Cache] = []
@@ -50,13 +52,19 @@ class RowStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._db: Rdict | None = None
-        self._gone: dict[bytes, int] = {}  # removed while a changelog is read: an older row must not bring it back
+        self._gone: dict[bytes, int] = {}  # removed of late: an older row, read afterwards, must not bring it back
+        self._due_from_ms = 0  # nothing is due before: what was removed there need not be passed again
+        self.stale: set[bytes] = set()
+        """Keys whose last record on the changelog, as far as it was read, is older than what is here."""
 
     def open(self) -> None:
         """Raises StorageError when the folder cannot be used."""
         self._folder.mkdir(parents=True, exist_ok=True)
         with _translated():
             self._db = Rdict(str(self._folder), _options())
+        self._gone.clear()
+        self.stale.clear()
+        self._due_from_ms = 0
 
     def close(self) -> None:
         """Idempotent."""
@@ -103,11 +111,13 @@ class RowStore:
 
     def due(self, now_ms: int, limit: int) -> list[tuple[int, bytes]]:
         """(due_ms, key) of what is due at `now_ms`, earliest first."""
-        end = DUE + _U64.pack(now_ms + 1)
-        return [
+        start, end = DUE + _U64.pack(self._due_from_ms), DUE + _U64.pack(now_ms + 1)
+        found = [
             (_U64.unpack_from(key, 1)[0], key[1 + _U64.size :])
-            for key, _ in _scan(self.db, DUE, before=end, limit=limit)
+            for key, _ in _scan(self.db, start, before=end, limit=limit)
         ]
+        self._due_from_ms = max(self._due_from_ms, found[0][0] if found else now_ms + 1)
+        return found
 
     def walk_due(self, after: bytes, limit: int) -> list[tuple[bytes, bytes]]:
         """The next (place, key) of the index by due time after a place, earliest first; `after` empty: from the beginning."""
@@ -124,70 +134,78 @@ class RowStore:
         """Writes what the changelog has up to `offset`. Raises StorageError (a full disk, say): nothing was written."""
         batch = WriteBatch(raw_mode=True)
         for change in changes:
-            _put(batch, change)
+            self._put(batch, change)
         batch.put(CHECKPOINT_ROW, checkpoint)
         batch.put(OFFSET_KEY, _U64.pack(offset))
         with _translated():
             self.db.write(batch)
+        self.stale.clear()
 
     def replay(self, records: Sequence[tuple[bytes, bytes | None, int]], *, offset: int) -> None:
         """Takes over changelog records `(key, row or None, position)` in their order, the last one at `offset`.
 
         A row for an older position than the one that is here comes from an owner who had lost the partition: it is left out.
+        As long as it is the last of its key on the changelog (`stale`), compaction would keep it and not ours: then the offset
+        stays, so that whoever opens this copy next finds it again.
         """
         newest: dict[bytes, tuple[int, bytes | None]] = {}
         checkpoint = b""
         known = self.rows([key for key, _, _ in records if key != CHECKPOINT_KEY])
         for key, row, position in records:
             if key == CHECKPOINT_KEY:
-                checkpoint = row or checkpoint if self.last_checkpoint_counts else _newer(checkpoint, row)
+                checkpoint = self._counts(checkpoint, row)
                 continue
             seen = newest[key][0] if key in newest else unpack_prefix(known[key])[0] if key in known else -1
             if position >= max(seen, self._gone.get(key, -1)):
                 newest[key] = (position, row)
+                self.stale.discard(key)
+            elif not self.last_checkpoint_counts:
+                self.stale.add(key)
         batch = WriteBatch(raw_mode=True)
         for key, (position, row) in newest.items():
             old = known.get(key)
-            if row is None:
-                self._gone[key] = position
             due_ms = unpack_prefix(row)[1] if row else 0
-            _put(batch, Change(key, row, position, due_ms, unpack_prefix(old)[1] if old else 0))
-        if checkpoint and (
-            self.last_checkpoint_counts or decode_checkpoint(checkpoint).applied >= self.checkpoint.applied
-        ):
+            self._put(batch, Change(key, row, position, due_ms, unpack_prefix(old)[1] if old else 0))
+        if checkpoint:
             batch.put(CHECKPOINT_ROW, checkpoint)
-        batch.put(OFFSET_KEY, _U64.pack(offset))
+        if not self.stale:
+            batch.put(OFFSET_KEY, _U64.pack(offset))
         with _translated():
             self.db.write(batch)
 
-    def defer(self, key: bytes, due_ms: int, *, until_ms: int) -> None:
-        """Lets a row come due later than it says, on this machine only."""
-        batch = WriteBatch(raw_mode=True)
-        batch.delete(DUE + _U64.pack(due_ms) + key)
-        batch.put(DUE + _U64.pack(until_ms) + key, b"")
-        with _translated():
-            self.db.write(batch)
+    def position(self, key: bytes) -> int:
+        """What a key's row or its removal stands for; -1: nothing is known of it."""
+        row = self.db.get(ROW + key)
+        return self._gone.get(key, -1) if row is None else unpack_prefix(row)[0]
+
+    def _counts(self, chosen: bytes, other: bytes | None) -> bytes:
+        """The one of two checkpoints that counts; `chosen` empty: that of the store."""
+        if not other or self.last_checkpoint_counts:
+            return other or chosen
+        if decode_checkpoint(other).applied >= (decode_checkpoint(chosen) if chosen else self.checkpoint).applied:
+            self.stale.discard(CHECKPOINT_KEY)
+            return other
+        self.stale.add(CHECKPOINT_KEY)
+        return chosen
+
+    def _put(self, batch: WriteBatch, change: Change) -> None:
+        if change.row is None:
+            batch.delete(ROW + change.key)
+            self._gone.pop(change.key, None)
+            self._gone[change.key] = change.position
+            if len(self._gone) > GONE_MAX:
+                self._gone.pop(next(iter(self._gone)))
+        else:
+            assert len(change.row) >= PREFIX_BYTES, "a row without its prefix"
+            batch.put(ROW + change.key, change.row)
+        if change.old_due_ms and change.old_due_ms != change.due_ms:
+            batch.delete(DUE + _U64.pack(change.old_due_ms) + change.key)
+        if change.due_ms and change.old_due_ms != change.due_ms:
+            batch.put(DUE + _U64.pack(change.due_ms) + change.key, b"")
+            self._due_from_ms = min(self._due_from_ms, change.due_ms)
 
 
 _MAX_MS = (1 << 62) - 1
-
-
-def _put(batch: WriteBatch, change: Change) -> None:
-    if change.row is None:
-        batch.delete(ROW + change.key)
-    else:
-        assert len(change.row) >= PREFIX_BYTES, "a row without its prefix"
-        batch.put(ROW + change.key, change.row)
-    if change.old_due_ms and change.old_due_ms != change.due_ms:
-        batch.delete(DUE + _U64.pack(change.old_due_ms) + change.key)
-    if change.due_ms and change.old_due_ms != change.due_ms:
-        batch.put(DUE + _U64.pack(change.due_ms) + change.key, b"")
-
-
-def _newer(one: bytes, other: bytes | None) -> bytes:
-    if not other or (one and decode_checkpoint(other).applied < decode_checkpoint(one).applied):
-        return one
-    return other
 
 
 def _scan(db: Rdict, start: bytes, *, before: bytes, limit: int) -> list[tuple[bytes, bytes]]:
