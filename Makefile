@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help venv demo kafka test check fmt bench clean
+.PHONY: help venv demo kafka test soak check fmt bench clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -52,6 +52,9 @@ kafka: venv ## run a Kafka broker on 127.0.0.1:9092, data in var/kafka; PORT=…
 
 test: venv ## run every test; a missing part is skipped with a line that says so, or fails when CI=true
 	$(PYTEST)
+
+soak: venv ## kill workers and brokers under load, report to docs/reliability.md; MINUTES=30 SEED=…; goes on when interrupted
+	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED))
 
 check: venv ## format, lint, imports, types, tests
 	@MAKE='$(MAKE)' .ci/run --static
