@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from msgspec.structs import replace
@@ -25,6 +25,7 @@ from engine.errors import StorageError
 from engine.runtimes.kafka.admin import ensure_topics
 from engine.runtimes.kafka.arrival import Incoming
 from engine.runtimes.kafka.changelog import Place
+from engine.runtimes.kafka.entry import LedgerEntry
 from engine.runtimes.kafka.ledger import LedgerPartition, LedgerTools
 from engine.runtimes.kafka.ledger_log import LedgerLog, LedgerStore
 from engine.runtimes.kafka.outlet import Outlet, Row
@@ -45,6 +46,7 @@ from engine.telemetry import Metrics
 from tests.conformance.shop import T0, catalog
 
 PARTITIONS = 2
+T = TypeVar("T")
 
 
 class Crash(BaseException):
@@ -110,6 +112,18 @@ class Held:
         await self._end()
         await self.outlet.stop()
 
+    async def alive(self, call: Coroutine[Any, Any, T]) -> T:
+        """What a call answers. Raises Crash when the process died over it, or right after."""
+        assert self.working is not None
+        asked = asyncio.create_task(call)
+        await asyncio.wait({asked, self.working}, return_when=asyncio.FIRST_COMPLETED)
+        for _ in range(3):  # what it does after it has answered
+            await asyncio.sleep(0)
+        if self.working.done():
+            await asyncio.gather(asked, return_exceptions=True)
+            raise Crash
+        return await asked
+
     async def close(self) -> None:
         """Ends it in good order."""
         await self.ledger.release(5)
@@ -129,12 +143,19 @@ class Stage:
     def __init__(self, bootstrap: str, prefix: str, folder: Path) -> None:
         self.bootstrap = bootstrap
         self.topics = Topics(prefix)
-        self.folder = folder
+        self.folder = self._folder = folder
+        self._prefix = prefix
         self.clock: Clock = ManualClock(T0)
         self.catalog: Catalog = catalog()
         self.offsets = itertools.count()
         self.held: list[Held] = []
         ensure_topics(bootstrap, self.topics, partitions=PARTITIONS, replication=1)
+
+    def renew(self, prefix: str) -> None:
+        """Topics and disks of their own again."""
+        self.topics = Topics(f"{self._prefix}{prefix}")
+        self.folder = self._folder / prefix
+        ensure_topics(self.bootstrap, self.topics, partitions=PARTITIONS, replication=1)
 
     @property
     def manual(self) -> ManualClock:
@@ -217,6 +238,13 @@ class Stage:
     async def outcomes(self, number: int = 0) -> list[tuple[str, str]]:
         """(message, outcome) of what customers were told."""
         return [(each.message, each.outcome) for each in await self.records(number) if isinstance(each, Outcome)]
+
+
+def entry_of(held: Held | LedgerPartition, name: str) -> LedgerEntry:
+    """What a ledger says of a message that it knows."""
+    entry = (held.ledger if isinstance(held, Held) else held).entry(name)
+    assert entry is not None, f"{name} is not known"
+    return entry
 
 
 def message(name: str, **more: Any) -> Message:

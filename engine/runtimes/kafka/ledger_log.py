@@ -4,8 +4,8 @@ Invariant: when `commit` returns, no other process had taken the partition over 
 a former owner that lies behind a takeover is void: it hears so (`Fenced`) before anybody acts on it, and the rows are mended.
 
 A worker's partition may have two owners for a moment, because both decide the same. Two dispatchers would both send. So the
-owner first appends a row of its own (`OWNER_KEY`, with a number that only grows) and begins only if nothing came between that
-row and what it had read. Whoever commits afterwards finds a gap in the offsets, reads it, and knows.
+owner first appends a row of its own (`OWNER_KEY`, with a number that only grows), and reads up to that row. What a former owner
+wrote before it counts; whoever commits afterwards finds a gap in the offsets, reads it, and knows.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from engine.errors import StorageError
-from engine.runtimes.kafka.changelog import Changelog, Fenced, Place, row_of
+from engine.errors import LimitExceeded, StorageError
+from engine.runtimes.kafka.changelog import POSITION_HEADER, Changelog, Fenced, Place
 from engine.runtimes.kafka.outlet import Outlet, Row
 from engine.runtimes.kafka.store import Change, RowStore
 from engine.runtimes.kafka.topics import (
@@ -26,10 +26,12 @@ from engine.runtimes.kafka.topics import (
     pack_row,
     unpack_prefix,
 )
+from engine.telemetry import Action, get_log
 
 OWNER_SHIFT = 40
 """A position is the owner's number and, below it, a count: so a row of a later owner beats each of a former one."""
 TAKEOVER_PAUSE_SECONDS = 0.05
+_log = get_log("ledger-log")
 
 
 class LedgerStore(RowStore):
@@ -46,6 +48,7 @@ class LedgerLog(Changelog):
         self.owner = 0
         """Number of this ownership; 0: we do not own the partition."""
         self._count = 0
+        self._unmended: set[bytes] = set()
 
     def next_position(self) -> int:
         """For the next row that changes."""
@@ -62,47 +65,84 @@ class LedgerLog(Changelog):
             owner = (unpack_prefix(row)[0] >> OWNER_SHIFT if row else 0) + 1
             position = owner << OWNER_SHIFT
             change = Change(OWNER_KEY, pack_row(position, 0, b""), position, 0, 0)
-            first = await self._outlet.append(self._place.topic, self._place.partition, [(OWNER_KEY, change.row, ())])
-            if first == self.applied_until + 1:
+            first = await self._outlet.append(self._place.topic, self._place.partition, [_row_of(change)])
+            start = self.applied_until + 1
+            if first < start:
+                raise StorageError(f"Kafka did not say where a row for {self._place.topic} lies.")
+            missed = await self._between(start, first) if first > start else []
+            if all(key != OWNER_KEY or unpack_prefix(row or b"")[0] < position for key, row, _ in missed):
                 break
-            await asyncio.sleep(TAKEOVER_PAUSE_SECONDS)  # somebody wrote meanwhile: what that was counts
+            await asyncio.sleep(TAKEOVER_PAUSE_SECONDS)  # another one was as quick
+        if missed:  # the former owner wrote until the moment when it lost the partition
+            self._store.replay(missed, offset=first - 1)
+            self.checkpoint = self._store.checkpoint
         self._store.write([change], encode_checkpoint(self.checkpoint), offset=first)
         self.applied_until = first
-        self.owner, self._count = owner, 0
-        return count
+        self.owner, self._count, self._unmended = owner, 0, set()
+        return count + len(missed)
 
     async def commit(self, changes: Sequence[Change], checkpoint: Checkpoint) -> None:
-        """As in `Changelog`. Raises Fenced when another process owns the partition by now."""
+        """Writes a batch: changelog, then disk. Raises Fenced when another process owns the partition by now; LimitExceeded
+        (nothing was written); StorageError, and then what may have come onto the changelog is undone by the next commit.
+        """
         assert self.owner, "the partition was not taken over"
+        mended = self._again(self._unmended - {change.key for change in changes})
         body = encode_checkpoint(checkpoint)
-        rows: list[Row] = [(CHECKPOINT_KEY, body, ()), *map(row_of, changes)]
+        rows: list[Row] = [(CHECKPOINT_KEY, body, ()), *map(_row_of, (*changes, *mended))]
         expected = self.applied_until + 1
-        first = await self._outlet.append(self._place.topic, self._place.partition, rows)
-        if first != expected:
-            await self._examine(expected, first)
-        self._store.write(changes, body, offset=first + len(rows) - 1)
-        self.applied_until = first + len(rows) - 1
-        self.checkpoint = checkpoint
-        if first != expected:
-            await self._mend(expected, first)
+        try:
+            first = await self._outlet.append(self._place.topic, self._place.partition, rows)
+        except LimitExceeded:
+            if not mended:
+                raise
+            self._unmended = (
+                set()
+            )  # too much at once; what a former owner wrote about messages we have not touched does no harm
+            await self.commit(changes, checkpoint)
+            return
+        foreign = await self._examine(expected, first) if first != expected else None
+        last = first + len(rows) - 1
+        self._store.write([*changes, *mended], body, offset=last)
+        self.applied_until, self.checkpoint, self._unmended = last, checkpoint, foreign or set()
+        if foreign is not None:
+            await self._mend()
 
-    async def _examine(self, start: int, end: int) -> None:
-        if end <= start:
+    async def _mend(self) -> None:
+        """Writes our rows over those of somebody else. If that fails the next commit does it: this one is done."""
+        try:
+            await self.commit([], self.checkpoint)
+        except Fenced:
+            raise
+        except StorageError as error:
+            _log.error(Action.BATCH_FAILED, partition=self._place.partition, cause=error)
+
+    async def _examine(self, start: int, end: int) -> set[bytes]:
+        """Keys of the rows that somebody else wrote there, or an attempt of ours that failed half-way. Raises Fenced."""
+        if end < start:
             raise StorageError(f"Kafka did not say where a batch for {self._place.topic} lies.")
+        keys = set()
         for key, _, position in await self._between(start, end):
             if key == OWNER_KEY and position >> OWNER_SHIFT >= self.owner:
                 raise Fenced(f"Another process owns {self._place.topic}[{self._place.partition}].")
+            if key not in (CHECKPOINT_KEY, OWNER_KEY):
+                keys.add(key)
+        return keys
 
-    async def _mend(self, start: int, end: int) -> None:
-        """Writes our rows again, newer than those of a former owner. Its commit looks for gaps as any other does."""
-        foreign = {key for key, _, _ in await self._between(start, end)} - {CHECKPOINT_KEY, OWNER_KEY}
-        rows = self._store.rows(sorted(foreign))
+    def _again(self, keys: set[bytes]) -> list[Change]:
+        """Our rows as they are, with newer positions."""
+        rows = self._store.rows(sorted(keys))
         changes = []
-        for key in sorted(foreign):
+        for key in sorted(keys):
             row, position = rows.get(key), self.next_position()
             if row is None:
                 changes.append(Change(key, None, position, 0, 0))
             else:
                 due_ms = unpack_prefix(row)[1]
-                changes.append(Change(key, pack_row(position, due_ms, row[PREFIX_BYTES:]), position, due_ms, due_ms))
-        await self.commit(changes, self.checkpoint)
+                again = pack_row(position, due_ms, row[PREFIX_BYTES:])
+                changes.append(Change(key, again, position, due_ms, due_ms))
+        return changes
+
+
+def _row_of(change: Change) -> Row:
+    gone = () if change.row is not None else ((POSITION_HEADER, change.position.to_bytes(8, "big")),)
+    return (change.key, change.row, gone)
