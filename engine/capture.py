@@ -23,8 +23,9 @@ REPEAT_SECONDS = 10.0
 """The same line of a library is written once in this time; how often it came in between is said with the next one."""
 LINES_KEPT_MAX = 500
 _PLAIN = re.compile(r"[\w.:/,\[\]()<>= +-]{1,120}")
+_QUOTED = re.compile(r"""(?<!\w)'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"|\{[^{}]*\}""")
 _ADDRESS = re.compile(r"\S+@\S+")
-_LONG_NUMBER = re.compile(r"\+?\d[\d ()/-]{6,}\d")
+_LONG_NUMBER = re.compile(r"(?<![\d.])\+?\d[\d ()/-]{6,}\d")  # a telephone's; decimals of a fraction are none
 _FIELD = re.compile(r"%(?:\((\w+)\))?[-#0 +]*[\d*]*(?:\.\d+)?([a-zA-Z%])")
 
 
@@ -73,13 +74,15 @@ def scrubbed(text: str, args: object = ()) -> str:
     """A format string with those of its arguments filled in that can be shown; others as `…`."""
     if args:
         text = _filled(text, args)
-    text = _LONG_NUMBER.sub("…", _ADDRESS.sub("…", " ".join(text.split())))
+    text = _QUOTED.sub("…", " ".join(text.split()))
+    text = _LONG_NUMBER.sub("…", _ADDRESS.sub("…", text))
     return text if len(text) <= TEXT_CHARS_MAX else f"{text[:TEXT_CHARS_MAX]}…"
 
 
 def _filled(text: str, args: object) -> str:
-    by_name = args if isinstance(args, dict) else {}
-    by_place = iter(args if isinstance(args, tuple) else ())
+    values = args if isinstance(args, tuple) else (args,)  # logging unpacks a single mapping
+    by_name = values[0] if isinstance(values[0], dict) else {}
+    by_place = iter(values)
 
     def fill(match: re.Match[str]) -> str:
         name, letter = match.groups()
@@ -99,13 +102,15 @@ def _shown(value: Any) -> str:
         return value.__qualname__
     if isinstance(value, bytes):
         return "…"
+    fields = getattr(value, "_fields", None)  # a partition or a node, say
+    if isinstance(value, tuple) and fields:
+        return "-".join(map(_shown, value))
     try:
         text = str(value)
     except Exception:  # noqa: BLE001 - whatever a library's object does, a log line must not fail
         return type(value).__name__
-    # A mapping or list may be a record; a tuple with names is a partition or a node.
-    shown = isinstance(value, str) or hasattr(value, "_fields") or not isinstance(value, dict | list | tuple | set)
-    return text if shown and _PLAIN.fullmatch(text) else "…"
+    # A mapping or list may be a record.
+    return text if not isinstance(value, dict | list | tuple | set) and _PLAIN.fullmatch(text) else "…"
 
 
 class _Handler(logging.Handler):

@@ -225,7 +225,7 @@ class Metrics:
         """Requests in, messages out."""
         self.messages = Counter(
             "anlass_messages_total",
-            "Answers about messages: queued, held, suppressed; sent, failed, unknown.",
+            "What became of messages: sent, failed, suppressed, unknown; pending: an attempt that will be repeated.",
             ["channel", "answer"],
             **with_registry,
         )
@@ -241,12 +241,6 @@ class Metrics:
             "anlass_intake_seconds",
             "From a request's arrival to its durable answer.",
             buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
-            **with_registry,
-        )
-        self.ledger_messages = Gauge(
-            "anlass_ledger_messages",
-            "Messages in the ledger of this process's partitions.",
-            ["status"],
             **with_registry,
         )
 

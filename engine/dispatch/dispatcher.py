@@ -17,7 +17,7 @@ from channels.contract import Channel, ChannelError, OutgoingMessage, Receipt, T
 from engine.core.sending import quiet_until_ms, recheck
 from engine.dispatch import feedback
 from engine.dispatch.cause import cause_of
-from engine.dispatch.ports import Outbox, Pending, Settlement
+from engine.dispatch.ports import FINAL, Outbox, Pending, Settlement
 from engine.dispatch.template_problem import TemplateError
 from engine.dispatch.throttle import Throttle, domain_of
 from engine.errors import StorageError
@@ -177,6 +177,8 @@ class Dispatcher:
                 result = feedback.mistaken(message, error, self._clock.now_ms())
             if isinstance(result, Settlement):
                 settled.append(result)
+                if result.status in FINAL:
+                    self._metrics.messages.labels(message.channel, result.status).inc()
             elif result is not None:
                 self._throttle.took(message.channel, domain_of(message.address), self._clock.now_ms())
                 leaving.append((pending, result))
