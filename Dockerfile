@@ -6,7 +6,7 @@ WORKDIR /build
 COPY pyproject.toml requirements.lock README.md LICENSE ./
 COPY engine engine
 COPY channels channels
-RUN pip install --no-cache-dir -c requirements.lock . && rm -rf /build
+RUN pip install --no-cache-dir -c requirements.lock ".[otel]" && rm -rf /build
 
 WORKDIR /project
 COPY anlass.toml ./
@@ -16,6 +16,7 @@ RUN useradd --uid 10001 --home-dir /project --shell /usr/sbin/nologin anlass && 
 USER anlass
 
 VOLUME /project/var
-EXPOSE 8080
+# The collector, and the status pages of the roles on Kafka that have no other HTTP.
+EXPOSE 8080 9100
 STOPSIGNAL SIGTERM
 CMD ["anlass", "run", "--project", "/project"]

@@ -128,7 +128,8 @@ class Session:
             targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
             assert words[1] in targets, f"there is no `{command}`"
         elif words[:2] == ["docker", "compose"]:
-            assert (ROOT / "docker-compose.yml").is_file()
+            files = [words[at + 1] for at, word in enumerate(words) if word == "-f"] or ["docker-compose.yml"]
+            assert all((ROOT / file).is_file() for file in files), f"{files} are not all there"
         elif words[0] == "cd":
             self.folder = (self.folder / words[1]).resolve()
         elif "run" in words and words[words.index("run") - 1] == "anlass":
