@@ -103,7 +103,8 @@ def ours(*, shipped: bool = False) -> Variant:
         changelog=lambda prefix: Topics(prefix).states,
         message_ids=functools.partial(message_ids, step="confirmation" if shipped else "mail"),
         read_message=read_message,
-        read_state=read_state,
+        # An event that no shipped workflow asks about leaves no trace in a state, so only messages can be compared there.
+        read_state=None if shipped else read_state,
     )
 
 

@@ -84,7 +84,8 @@ class Variant:
     message_ids: Callable[[Stream], Mapping[str, str]] = lambda stream: {each: each for each in stream.dispatches}
     """Id of an event that decides a message → the message's id."""
     read_message: Read = read_message
-    read_state: Read = read_state
+    read_state: Read | None = read_state
+    """None: the states do not tell how many events were applied."""
     states_of: Callable[[Path], Iterator[tuple[bytes, bytes]]] | None = None
     """States from its folder after its end, for one without changelog."""
 
