@@ -7,24 +7,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from msgspec.structs import replace
 
 from engine.clock import ManualClock
 from engine.core.catalog import Catalog
+from engine.core.customer import CustomerState
 from engine.core.record import Record
-from engine.dispatch.ports import Settlement
+from engine.dispatch.ports import Pending, Settlement
 from engine.runtimes.journal import Database, DatabaseReader
 from engine.runtimes.kafka import admin
 from engine.runtimes.kafka.connect import connected
 from engine.runtimes.kafka.definitions import Definitions
 from engine.runtimes.kafka.front import KafkaFront
 from engine.runtimes.kafka.intake import KafkaIntake
+from engine.runtimes.kafka.outbox import KafkaOutbox
 from engine.runtimes.kafka.outlet import Outlet
+from engine.runtimes.kafka.postroom import Postroom, PostroomSettings
 from engine.runtimes.kafka.sink import Sink
 from engine.runtimes.kafka.topics import (
     Definition,
@@ -48,8 +50,35 @@ class KafkaRuntime(KafkaFront):
     """All ports, on one cluster."""
 
     def __init__(self, harness: KafkaHarness, intake: KafkaIntake, reader: DatabaseReader) -> None:
-        super().__init__(intake, reader, catalog=harness.catalog_in_force)
+        super().__init__(intake, reader, catalog=lambda: harness.outbox.catalog)
         self._harness = harness
+
+    async def start(self) -> None:
+        """The harness starts the parts."""
+
+    async def stop(self) -> None:
+        """The harness stops the parts."""
+
+    async def ready(self, limit: int, *, exclude: frozenset[tuple[str, str]] = frozenset()) -> list[Pending]:
+        return await self._harness.outbox.ready(limit, exclude=exclude)
+
+    async def claim(self, message_ids: Sequence[str]) -> frozenset[str]:
+        return await self._harness.outbox.claim(message_ids)
+
+    async def settle(self, settlements: Sequence[Settlement]) -> None:
+        await self._harness.outbox.settle(settlements)
+
+    async def wait_for_work(self, timeout_seconds: float) -> None:
+        await self._harness.outbox.wait_for_work(timeout_seconds)
+
+    async def states(self, customers: Sequence[str]) -> dict[str, CustomerState]:
+        return await self._harness.outbox.states(customers)
+
+    async def suppressed(self, addresses: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        return await self._harness.outbox.suppressed(addresses)
+
+    async def replay(self, dead_letter_ids: Sequence[int]) -> int:
+        raise NotImplementedError("the suite puts no dead letters back")
 
     async def deploy(
         self, catalog: Catalog, *, sources: Mapping[str, str] | None = None, versions: str = "pin"
@@ -80,10 +109,14 @@ class KafkaHarness:
         assert self._runtime is not None
         return self._runtime
 
-    def catalog_in_force(self) -> Catalog:
+    @property
+    def outbox(self) -> KafkaOutbox:
+        """The dispatcher's."""
+        return self._postroom.outbox
+
+    def _catalog_in_force(self) -> Catalog:
         """What the owner of the first partition evaluates by."""
-        owner = self._worker.host.owners[0]
-        return replace(self._known[owner.catalog_id], paused=frozenset(owner.paused))
+        return self._known[self._worker.host.owners[0].catalog_id]
 
     # ---------------------------------------------------------------------------------------------------------- life
 
@@ -140,6 +173,17 @@ class KafkaHarness:
             self._worker = Worker(settings, definitions, clock=self.clock, metrics=Metrics())
             await self._worker.start()
             stack.push_async_callback(self._worker.stop)
+            room = PostroomSettings(
+                bootstrap=self._bootstrap,
+                topics=self._topics,
+                partitions=self._partitions,
+                folder=self._var / "dispatcher",
+                address_key=settings.address_key,
+                standbys=0,
+            )
+            self._postroom = Postroom(room, catalog=self._catalog_in_force, clock=self.clock, metrics=Metrics())
+            await self._postroom.start()
+            stack.push_async_callback(self._postroom.stop)
             intake = KafkaIntake(self._bootstrap, self._topics, partitions=self._partitions)
             await intake.start()
             stack.push_async_callback(intake.stop)
@@ -152,8 +196,9 @@ class KafkaHarness:
         await self._exit.aclose()
 
     async def crash(self) -> None:
-        for held in list(self._worker.host._owners.values()):
-            held.task.cancel()
+        for host in (self._worker.host, self._postroom.host):
+            for held in list(host._owners.values()):
+                held.task.cancel()
         await self.close()
 
     # ---------------------------------------------------------------------------------------------------------- work
@@ -170,6 +215,15 @@ class KafkaHarness:
         if len(owners) < self._partitions or any(
             not owner.ready.is_set() or owner.applied < ends[number] - 1 or 0 < owner.next_due_ms <= self.clock.now_ms()
             for number, owner in owners.items()
+        ):
+            return False
+        dispatched = await self._end_offsets(self._topics.dispatches)
+        rooms = self._postroom.host.owners
+        if len(rooms) < self._partitions or any(
+            not room.restored.is_set()
+            or room.ledger.applied < dispatched[number] - 1
+            or room.states_applied < owners[number].applied
+            for number, room in rooms.items()
         ):
             return False
         await self._sink.caught_up()
@@ -209,7 +263,7 @@ class KafkaHarness:
 
     def _forget_offsets(self) -> None:
         with connected(self._bootstrap) as client:
-            client.delete_groups([self._topics.group("worker")])
+            client.delete_groups([self._topics.group("worker"), self._topics.group("dispatcher")])
 
     async def log(self) -> list[tuple[int, Record]]:
         """What is on `touchpoints`, and what follows from it: records that decisions append are not written again."""

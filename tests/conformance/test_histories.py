@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import tempfile
+import uuid
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -13,6 +15,7 @@ from msgspec.structs import replace
 from engine.core.record import Consent, End, Erase, Event, Identify, Merge, Outcome, Pause, Record, Retry
 from engine.runtimes.memory import Memory
 from tests.conformance.harness import EmbeddedHarness, Harness, MemoryHarness, decisions, messages, states
+from tests.conformance.kafka_harness import KafkaHarness
 from tests.conformance.shop import T0, catalog
 
 CUSTOMERS = ("a", "b", "c")
@@ -111,6 +114,25 @@ async def test_embedded_decides_what_memory_decides(history: list[tuple[int, lis
             assert await play(embedded, history) == expected
         finally:
             await embedded.close()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@settings(max_examples=5, suppress_health_check=[HealthCheck.too_slow])
+@given(histories)
+async def test_kafka_decides_what_memory_decides(kafka: str, history: list[tuple[int, list[Record]]]) -> None:
+    """The same on a real broker; few histories, because each needs topics of its own."""
+    memory = MemoryHarness(catalog(), T0)
+    await memory.reopen()
+    expected = await play(memory, history)
+    prefix = f"h{uuid.uuid4().hex[:8]}."
+    with tempfile.TemporaryDirectory() as folder:
+        on_kafka = KafkaHarness(catalog(), T0, var=Path(folder), bootstrap=kafka, prefix=prefix)
+        await on_kafka.reopen()
+        try:
+            assert await play(on_kafka, history) == expected
+        finally:
+            await on_kafka.close()
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
