@@ -17,7 +17,7 @@ from engine.collector.segment import BATCH_EVENTS_MAX, SHORT
 from engine.definition.calls import FUNCTIONS
 from engine.definition.document import VERBS, Outcome
 from engine.dispatch.filters import FILTERS
-from engine.settings import CollectorSettings, DatabaseSettings, EmailSettings
+from engine.settings.sections import MODELS
 from engine.telemetry import Action, Metrics
 from tests.docs.page import PAGES, ROOT, blocks
 
@@ -35,11 +35,7 @@ def _code(page: Path) -> set[str]:
 def test_the_table_of_settings_is_complete() -> None:
     """Each setting has its row, with its variable and its default; and each row has a setting."""
     expected = set()
-    sections: dict[str, type[BaseModel]] = {
-        "collector": CollectorSettings,
-        "email": EmailSettings,
-        "database": DatabaseSettings,
-    }
+    sections: dict[str, type[BaseModel]] = dict(MODELS)
     for section, model in sections.items():
         for name, field in model.model_fields.items():
             expected.add(f"ANLASS_{section}__{field.alias or name}".upper())
