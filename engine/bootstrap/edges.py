@@ -23,7 +23,7 @@ from engine.dispatch.tokens import SignedLinks, TokenSigner
 from engine.runtimes.journal import Database, DatabaseReader
 from engine.runtimes.kafka.front import KafkaFront
 from engine.runtimes.kafka.intake import IntakeOptions, KafkaIntake
-from engine.runtimes.kafka.sink import Sink
+from engine.runtimes.kafka.sink import Sink, SinkOptions
 from engine.telemetry import Action, Metrics, get_log
 
 _log = get_log("role")
@@ -119,7 +119,11 @@ class SinkRole:
                 bootstrap=self._cluster.bootstrap,
                 metrics=self.metrics,
                 clock=self._clock,
-                journal_days=settings.database.journal_days,
+                options=SinkOptions(
+                    journal_days=settings.database.journal_days,
+                    session_timeout_seconds=kafka.session_timeout_seconds,
+                    instance=kafka.instance,
+                ),
             )
             status = StatusServer(self.metrics, self._readiness, measure=_nothing)
             stack.push_async_callback(status.stop)

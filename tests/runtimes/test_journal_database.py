@@ -255,6 +255,14 @@ async def test_what_is_said_late_about_a_forgotten_customer_is_not_kept(
     assert [row[2] for row in found["dead_letters"]] == [8]
 
 
+async def test_a_batch_that_was_rolled_back_leaves_no_secret_behind(database: Database) -> None:
+    """The key that forgotten customers are recognised by is the database's, also when its first batch had to be repeated."""
+    far = DECISION % (b"18446744073709551615", b"z", b"")
+    await Projection(database).apply([stretch("journal", [removed("a", 5), (b"a", far, ())])])
+    await Projection(database).apply([stretch("states", [state("a", 4)])])
+    assert (await tables(database))["customers"] == []
+
+
 async def test_dead_letters_are_kept_once_and_can_be_taken_out(projection: Projection, reader: DatabaseReader) -> None:
     """One that was sent again is the same; bytes, reason and origin come back; a replay takes it out."""
     letters = [letter("a", "t:0:9"), letter("a", "t:0:9"), letter("b", "http:/v1/track", "bad\0", b"{}")]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import random
-import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
@@ -15,13 +13,16 @@ import psycopg
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from engine.clock import ManualClock
 from engine.errors import StorageError
 from engine.runtimes.base import Query
 from engine.runtimes.journal import Database, DatabaseReader
 from engine.runtimes.journal.consumed import Kind
-from engine.runtimes.kafka.sink import Sink
+from engine.runtimes.kafka.sink import Sink, SinkOptions
 from engine.runtimes.kafka.topics import Topics
+from engine.telemetry import Metrics
 from tests.runtimes.journal_records import (
+    T0,
     Record,
     checkpoint,
     entry,
@@ -250,61 +251,114 @@ async def test_what_the_topic_does_not_have_any_more_is_skipped(
     assert await _journal(database) == [(0, 7, 0), (0, 8, 0), (0, 9, 0)]
 
 
+async def test_old_lines_go_and_what_was_written_is_measured(
+    kafka: str, topics: Topics, send: Send, database: Database, start: Callable[[Database], Awaitable[Sink]]
+) -> None:
+    """`journal_days` prunes the database at the start of a sink; rows, batches and lag are on the metrics' page."""
+    await send("journal", 0, [line("a", number) for number in range(6)])
+    await send("ledger", 0, [entry(message("a"), 1), (b"m", b"poison", ())])
+    first = await start(database)
+    await _caught_up(first)
+    await first.stop()
+    await send("journal", 0, [line("a", number) for number in range(6, 8)])
+    metrics = Metrics()
+    clock = ManualClock(T0 + 86_400_000 + 4)
+    sink = Sink(database, topics, bootstrap=kafka, metrics=metrics, clock=clock, options=SinkOptions(journal_days=1))
+    await sink.start()
+    await _caught_up(sink)
+    async with asyncio.timeout(30):
+        while await _journal(database) != [(0, number, 0) for number in range(4, 8)]:
+            await asyncio.sleep(0.05)
+    await sink.stop()
+    page = metrics.expose().decode()
+    assert 'anlass_sink_rows_total{table="journal"} 2.0' in page
+    assert "anlass_sink_batch_seconds_count 1.0" in page
+    assert 'anlass_sink_lag_records{partition="0",topic="journal"} ' in page
+
+
 WORKER = """
 import asyncio, sys
 from engine.runtimes.journal import Database
-from engine.runtimes.kafka.sink import Sink
+from engine.runtimes.kafka.sink import Sink, SinkOptions
 from engine.runtimes.kafka.topics import Topics
-url, prefix, bootstrap = sys.argv[1:]
-asyncio.run(Sink(Database(url), Topics(prefix), bootstrap=bootstrap).run(asyncio.Event()))
+url, prefix, bootstrap, name = sys.argv[1:]
+options = SinkOptions(batch_records_max=100, session_timeout_seconds=2, instance=name)
+asyncio.run(Sink(Database(url), Topics(prefix), bootstrap=bootstrap, options=options).run(asyncio.Event()))
 """
+OFFSETS = 2_500
+KILLS = 4
+
+
+async def _load(send: Send) -> None:
+    """Lines, states and entries on every partition, some at a time."""
+    for first in range(0, OFFSETS, 50):
+        span = range(first, first + 50)
+        for partition in range(PARTITIONS):
+            customer = f"c{partition}"
+            await send("journal", partition, [line(customer, offset) for offset in span])
+            await send("states", partition, [state(customer, offset) for offset in span])
+            told = [message(customer, offset) for offset in span[::5]]
+            await send("ledger", partition, [entry(each, version) for each in told for version in (1, 2)])
+
+
+async def _written(database: Database) -> int:
+    """How many offsets of all topics are in the database."""
+    return sum(offset for _, _, offset in await database.rows("progress_all"))
 
 
 @pytest.mark.slow
 @pytest.mark.kill
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 async def test_kill_9_under_load_writes_each_row_once(
     kafka: str, topics: Topics, send: Send, kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    """Processes are killed in the middle of their batches while lines, states and entries come; each is there once."""
+    """Two processes share the work and are killed in the middle of it, again and again; each row is there once."""
     url = f"sqlite:///{tmp_path}/journal.db" if kind == "sqlite" else request.getfixturevalue("postgres")
     dice = random.Random(7)
-    rounds, per_round = 8, 400
+    database = Database(url)
+    await database.open()
 
-    async def spawn() -> asyncio.subprocess.Process:
+    async def spawn(name: str) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
-            sys.executable, "-c", WORKER, url, topics.prefix, kafka, stderr=asyncio.subprocess.DEVNULL
+            sys.executable, "-c", WORKER, url, topics.prefix, kafka, name, stderr=asyncio.subprocess.DEVNULL
         )
 
-    process = await spawn()
+    names = ("one", "two")
+    processes = {name: await spawn(name) for name in names}
+    load = asyncio.create_task(_load(send))
+    kills_at_work = 0
     try:
-        for number in range(rounds):
-            first = number * per_round
-            for partition in range(PARTITIONS):
-                customer = f"c{partition}"
-                span = range(first, first + per_round)
-                await send("journal", partition, [line(customer, offset) for offset in span])
-                await send("states", partition, [state(customer, offset) for offset in span])
-                told = [message(customer, offset) for offset in range(first, first + per_round, 4)]
-                await send("ledger", partition, [entry(each, version) for each in told for version in (1, 2)])
-            await asyncio.sleep(dice.uniform(0.5, 2.0))
-            os.kill(process.pid, signal.SIGKILL)
-            await process.wait()
-            process = await spawn()
-        database = Database(url)
-        sink = Sink(database, topics, bootstrap=kafka)
-        await sink.start()
-        await asyncio.wait_for(sink.caught_up(), 120)
-        await sink.stop()
+        for number in range(KILLS):
+            before, name = await _written(database), names[number % 2]
+            async with asyncio.timeout(60):
+                while await _written(database) < before + 400:
+                    await asyncio.sleep(0.02)
+            await asyncio.sleep(dice.uniform(0, 0.1))
+            first = await _written(database)
+            processes[name].kill()
+            await processes[name].wait()
+            kills_at_work += not load.done() or first < _everything()
+            processes[name] = await spawn(name)
+        await load
+        async with asyncio.timeout(120):
+            while await _written(database) < _everything():
+                await asyncio.sleep(0.1)
     finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    expected = [(partition, offset, 0) for partition in range(PARTITIONS) for offset in range(rounds * per_round)]
+        load.cancel()
+        for process in processes.values():
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+    assert kills_at_work == KILLS
+    expected = [(partition, offset, 0) for partition in range(PARTITIONS) for offset in range(OFFSETS)]
     assert await _journal(database) == expected
     counts = await DatabaseReader(database).counts()
     assert counts["decisions"] == {"entered": len(expected)}
-    assert counts["messages"] == {"email": {"pending": len(expected) // 4}}
+    assert counts["messages"] == {"email": {"pending": len(expected) // 5}}
     assert counts["customers"] == PARTITIONS
     await database.close()
+
+
+def _everything() -> int:
+    return PARTITIONS * (OFFSETS + OFFSETS + 2 * OFFSETS // 5)

@@ -131,19 +131,20 @@ class Projection:
             if not progress:
                 return written
             written.unreadable = sum(reading.unreadable for reading in readings.values())
-            work = _Work(transaction, await self._erasure_key(transaction), written.rows)
+            key = self._key or await _erasure_key(transaction)
+            work = _Work(transaction, key, written.rows)
             for reading in readings.values():
                 await work.write(reading)
             await transaction.write("progress_set", progress)
             await work.finish()
+        self._key = key  # not before: what was rolled back is nobody's key
         return written
 
-    async def _erasure_key(self, transaction: Transaction) -> bytes:
-        """What this database recognises forgotten customers with; made at first use."""
-        if not self._key:
-            await transaction.rows("secret_add", name="erasure_key", value=secrets.token_hex(32))
-            self._key = bytes.fromhex((await transaction.rows("secret_read", name="erasure_key"))[0][0])
-        return self._key
+
+async def _erasure_key(transaction: Transaction) -> bytes:
+    """What this database recognises forgotten customers with; made at first use."""
+    await transaction.rows("secret_add", name="erasure_key", value=secrets.token_hex(32))
+    return bytes.fromhex((await transaction.rows("secret_read", name="erasure_key"))[0][0])
 
 
 def _take(reading: Reading, kind: Kind, record: Consumed, *, refused: str) -> None:

@@ -12,6 +12,7 @@ import contextlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import msgspec
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import IllegalStateError, KafkaError
@@ -24,7 +25,6 @@ from engine.runtimes.journal.projection import DAY_MS, PRUNE_ROWS, Displaced, Pl
 from engine.runtimes.kafka.topics import BATCH_BYTES_MAX, Topics
 from engine.telemetry import Action, Metrics, get_log
 
-BATCH_RECORDS_MAX = 5_000
 POLL_MS = 200
 COMMIT_SECONDS = 5.0
 LAG_SECONDS = 1.0
@@ -39,13 +39,22 @@ class _MadeAnew(StorageError):
     """The topics are not those that the database was filled from."""
 
 
+class SinkOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How a sink works."""
+
+    journal_days: int = 0
+    """How long lines of the journal stay in the database; 0: for ever."""
+    batch_records_max: int = 5_000
+    session_timeout_seconds: float = 10.0
+    """Without a sign for so long a sink counts as dead, and others take its partitions."""
+    instance: str = ""
+    """A name of this process that stays, so that a quick restart moves no partition."""
+
+
 class Sink:
-    """One process's share of the topics. `database` is opened by `start` and closed by whoever made it.
+    """One process's share of the topics. `database` is opened by `start` and closed by whoever made it."""
 
-    `journal_days`: how long lines of the journal stay in the database; 0: for ever.
-    """
-
-    def __init__(  # bootstrap reads the settings
+    def __init__(
         self,
         database: Database,
         topics: Topics,
@@ -53,14 +62,14 @@ class Sink:
         bootstrap: str,
         metrics: Metrics | None = None,
         clock: Clock | None = None,
-        journal_days: int = 0,
+        options: SinkOptions | None = None,
     ) -> None:
         self._database = database
         self._projection = Projection(database)
         self._bootstrap = bootstrap
         self._metrics = metrics or Metrics()
         self._clock = clock or SystemClock()
-        self._journal_days = journal_days
+        self._options = options or SinkOptions()
         self._group = topics.group("sink")
         self._kinds: dict[str, Kind] = {
             topics.journal: "journal",
@@ -92,9 +101,13 @@ class Sink:
     async def start(self) -> None:
         """Brings the schema up to date and joins the group. Raises ServiceUnreachable, or StorageError about the database."""
         await self._database.open()
+        session_ms = int(self._options.session_timeout_seconds * 1_000)
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self._bootstrap,
             group_id=self._group,
+            group_instance_id=self._options.instance or None,
+            session_timeout_ms=session_ms,
+            heartbeat_interval_ms=session_ms // 5,
             client_id="anlass-sink",
             enable_auto_commit=False,
             auto_offset_reset="earliest",
@@ -174,7 +187,7 @@ class Sink:
         while not self._stopping.is_set():
             try:
                 await self._seek(consumer)
-                found = await consumer.getmany(timeout_ms=POLL_MS, max_records=BATCH_RECORDS_MAX)
+                found = await consumer.getmany(timeout_ms=POLL_MS, max_records=self._options.batch_records_max)
                 await self._write(found)
                 await self._now_and_then(consumer)
                 delay_seconds = RETRY_SECONDS_MIN
@@ -254,8 +267,9 @@ class Sink:
             self._next["commit"] = now + COMMIT_SECONDS
             with contextlib.suppress(KafkaError):
                 await self._commit(consumer)
-        if self._journal_days and now >= self._next["prune"]:
-            removed = await self._projection.prune(self._clock.now_ms() - self._journal_days * DAY_MS)
+        days = self._options.journal_days
+        if days and now >= self._next["prune"]:
+            removed = await self._projection.prune(self._clock.now_ms() - days * DAY_MS)
             self._next["prune"] = now + (PRUNE_SECONDS if removed < PRUNE_ROWS else 0.0)
 
     async def _commit(self, consumer: AIOKafkaConsumer) -> None:
