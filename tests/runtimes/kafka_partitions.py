@@ -68,7 +68,8 @@ def here(partition: int, partitions: int, topics: Topics = TOPICS) -> Here:
 class Read:
     """What anybody can read of the topics that partitions write to."""
 
-    def __init__(self) -> None:
+    def __init__(self, topics: Topics = TOPICS) -> None:
+        self._prefix = topics.prefix
         self.lines: dict[tuple[int, int, int], Decision] = {}
         self.messages: dict[str, Message] = {}
         self.removed: list[Removed] = []
@@ -78,7 +79,7 @@ class Read:
 
     def take(self, outgoing: Outgoing) -> None:
         """One record, in the order of its topic."""
-        match outgoing.topic.removeprefix(TOPICS.prefix):
+        match outgoing.topic.removeprefix(self._prefix):
             case "journal":
                 self._line(outgoing)
             case "dispatches":

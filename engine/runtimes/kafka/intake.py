@@ -35,8 +35,6 @@ from engine.telemetry import Action, Metrics, get_log
 
 ROW_BYTES = 40
 """What a row has besides key and value, at most."""
-RENEW_SECONDS = 1.0
-"""Between two attempts to get a new connection."""
 
 
 class IntakeOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,8 +107,6 @@ class KafkaIntake:
         self._outlet: Outlet | None = None
         self._lanes: list[_Lane] = []
         self._tasks: list[asyncio.Task[None]] = []
-        self._old: set[asyncio.Task[None]] = set()
-        self._renewing = asyncio.Lock()
         self._stopping = False
         self._waiting = 0
         self._waiting_bytes = 0
@@ -152,8 +148,6 @@ class KafkaIntake:
         outlet, self._outlet = self._outlet, None
         if outlet is not None:
             await self._close(outlet)
-        if self._old:
-            await asyncio.wait(set(self._old))
 
     async def _close(self, outlet: Outlet) -> None:
         """The client waits for its batches for ever while the broker is away: not longer than we do."""
@@ -266,7 +260,6 @@ class KafkaIntake:
                 self._log.error(Action.BATCH_FAILED, cause=error, partition=lane.number)
                 for part in parts:
                     self._fail(part, StorageError(f"Kafka did not take the records: {error}"))
-                await self._renew(outlet)
             except asyncio.CancelledError:
                 for part in parts:
                     self._fail(part, StorageError("The collector was stopped."))
@@ -303,25 +296,6 @@ class KafkaIntake:
     def _release(self, part: _Part) -> None:
         self._waiting -= len(part.rows)
         self._waiting_bytes -= part.size
-
-    async def _renew(self, broken: Outlet) -> None:
-        """A new connection: after a batch that failed for good the old one's sequence numbers have a gap.
-
-        Kafka would refuse everything after it.
-        """
-        async with self._renewing:
-            while self._outlet is broken and not self._stopping:
-                outlet = Outlet(self._bootstrap, client="anlass-intake", metrics=self._metrics)
-                try:
-                    await outlet.start()
-                except StorageError as error:
-                    self._log.error(Action.BATCH_FAILED, cause=error)
-                    await asyncio.sleep(RENEW_SECONDS)
-                    continue
-                self._outlet = outlet
-                closing = asyncio.create_task(self._close(broken))
-                self._old.add(closing)
-                closing.add_done_callback(self._old.discard)
 
 
 def _encode(record: Record) -> bytes:
