@@ -121,6 +121,7 @@ class Dispatcher:
                     _log.error(Action.BATCH_FAILED, cause=error)
                     await asyncio.sleep(STORAGE_RETRY_SECONDS)
         finally:
+            self._stopping.set()  # also when we are cancelled: or nobody would tell the settler
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=self._options.stop_seconds_max)
             for task in list(self._tasks):

@@ -308,3 +308,14 @@ async def test_a_channel_that_is_not_configured_fails_the_message_with_its_name(
     await task
     (message,) = await house.runtime.messages()
     assert "email" in message.reason
+
+
+async def test_a_dispatcher_that_is_cancelled_ends(house: House) -> None:
+    """Its caller may be cancelled as well: what is under way is waited for as long as a stop would, and no longer."""
+    dispatcher = house.dispatcher(stop_seconds_max=0.2)
+    task = asyncio.create_task(dispatcher.run())
+    await asyncio.sleep(0.05)
+    task.cancel()
+    done, _ = await asyncio.wait({task}, timeout=5)
+    assert done
+    assert task.cancelled()
