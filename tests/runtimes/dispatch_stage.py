@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import hmac
 from collections.abc import Callable
-from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 

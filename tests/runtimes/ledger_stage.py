@@ -208,10 +208,12 @@ class Stage:
         value = what if isinstance(what, bytes) or what is None else encode_json(what)
         return Incoming(next(self.offsets) if offset is None else offset, T0, b"k", value)
 
-    async def write_states(self, *states: CustomerState, applied: int, number: int = 0) -> None:
+    async def write_states(
+        self, *states: CustomerState, applied: int, number: int = 0, paused: tuple[str, ...] = ()
+    ) -> None:
         """Writes a batch as a worker does."""
         tools, outlet = await self.tools()
-        rows: list[Row] = [(CHECKPOINT_KEY, encode_checkpoint(Checkpoint(applied=applied)), ())]
+        rows: list[Row] = [(CHECKPOINT_KEY, encode_checkpoint(Checkpoint(applied=applied, paused=paused)), ())]
         rows += [(state.id.encode(), pack_row(applied, 0, encode_state(state)), ()) for state in states]
         await outlet.append(tools.topics.states, number, rows)
         await outlet.stop()
