@@ -5,11 +5,14 @@ Invariant: every record that was consumed ends as inputs, as records sent elsewh
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from engine.core.record import Merge, Pause, Record
 from engine.errors import BadRecord
 from engine.runtimes.effects import CUSTOMER_CHARS_MAX
 from engine.runtimes.kafka.outgoing import Here, Incoming, ParseForeign, dead_letter, forward
 from engine.runtimes.kafka.topics import (
+    ORIGIN,
     RECORD_BYTES_MAX,
     Deployed,
     Input,
@@ -51,7 +54,7 @@ def read_arrival(here: Here, incoming: Incoming) -> Arrival:
                 _check_customers(record)
             arrival.inputs.append(record)
             return arrival
-        records = here.parse(incoming.key, value, headers_of(incoming.headers), incoming.at_ms)
+        records = here.parse(incoming.key, value, _with_place(here, incoming), incoming.at_ms)
     except Exception as error:  # noqa: BLE001 - whatever a producer wrote must not stop the records after it
         _die(here, arrival, str(error) or type(error).__name__)
         return arrival
@@ -67,6 +70,12 @@ def read_arrival(here: Here, incoming: Incoming) -> Arrival:
         else:  # keyed by something else, by another partitioner, or not at all
             arrival.sent.append((record.customer, forward(here, number, record)))
     return arrival
+
+
+def _with_place(here: Here, incoming: Incoming) -> Mapping[str, str]:
+    """Its headers, and where it stands: what has no id of its own gets one from there, the same whenever it is read."""
+    place = f"{here.topics.touchpoints}:{here.partition}:{incoming.offset}"
+    return {ORIGIN: place, **headers_of(incoming.headers)}
 
 
 def _die(here: Here, arrival: Arrival, reason: str) -> None:

@@ -19,7 +19,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from engine.errors import LimitExceeded, StorageError
+from engine.errors import LimitExceeded, SettingsError, StorageError
 from engine.runtimes.kafka.outlet import Outlet, Row
 from engine.runtimes.kafka.store import Change, RowStore
 from engine.runtimes.kafka.topics import (
@@ -64,6 +64,20 @@ class Changelog:
         """Offset of the changelog's last record that is in the store."""
         self._behind = False
         """Whether the changelog may hold something of ours that the store does not have."""
+
+    async def check_input(self, topic: str) -> None:
+        """Raises SettingsError when more was applied than the topic has: it was made anew, and its records would be passed over.
+
+        Raises StorageError when Kafka does not say.
+        """
+        async with _reader(Place(self._place.bootstrap, topic, self._place.partition)) as consumer:
+            _, end = await _bounds(consumer, TopicPartition(topic, self._place.partition))
+        if self.checkpoint.applied >= end:
+            raise SettingsError(
+                f"{topic}[{self._place.partition}] ends at {end}, but {self._place.topic} says that records up to"
+                f" {self.checkpoint.applied} were applied: the topic was deleted and made anew.",
+                mend="Restore it from a backup, or begin with another [kafka] prefix: new records would be passed over.",
+            )
 
     async def restore(self, *, progress: Callable[[int, int], None] | None = None) -> int:
         """Reads what the store does not have yet; returns how many records that were. `progress` hears (done, all).

@@ -34,9 +34,10 @@ PLAN_BYTES_MAX = BATCH_BYTES_MAX // 4
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """`batch_records_max` bounds what is evaluated at once."""
+    """`batch_records_max` bounds what is evaluated at once. `check_input`: refuse an input topic that was made anew."""
 
     batch_records_max: int = 500
+    check_input: bool = True
 
 
 class Tools(msgspec.Struct, frozen=True):
@@ -130,6 +131,8 @@ class Owner:
         """Brings the rows up to date, and sends again what the last batch sends."""
         started = self._tools.clock.monotonic()
         count = await self._changelog.restore()
+        if self._tools.options.check_input:
+            await self._changelog.check_input(self._here.topics.touchpoints)
         self.restore_seconds = self._tools.clock.monotonic() - started
         self._tools.metrics.recovery_seconds.observe(self.restore_seconds)
         self._log.info(Action.PARTITION_RESTORED, partition=self._here.partition, records=count, applied=self.applied)

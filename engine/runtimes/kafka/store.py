@@ -7,8 +7,10 @@ to an offset. What is lost with the disk is read again from the changelog; nothi
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import struct
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,8 @@ CHECKPOINT_ROW = META + b"checkpoint"
 WRITE_BUFFER_BYTES = 8 << 20
 FILE_BYTES = 16 << 20
 CACHE_BYTES = 32 << 20
+IDLE_SECONDS_MAX = 3 * 86_400
+"""Well within the week for which a changelog keeps what was removed (`delete.retention.ms`)."""
 GONE_MAX = 10_000
 """How many removals are remembered: a late row of an old owner comes soon after, or never."""
 
@@ -58,13 +62,25 @@ class RowStore:
         """Keys whose last record on the changelog, as far as it was read, is older than what is here."""
 
     def open(self) -> None:
-        """Raises StorageError when the folder cannot be used."""
+        """Raises StorageError when the folder cannot be used. A copy that lay idle for long is made anew: a compacted changelog
+        does not tell any more what was removed meanwhile.
+        """
+        if self._idle_seconds() > IDLE_SECONDS_MAX:
+            shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(parents=True, exist_ok=True)
         with _translated():
             self._db = Rdict(str(self._folder), _options())
         self._gone.clear()
         self.stale.clear()
         self._due_from_ms = 0
+
+    def _idle_seconds(self) -> float:
+        """Since a file of the copy was last written, by the clock of the file system."""
+        written = [path.stat().st_mtime for path in self._folder.glob("*")]
+        if not written:
+            return 0.0
+        with tempfile.TemporaryFile(dir=self._folder.parent) as now:
+            return os.fstat(now.fileno()).st_mtime - max(written)
 
     def close(self) -> None:
         """Idempotent."""

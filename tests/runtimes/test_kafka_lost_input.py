@@ -1,0 +1,75 @@
+"""What was deleted behind the runtime's back is said, not passed over."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from engine.core.record import Event
+from engine.errors import SettingsError
+from engine.runtimes.kafka.arrival import Incoming, read_arrival
+from engine.runtimes.kafka.changelog import Changelog, Place
+from engine.runtimes.kafka.outlet import Outlet
+from engine.runtimes.kafka.store import Change, RowStore
+from engine.runtimes.kafka.topics import Checkpoint, Topics, encode_checkpoint, encode_input, pack_row
+from tests.runtimes.kafka_partitions import here
+from tests.services.kafka import create_topics
+
+DAY = 86_400
+
+
+async def test_an_input_topic_that_was_made_anew_is_refused(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
+    """More was applied than the topic has: whatever comes now has offsets that would be passed over."""
+    topics = Topics(topic_prefix)
+    create_topics(kafka, {topics.touchpoints: 1, topics.states: 1})
+    store = RowStore(tmp_path / "0")
+    store.open()
+    outlet = Outlet(kafka, client="test")
+    await outlet.start()
+    try:
+        changelog = Changelog(Place(kafka, topics.states, 0), store, outlet)
+        await changelog.restore()
+        await changelog.check_input(topics.touchpoints)
+        await changelog.commit([], Checkpoint(applied=41))
+        with pytest.raises(SettingsError, match="made anew"):
+            await changelog.check_input(topics.touchpoints)
+    finally:
+        await outlet.stop()
+        store.close()
+
+
+def test_a_copy_that_lay_idle_for_days_is_made_anew(tmp_path: Path) -> None:
+    """A compacted changelog has forgotten by then what was removed meanwhile; a copy of today is kept."""
+    store = RowStore(tmp_path / "0")
+    store.open()
+    store.write([Change(b"a", pack_row(1, 0, b"x"), 1, 0, 0)], encode_checkpoint(Checkpoint(applied=1)), offset=2)
+    store.close()
+    store.open()
+    assert store.rows([b"a"])
+    store.close()
+    for path in (tmp_path / "0").glob("*"):
+        os.utime(path, (time.time() - 4 * DAY,) * 2)
+    store.open()
+    assert not store.rows([b"a"])
+    assert store.offset == -1
+    store.close()
+
+
+def test_a_record_without_an_id_gets_one_from_its_place() -> None:
+    """Two of them that are alike to the byte, in the same millisecond, are two; the same one read again is one."""
+
+    at = here(0, 1)
+    value = b'{"type": "track", "userId": "a", "event": "Order Completed"}'
+
+    def id_of(offset: int) -> str:
+        arrival = read_arrival(at, Incoming(offset, 5, b"a", value))
+        [record] = arrival.inputs
+        assert isinstance(record, Event)
+        assert encode_input(record)
+        return record.id
+
+    assert id_of(1) != id_of(2)
+    assert id_of(1) == id_of(1)
