@@ -178,7 +178,8 @@ class _Flow:
         owner = self._host.owners.get(partition)
         if owner is not None and owner.waiting_records > HIGH_WATER_RECORDS and size:
             self._held_back.add(partition)
-            self._app.consumer.pause_partitions({TP(self._topic, partition)})
+            # Not `pause_partitions`: that leaves out what is fetched already, and goes on after it.
+            self._app.consumer.on_buffer_full(TP(self._topic, partition))
 
     def _done(self, partition: int, ack: Callable[[], object]) -> Callable[[], None]:
         def done() -> None:
@@ -187,7 +188,7 @@ class _Flow:
             if partition in self._held_back and (owner is None or owner.waiting_records < LOW_WATER_RECORDS):
                 self._held_back.discard(partition)
                 if owner is not None:
-                    self._app.consumer.resume_partitions({TP(self._topic, partition)})
+                    self._app.consumer.on_buffer_drop(TP(self._topic, partition))
 
         return done
 
