@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 import time
 import zlib
@@ -26,6 +27,8 @@ RETRY_SECONDS = 0.2
 POISON_KEY = b"poison-"
 LARGE_BYTES = 2 << 20
 encode = msgspec.json.encode
+# A broker that is away is what these tests are about; the clients' lines about it would bury everything else.
+logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 class Acknowledged(msgspec.Struct, frozen=True, gc=False):

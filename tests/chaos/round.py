@@ -219,6 +219,8 @@ class Round:
         deadline = time.monotonic() + STOP_SECONDS_MAX
         while worker.runs and time.monotonic() < deadline:
             await asyncio.sleep(0.05)
+            if self._brokers_away:  # what is under way is finished first, and that takes a broker
+                deadline = time.monotonic() + STOP_SECONDS_MAX
         self._note(f"ended with {worker.status}", worker.name)
         if worker.status not in fine:
             self._wrong.append(
