@@ -7,7 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from engine.collector.foreign import parse_foreign
 from engine.core.record import Event
 from engine.errors import SettingsError
 from engine.runtimes.kafka.arrival import Incoming, read_arrival
@@ -60,8 +62,7 @@ def test_a_copy_that_lay_idle_for_days_is_made_anew(tmp_path: Path) -> None:
 
 def test_a_record_without_an_id_gets_one_from_its_place() -> None:
     """Two of them that are alike to the byte, in the same millisecond, are two; the same one read again is one."""
-
-    at = here(0, 1)
+    at = replace(here(0, 1), parse=parse_foreign)
     value = b'{"type": "track", "userId": "a", "event": "Order Completed"}'
 
     def id_of(offset: int) -> str:
