@@ -20,6 +20,7 @@ from tests.runtimes.kafka_partitions import Cluster, Share, here
 History = list[tuple[int, list[Record]]]
 
 sizes = st.lists(st.integers(1, 7), min_size=1, max_size=4)
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 END_MS = 30 * 24 * 60 * MINUTE
 
 
@@ -41,7 +42,7 @@ def _play(cluster: Cluster, history: History, cuts: list[int], *, again: bool) -
         each.check_index()
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @given(histories, sizes, st.booleans())
 def test_one_partition_decides_what_memory_decides(history: History, cuts: list[int], again: bool) -> None:
     """However the log is cut into batches, and with every batch delivered twice: Memory's decisions, states, messages, timers."""
@@ -52,7 +53,7 @@ def test_one_partition_decides_what_memory_decides(history: History, cuts: list[
         for record in batch:
             memory.step(_at(record, memory.clock.now_ms()))
     memory.run_until(memory.clock.now_ms() + END_MS)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         cluster = Cluster(Path(folder), {"shop-1": catalog()}, partitions=1, in_force="shop-1")
         try:
             _play(cluster, history, cuts, again=again)
@@ -73,14 +74,14 @@ def _struck(memory: Memory, cluster: Cluster) -> set[str]:
     return {each.id for each in memory.messages if each.customer in forgotten} - set(cluster.read.messages)
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @given(histories, sizes, st.booleans())
 def test_each_of_three_partitions_decides_what_memory_decides_of_its_log(
     history: History, cuts: list[int], again: bool
 ) -> None:
     """Merges and erasures travel between partitions; each customer's decisions are those of the log of their partition."""
     assert len({partition_of(name.encode(), 3) for name in CUSTOMERS}) > 1, "the customers should live apart"
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         cluster = Cluster(Path(folder), {"shop-1": catalog()}, partitions=3, in_force="shop-1")
         try:
             _play(cluster, history, cuts, again=again)

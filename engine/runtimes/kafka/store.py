@@ -56,6 +56,7 @@ class RowStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._db: Rdict | None = None
+        self._broken = False
         self._gone: dict[bytes, int] = {}  # removed of late: an older row, read afterwards, must not bring it back
         self._due_from_ms = 0  # nothing is due before: what was removed there need not be passed again
         self.stale: set[bytes] = set()
@@ -68,8 +69,7 @@ class RowStore:
         if self._idle_seconds() > IDLE_SECONDS_MAX:
             shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(parents=True, exist_ok=True)
-        with _translated():
-            self._db = Rdict(str(self._folder), _options())
+        self._connect()
         self._gone.clear()
         self.stale.clear()
         self._due_from_ms = 0
@@ -82,11 +82,16 @@ class RowStore:
         with tempfile.TemporaryFile(dir=self._folder.parent) as now:
             return os.fstat(now.fileno()).st_mtime - max(written)
 
+    def _connect(self) -> None:
+        with _translated():
+            self._db = Rdict(str(self._folder), _options())
+        self._broken = False
+
     def close(self) -> None:
         """Idempotent."""
-        if self._db is not None:
-            self._db.close()
-            self._db = None
+        db, self._db = self._db, None
+        if db is not None:
+            db.close()
 
     def destroy(self) -> None:
         """Removes the copy from the disk; it is made anew from the changelog."""
@@ -95,7 +100,12 @@ class RowStore:
 
     @property
     def db(self) -> Rdict:
-        """The open database."""
+        """The open database. Raises StorageError when it broke and cannot be opened again yet."""
+        if self._broken:
+            with contextlib.suppress(Exception):  # what could be written, was
+                self.close()
+            self._connect()
+            self._due_from_ms = 0
         assert self._db is not None, "the store is not open"
         return self._db
 
@@ -153,8 +163,7 @@ class RowStore:
             self._put(batch, change)
         batch.put(CHECKPOINT_ROW, checkpoint)
         batch.put(OFFSET_KEY, _U64.pack(offset))
-        with _translated():
-            self.db.write(batch)
+        self._commit(batch)
         self.stale.clear()
 
     def replay(self, records: Sequence[tuple[bytes, bytes | None, int]], *, offset: int) -> None:
@@ -186,8 +195,15 @@ class RowStore:
             batch.put(CHECKPOINT_ROW, checkpoint)
         if not self.stale:
             batch.put(OFFSET_KEY, _U64.pack(offset))
-        with _translated():
-            self.db.write(batch)
+        self._commit(batch)
+
+    def _commit(self, batch: WriteBatch) -> None:
+        try:
+            with _translated():
+                self.db.write(batch)
+        except StorageError:
+            self._broken = True  # after a failed write RocksDB takes no other, also when there is room again
+            raise
 
     def position(self, key: bytes) -> int:
         """What a key's row or its removal stands for; -1: nothing is known of it."""
