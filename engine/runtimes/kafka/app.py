@@ -27,6 +27,7 @@ from engine.telemetry import Metrics
 
 HIGH_WATER_RECORDS = 5_000
 LOW_WATER_RECORDS = 1_000
+STOP_SECONDS_MAX = 8.0
 RETRY_SECONDS = 0.5
 
 
@@ -157,6 +158,31 @@ def build_app(settings: Settings, host: Host, *, metrics: Metrics | None = None)
             flow.feed(event)
 
     return app
+
+
+async def end_app(app: faust.App) -> None:
+    """Leaves the group. Faust waits for its last commit as long as the brokers are away; we do not: what is not committed is
+    read again, and known to be applied.
+    """
+    stopping = asyncio.create_task(app.stop(), name="anlass-end-app")
+    _, late = await asyncio.wait({stopping}, timeout=STOP_SECONDS_MAX)
+    if late:
+        _give_up(app)
+        _, late = await asyncio.wait({stopping}, timeout=STOP_SECONDS_MAX / 2)
+    if late:
+        stopping.cancel()
+    await asyncio.gather(stopping, return_exceptions=True)
+
+
+def _give_up(app: faust.App) -> None:
+    """Lets Faust's consumer, which has a thread and a loop of its own, stop waiting for an answer."""
+    loop = app.consumer._thread.thread_loop  # type: ignore[attr-defined]  # noqa: SLF001 - there is no other way in
+
+    def cancel() -> None:
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+
+    loop.call_soon_threadsafe(cancel)
 
 
 class _Flow:

@@ -14,7 +14,7 @@ import msgspec
 
 from engine.clock import Clock
 from engine.core.catalog import Catalog
-from engine.runtimes.kafka.app import Settings, build_app
+from engine.runtimes.kafka.app import Settings, build_app, end_app
 from engine.runtimes.kafka.copies import Suppressions
 from engine.runtimes.kafka.host import Host
 from engine.runtimes.kafka.ledger import LedgerTools
@@ -90,7 +90,7 @@ class Postroom:
         """Idempotent."""
         if self.app is not None:
             app, self.app = self.app, None
-            await app.stop()
+            await end_app(app)
         await self.host.close()
         await self.suppressions.stop()
         await self.outlet.stop()

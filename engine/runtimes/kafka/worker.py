@@ -13,7 +13,7 @@ import faust
 import msgspec
 
 from engine.clock import Clock
-from engine.runtimes.kafka.app import Settings, build_app
+from engine.runtimes.kafka.app import Settings, build_app, end_app
 from engine.runtimes.kafka.arrival import Here, ParseForeign
 from engine.runtimes.kafka.changelog import Changelog, Place
 from engine.runtimes.kafka.definitions import Definitions
@@ -134,7 +134,7 @@ class Worker:
         """Idempotent."""
         if self.app is not None:
             app, self.app = self.app, None
-            await app.stop()
+            await end_app(app)
         await self.host.close()
         await self.definitions.stop()
         await self.outlet.stop()
