@@ -16,7 +16,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 
 from engine.clock import Clock
 from engine.core.catalog import Catalog
-from engine.core.record import Record
+from engine.core.record import Event, Identify, Record
 from engine.runtimes.kafka.arrival import Incoming
 from engine.runtimes.kafka.changelog import Changelog, Place
 from engine.runtimes.kafka.definitions import Definitions
@@ -34,11 +34,23 @@ from engine.runtimes.kafka.topics import (
     unpack_prefix,
 )
 from engine.telemetry import Metrics
+from tests.conformance.shop import T0
 from tests.runtimes.kafka_partitions import Read, here
 from tests.services.kafka import create_topics
 
 PROJECT = "shop"
 SETTLE_SECONDS_MAX = 60.0
+
+
+def event(customer: str, number: int, name: str = "Product Added") -> Event:
+    """Taken in at T0."""
+    return Event(customer=customer, at_ms=T0, id=f"{customer}-{number}", name=name, time_ms=T0)
+
+
+def identify(customer: str) -> Identify:
+    """With an address."""
+    traits = {"email": f"{customer}@example.com"}
+    return Identify(customer=customer, at_ms=T0, id=f"i-{customer}", time_ms=T0, traits=traits)
 
 
 class Crash(BaseException):

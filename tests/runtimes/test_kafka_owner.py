@@ -14,13 +14,15 @@ from msgspec.structs import replace
 
 from engine.clock import ManualClock
 from engine.core.customer import decode_state
-from engine.core.record import Erase, Event, Identify, Pause, Record
+from engine.core.record import Erase, Pause, Record
 from engine.errors import StorageError
+from engine.runtimes.kafka.changelog import Changelog, Place
+from engine.runtimes.kafka.outlet import Outlet
 from engine.runtimes.kafka.owner import Options
 from engine.runtimes.kafka.store import RowStore
-from engine.runtimes.kafka.topics import CHECKPOINT_KEY, PREFIX_BYTES, REASON, headers_of
+from engine.runtimes.kafka.topics import CHECKPOINT_KEY, PREFIX_BYTES, REASON, Checkpoint, headers_of
 from tests.conformance.shop import T0, catalog
-from tests.runtimes.kafka_stage import Acting, Crash, Faults, Stage, defined, make_topics
+from tests.runtimes.kafka_stage import Acting, Crash, Faults, Stage, defined, event, identify, make_topics
 from tests.services.kafka import admin, create_topics
 
 HOUR = 3_600_000
@@ -41,15 +43,6 @@ async def make(kafka: str, topic_prefix: str) -> AsyncIterator[Make]:
             return stage
 
         yield one
-
-
-def event(customer: str, number: int, name: str = "Product Added") -> Event:
-    return Event(customer=customer, at_ms=T0, id=f"{customer}-{number}", name=name, time_ms=T0)
-
-
-def identify(customer: str) -> Identify:
-    traits = {"email": f"{customer}@example.com"}
-    return Identify(customer=customer, at_ms=T0, id=f"i-{customer}", time_ms=T0, traits=traits)
 
 
 def clock_of(stage: Stage) -> ManualClock:
@@ -380,3 +373,26 @@ async def test_a_batch_that_the_changelog_does_not_take_is_divided(make: Make, k
     assert all([each.kind for each in read.decisions(name)].count("entered") == 1 for name in names)
     assert not read.dead
     assert {key for key, _ in acting.store.walk(b"", 100)} == {name.encode() for name in names}
+
+
+async def test_an_owner_whose_catalog_is_not_there_waits_for_it(make: Make, kafka: str, tmp_path: Path) -> None:
+    """It decides nothing by another one, and does not end: as soon as the catalog can be had, it goes on."""
+    stage = await make()
+    store = RowStore(tmp_path / "rows")
+    store.open()
+    outlet = Outlet(kafka, client="test")
+    await outlet.start()
+    changelog = Changelog(Place(kafka, stage.topics.states, 0), store, outlet)
+    await changelog.restore()
+    await changelog.commit([], Checkpoint(catalog="shop-later"))
+    store.close()
+    acting = await stage.open(tmp_path / "rows")
+    await stage.put(event("a", 1))
+    await stage.feed(acting)
+    await asyncio.sleep(1.5)
+    assert not acting.task.done()
+    assert not acting.done
+    stage.definitions.catalogs["shop-later"] = catalog(id="shop-later")
+    await stage.settle(acting)
+    assert acting.owner.catalog_id == "shop-later"
+    await outlet.stop()

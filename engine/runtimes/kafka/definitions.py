@@ -6,12 +6,10 @@ Invariant: a catalog is compiled from the files on the topic alone, so every pro
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Sequence
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
 
 from engine.core.catalog import Catalog
 from engine.errors import AnlassError, StorageError
@@ -38,6 +36,11 @@ class Definitions:
         self._changed = asyncio.Condition()
         self._following: asyncio.Task[None] | None = None
         self._compiling = asyncio.Lock()
+        self._next = 0
+        """Offset of the next record on the topic."""
+        self._asked = 1
+        """How often somebody wanted to be sure that all of the topic is read; `_heard`: up to which question it was."""
+        self._heard = 0
         self.catalogs: dict[str, Catalog] = {}
         self._given_up = ""  # told once to who waits for another one
         self.in_force = ""
@@ -93,11 +96,15 @@ class Definitions:
             self._given_up = self.in_force
             return self.in_force
 
-    async def wait_for(self, catalog: str, *, seconds_max: float = 30.0) -> bool:
-        """Whether this catalog can be used, waiting for it to arrive."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds_max), self._changed:
-                await self._changed.wait_for(lambda: catalog in self._known)
+    async def wait_for(self, catalog: str) -> bool:
+        """Whether this catalog can be used. If it is not known yet, everything that the topic holds by now is read first; while
+        the broker is away that takes as long as it is.
+        """
+        if catalog not in self._known:
+            self._asked += 1
+            mine = self._asked
+            async with self._changed:
+                await self._changed.wait_for(lambda: catalog in self._known or self._heard >= mine)
         return await self.load(catalog)
 
     async def load(self, catalog: str) -> bool:
@@ -111,10 +118,11 @@ class Definitions:
             earlier = [self._known[each] for each in definition.earlier if each in self._known]
             try:
                 made = await asyncio.to_thread(self._compile, definition, earlier)
-            except AnlassError as error:
-                self._refused[catalog] = str(error)
+            except Exception as error:  # noqa: BLE001 - a mistake of ours in there must not end whoever asks
+                reason = str(error) if isinstance(error, AnlassError) else f"{type(error).__name__}: {error}"
+                self._refused[catalog] = reason
                 if catalog == self.in_force:
-                    self.refused = str(error)
+                    self.refused = reason
                 self._log.error(Action.DEFINITION_REFUSED, catalog=catalog, cause=error)
                 return False
             self.catalogs[catalog] = msgspec.structs.replace(made, id=catalog)
@@ -125,9 +133,10 @@ class Definitions:
         while True:
             try:
                 await self._read(read)
-            except KafkaError as error:
+            except Exception as error:
                 if not read.is_set():
                     raise StorageError(f"The topic {self._topics.definitions} cannot be read: {error!r}") from error
+                self._log.error(Action.DEFINITION_REFUSED, cause=error)
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _read(self, read: asyncio.Event) -> None:
@@ -138,18 +147,25 @@ class Definitions:
         try:
             await consumer.start()
             consumer.assign([tp])
-            end = (await consumer.end_offsets([tp]))[tp]
-            await consumer.seek_to_beginning(tp)
+            consumer.seek(tp, self._next)
             while True:
-                if not read.is_set() and await consumer.position(tp) >= end:
+                if (asked := self._asked) > self._heard:
+                    end = (await consumer.end_offsets([tp]))[tp]
+                    while await consumer.position(tp) < end:
+                        await self._take_some(consumer, tp)
+                    self._heard = asked
                     read.set()
-                records = (await consumer.getmany(tp, timeout_ms=POLL_MS)).get(tp, [])
-                async with self._changed:
-                    for record in records:
-                        self._take(record.key, record.value)
-                    self._changed.notify_all()
+                await self._take_some(consumer, tp)
         finally:
             await consumer.stop()
+
+    async def _take_some(self, consumer: AIOKafkaConsumer, tp: TopicPartition) -> None:
+        records = (await consumer.getmany(tp, timeout_ms=POLL_MS)).get(tp, [])
+        async with self._changed:
+            for record in records:
+                self._take(record.key, record.value)
+            self._next = await consumer.position(tp)
+            self._changed.notify_all()
 
     def _take(self, key: bytes | None, value: bytes | None) -> None:
         if value is None:
