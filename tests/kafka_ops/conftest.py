@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kafka_ops.processes import RoleProcess, command, environment
+from tests.kafka_ops.role_process import RoleProcess, command, environment
 
 PARTITIONS = 4
 ECHO = """\

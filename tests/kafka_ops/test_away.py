@@ -11,7 +11,7 @@ import pytest
 
 from engine.bootstrap.lag import ANSWER_SECONDS_MAX
 from tests.kafka_ops.conftest import ECHO
-from tests.kafka_ops.processes import RoleProcess, command, environment
+from tests.kafka_ops.role_process import RoleProcess, command, environment
 from tests.services.kafka import Cluster
 from tests.services.ports import free_ports
 

@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from engine.core.record import Event
 from engine.runtimes.kafka.topics import JournalLine, Topics, decode_journal, encode_input, partition_of
 from tests.kafka_ops.conftest import PARTITIONS
-from tests.kafka_ops.processes import RoleProcess
+from tests.kafka_ops.role_process import RoleProcess
 
 EVENTS_PER_SECOND = 80
 CUSTOMERS = 40

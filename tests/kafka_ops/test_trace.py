@@ -14,7 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from engine.tracing import trace_id_of
-from tests.kafka_ops.processes import RoleProcess, command
+from tests.kafka_ops.role_process import RoleProcess, command
 
 pytestmark = [pytest.mark.slow, pytest.mark.kill, pytest.mark.timeout(240)]
 WELCOME = """\
