@@ -22,10 +22,10 @@ def settle(
     message = pending.message
     if isinstance(answer, Receipt):
         return Settlement(
-            message_id=message.id, status="sent", at_ms=now_ms, reason=answer.response[:REASON_CHARS_MAX],
-            provider_id=answer.provider_id,
+            message_id=message.id, status="sent", at_ms=now_ms, reason=_words(answer.response),
+            provider_id=_words(answer.provider_id),
         )  # fmt: skip
-    reason = answer.reason[:REASON_CHARS_MAX]
+    reason = _words(answer.reason)
     if isinstance(answer, TransientError):
         return _again(pending, answer, reason, now_ms)
     if isinstance(answer, PermanentError):
@@ -66,9 +66,7 @@ def _refused(message: Message, answer: PermanentError, now_ms: int) -> tuple[Rec
     """A refused address bounces; a refusal that is our own fault pauses the workflow and blames nobody's address."""
     verdict = answer.address_verdict
     kind = "bounced" if verdict in (Verdict.SUPPRESS, Verdict.SOFT) else "failed"
-    outcome = _outcome(
-        message, kind, now_ms, code=answer.code, reason=answer.reason[:REASON_CHARS_MAX], verdict=str(verdict)
-    )
+    outcome = _outcome(message, kind, now_ms, code=answer.code, reason=_words(answer.reason), verdict=str(verdict))
     if verdict is not Verdict.OUR_FAULT:
         return (outcome,)
     pause = Pause(customer="", at_ms=now_ms, id=f"our-fault:{message.id}", workflow=message.workflow)
@@ -99,6 +97,11 @@ def mistaken(message: Message, error: Exception, now_ms: int) -> Settlement:
     """A mistake of ours about this message: its text may hold data, so only its kind is told."""
     reason = f"a mistake of Anlass ({type(error).__name__}); the log says where"
     return Settlement(message_id=message.id, status="failed", at_ms=now_ms, reason=reason, code="internal")
+
+
+def _words(text: str) -> str:
+    """A provider's own words, as far as they can be stored: no lone surrogates, not too many."""
+    return text[:REASON_CHARS_MAX].encode("utf-8", "replace").decode()
 
 
 def _outcome(message: Message, outcome: str, now_ms: int, **detail: str) -> Outcome:

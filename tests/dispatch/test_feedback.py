@@ -79,3 +79,14 @@ def test_an_unknown_outcome_stays_unknown_unless_the_purpose_allows_resending() 
     assert settle(_pending(), lost, now_ms=NOW_MS).status == "unknown"
     assert settle(_pending(), lost, now_ms=NOW_MS, resend_unknown=True).status == "pending"
     assert settle(_pending(attempt=2), lost, now_ms=NOW_MS, resend_unknown=True).status == "unknown"
+
+
+def test_a_providers_words_are_kept_as_far_as_they_can_be_stored() -> None:
+    """A lone surrogate, as bytes that are no UTF-8 may be decoded to, would keep the answer from being recorded."""
+    receipt = settle(_pending(), Receipt("id\udc80", "ok \udcff" + "x" * 1_000), now_ms=NOW_MS)
+    assert (receipt.provider_id, receipt.reason[:5], len(receipt.reason)) == ("id?", "ok ?x", 300)
+    refused = PermanentError("no \udc80", code="550", address_verdict=Verdict.SUPPRESS)
+    settlement = settle(_pending(), refused, now_ms=NOW_MS)
+    (outcome,) = settlement.records
+    assert isinstance(outcome, Outcome)
+    assert (settlement.reason, outcome.detail["reason"]) == ("no ?", "no ?")

@@ -14,14 +14,13 @@ import msgspec
 from engine.core.catalog import Catalog
 from engine.core.customer import decode_state
 from engine.core.record import Record, decode_record, encode_record
+from engine.dispatch.feedback import INTERRUPTED
 from engine.dispatch.ports import Settlement
 from engine.runtimes.base import DeadLetter
 from engine.runtimes.embedded import erasure
 from engine.runtimes.embedded.plan import Plan, Planner, Slot, Work
 from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import Options, Store
-
-INTERRUPTED = "process ended while sending"
 
 
 class Order(msgspec.Struct, kw_only=True):

@@ -10,9 +10,9 @@ import msgspec
 
 from engine.core.catalog import Catalog
 from engine.core.message import Message
-from engine.core.record import Outcome
-from engine.dispatch.ports import Pending, Settlement
-from engine.runtimes.embedded.batch import INTERRUPTED, Order
+from engine.dispatch.feedback import interrupted
+from engine.dispatch.ports import Pending
+from engine.runtimes.embedded.batch import Order
 from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import Store
 
@@ -63,18 +63,5 @@ def recover(store: Store, catalog: Catalog, *, now_ms: int) -> Order:
         if catalog.policy.unknown.get(message.purpose) == "resend":
             order.resends.append(message.id)
             continue
-        outcome = Outcome(
-            customer=message.customer,
-            at_ms=now_ms,
-            id=f"{message.id}:unknown",
-            time_ms=now_ms,
-            outcome="unknown",
-            message=message.id,
-            workflow=message.workflow,
-            step=message.step,
-            detail={"reason": INTERRUPTED},
-        )
-        order.settlements.append(
-            Settlement(message_id=message.id, status="unknown", at_ms=now_ms, reason=INTERRUPTED, records=(outcome,))
-        )
+        order.settlements.append(interrupted(message, now_ms))
     return order
