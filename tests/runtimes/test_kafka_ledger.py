@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.core.record import Outcome, Pause
-from engine.runtimes.kafka.topics import REASON, headers_of
+from engine.runtimes.kafka.topics import REASON, encode_json, headers_of
 from tests.conformance.shop import T0
 from tests.runtimes.ledger_stage import Stage, answer, bounced, forgotten, handover
 
@@ -160,6 +160,29 @@ async def test_what_cannot_be_read_is_a_dead_letter_and_holds_up_nobody(stage: S
         ["0", str(number)] for number in range(4)
     ]
     assert [each.message.id for each in await ledger.ready(10, NONE, T0)] == ["m1"]
+
+
+async def test_what_is_too_large_to_be_kept_is_a_dead_letter_and_holds_up_nobody(stage: Stage) -> None:
+    """Nine megabytes, and a number that a row cannot hold: the letter is cut to what fits; the messages beside them are taken."""
+    ledger = (await stage.own()).ledger
+    large = [handover(f"large{number}", context={"data": "x" * (9 << 20)}) for number in range(2)]
+    number = encode_json(handover("number", context={"n": 123456})).replace(b"123456", b"9" * 40)
+    await ledger.take([stage.incoming(each) for each in (large[0], handover("m1"), large[1], number, handover("m2"))])
+    await ledger.settle([])
+    letters = await stage.read(stage.topics.dead_letters)
+    assert [len(each.value) for each in letters[:2]] == [8 << 20, 8 << 20]
+    assert [each.message.id for each in await ledger.ready(10, NONE, T0) if each.message.id != "number"] == ["m1", "m2"]
+    assert (ledger.entry("number") is None) == (len(letters) == 3), "either it can be kept or it is a dead letter"
+
+
+async def test_messages_that_are_too_large_together_are_claimed_one_by_one(stage: Stage) -> None:
+    """Three rows of seven megabytes do not fit into one batch of the changelog."""
+    ledger = (await stage.own()).ledger
+    names = ["m0", "m1", "m2"]
+    await ledger.take([stage.incoming(handover(name, context={"data": "x" * (7 << 20)})) for name in names])
+    assert await ledger.claim(names) == set(names)
+    await ledger.settle([answer(name, "pending") for name in names])
+    assert [each.attempt for each in await ledger.ready(10, NONE, T0)] == [1, 1, 1]
 
 
 async def test_a_forgotten_customer_leaves_the_ledger_and_may_begin_anew(stage: Stage) -> None:

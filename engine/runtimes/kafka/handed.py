@@ -13,6 +13,7 @@ import msgspec
 from engine.dispatch.ports import FINAL
 from engine.runtimes.kafka.arrival import Incoming
 from engine.runtimes.kafka.draft import Draft
+from engine.runtimes.kafka.entry import encode_entry
 from engine.runtimes.kafka.topics import (
     Answered,
     Dispatched,
@@ -25,7 +26,7 @@ from engine.runtimes.kafka.topics import (
 from engine.runtimes.kafka.transitions import Outline, answered, fresh
 
 VALUE_BYTES_MAX = 8 << 20
-"""A larger message is a dead letter: its row might not fit into a batch of the changelog."""
+"""A larger message is a dead letter, and that is cut: it might not fit into a batch of the changelog."""
 PART_BYTES_MAX = 2 << 20
 FORGETS_MAX = 10_000
 
@@ -110,7 +111,9 @@ def _read(each: Incoming, origin: str) -> Dispatched | Letter:
         what = decode_dispatch(value)
         if any(not key or b"\0" in key for key in _key_of(what)):
             return Letter("A message's id has at least one character and no NUL.", origin)
-    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        if isinstance(what, Handover):
+            encode_entry(fresh(what, each.offset))  # JSON can carry what a row cannot
+    except (msgspec.ValidationError, msgspec.DecodeError, ValueError, OverflowError, RecursionError) as error:
         return Letter(str(error), origin)
     return what
 
@@ -142,7 +145,8 @@ def apply(draft: Draft, part: Part, doomed: Mapping[str, Sequence[bytes]], *, fo
         else:
             dead += 1
             headers = dead_letter_headers(what.reason, what.origin, here.now_ms) + each.headers
-            draft.send(Outgoing(here.topic, here.partition, each.key, each.value or b"", headers))
+            value = (each.value or b"")[:VALUE_BYTES_MAX]
+            draft.send(Outgoing(here.topic, here.partition, each.key, value, headers))
         draft.applied = each.offset
     return dead
 

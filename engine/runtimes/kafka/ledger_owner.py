@@ -164,8 +164,30 @@ class LedgerOwner:
                 await self.ledger.prune()
 
 
+class LedgerCopy:
+    """A standby: the ledger of a partition that another process owns, and the states that it will need with it."""
+
+    def __init__(self, number: int, bootstrap: str, folder: Path, *, tools: LedgerTools) -> None:
+        """Raises StorageError when the files cannot be used."""
+        self._store, self._log, self._states = _open(number, bootstrap, folder, tools=tools)
+
+    async def run(self) -> None:
+        """Follows the owners until cancelled."""
+        await asyncio.gather(self._log.follow(), self._states.run())
+
+    def close(self) -> None:
+        """Closes the copies."""
+        self._store.close()
+        self._states.close()
+
+
 def own_partition(number: int, bootstrap: str, folder: Path, *, tools: LedgerTools, outbox: KafkaOutbox) -> LedgerOwner:
     """Opens the files of a partition in `folder` (this process's alone). Raises StorageError."""
+    store, log, states = _open(number, bootstrap, folder, tools=tools)
+    return LedgerOwner(LedgerPartition(number, store, log, tools=tools), states, outbox)
+
+
+def _open(number: int, bootstrap: str, folder: Path, *, tools: LedgerTools) -> tuple[LedgerStore, LedgerLog, StateCopy]:
     with contextlib.ExitStack() as opened:
         store = LedgerStore(folder / "ledger" / str(number))
         store.open()
@@ -174,23 +196,5 @@ def own_partition(number: int, bootstrap: str, folder: Path, *, tools: LedgerToo
         states.open()
         opened.pop_all()
     log = LedgerLog(Place(bootstrap, tools.topics.ledger, number), store, tools.outlet)
-    copy = StateCopy(states, Changelog(Place(bootstrap, tools.topics.states, number), states, tools.outlet))
-    return LedgerOwner(LedgerPartition(number, store, log, tools=tools), copy, outbox)
-
-
-class LedgerCopy:
-    """A standby: the ledger of a partition that another process owns."""
-
-    def __init__(self, number: int, bootstrap: str, folder: Path, *, tools: LedgerTools) -> None:
-        """Raises StorageError when the files cannot be used."""
-        self._store = LedgerStore(folder / "ledger" / str(number))
-        self._store.open()
-        self._log = LedgerLog(Place(bootstrap, tools.topics.ledger, number), self._store, tools.outlet)
-
-    async def run(self) -> None:
-        """Follows the owner until cancelled."""
-        await self._log.follow()
-
-    def close(self) -> None:
-        """Closes the copy."""
-        self._store.close()
+    changelog = Changelog(Place(bootstrap, tools.topics.states, number), states, tools.outlet)
+    return store, log, StateCopy(states, changelog)
