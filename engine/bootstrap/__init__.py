@@ -3,7 +3,7 @@
 Invariant: everything is built here and handed down; no part below looks anything up by itself.
 """
 
-from engine.bootstrap.commands import carry_out, running_url
+from engine.bootstrap.commands import Operations, ask, carry_out, operations, running_url
 from engine.bootstrap.parts import (
     channel_names,
     dispatch_options,
@@ -16,9 +16,11 @@ from engine.bootstrap.project import Project, Rehearsal, check, open_project, op
 from engine.bootstrap.service import Service, run_forever
 
 __all__ = [
+    "Operations",
     "Project",
     "Rehearsal",
     "Service",
+    "ask",
     "carry_out",
     "channel_names",
     "check",
@@ -29,6 +31,7 @@ __all__ = [
     "open_project",
     "open_rehearsal",
     "open_runtime",
+    "operations",
     "run_forever",
     "running_url",
 ]

@@ -1,27 +1,94 @@
-"""What the command line asks of a project that may be running: where it listens, and to apply records.
+"""What the command line asks of a project that may be running, and hands to it, whichever runtime the project has.
 
-Invariant: a record handed over is durable before anything is waited for, and is applied exactly once.
+Invariant: a record handed over is durable before anything is waited for, and is applied exactly once. Commands do not know
+whether a service on this machine does it or the workers of a cluster: the settings say so, here.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Protocol, TypeVar
+
+import msgspec
 
 from engine.bootstrap.deploying import publish
 from engine.bootstrap.parts import open_runtime
 from engine.bootstrap.project import open_project
 from engine.bootstrap.service import RUNNING_FILE
-from engine.core.record import Record
+from engine.clock import SystemClock
+from engine.core.record import Erase, Record
 from engine.errors import ServiceUnreachable
+from engine.runtimes.base import Reader, Receipt, Replayed
 from engine.runtimes.embedded import inbox, operators
 from engine.runtimes.embedded.store import is_running
-from engine.settings import load_settings
+from engine.settings import Settings, load_settings
 
 TAKEN_SECONDS_MAX = 15.0
 POLL_SECONDS = 0.05
+
+T = TypeVar("T")
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """What still holds records about a customer who was erased, and until when at most (UTC milliseconds; 0: for ever)."""
+
+    topic: str
+    until_ms: int
+
+
+class Operations(Protocol):
+    """What operators do to one project. What was handed over is remembered until `settle`; an object is for one command."""
+
+    async def ask(self, question: Callable[[Reader], Awaitable[T]]) -> T:
+        """The answer of the store. Raises NotFound when there is none yet."""
+
+    async def submit(self, records: Sequence[Record]) -> None:
+        """Hands records over; durable when it returns."""
+
+    async def settle(self) -> None:
+        """Returns when what was handed over is applied. Raises ServiceUnreachable when nobody does it in a bounded time."""
+
+    async def put_back(self, dead_letter_ids: Sequence[int]) -> Replayed:
+        """Hands dead letters over again that were records; durable when it returns."""
+
+    async def erase(self, customer: str) -> None:
+        """Hands an erasure over, and settles."""
+
+    async def receipt(self, customer: str) -> Receipt | None:
+        """Of the erasure that `erase` handed over, once it is done."""
+
+    async def kept(self) -> list[Kept]:
+        """What holds records of this customer for a while yet, after the receipt."""
+
+    async def deployed(self) -> dict[str, str]:
+        """Files of definitions (path → text) that were deployed and need not lie in the folder."""
+
+
+def operations(folder: Path) -> Operations:
+    """Of the project in `folder`, on the runtime that its settings name. Raises SettingsError."""
+    settings = load_settings(folder)
+    if not settings.kafka.configured:
+        return EmbeddedOperations(folder, settings)
+    from engine.bootstrap.kafka_commands import KafkaOperations  # noqa: PLC0415 - its clients take a second to import
+
+    return KafkaOperations(settings)
+
+
+async def ask(folder: Path, question: Callable[[Reader], Awaitable[T]]) -> T:
+    """What the project's store answers. Raises NotFound when there is none yet, ServiceUnreachable."""
+    return await operations(folder).ask(question)
+
+
+async def carry_out(folder: Path, records: Sequence[Record]) -> None:
+    """Has records applied; returns when they are. Raises NotFound when the project never ran, ServiceUnreachable when nobody
+    takes them now: then they are kept.
+    """
+    ours = operations(folder)
+    await ours.submit(records)
+    await ours.settle()
 
 
 def running_url(var: Path) -> str | None:
@@ -35,28 +102,57 @@ def running_url(var: Path) -> str | None:
     return url if isinstance(url, str) else None
 
 
-async def carry_out(folder: Path, records: Sequence[Record]) -> None:
-    """Has records applied by the service that runs the project, or else by opening the store (nothing is sent then).
+class EmbeddedOperations:
+    """On a store in the project's folder: by the service that runs on it, or else by opening it (nothing is sent then)."""
 
-    Returns when they are. Raises NotFound when the project never ran, ServiceUnreachable when the service does not take them.
-    """
-    var = load_settings(folder).database_path.parent
-    if inbox.submit(var, records) and await _taken(var):
-        return
-    if is_running(var):
-        raise ServiceUnreachable(
-            "The running service has not taken the command yet.",
-            mend="It is kept, and done as soon as the service can.",
-        )
-    project = open_project(folder, with_templates=False)
-    runtime = open_runtime(project)
-    await runtime.start()
-    try:
-        await publish(runtime, project)  # whatever is evaluated on definitions has them on record
-        await _taken(var)
-        await runtime.idle()
-    finally:
-        await runtime.stop()
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        self._folder = folder
+        self._var = settings.database_path.parent
+        self._erased_ms = 0
+
+    async def ask(self, question: Callable[[Reader], Awaitable[T]]) -> T:
+        with inbox.open_reader(self._var) as reader:
+            return await question(reader)
+
+    async def submit(self, records: Sequence[Record]) -> None:
+        inbox.submit(self._var, records)
+
+    async def settle(self) -> None:
+        var = self._var
+        if is_running(var) and await _taken(var):
+            return
+        if is_running(var):
+            raise ServiceUnreachable(
+                "The running service has not taken the command yet.",
+                mend="It is kept, and done as soon as the service can.",
+            )
+        project = open_project(self._folder, with_templates=False)
+        runtime = open_runtime(project)
+        await runtime.start()
+        try:
+            await publish(runtime, project)  # whatever is evaluated on definitions has them on record
+            await _taken(var)
+            await runtime.idle()
+        finally:
+            await runtime.stop()
+
+    async def put_back(self, dead_letter_ids: Sequence[int]) -> Replayed:
+        return operators.replay(self._var, dead_letter_ids)
+
+    async def erase(self, customer: str) -> None:
+        self._erased_ms = SystemClock().now_ms()
+        await self.submit([Erase(customer=customer, at_ms=self._erased_ms, id=f"operator:{self._erased_ms}")])
+        await self.settle()
+
+    async def receipt(self, customer: str) -> Receipt | None:
+        found = operators.receipt(self._var, customer)
+        return found if found is not None and found.requested_ms >= self._erased_ms else None
+
+    async def kept(self) -> list[Kept]:
+        return []  # the log is cleaned as well
+
+    async def deployed(self) -> dict[str, str]:
+        return {}  # it runs what lies in the folder
 
 
 async def _taken(var: Path) -> bool:

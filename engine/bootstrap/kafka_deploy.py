@@ -6,7 +6,6 @@ stands before it on the log is evaluated by the old catalog, what stands after i
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -21,9 +20,9 @@ from engine.clock import SystemClock
 from engine.core.customer import decode_state
 from engine.core.deployment import plan_deploy
 from engine.errors import DefinitionError, StorageError
-from engine.runtimes.kafka import admin, progress
 from engine.runtimes.kafka.definitions import Definitions
 from engine.runtimes.kafka.outlet import Outlet
+from engine.runtimes.kafka.passed import passed
 from engine.runtimes.kafka.topics import (
     CHECKPOINT_KEY,
     PREFIX_BYTES,
@@ -35,7 +34,6 @@ from engine.runtimes.kafka.topics import (
 )
 
 TAKEN_SECONDS_MAX = 60.0
-POLL_SECONDS = 0.25
 POLL_MS = 200
 
 Places = tuple[tuple[str, str, str], ...]
@@ -149,14 +147,10 @@ class KafkaDeploy:
     async def _taken(self, offsets: dict[int, int]) -> Status:
         """Whether the workers' group has committed these offsets, within a minute."""
         cluster = self._cluster
-        group, topic = cluster.topics.group("worker"), cluster.topics.touchpoints
-        if not await asyncio.to_thread(admin.members, cluster.bootstrap, group):
-            return "at_next_start"
-        for _ in range(int(TAKEN_SECONDS_MAX / POLL_SECONDS)):
-            done = await asyncio.to_thread(progress.committed, cluster.bootstrap, group, topic=topic)
-            if all(done.get(number, 0) > offset for number, offset in offsets.items()):
-                return "in_force"
-            await asyncio.sleep(POLL_SECONDS)
+        ends = {number: offset + 1 for number, offset in offsets.items()}
+        outcome = await passed(cluster.bootstrap, cluster.topics, ends=ends, seconds_max=TAKEN_SECONDS_MAX)
+        if outcome != "behind":
+            return "in_force" if outcome == "passed" else "at_next_start"
         raise StorageError(
             "It is published, but the workers are not past it yet: they are behind, or one of them does not move.",
             mend="Look at /readyz and /metrics of the workers; the deploy takes effect when they come to it.",

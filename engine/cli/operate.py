@@ -1,6 +1,7 @@
 """`anlass pause`, `resume`, `retry` and `replay`: operators' work, done by writing records.
 
-Invariant: a command returns 0 when its records were applied, by the running service or by opening the store itself.
+Invariant: a command returns 0 when its records were applied: by the running service, by the workers of a cluster, or by opening
+the store itself.
 """
 
 from __future__ import annotations
@@ -8,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 import click
 
-from engine.cli.options import json_option, project_folder, project_option, sentence, var_folder
+from engine.cli.options import json_option, project_folder, project_option, sentence
 from engine.cli.output import console, json_line, quiet_log, safe, table
 from engine.errors import NotFound, UsageError
 
@@ -74,12 +75,22 @@ def known_workflow(root: Path, workflow: str) -> None:
     # Names only: an operator has to be able to pause a workflow while somebody is in the middle of editing it.
     names = {path.stem for path in (root / "workflows").rglob("*.y*ml") if _is_workflow(path)}
     if workflow not in names:
+        names |= _deployed_workflows(root)
+    if workflow not in names:
         raise NotFound(sentence(f"There is no workflow `{workflow}`{nearest(workflow, names)}"))
 
 
 def _is_workflow(path: Path) -> bool:
     """Whether the file looks like one; the policy and the tests beside it are none."""
     return path.is_file() and _WORKFLOW.search(path.read_text("utf-8", errors="replace")) is not None
+
+
+def _deployed_workflows(root: Path) -> set[str]:
+    """What a cluster has, from wherever it was deployed."""
+    from engine import bootstrap
+
+    files = asyncio.run(bootstrap.operations(root).deployed())
+    return {PurePath(path).stem for path, text in files.items() if _WORKFLOW.search(text)}
 
 
 def _carry_out(root: Path, records: list[Record]) -> None:
@@ -101,7 +112,7 @@ def retry(enrollment: str, *, workflow: str, customer: str, folder: Path) -> Non
       anlass retry --workflow cart-recovery
       anlass retry --customer ana
     """
-    from engine.runtimes.embedded.inbox import open_reader
+    from engine import bootstrap
 
     quiet_log()
     if not enrollment and not workflow and not customer:
@@ -109,8 +120,11 @@ def retry(enrollment: str, *, workflow: str, customer: str, folder: Path) -> Non
     root = project_folder(folder)
     if workflow:
         known_workflow(root, workflow)
-    with open_reader(var_folder(folder)) as reader:
-        failed = asyncio.run(_failed(reader, enrollment=enrollment, workflow=workflow, customer=customer))
+
+    async def question(reader: Reader) -> list[tuple[str, Enrollment]]:
+        return await _failed(reader, enrollment=enrollment, workflow=workflow, customer=customer)
+
+    failed = asyncio.run(bootstrap.ask(root, question))
     if not failed:
         if enrollment:
             raise NotFound(f"No failed enrollment is called {enrollment}.", mend="`anlass show` names them.")
@@ -184,23 +198,18 @@ def replay(ids: tuple[int, ...], *, everything: bool, as_json: bool, folder: Pat
       anlass replay --all
     """
     from engine import bootstrap
-    from engine.runtimes.embedded import operators
-    from engine.runtimes.embedded.inbox import open_reader
 
     quiet_log()
-    root = project_folder(folder)
-    var = var_folder(folder)
-    with open_reader(var) as reader:
-        letters = asyncio.run(reader.dead_letters(limit=REPLAY_MAX if everything else LISTED_MAX))
+    operations = bootstrap.operations(project_folder(folder))
+    limit = REPLAY_MAX if everything else LISTED_MAX
+    letters = asyncio.run(operations.ask(lambda reader: reader.dead_letters(limit=limit)))
     if not ids and not everything:
         rows = [
             (letter.id, letter.at_ms, letter.origin, letter.customer, letter.reason, letter.body) for letter in letters
         ]
         _list_letters(rows, as_json=as_json)
         return 0
-    result = operators.replay(var, list(ids) or [letter.id for letter in letters])
-    if result.put_back:
-        asyncio.run(bootstrap.carry_out(root, []))
+    result = asyncio.run(operations.put_back(list(ids) or [letter.id for letter in letters]))
     if as_json:
         click.echo(json_line({field: list(getattr(result, field)) for field in result.__struct_fields__}))
     else:
@@ -210,6 +219,8 @@ def replay(ids: tuple[int, ...], *, everything: bool, as_json: bool, folder: Pat
         click.echo(f"anlass: There is no dead letter {number}.", err=True)
     for number in result.never_records:
         click.echo(f"anlass: Dead letter {number} never became a record: its source has to send it again.", err=True)
+    if result.put_back:
+        asyncio.run(operations.settle())
     return 1 if result.unknown or result.never_records else 0
 
 

@@ -17,6 +17,7 @@ from engine.cli.output import plain, quiet_log
 from engine.errors import NotFound, ServiceUnreachable, UsageError
 
 if TYPE_CHECKING:
+    from engine.bootstrap import Operations
     from engine.core.effect import Decision
     from engine.runtimes.base import Reader
 
@@ -40,11 +41,10 @@ def export(customer: str, output: Path | None, folder: Path) -> None:
       anlass export ana
       anlass export ana -o ana.json
     """
-    from engine.runtimes.embedded.inbox import open_reader
+    from engine import bootstrap
 
     quiet_log()
-    with open_reader(var_folder(folder)) as reader:
-        found = asyncio.run(_everything(reader, customer))
+    found = asyncio.run(bootstrap.ask(project_folder(folder), lambda reader: _everything(reader, customer)))
     if found is None:
         raise NotFound(f"Nothing is kept about a customer {customer!r}.", mend="Ids are compared letter by letter.")
     text = json.dumps(found, ensure_ascii=False, indent=2) + "\n"
@@ -102,18 +102,17 @@ def erase(customer: str, yes: bool, folder: Path) -> None:  # noqa: FBT001 - cli
     """Erase a customer for good, and print a receipt as JSON.
 
     Profile, journal, messages, dead letters and the log's records go; what stays is a keyed hash of the id in the receipt, and of
-    suppressed addresses, so that nothing is sent to them again.
+    suppressed addresses, so that nothing is sent to them again. Kafka's topics keep what was written to them until their
+    retention ends; it says until when (`kept`).
 
     Examples:
       anlass erase ana --yes
     """
-    from engine.runtimes.embedded.inbox import open_reader
+    from engine import bootstrap
 
     quiet_log()
-    root = project_folder(folder)
-    var = var_folder(folder)
-    with open_reader(var) as reader:
-        found = asyncio.run(_everything(reader, customer))
+    operations = bootstrap.operations(project_folder(folder))
+    found = asyncio.run(operations.ask(lambda reader: _everything(reader, customer)))
     if found is None:
         raise NotFound(f"Nothing is kept about a customer {customer!r}.", mend="Ids are compared letter by letter.")
     counted = {name: len(found[name]) for name in ("journal", "messages", "dead_letters")}
@@ -125,29 +124,33 @@ def erase(customer: str, yes: bool, folder: Path) -> None:  # noqa: FBT001 - cli
             mend="Add --yes to do it.",
         )
     message_ids = [message["message"]["id"] for message in found["messages"]]
-    done = asyncio.run(_erase(root, var, customer, message_ids))
+    done = asyncio.run(_erase(operations, customer))
+    done["mailbox_removed"] = bootstrap.forget_in_mailbox(var_folder(folder), message_ids)
     click.echo(json.dumps({**done, "found": counted}, ensure_ascii=False, indent=2))
+    if done["kept"]:
+        parts = [f"{each['topic']} {_until(each['until'])}" for each in done["kept"]]
+        click.echo(
+            "The journal's database has nothing about them any more, and the workers neither. What was written before stays on"
+            f" Kafka until its retention ends, at most: {', '.join(parts)}. The ledger's rows go when a dispatcher has read the"
+            " erasure, mailboxes on other machines are not touched, and suppressed addresses stay as keyed hashes.",
+            err=True,
+        )
 
 
-async def _erase(root: Path, var: Path, customer: str, message_ids: list[str]) -> dict[str, Any]:
+def _until(moment: str | None) -> str:
+    return f"until {moment[:10]}" if moment else "for ever"
+
+
+async def _erase(operations: Operations, customer: str) -> dict[str, Any]:
     """Erases and looks whether it happened; returns the receipt."""
-    from engine import bootstrap
-    from engine.clock import SystemClock
-    from engine.core.record import Erase
-    from engine.runtimes.embedded import operators
-    from engine.runtimes.embedded.inbox import open_reader
-
-    now_ms = SystemClock().now_ms()
-    await bootstrap.carry_out(root, [Erase(customer=customer, at_ms=now_ms, id=f"operator:{now_ms}")])
+    await operations.erase(customer)
     for _ in range(CHECKS_MAX):
-        receipt = operators.receipt(var, customer)
-        if receipt is not None and receipt.requested_ms >= now_ms:
-            with open_reader(var) as reader:
-                left = await _everything(reader, customer)
-            if left is None:
-                removed = bootstrap.forget_in_mailbox(var, message_ids)
-                return {**plain(receipt), "finished": bool(receipt.finished_ms), "mailbox_removed": removed}
+        receipt = await operations.receipt(customer)
+        if receipt is not None and await operations.ask(lambda reader: _everything(reader, customer)) is None:
+            kept = [plain(each) for each in await operations.kept()]
+            return {**plain(receipt), "finished": bool(receipt.finished_ms), "kept": kept}
         await asyncio.sleep(CHECK_SECONDS)
     raise ServiceUnreachable(
-        "The erasure was handed over, and could not be seen to be done yet.", mend="Ask again with `anlass export`."
+        "The erasure was handed over, and could not be seen to be done yet.",
+        mend="Ask again with `anlass export`; on a cluster look whether `anlass sink` runs.",
     )

@@ -84,10 +84,9 @@ def _channel(project: Project, name: str, wanted: str) -> str:
 
 async def _traits(project: Project, customer: str) -> dict[str, Any]:
     """What a template sees of this customer. Raises NotFound."""
-    from engine.runtimes.embedded.inbox import open_reader
+    from engine import bootstrap
 
-    with open_reader(project.var) as reader:
-        state = await reader.state(customer)
+    state = await bootstrap.ask(project.settings.project, lambda reader: reader.state(customer))
     if state is None:
         raise NotFound(f"Nobody called {customer!r} is known.", mend="Leave --as out to send it with made-up data.")
     return {"customer": {**state.traits, "id": state.id}}

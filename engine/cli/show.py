@@ -1,6 +1,6 @@
 """`anlass show`: where a customer, a message or a workflow stands, what happened, and why or why not.
 
-Invariant: reads only, beside a running service or without one; every text of others is shown without control characters.
+Invariant: reads only, beside whatever runs or without it; every text of others is shown without control characters.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.cli.options import json_option, project_folder, project_option, var_folder
+from engine.cli.options import json_option, project_folder, project_option
 from engine.cli.output import console, json_line, plain, quiet_log, safe, table
 from engine.core.effect import as_line
 from engine.errors import NotFound
@@ -59,17 +59,16 @@ def show_customer(customer: str, *, lines: int, as_json: bool, folder: Path) -> 
       anlass show customer ana
       anlass show customer ana --json | jq .enrollments
     """
+    from engine import bootstrap
     from engine.runtimes.base import Query
-    from engine.runtimes.embedded.inbox import open_reader
 
-    async def ask(reader: Reader) -> tuple[CustomerState | None, list[Decision], list[MessageStatus]]:
+    async def question(reader: Reader) -> tuple[CustomerState | None, list[Decision], list[MessageStatus]]:
         decisions = await reader.decisions(Query(customer=customer, limit=lines))
         messages = await reader.messages(customer=customer, limit=lines)
         return await reader.state(customer), [each for _, each in reversed(decisions)], messages
 
     quiet_log()
-    with open_reader(var_folder(folder)) as reader:
-        state, decisions, messages = asyncio.run(ask(reader))
+    state, decisions, messages = asyncio.run(bootstrap.ask(project_folder(folder), question))
     if state is None and not decisions and not messages:
         raise NotFound(f"Nobody called {customer!r} is known.", mend="Ids are compared letter by letter.")
     if as_json:
@@ -94,16 +93,15 @@ def show_message(message_id: str, as_json: bool, folder: Path) -> None:  # noqa:
     Examples:
       anlass show message 4be2f43ae2d1ae5c8a35a1fd8d2f63a9
     """
+    from engine import bootstrap
     from engine.runtimes.base import Query
-    from engine.runtimes.embedded.inbox import open_reader
 
-    async def ask(reader: Reader) -> tuple[MessageStatus | None, list[Decision]]:
+    async def question(reader: Reader) -> tuple[MessageStatus | None, list[Decision]]:
         decisions = await reader.decisions(Query(message=message_id, oldest_first=True))
         return await reader.message(message_id), [each for _, each in decisions]
 
     quiet_log()
-    with open_reader(var_folder(folder)) as reader:
-        status, decisions = asyncio.run(ask(reader))
+    status, decisions = asyncio.run(bootstrap.ask(project_folder(folder), question))
     if status is None:
         raise NotFound(
             f"There is no message {message_id!r}.", mend="`anlass show customer ID` lists a customer's messages."
@@ -130,17 +128,16 @@ def show_workflow(workflow: str, *, lines: int, as_json: bool, folder: Path) -> 
     Examples:
       anlass show workflow cart-recovery -n 20
     """
+    from engine import bootstrap
     from engine.cli.operate import known_workflow
     from engine.runtimes.base import Query
-    from engine.runtimes.embedded.inbox import open_reader
 
-    async def ask(reader: Reader) -> tuple[dict[str, Any], list[Decision]]:
+    async def question(reader: Reader) -> tuple[dict[str, Any], list[Decision]]:
         decisions = await reader.decisions(Query(workflow=workflow, limit=lines))
         return await reader.counts(), [each for _, each in reversed(decisions)]
 
     quiet_log()
-    with open_reader(var_folder(folder)) as reader:
-        counts, decisions = asyncio.run(ask(reader))
+    counts, decisions = asyncio.run(bootstrap.ask(project_folder(folder), question))
     enrollments = counts["enrollments"].get(workflow)
     if enrollments is None and not decisions:
         known_workflow(project_folder(folder), workflow)

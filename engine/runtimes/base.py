@@ -27,6 +27,8 @@ __all__ = [
     "Pending",
     "Query",
     "Reader",
+    "Receipt",
+    "Replayed",
     "Runtime",
     "Settlement",
     "Status",
@@ -45,6 +47,26 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     customer: str = ""
     id: int = 0
     """Given by the runtime."""
+
+
+class Replayed(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of putting dead letters back: numbers put back, of unknown letters, and of letters that never were records."""
+
+    put_back: tuple[int, ...]
+    unknown: tuple[int, ...]
+    never_records: tuple[int, ...]
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept about an erasure. `finished_ms` is 0 while the log still holds records."""
+
+    requested_ms: int
+    finished_ms: int
+    rows_removed: int
+    customer_hash: str
+    """Of the id, with a key that does not leave the store."""
+    alias: str
+    """What stands in for the id in what was kept."""
 
 
 class MessageStatus(msgspec.Struct, frozen=True, kw_only=True):

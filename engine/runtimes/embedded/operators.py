@@ -15,28 +15,12 @@ import msgspec
 
 from engine.core.record import decode_record
 from engine.errors import NotFound
+from engine.runtimes.base import Receipt, Replayed
 from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import FILE, connect, read_key, translated
 
 _RECORDS = ("log:", "log", "command")
 """Origins whose bytes are a record; what came by HTTP and was refused never became one."""
-
-
-class Replayed(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of `replay`: numbers put back, of unknown letters, and of letters that never were records."""
-
-    put_back: tuple[int, ...]
-    unknown: tuple[int, ...]
-    never_records: tuple[int, ...]
-
-
-class Receipt(msgspec.Struct, frozen=True, kw_only=True):
-    """What is kept about an erasure. `finished_ms` is 0 while the log is still being cleaned."""
-
-    requested_ms: int
-    finished_ms: int
-    rows_removed: int
-    customer_hash: str
 
 
 def replay(var: Path, dead_letter_ids: Sequence[int]) -> Replayed:
@@ -67,7 +51,7 @@ def waiting(var: Path) -> int:
 def receipt(var: Path, customer: str) -> Receipt | None:
     """The newest erasure of this customer, found by the keyed hash that stays. Raises NotFound without a store."""
     path = _existing(var)
-    # As `Store.keyed_hash` makes it.
+    # As `Store.keyed_hash` makes it, and the erasure the alias.
     name_hash = hmac.digest(read_key(var), f"customer:{customer}".encode(), "sha256")
     with translated(), contextlib.closing(connect(path, read_only=True)) as connection:
         row = connection.execute(SQL["erasure_newest"], {"customer_hash": name_hash}).fetchone()
@@ -75,7 +59,11 @@ def receipt(var: Path, customer: str) -> Receipt | None:
         return None
     requested_ms, finished_ms, rows_removed = row
     return Receipt(
-        requested_ms=requested_ms, finished_ms=finished_ms, rows_removed=rows_removed, customer_hash=name_hash.hex()
+        requested_ms=requested_ms,
+        finished_ms=finished_ms,
+        rows_removed=rows_removed,
+        customer_hash=name_hash.hex(),
+        alias=f"erased:{name_hash.hex()[:16]}",
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from engine.clock import Clock, SystemClock
-from engine.errors import SettingsError, StorageBusy, StorageError
+from engine.errors import NotFound, SettingsError, StorageBusy, StorageError
 from engine.runtimes.journal.connection import BEGIN, Connection, Row, SqliteConnection, Unstorable
 from engine.runtimes.journal.postgresql import PostgresqlConnection
 from engine.runtimes.journal.statements import Dialect, Statement, migrations, statements
@@ -79,6 +79,24 @@ class Database:
         """Connects and migrates. Raises ServiceUnreachable when there is no server, StorageError when it cannot be used."""
         self._opened = True
         await self._migrate()
+
+    async def open_filled(self) -> None:
+        """Connects for asking, and changes nothing. Raises NotFound when no sink was ever here; else as `open`."""
+        if self._path is not None and not self._path.exists():
+            raise _empty()
+        self._opened = True
+        async with self._connection() as connection:
+            tables = {row[0] for row in await connection.execute(Statement(_TABLES[self.dialect]), {})}
+        if "schema_migrations" not in tables:
+            raise _empty()
+        known = len(await self.rows("migrations_applied"))
+        if known != len(migrations(self.dialect)):
+            raise StorageError(
+                f"The database has schema {known}, and this version of Anlass needs {len(migrations(self.dialect))}.",
+                mend="Use the version that the sink has, or start this version's `anlass sink`.",
+            )
+        if not await self.rows("progress_all"):
+            raise _empty()
 
     async def close(self) -> None:
         """Closes what is idle; what is in use is closed when it is given back. Idempotent."""
@@ -172,3 +190,10 @@ class Database:
                 )
         if len(applied) < len(steps):
             _log.info(Action.STORE_MIGRATED, schema=len(steps), before=len(applied))
+
+
+def _empty() -> NotFound:
+    return NotFound(
+        "The journal's database is not there, or empty.",
+        mend="Start `anlass sink`: it makes and fills it ([database] url).",
+    )

@@ -5,6 +5,7 @@ Invariant: every question has a bound. The answers are as old as the sink is beh
 
 from __future__ import annotations
 
+import hmac
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -15,7 +16,7 @@ from engine.clock import Clock, SystemClock
 from engine.core.customer import CustomerState, decode_state
 from engine.core.effect import Decision
 from engine.core.message import Message
-from engine.runtimes.base import DeadLetter, MessageStatus, Query, enrollment_counts
+from engine.runtimes.base import DeadLetter, MessageStatus, Query, Receipt, enrollment_counts
 from engine.runtimes.journal.connection import Row
 from engine.runtimes.journal.database import Database
 
@@ -84,6 +85,22 @@ class DatabaseReader:
         """Takes out what was appended again; returns how many were here. The only thing that is written here."""
         async with self._database.transaction() as transaction:
             return len(await transaction.rows("dead_letters_delete", numbers=list(ids)))
+
+    async def receipt(self, customer: str, *, partition: int, since_offset: int) -> Receipt | None:
+        """Of the newest erasure that stands on this partition of `touchpoints` at `since_offset` or later."""
+        secret = await self._database.rows("secret_read", name="erasure_key")
+        if not secret:  # nobody was ever forgotten here
+            return None
+        name_hash = hmac.digest(bytes.fromhex(secret[0][0]), customer.encode(), "sha256").hex()  # as the projection's
+        rows = await self._database.rows(
+            "forgotten_newest", customer_hash=name_hash, partition=partition, since_offset=since_offset
+        )
+        if not rows:
+            return None
+        alias, at_ms, rows_removed = rows[0]
+        return Receipt(
+            requested_ms=at_ms, finished_ms=0, rows_removed=rows_removed, customer_hash=name_hash, alias=alias
+        )
 
     async def counts(self) -> dict[str, Any]:
         """As in the port. Kept up to date as things happen, so asking is cheap."""

@@ -103,7 +103,7 @@ def dead_letter(here: Here, incoming: Incoming, reason: str) -> Outgoing:
     if size > LETTER_BYTES_MAX:
         key, value, headers = key and key[:KEY_BYTES_MAX], value[: LETTER_BYTES_MAX - KEY_BYTES_MAX], ()
         reason = f"{reason} Cut short."
-    headers = dead_letter_headers(reason, origin, incoming.at_ms) + headers
+    headers += dead_letter_headers(reason, origin, incoming.at_ms)  # last: who reads them believes ours
     return Outgoing(here.topics.dead_letters, here.partition, key, value, headers)
 
 

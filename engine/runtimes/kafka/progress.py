@@ -134,3 +134,9 @@ def committed(bootstrap: str, group: str, *, topic: str) -> dict[int, int]:
     """Partition → offset that the group has committed, of those that have one. Raises ServiceUnreachable."""
     with connected(bootstrap) as client:
         return _committed(client, group, topic)
+
+
+def ends(bootstrap: str, topic: str, partitions: Sequence[int]) -> dict[int, int]:
+    """Partition → the offset after its last record. Raises ServiceUnreachable."""
+    with connected(bootstrap) as client:
+        return _bounds(client, topic, partitions)[1]

@@ -1,0 +1,135 @@
+"""What operators do to a cluster: questions go to the journal's database, records onto `touchpoints`.
+
+Invariant: no topic and no database is made here; what is missing is said with the command that makes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TypeVar
+
+from engine.bootstrap.cluster import Cluster
+from engine.bootstrap.commands import Kept
+from engine.clock import SystemClock
+from engine.core.record import Erase, Record
+from engine.errors import ServiceUnreachable
+from engine.runtimes.base import Reader, Receipt, Replayed
+from engine.runtimes.journal import Database, DatabaseReader
+from engine.runtimes.kafka import admin, progress
+from engine.runtimes.kafka.intake import KafkaIntake
+from engine.runtimes.kafka.operators import Replay, kept_ms
+from engine.runtimes.kafka.passed import passed
+from engine.runtimes.kafka.topics import Topics, partition_of
+from engine.settings import Settings
+
+PASSED_SECONDS_MAX = 15.0
+CHUNK_RECORDS = 1_000
+
+T = TypeVar("T")
+
+
+class KafkaOperations:
+    """On the cluster and the database that the settings name."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._bootstrap = settings.kafka.bootstrap
+        self._topics = Topics(settings.kafka.prefix)
+        self._partitions = 0
+        self._ends: dict[int, int] = {}
+        """Partition → offset that the workers have to come to."""
+        self._erasure = (0, 0)
+        """Partition and an offset at or before the erasure's."""
+
+    # ------------------------------------------------------------------------------------------------------ questions
+
+    async def ask(self, question: Callable[[Reader], Awaitable[T]]) -> T:
+        return await self._with_database(question)
+
+    async def receipt(self, customer: str) -> Receipt | None:
+        partition, offset = self._erasure
+        return await self._with_database(
+            lambda reader: reader.receipt(customer, partition=partition, since_offset=offset)
+        )
+
+    async def _with_database(self, question: Callable[[DatabaseReader], Awaitable[T]]) -> T:
+        database = Database(self._settings.journal_url, project=self._settings.project)
+        try:
+            await database.open_filled()
+            return await question(DatabaseReader(database))
+        finally:
+            await database.close()
+
+    async def kept(self) -> list[Kept]:
+        now_ms = SystemClock().now_ms()
+        found = await asyncio.to_thread(kept_ms, self._bootstrap, self._topics)
+        return [Kept(topic=topic, until_ms=now_ms + for_ms if for_ms else 0) for topic, for_ms in found.items()]
+
+    async def deployed(self) -> dict[str, str]:
+        await self._check()
+        definitions = Cluster(self._settings).definitions()
+        await definitions.start()
+        try:
+            return {path: text for each in reversed(definitions.known) for path, text in each.files.items()}
+        finally:
+            await definitions.stop()
+
+    # -------------------------------------------------------------------------------------------------------- records
+
+    async def submit(self, records: Sequence[Record]) -> None:
+        if not records:
+            return
+        await self._check()
+        intake = KafkaIntake(self._bootstrap, self._topics, partitions=self._partitions)
+        await intake.start()
+        try:
+            for at in range(0, len(records), CHUNK_RECORDS):
+                await intake.append(records[at : at + CHUNK_RECORDS])
+        finally:
+            await intake.stop()
+        self._ends |= await self._log_ends(self._numbers(records))
+
+    async def settle(self) -> None:
+        """Raises ServiceUnreachable as well when the workers do not come to it: it is done later."""
+        outcome = await passed(self._bootstrap, self._topics, ends=self._ends, seconds_max=PASSED_SECONDS_MAX)
+        if outcome == "nobody":
+            raise ServiceUnreachable(
+                "No worker is running: it is on the log and is done as soon as one is.", mend="Start `anlass worker`."
+            )
+        if outcome == "behind":
+            raise ServiceUnreachable(
+                "The workers have not come to it yet: it is on the log and is done when they do.",
+                mend="Look at their /readyz: they are behind, or nothing was deployed yet.",
+            )
+
+    async def put_back(self, dead_letter_ids: Sequence[int]) -> Replayed:
+        await self._check()
+        replay = Replay(self._bootstrap, self._topics, partitions=self._partitions)
+        try:
+            return await self._with_database(lambda reader: replay.put_back(reader, dead_letter_ids))
+        finally:
+            self._ends |= replay.ends
+
+    async def erase(self, customer: str) -> None:
+        await self._check()
+        now_ms = SystemClock().now_ms()
+        record = Erase(customer=customer, at_ms=now_ms, id=f"operator:{now_ms}")
+        number = partition_of(customer.encode(), self._partitions)
+        self._erasure = (number, (await self._log_ends([number]))[number])
+        await self.submit([record])
+        await self.settle()
+
+    async def _check(self) -> None:
+        """Raises SettingsError when topics are missing or wrong, ServiceUnreachable."""
+        if not self._partitions:
+            self._partitions = await asyncio.to_thread(admin.check_topics, self._bootstrap, self._topics, roles=())
+
+    async def _log_ends(self, numbers: Iterable[int]) -> dict[int, int]:
+        return await asyncio.to_thread(progress.ends, self._bootstrap, self._topics.touchpoints, sorted(numbers))
+
+    def _numbers(self, records: Sequence[Record]) -> set[int]:
+        """The partitions that these records are on: one without a customer is on all."""
+        if not all(record.customer for record in records):
+            return set(range(self._partitions))
+        return {partition_of(record.customer.encode(), self._partitions) for record in records}
