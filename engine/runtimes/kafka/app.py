@@ -7,6 +7,7 @@ and each partition's owner restores its own rows before it takes its records, so
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import uuid
 from collections.abc import Callable
@@ -182,7 +183,8 @@ def _give_up(app: faust.App) -> None:
         for task in asyncio.all_tasks(loop):
             task.cancel()
 
-    loop.call_soon_threadsafe(cancel)
+    with contextlib.suppress(RuntimeError):  # the thread has ended already, and Faust waits for it all the same
+        loop.call_soon_threadsafe(cancel)
 
 
 class _Flow:
