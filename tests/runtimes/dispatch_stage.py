@@ -46,6 +46,8 @@ class Provider:
     def __init__(self) -> None:
         self.sent: list[str] = []
         self.answers: list[ChannelError] = []
+        self.waiting = 0
+        """Sends that found the door closed."""
         self.open_door = asyncio.Event()
         self.open_door.set()
 
@@ -57,6 +59,7 @@ class Provider:
 
     async def send(self, delivery: OutgoingMessage) -> Receipt:
         self.sent.append(delivery.id)
+        self.waiting += not self.open_door.is_set()
         await self.open_door.wait()
         if self.answers:
             raise self.answers.pop(0)

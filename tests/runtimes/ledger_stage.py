@@ -87,9 +87,16 @@ class FaultyOutlet(Outlet):
 
 
 class FullDisk(LedgerStore):
-    """A store whose next writes fail."""
+    """A store whose next reads or writes fail."""
 
     failing = 0
+    unreadable = 0
+
+    def rows(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        if self.unreadable:
+            self.unreadable -= 1
+            raise StorageError("It broke.")
+        return super().rows(keys)
 
     def write(self, *args: Any, **more: Any) -> None:
         if self.failing:

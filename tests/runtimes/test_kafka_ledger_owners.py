@@ -194,6 +194,9 @@ async def test_a_disk_that_is_full_undoes_what_the_changelog_has_already(stage: 
     with pytest.raises(StorageError):
         await held.ledger.claim(["m1"])
     assert [each.message.id for each in await held.ledger.ready(10, NONE, T0)] == ["m1"]
+    held.store.unreadable = 1
+    with pytest.raises(StorageError):
+        await held.ledger.claim(["m1"])
     more = [stage.incoming(handover("m2"))]
     held.store.failing = 1
     with pytest.raises(StorageError):

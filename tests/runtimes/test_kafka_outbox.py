@@ -12,6 +12,12 @@ from channels.contract import PermanentError, TransientError, Verdict
 from engine.clock import SystemClock
 from engine.core.customer import CustomerState
 from engine.errors import StorageError
+from engine.runtimes.kafka.arrival import Incoming
+from engine.runtimes.kafka.copies import Suppressions
+from engine.runtimes.kafka.host import Host
+from engine.runtimes.kafka.ledger_owner import LedgerCopy, own_partition
+from engine.runtimes.kafka.outbox import KafkaOutbox
+from engine.runtimes.kafka.store import RowStore
 from engine.runtimes.kafka.topics import Outgoing, Suppressed, encode_suppressed
 from tests.runtimes.dispatch_stage import Process, Provider, address_key, decide
 from tests.runtimes.ledger_stage import Stage, answer, customer_on
@@ -171,7 +177,7 @@ async def test_a_killed_process_leaves_no_more_unknown_than_were_under_way(stage
     await decide(stage, one.outlet, *names)
     await one.until(lambda: len(one.provider.sent) >= 10)
     one.provider.open_door.clear()
-    await one.until(lambda: sum(len(owner.ledger.claims) for owner, _, _ in one.owners.values()) == 3)
+    await one.until(lambda: one.provider.waiting == 3)
     await one.die()
     two = await start("b", 0, 1)
     await two.until(lambda: {two.status(name) for name in names} == {"sent", "unknown"})
@@ -235,3 +241,53 @@ async def test_messages_of_all_partitions_come_by_priority_then_age(stage: Stage
     one.provider.open_door.set()
     await one.until(lambda: len(one.provider.sent) == 6)
     assert one.provider.sent[1:] == ready
+
+
+async def test_a_host_takes_and_gives_partitions_and_stands_by(stage: Stage, start: Start) -> None:
+    """As the group says: what was a copy becomes an owner on the same disk, and the other way round."""
+    one = await start("a")
+    folder = stage.folder / "a"
+    host = Host(
+        lambda number: own_partition(number, stage.bootstrap, folder, tools=one.tools, outbox=one.outbox),
+        lambda number: LedgerCopy(number, stage.bootstrap, folder, tools=one.tools),
+    )
+    await host.assign({0}, {1})
+    assert host.standbys == [1]
+    names = {number: f"m{number}" for number in (0, 1)}
+    for number, name in names.items():
+        await decide(stage, one.outlet, name, customer=customer_on(number))
+    for number, name in names.items():
+        await host.assign({number}, {1 - number})
+        taken = asyncio.Event()
+        records = await stage.read(stage.topics.dispatches, number)
+        host.feed(number, [Incoming(each.offset, each.timestamp, each.key, each.value) for each in records], taken.set)
+        await taken.wait()
+        await one.until(lambda name=name: one.status(name) == "sent")  # type: ignore[misc]
+        assert (one.outbox.partitions, host.standbys) == ([number], [1 - number])
+    await host.close()
+    assert one.outbox.partitions == []
+    assert host.failed is None
+
+
+async def test_nothing_is_handed_out_before_all_suppressed_addresses_were_read(stage: Stage, start: Start) -> None:
+    """One of them may be the address."""
+    one = await start("a", 0, under_way_max=1)
+    one.provider.open_door.clear()
+    await decide(stage, one.outlet, "m0", customer=customer_on(0))
+    await one.until(lambda: one.provider.sent == ["m0"])
+    await decide(stage, one.outlet, "m1", customer=customer_on(0), offset=1)
+    await one.until(lambda: one.outbox.depth == 2)
+    store = RowStore(stage.folder / "other")
+    store.open()
+    unread = Suppressions(stage.bootstrap, stage.topics, store, key=address_key)
+    outbox = KafkaOutbox(one.tools, unread)
+    owner = one.owners[0][0]
+    outbox.add(owner.ledger, owner._copy)
+    assert await outbox.ready(10) == []
+    await unread.start()
+    async with asyncio.timeout(10):
+        await outbox.wait_for_work(5)
+        while not (ready := await outbox.ready(10)):
+            await asyncio.sleep(0.01)
+    await unread.stop()
+    assert [each.message.id for each in ready] == ["m1"]

@@ -175,9 +175,9 @@ class LedgerPartition:
             _fail([self._asked.popleft()], error)
 
     async def _carry_out(self, group: list[_Asked]) -> None:
-        draft = self._draft([key for asked in group for key in asked.keys])
         outgoing: Sequence[Outgoing] = ()
         try:
+            draft = self._draft([key for asked in group for key in asked.keys])
             answers = [asked.change(draft) for asked in group]
             if draft.changed:
                 outgoing = (await self._write(draft)).outgoing
