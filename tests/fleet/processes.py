@@ -115,12 +115,13 @@ class Fleet:
         self.processes.append(process)
         return process
 
-    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Runs `anlass …` to its end."""
+    def command(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        """Runs `anlass …` to its end; `settings` as in `start`."""
+        more = {f"ANLASS_{name}": value for name, value in settings.items()}
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ANLASS_")}
         return subprocess.run(
             [sys.executable, "-m", "engine.cli", *arguments],
-            env={**environment, **self.settings},
+            env={**environment, **self.settings, **more},
             capture_output=True,
             text=True,
             timeout=120,
