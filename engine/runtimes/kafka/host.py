@@ -32,6 +32,9 @@ class PartitionOwner(Protocol):
     async def run(self) -> None:
         """Restores, then works until released."""
 
+    def assigned_again(self) -> None:
+        """It is ours after a rebalance as before, but may have been another's in between. Called before packs come again."""
+
     def release(self) -> None:
         """Lets `run` return after the batch under way."""
 
@@ -91,6 +94,8 @@ class Host:
             ended = [number for number, held in self._owners.items() if held.task.done()]
             await self._let_go(self._owners, (self._owners.keys() - owned) | set(ended))
             await self._let_go(self._standbys, self._standbys.keys() - standing_by, cancel=True)
+            for held in self._owners.values():
+                held.what.assigned_again()
             for number in sorted(owned - self._owners.keys()):
                 self._owners[number] = self._begin(self._own(number), f"owner-{number}")
                 self._log.info(Action.PARTITION_TAKEN, partition=number)

@@ -67,6 +67,9 @@ class LedgerOwner:
         self._waiting_records += len(records)
         self._wake.set()
 
+    def assigned_again(self) -> None:
+        """Nothing to do: who had the partition meanwhile has marked the ledger's log, and the next write finds the mark."""
+
     def release(self) -> None:
         """Lets `run` return, after the sends under way or some seconds."""
         self._stopping = True

@@ -69,6 +69,7 @@ class Owner:
         self._queue: deque[_Pack] = deque()
         self._wake = asyncio.Event()
         self._stopping = False
+        self._unsure = False
         self._running: asyncio.Task[object] | None = None
         self._waiting_records = 0
         self._timers_until = -1
@@ -111,6 +112,14 @@ class Owner:
         self._waiting_records += len(records)
         self._wake.set()
 
+    def assigned_again(self) -> None:
+        """After a rebalance, before a pack of the new generation is fed: another process may have had the partition meanwhile.
+
+        Packs then begin after what that process committed, so what it wrote is read before anything else is applied.
+        """
+        self._unsure = True
+        self._wake.set()
+
     def wake(self) -> None:
         """Looks at the clock again."""
         self._wake.set()
@@ -146,6 +155,8 @@ class Owner:
         await self._persist(self.restore)
         await self._begin()
         while not self._stopping:
+            if self._unsure:
+                await self._catch_up()
             await self._fire()
             if self._queue:
                 await self._batch()
@@ -168,6 +179,13 @@ class Owner:
             except Fenced as error:
                 await self._overtaken(error)
         self.ready.set()
+
+    async def _catch_up(self) -> None:
+        self._unsure, applied = False, self.applied
+        await self._persist(self._changelog.restore)
+        if self.applied > applied:
+            await self._send(self._changelog.checkpoint.outgoing)
+        self._next_due_ms = self._store.next_due_ms
 
     async def _overtaken(self, error: Fenced) -> None:
         """Another process applied more, for whatever reason both of us own the partition: we go on from there."""
@@ -310,7 +328,7 @@ class Owner:
     async def _sleep(self) -> None:
         """Until a pack comes, or the next timer is due."""
         self._wake.clear()
-        if self._queue or self._stopping:
+        if self._queue or self._stopping or self._unsure:
             return
         waiting = self._timers_until > self.applied
         if not self._next_due_ms or waiting:
