@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 
 from benchmarks.harness import Report, quiet, sized
 from benchmarks.kafka import variants
-from benchmarks.kafka.ours import ours
+from benchmarks.kafka.ours import collected, ours
 from benchmarks.kafka.peers import peers_python
 from benchmarks.kafka.run import broker, measure
 from benchmarks.kafka.stream import Stream, make_stream
@@ -29,7 +29,7 @@ FAUST, BARE = "stock Faust", "Quix, state without changelog"
 
 def chosen() -> list[Variant]:
     """All that can be run here; peers that cannot be installed are left out, with a line that says so."""
-    found = [ours(), variants.floor()]
+    found = [collected(), ours(), variants.floor()]
     try:
         python = peers_python()
     except ServiceUnreachable as error:
@@ -88,8 +88,8 @@ def main() -> int:
             report.rounds(runs)
         except Broken as error:
             report.wrong.append(f"given up: {error}")
-    compared = next((name for name in ("ours", "Quix, state and changelog") if name in report.values), "")
-    report.notes += ratios(report, compared) if compared else []
+    for name in ("ours", collected().name):
+        report.notes += ratios(report, name) if name in report.values else []
     return report.finish()
 
 

@@ -7,20 +7,30 @@ Invariant: what must come follows from the input and the documents, not from our
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import json
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from benchmarks.kafka import work
-from benchmarks.kafka.stream import Stream
+from benchmarks.kafka.stream import Record, Stream
 from benchmarks.kafka.variants import ROOT, Broken, Place, Variant, clean_environment
+from engine.collector.foreign import parse_foreign
 from engine.core.customer import decode_state
-from engine.runtimes.kafka.topics import CHECKPOINT_KEY, PREFIX_BYTES, Handover, Topics, decode_dispatch
+from engine.runtimes.kafka.topics import (
+    CHECKPOINT_KEY,
+    PREFIX_BYTES,
+    Handover,
+    Topics,
+    decode_dispatch,
+    encode_input,
+)
 
 SEEN_BYTES = 12
 """That a state remembers of each id."""
@@ -106,6 +116,18 @@ def ours(*, shipped: bool = False) -> Variant:
         # An event that no shipped workflow asks about leaves no trace in a state, so only messages can be compared there.
         read_state=None if shipped else read_state,
     )
+
+
+def collected() -> Variant:
+    """The same behind a collector, which has checked and parsed the events: what `anlass worker` reads from itself."""
+    return dataclasses.replace(ours(), name="ours, events from the collector", rewrite=as_collected)
+
+
+def as_collected(record: Record) -> Record:
+    """A shop's record as the collector puts it on the log."""
+    partition, key, value = record
+    [parsed] = parse_foreign(key, value, {}, round(time.time() * 1_000))
+    return partition, key, encode_input(parsed)
 
 
 def message_ids(stream: Stream, *, step: str) -> dict[str, str]:

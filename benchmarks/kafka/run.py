@@ -264,7 +264,8 @@ async def measure(
     """Numbers of one run, and what was wrong: no event is sent before all workers are ready and know all customers."""
     async with running(variant, stream, cluster, tag=tag) as run:
         started = time.monotonic()
-        await append(run.producer, run.touchpoints, stream.known)
+        known, events = ([variant.rewrite(each) for each in part] for part in (stream.known, stream.events))
+        await append(run.producer, run.touchpoints, known)
         for _ in range(workers):
             run.start_worker()
         seconds_max = READY_SECONDS_MAX + len(stream.known) / EVENTS_PER_SECOND_MIN
@@ -276,7 +277,7 @@ async def measure(
         ready_seconds = time.monotonic() - started
         cpu = [worker.cpu_seconds() for worker in run.workers]
         broker_cpu = cpu_seconds(cluster.pid(0))
-        began = await append(run.producer, run.touchpoints, stream.events)
+        began = await append(run.producer, run.touchpoints, events)
         appended = time.time()
         count = len(stream.events)
         await run.await_messages(run.messages, seconds_max=60 + count / EVENTS_PER_SECOND_MIN)

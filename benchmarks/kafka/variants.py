@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rocksdict import AccessType, Options, Rdict
 
-from benchmarks.kafka.stream import Stream
+from benchmarks.kafka.stream import Record, Stream
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -81,6 +81,8 @@ class Variant:
     """Ends after the last message, with all that it writes at its end."""
     decides: bool = True
     """False: passes on the markers only."""
+    rewrite: Callable[[Record], Record] = lambda record: record
+    """How its input is written, when not as the shop writes it."""
     message_ids: Callable[[Stream], Mapping[str, str]] = lambda stream: {each: each for each in stream.dispatches}
     """Id of an event that decides a message → the message's id."""
     read_message: Read = read_message
