@@ -85,22 +85,32 @@ async def test_a_worker_outlives_its_broker(
 @pytest.mark.slow
 @pytest.mark.kill
 @pytest.mark.timeout(240)
-async def test_a_worker_ends_in_order_while_its_broker_is_away(
+async def test_roles_end_in_order_while_their_broker_is_away(
     kafka_cluster: Callable[..., Cluster], topic_prefix: str, shop: Path, tmp_path: Path
 ) -> None:
     """SIGTERM is obeyed within what a container is given, whoever does not answer."""
     cluster = await asyncio.to_thread(kafka_cluster)
-    env = environment(cluster.bootstrap, topic_prefix, ANLASS_KAFKA__PARTITIONS="2")
+    more = {"ANLASS_KAFKA__PARTITIONS": "2", "ANLASS_COLLECTOR__PORT": "0"}
+    env = environment(cluster.bootstrap, topic_prefix, **more)
     assert command("deploy", folder=shop, env=env).returncode == 0
-    worker = RoleProcess("worker", folder=shop, env=env, log=tmp_path / "worker.err")
+    names = ("worker", "dispatcher", "sink", "collector")
+    roles = [RoleProcess(name, folder=shop, env=env, log=tmp_path / f"{name}.err") for name in names]
     try:
-        await worker.ready()
+        for each in roles:
+            await each.ready()
         cluster.kill(0)
         await asyncio.sleep(2)
-        started = time.monotonic()
-        assert await worker.stop() == 0, worker.log
-        print(f"ended after {time.monotonic() - started:.1f} s")  # noqa: T201
-        assert "Traceback" not in worker.log + worker.printed
-        assert worker.lines
+
+        async def ended(each: RoleProcess) -> float:
+            started = time.monotonic()
+            assert await each.stop() == 0, f"{each.name}: {each.log}"
+            return time.monotonic() - started
+
+        seconds = await asyncio.gather(*map(ended, roles))
+        print(", ".join(f"{name} {spent:.1f} s" for name, spent in zip(names, seconds, strict=True)))  # noqa: T201
+        for each in roles:
+            assert "Traceback" not in each.log + each.printed
+            assert "stopped" in [line["action"] for line in each.lines]
     finally:
-        await worker.stop(9)
+        for each in roles:
+            await each.stop(9)

@@ -31,6 +31,8 @@ LAG_SECONDS = 1.0
 PRUNE_SECONDS = 60.0
 RETRY_SECONDS_MIN, RETRY_SECONDS_MAX = 0.5, 30.0
 CAUGHT_UP_POLL_SECONDS = 0.05
+STOP_SECONDS_MAX = 10.0
+"""For the batch under way, for the last commit of offsets, and for leaving the group: each."""
 
 _log = get_log("sink")
 
@@ -136,11 +138,18 @@ class Sink:
         if consumer is None or task is None:
             return
         try:
-            await task
+            # While the brokers are away the client waits for them for ever, in the middle of its work and at its end.
+            await asyncio.wait({task}, timeout=STOP_SECONDS_MAX)
+            if task.done():
+                task.result()
+            task.cancel()
         finally:
-            with contextlib.suppress(KafkaError):
-                await self._commit(consumer)
-            await consumer.stop()
+            with contextlib.suppress(KafkaError, TimeoutError):
+                async with asyncio.timeout(STOP_SECONDS_MAX):
+                    await self._commit(consumer)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STOP_SECONDS_MAX):
+                    await consumer.stop()
             _log.info(Action.STOPPED, role="sink")
 
     async def caught_up(self) -> None:
