@@ -83,3 +83,24 @@ async def test_a_broker_that_does_not_answer_is_asked_again(app: Any, monkeypatc
 async def _until(done: Any) -> None:
     while not done():
         await asyncio.sleep(0.01)
+
+
+async def test_where_nothing_is_committed_reading_begins_at_the_beginning(
+    app: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was fetched and thrown away in a rebalance is read again, also before the group's first commit."""
+    new, old, sought = TP("in", 0), TP("in", 1), {}
+
+    class Thread:
+        async def seek_to_committed(self) -> dict[TP, int | None]:
+            return {new: None, old: 7}
+
+        async def earliest_offsets(self, *partitions: TP) -> dict[TP, int]:
+            return dict.fromkeys(partitions, 3)
+
+        def seek(self, partition: TP, offset: int) -> None:
+            sought[partition] = offset
+
+    monkeypatch.setattr(app.consumer, "_thread", Thread())
+    assert await app.consumer.seek_to_committed() == {new: None, old: 7}
+    assert sought == {new: 3}

@@ -38,7 +38,7 @@ def _order(number: int) -> Event:
 async def test_what_another_owner_applied_meanwhile_is_known_before_anything_else_is(
     stage: Stage, tmp_path: Path
 ) -> None:
-    """Frozen, it misses the address that its successor takes in and commits; the order after that is confirmed to that address."""
+    """Frozen, it misses the address that its successor takes in and commits; the next order is confirmed to that address."""
     frozen = await stage.open(tmp_path / "frozen")
     await stage.put(Event(customer="b", at_ms=T0, id="b-1", name="Product Added", time_ms=T0))
     await stage.settle(frozen)

@@ -24,6 +24,7 @@ from mode import Service
 from engine.runtimes.kafka.arrival import Incoming
 from engine.runtimes.kafka.host import Host
 from engine.runtimes.kafka.packing import PackingScheduler, PackSchema
+from engine.runtimes.kafka.seeking import CommittedConsumer
 from engine.telemetry import Metrics
 
 HIGH_WATER_RECORDS = 5_000
@@ -145,6 +146,7 @@ def build_app(settings: Settings, host: Host, *, metrics: Metrics | None = None)
         consumer_max_fetch_size=4 << 20,
         monitor=_Silent(),
     )
+    app.transport.Consumer = CommittedConsumer
     app.host = host  # type: ignore[attr-defined]
     app.metrics = metrics or Metrics()  # type: ignore[attr-defined]
     schema = PackSchema()
