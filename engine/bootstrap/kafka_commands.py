@@ -123,6 +123,7 @@ class KafkaOperations:
     async def _check(self) -> None:
         """Raises SettingsError when topics are missing or wrong, ServiceUnreachable."""
         if not self._partitions:
+            await asyncio.to_thread(admin.wait_for_kafka, self._bootstrap)
             self._partitions = await asyncio.to_thread(admin.check_topics, self._bootstrap, self._topics, roles=())
 
     async def _log_ends(self, numbers: Iterable[int]) -> dict[int, int]:

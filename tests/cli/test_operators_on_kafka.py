@@ -225,12 +225,7 @@ def test_show_prints_what_it_prints_on_one_machine(shop: Shop, tmp_path: Path) -
             assert sorted(here["enrollments"]) == sorted(there["enrollments"])
             there["timeline"] = here["timeline"]  # other tests are in it
         assert _shape(here) == _shape(there), what
-    for_people = shop.run("show", "customer", "ana").stdout
-    assert "consent marketing email" in for_people
-    assert "welcome/ana/1" in for_people
-    nobody = shop.run("show", "customer", "nobody-at-all")
-    assert nobody.returncode == 1
-    assert "Nobody called" in nobody.stderr
+    assert "welcome/ana/1" in shop.run("show", "customer", "ana").stdout
 
 
 def test_a_workflow_is_paused_on_every_partition_until_it_is_resumed(shop: Shop) -> None:
@@ -328,9 +323,13 @@ def test_export_is_complete_and_erase_leaves_nothing(shop: Shop) -> None:
     line = _decided_send(shop, "berta")
     message = _message("berta", line)
     shop.ledger(message)
-    shop.bury(DeadLetter(at_ms=1, origin="http:/v1/batch", reason="invalid_type", customer="berta", body=b"{}"))
+    elsewhere = f"{shop.topics.touchpoints}:{1 - _part('berta')}:999999"  # keyed by a shop with another partitioner
+    shop.bury(
+        DeadLetter(at_ms=1, origin="http:/v1/batch", reason="invalid_type", customer="berta", body=b"{}"),
+        DeadLetter(at_ms=1, origin=elsewhere, reason="invalid_type", customer="berta", body=b"{}"),
+    )
     wait_for(lambda: shop.ask(lambda reader: reader.message(message.id)), "the ledger's row")
-    wait_for(lambda: any(each.customer == "berta" for each in shop.letters().values()), "the letter")
+    wait_for(lambda: sum(each.customer == "berta" for each in shop.letters().values()) == 2, "the letters")
     exported = json.loads(shop.run("export", "berta").stdout)
     assert exported["profile"]["traits"]["email"] == "berta@shop.example"
     assert {each["kind"] for each in exported["journal"]} >= {"entered", "send", "waiting"}
@@ -340,13 +339,13 @@ def test_export_is_complete_and_erase_leaves_nothing(shop: Shop) -> None:
     asked = shop.run("erase", "berta")
     assert asked.returncode == 2
     assert "--yes" in asked.stderr
-    assert shop.run("export", "berta").returncode == 0
+    assert shop.kinds("berta"), "nothing was changed"
     erased = shop.run("erase", "berta", "--yes")
     assert erased.returncode == 0, erased.stderr
     receipt = json.loads(erased.stdout)
     assert receipt["rows_removed"] >= 5
     assert receipt["mailbox_removed"] == 1
-    assert receipt["found"] == {"journal": len(exported["journal"]), "messages": 1, "dead_letters": 1}
+    assert receipt["found"] == {"journal": len(exported["journal"]), "messages": 1, "dead_letters": 2}
     assert receipt["alias"].startswith("erased:")
     assert receipt["finished"] is False, "the log still has what was written"
     kept = {each["topic"]: each["until"] for each in receipt["kept"]}

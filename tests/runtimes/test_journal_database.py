@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.clock import ManualClock
+from engine.errors import NotFound
 from engine.runtimes.base import Query
 from engine.runtimes.journal import Database, DatabaseReader, Displaced, Projection
 from engine.runtimes.journal.consumed import Consumed, Stretch
@@ -233,6 +234,51 @@ async def test_a_forgotten_customer_leaves_nothing(
     counts = await reader.counts()
     assert counts["decisions"] == {"entered": 2}
     assert counts["messages"]["email"]["pending"] == 1
+
+
+async def test_a_letter_that_stood_on_a_strange_partition_is_forgotten(
+    database: Database, projection: Projection
+) -> None:
+    """A shop with another partitioner keys by customer: its poison goes with the customer, before, with and after the erasure."""
+    poison = [letter("a", f"t:1:{number}") for number in range(3)]
+    await projection.apply([stretch("dead-letters", poison[:1], partition=1)])
+    # The strange partition's stretch comes first: what it holds is looked at when the removal is known.
+    again = stretch("dead-letters", poison[1:2], start=1, partition=1)
+    await projection.apply([again, stretch("journal", [removed("a", 5)])])
+    await projection.apply([stretch("dead-letters", poison[2:], start=2, partition=1)])
+    assert (await tables(database))["dead_letters"] == []
+
+
+async def test_asking_makes_no_database(tmp_path: Path) -> None:
+    """One that is not there, or that no sink ever read into, is refused with the mend; nothing is made or migrated."""
+    for name, made in (("none.db", False), ("opened.db", True)):
+        database = Database(f"sqlite:///{name}", project=tmp_path)
+        if made:  # by a collector
+            await database.open()
+            await database.close()
+        with pytest.raises(NotFound, match="anlass sink"):
+            await database.open_filled()
+        await database.close()
+        assert (tmp_path / name).exists() == made
+    await database.open()
+    await Projection(database).progress([("journal", 0)])
+    await database.close()
+    await database.open_filled()
+    assert await DatabaseReader(database).receipt("a", partition=0, since_offset=0) is None
+    await database.close()
+
+
+async def test_a_receipt_is_that_of_the_erasure_that_was_asked_for(
+    projection: Projection, reader: DatabaseReader
+) -> None:
+    """By the place on the log, whatever the clocks say; of a customer who was erased twice the newest."""
+    await projection.apply([stretch("journal", [removed("a", 5, "erased:1"), line("a", 6)])])
+    await projection.apply([stretch("journal", [removed("a", 7, "erased:1")], start=2)])
+    receipt = await reader.receipt("a", partition=0, since_offset=6)
+    assert receipt is not None
+    assert (receipt.requested_ms, receipt.alias, receipt.rows_removed) == (T0 + 7, "erased:1", 1)
+    assert await reader.receipt("a", partition=0, since_offset=8) is None
+    assert await reader.receipt("b", partition=0, since_offset=0) is None
 
 
 async def test_what_is_said_late_about_a_forgotten_customer_is_not_kept(

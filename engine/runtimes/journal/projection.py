@@ -134,6 +134,8 @@ class Projection:
             key = self._key or await _erasure_key(transaction)
             work = _Work(transaction, key, written.rows)
             for reading in readings.values():
+                await work.forget(reading)
+            for reading in readings.values():
                 await work.write(reading)
             await transaction.write("progress_set", progress)
             await work.finish()
@@ -172,10 +174,13 @@ class _Work:
         self._messages: list[tuple[int, int, MessageRow]] = []  # number (0: none yet), partition, row
         self._letters: list[LetterRow] = []
 
-    async def write(self, reading: Reading) -> None:
-        """All of one partition number that takes no serial number."""
+    async def forget(self, reading: Reading) -> None:
+        """Removes whom a partition number's journal says to forget: before anything is written, which may be about them."""
         for removed in reading.removals:
             await self._forget(reading.partition, removed)
+
+    async def write(self, reading: Reading) -> None:
+        """All of one partition number that takes no serial number."""
         await self._leave_out_forgotten(reading)
         await self._write_customers(reading)
         await self._sort_messages(reading)
@@ -257,9 +262,11 @@ class _Work:
             return customer in until and offset <= until[customer].get(partition, (-1, 0))[0]
 
         def dead(letter: LetterRow) -> bool:
-            if letter.log_partition >= 0:
-                return gone(letter.customer, letter.log_offset, letter.log_partition)
-            return letter.customer in until and letter.at_ms <= max(at for _, at in until[letter.customer].values())
+            # What stood on another partition than the customer's, or on none, has only its time to go by.
+            return any(
+                letter.log_offset <= offset if partition == letter.log_partition else letter.at_ms <= at_ms
+                for partition, (offset, at_ms) in until.get(letter.customer, {}).items()
+            )
 
         reading.lines = {key: line for key, line in reading.lines.items() if not gone(line.customer, line.offset)}
         reading.customers = {

@@ -247,10 +247,3 @@ def brokers(bootstrap: str) -> int:
     """How many brokers the cluster has. Raises ServiceUnreachable."""
     with connected(bootstrap) as client:
         return len(client.describe_cluster()["brokers"])
-
-
-def members(bootstrap: str, group: str) -> int:
-    """How many processes belong to a group. Raises ServiceUnreachable."""
-    with connected(bootstrap) as client:
-        described = client.describe_groups([group])
-        return len(described[group]["members"] or [])

@@ -10,7 +10,8 @@ import time
 from collections.abc import Mapping
 from typing import Literal
 
-from engine.runtimes.kafka import admin, progress
+from engine.runtimes.kafka import progress
+from engine.runtimes.kafka.connect import connected
 from engine.runtimes.kafka.topics import Topics
 
 POLL_SECONDS = 0.25
@@ -23,13 +24,13 @@ async def passed(bootstrap: str, topics: Topics, *, ends: Mapping[int, int], sec
     """Waits until the workers have applied everything before `ends` (partition → offset). Raises ServiceUnreachable."""
     group, topic = topics.group("worker"), topics.touchpoints
     deadline = time.monotonic() + seconds_max
-    while True:
-        done = await asyncio.to_thread(progress.committed, bootstrap, group, topic=topic)
-        if all(done.get(number, 0) >= end for number, end in ends.items()):
-            return "passed"
-        # A worker that was killed belongs to the group until its session is over.
-        if not await asyncio.to_thread(admin.members, bootstrap, group):
-            return "nobody"
-        if time.monotonic() > deadline:
-            return "behind"
-        await asyncio.sleep(POLL_SECONDS)
+    with connected(bootstrap) as client:
+        while True:
+            members, done = await asyncio.to_thread(progress.standing, client, group, topic=topic)
+            if all(done.get(number, 0) >= end for number, end in ends.items()):
+                return "passed"
+            if not members:  # one that was killed belongs to the group until its session is over
+                return "nobody"
+            if time.monotonic() > deadline:
+                return "behind"
+            await asyncio.sleep(POLL_SECONDS)

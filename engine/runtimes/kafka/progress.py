@@ -136,6 +136,12 @@ def committed(bootstrap: str, group: str, *, topic: str) -> dict[int, int]:
         return _committed(client, group, topic)
 
 
+def standing(client: KafkaAdminClient, group: str, *, topic: str) -> tuple[int, dict[int, int]]:
+    """How many processes belong to the group, and partition → offset that it has committed."""
+    members = client.describe_groups([group])[group]["members"] or []
+    return len(members), _committed(client, group, topic)
+
+
 def ends(bootstrap: str, topic: str, partitions: Sequence[int]) -> dict[int, int]:
     """Partition → the offset after its last record. Raises ServiceUnreachable."""
     with connected(bootstrap) as client:
