@@ -23,7 +23,6 @@ from engine.errors import LimitExceeded, SettingsError, StorageError
 from engine.runtimes.kafka.outlet import Outlet, Row
 from engine.runtimes.kafka.store import Change, RowStore
 from engine.runtimes.kafka.topics import (
-    BATCH_BYTES_MAX,
     CHECKPOINT_KEY,
     Checkpoint,
     encode_checkpoint,
@@ -32,7 +31,9 @@ from engine.runtimes.kafka.topics import (
 
 POSITION_HEADER = "p"
 POLL_MS = 200
-POLL_RECORDS_MAX = 5_000
+POLL_RECORDS_MAX = 2_000
+FETCH_BYTES = 4 << 20
+"""What is asked for at once, for each partition that is restored; a larger batch comes whole."""
 MENDED_ROWS = 100
 """Rows of an old owner that are written over at once: few enough for one batch, however large they are."""
 
@@ -217,7 +218,7 @@ async def _reader(place: Place) -> AsyncIterator[AIOKafkaConsumer]:
         bootstrap_servers=place.bootstrap,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
-        max_partition_fetch_bytes=BATCH_BYTES_MAX,
+        max_partition_fetch_bytes=FETCH_BYTES,
         fetch_max_wait_ms=POLL_MS,
         max_poll_records=POLL_RECORDS_MAX,
     )

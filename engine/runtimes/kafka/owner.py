@@ -165,32 +165,35 @@ class Owner:
 
     async def _begin(self) -> None:
         """Waits for the definitions in force here; where none ever were, the newest are from now on."""
-        definitions = self._tools.definitions
-        while not self.catalog_id or not await definitions.wait_for(self.catalog_id):
-            if (
-                self.catalog_id
-            ):  # it is missing or does not compile: readiness says so, and nothing is decided without it
-                await asyncio.sleep(RETRY_SECONDS)
-                continue
-            catalog = await definitions.wait_in_force()
+        while not self.catalog_id:
+            catalog = await self._tools.definitions.wait_in_force()
             checkpoint = msgspec.structs.replace(self._changelog.checkpoint, catalog=catalog, outgoing=())
             try:
                 await self._persist(lambda: self._changelog.commit([], checkpoint))  # noqa: B023 - called at once
             except Fenced as error:
                 await self._overtaken(error)
+        await self._have_catalog()
         self.ready.set()
+
+    async def _have_catalog(self) -> None:
+        """It may be missing or not compile: readiness says so, and nothing is decided without it."""
+        definitions = self._tools.definitions
+        while self.catalog_id and not await definitions.wait_for(self.catalog_id):  # noqa: ASYNC110 - deployed at any time
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def _catch_up(self) -> None:
         self._unsure, applied = False, self.applied
         await self._persist(self._changelog.restore)
         if self.applied > applied:
             await self._send(self._changelog.checkpoint.outgoing)
+            await self._have_catalog()  # the other may have come to a deploy
         self._next_due_ms = self._store.next_due_ms
 
     async def _overtaken(self, error: Fenced) -> None:
         """Another process applied more, for whatever reason both of us own the partition: we go on from there."""
         self._log.warning(Action.PARTITION_FENCED, partition=self._here.partition, cause=error)
         await self._send(self._changelog.checkpoint.outgoing)
+        await self._have_catalog()
         self._next_due_ms = self._store.next_due_ms
 
     # ------------------------------------------------------------------------------------------------------- batches

@@ -77,7 +77,10 @@ class Worker:
         restoring = [str(number) for number, owner in owners.items() if not owner.restored.is_set()]
         if restoring:
             return f"restoring partitions {', '.join(restoring)}"
-        if any(not owner.ready.is_set() for owner in owners.values()):
+        waiting = [owner.catalog_id for owner in owners.values() if not owner.ready.is_set()]
+        if any(waiting):
+            return f"the catalog {max(waiting)} is not there yet, or cannot be used here"
+        if waiting:
             refused = self.definitions.refused
             return f"the definitions in force cannot be used: {refused}" if refused else "nothing is deployed yet"
         return ""
