@@ -146,7 +146,7 @@ def build_app(settings: Settings, host: Host, *, metrics: Metrics | None = None)
         consumer_max_fetch_size=4 << 20,
         monitor=_Silent(),
     )
-    app.transport.Consumer = CommittedConsumer
+    app.transport.Consumer = CommittedConsumer  # type: ignore[misc]  # Faust's own extension point
     app.host = host  # type: ignore[attr-defined]
     app.metrics = metrics or Metrics()  # type: ignore[attr-defined]
     schema = PackSchema()

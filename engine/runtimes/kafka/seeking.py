@@ -1,7 +1,8 @@
 """Faust's consumer, which goes back to where its group is also when its group has committed nothing yet.
 
-Invariant: after `seek_to_committed` every assigned partition of the source is read from its committed offset, or from its beginning. Faust and
-aiokafka leave a partition without a committed offset where it is: after whatever was fetched and thrown away in a rebalance.
+Invariant: after `seek_to_committed` every assigned partition of the source is read from its committed offset, or from its
+beginning. Faust and aiokafka leave a partition without a committed offset where it is: after whatever was fetched and thrown away
+in a rebalance.
 """
 
 from __future__ import annotations
