@@ -30,13 +30,13 @@ from typing import IO
 import psycopg
 
 from engine.errors import AnlassError, ServiceUnreachable
+from tests.services.debian import missing_packages, unpack
 from tests.services.kafka import free_ports
 from tests.services.kafka_jars import HERE, locked
 
 CACHE = HERE.parent.parent / ".cache" / "postgres"
 START_SECONDS_MAX = 60
 STOP_SECONDS_MAX = 20
-DOWNLOAD_SECONDS_MAX = 300
 POLL_SECONDS = 0.2
 NOBODY = "nobody"
 MEND = "Install PostgreSQL (Debian and Ubuntu: apt install postgresql)."
@@ -72,7 +72,7 @@ def binaries() -> Path:
         return found
     with locked(CACHE / "lock"):
         if not _newest(CACHE / "root"):
-            unpack(_missing_packages(), CACHE / "root")
+            unpack(missing_packages("postgresql", cache=CACHE, mend=MEND), CACHE / "root", mend=MEND)
     found = _newest(CACHE / "root")
     if found is None:
         raise ServiceUnreachable("PostgreSQL's packages hold no server.", mend=MEND)
@@ -83,38 +83,6 @@ def _newest(root: Path) -> Path | None:
     folders = [path.parent for path in root.glob("usr/lib/postgresql/*/bin/initdb")]
     folders = [folder for folder in folders if (folder / "postgres").exists()]
     return max(folders, key=lambda folder: float(folder.parent.name), default=None)
-
-
-def _missing_packages() -> list[str]:
-    """Returns the names of the packages that a server lacks on this machine; asks apt, changes nothing."""
-    if shutil.which("apt-get") is None:
-        raise ServiceUnreachable("PostgreSQL is missing.", mend=MEND)
-    command = ["apt-get", "install", "--simulate", "--no-install-recommends", "-y", "postgresql"]
-    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=DOWNLOAD_SECONDS_MAX)
-    names = [line.split()[1] for line in run.stdout.splitlines() if line.startswith("Inst ")]
-    if run.returncode != 0 or not names:
-        raise ServiceUnreachable("PostgreSQL is missing, and apt does not know its packages.", mend=MEND)
-    return names
-
-
-def unpack(packages: list[str], root: Path) -> None:
-    """Downloads Debian packages and unpacks them below `root`, which is whole or absent; needs no rights of root.
-
-    Raises:
-        ServiceUnreachable: a package cannot be had.
-    """
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=root.parent, prefix=".new-") as name:
-        folder, fresh = Path(name), Path(name) / "root"
-        folder.chmod(0o755)
-        try:
-            command = ["apt-get", "download", "-o", "APT::Sandbox::User=root", *packages]
-            subprocess.run(command, cwd=folder, capture_output=True, check=True, timeout=DOWNLOAD_SECONDS_MAX)
-            for package in sorted(folder.glob("*.deb")):
-                subprocess.run(["dpkg", "-x", package, fresh], capture_output=True, check=True)
-        except (subprocess.SubprocessError, OSError) as error:
-            raise ServiceUnreachable("PostgreSQL's packages cannot be downloaded.", mend=MEND) from error
-        fresh.rename(root)
 
 
 # ----------------------------------------------------------------------------------------------------------- server
