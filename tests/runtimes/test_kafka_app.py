@@ -13,8 +13,9 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 from faust.types import TP
 
+from engine.errors import StorageError
 from engine.runtimes.kafka import app as module
-from engine.runtimes.kafka.app import Settings, build_app
+from engine.runtimes.kafka.app import Settings, build_app, start_app
 from engine.runtimes.kafka.host import Host
 from engine.telemetry import Metrics
 
@@ -83,6 +84,15 @@ async def test_a_broker_that_does_not_answer_is_asked_again(app: Any, monkeypatc
 async def _until(done: Any) -> None:
     while not done():
         await asyncio.sleep(0.01)
+
+
+async def test_brokers_that_go_away_during_the_start_are_an_error_that_says_so() -> None:
+    """The role was let in a moment ago; it ends with a sentence, and not with the client's exception."""
+    settings = Settings(bootstrap="127.0.0.1:1", group="g", source="in", changelog="rows", partitions=1)
+    made: Any = build_app(settings, Host(_nobody, _nobody), metrics=Metrics())
+    with pytest.raises(StorageError, match="does not answer"):
+        await start_app(made, settings.bootstrap)
+    await made.stop()
 
 
 async def test_where_nothing_is_committed_reading_begins_at_the_beginning(

@@ -21,6 +21,7 @@ from faust.tables.recovery import RebalanceAgain, Recovery, ServiceStopped
 from faust.types import TP
 from mode import Service
 
+from engine.errors import StorageError
 from engine.runtimes.kafka.arrival import Incoming
 from engine.runtimes.kafka.host import Host
 from engine.runtimes.kafka.packing import PackingScheduler, PackSchema
@@ -161,6 +162,14 @@ def build_app(settings: Settings, host: Host, *, metrics: Metrics | None = None)
             flow.feed(event)
 
     return app
+
+
+async def start_app(app: faust.App, bootstrap: str) -> None:
+    """Joins the group. Raises StorageError when no broker answers."""
+    try:
+        await app.start()
+    except KafkaError as error:
+        raise StorageError(f"Kafka at {bootstrap} does not answer: {error}") from error
 
 
 async def end_app(app: faust.App) -> None:

@@ -14,7 +14,7 @@ import msgspec
 
 from engine.clock import Clock
 from engine.core.catalog import Catalog
-from engine.runtimes.kafka.app import Settings, build_app, end_app
+from engine.runtimes.kafka.app import Settings, build_app, end_app, start_app
 from engine.runtimes.kafka.copies import Suppressions
 from engine.runtimes.kafka.host import Host
 from engine.runtimes.kafka.ledger import LedgerTools
@@ -84,7 +84,7 @@ class Postroom:
             self.host,
             metrics=self._metrics,
         )
-        await self.app.start()
+        await start_app(self.app, settings.bootstrap)
 
     async def stop(self) -> None:
         """Idempotent."""

@@ -13,7 +13,7 @@ import faust
 import msgspec
 
 from engine.clock import Clock
-from engine.runtimes.kafka.app import Settings, build_app, end_app
+from engine.runtimes.kafka.app import Settings, build_app, end_app, start_app
 from engine.runtimes.kafka.arrival import Here, ParseForeign
 from engine.runtimes.kafka.changelog import Changelog, Place
 from engine.runtimes.kafka.definitions import Definitions
@@ -131,7 +131,7 @@ class Worker:
             self.host,
             metrics=self._metrics,
         )
-        await self.app.start()
+        await start_app(self.app, settings.bootstrap)
 
     async def stop(self) -> None:
         """Idempotent."""
