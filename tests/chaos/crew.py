@@ -1,4 +1,4 @@
-"""The workers of a round: real processes that are killed, frozen, ended and started again.
+"""The workers and dispatchers of a round: real processes that are killed, frozen, ended and started again.
 
 Invariant: none outlives the process that started it (on Linux the kernel sees to that), and each writes its log to a file.
 """
@@ -18,13 +18,16 @@ from tests.services.kafka import LEASH
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 STOP_SECONDS_MAX = 40.0
+SMTP_CONNECTIONS = 8
+"""Of each dispatcher; so many messages may be under way when it is killed."""
 
 
-class Worker:
-    """One `anlass worker` after the other, with one folder and one log."""
+class Member:
+    """One `anlass worker` (or `dispatcher`) after the other, with one folder and one log."""
 
-    def __init__(self, name: str, folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, name: str, folder: Path, environment: Mapping[str, str], *, role: str = "worker") -> None:
         self.name = name
+        self.role = role
         self.log = folder / f"{name}.log"
         self.frozen = False
         self.wanted = False
@@ -52,7 +55,7 @@ class Worker:
     def start(self) -> None:
         """Returns at once. Only from the main thread: the kernel ends it with the thread that started it."""
         assert not self.runs, f"{self.name} runs already"
-        command = [sys.executable, "-m", "engine.cli", "worker", "--project", str(self._project), "--wait", "60"]
+        command = [sys.executable, "-m", "engine.cli", self.role, "--project", str(self._project), "--wait", "60"]
         if sys.platform == "linux":
             command = [sys.executable, "-S", "-E", "-c", LEASH, str(os.getpid()), *command]
         with self.log.open("ab") as log:
@@ -97,13 +100,19 @@ class Worker:
         return self.log.read_text("utf-8", "replace")[-3_000:]
 
 
-def environment_of(bootstrap: str, prefix: str, *, partitions: int, session_seconds: float) -> dict[str, str]:
-    """The environment of all that is started in a round."""
+def environment_of(
+    bootstrap: str, prefix: str, *, partitions: int, session_seconds: float, smtp_port: int = 0
+) -> dict[str, str]:
+    """The environment of all that is started in a round. Without `smtp_port` nothing can be sent."""
     settings = {
         "ANLASS_KAFKA": bootstrap,
         "ANLASS_KAFKA__PREFIX": prefix,
         "ANLASS_KAFKA__PARTITIONS": str(partitions),
         "ANLASS_KAFKA__SESSION_TIMEOUT_SECONDS": str(session_seconds),
+        "ANLASS_EMAIL__HOST": "127.0.0.1" if smtp_port else "",
+        "ANLASS_EMAIL__PORT": str(smtp_port or 25),
+        "ANLASS_EMAIL__FROM": "shop@example.com",
+        "ANLASS_EMAIL__CONNECTIONS": str(SMTP_CONNECTIONS),
         "ANLASS_COLLECTOR__SECRET": "a secret that all workers of the round share",
     }
     return {**{name: value for name, value in os.environ.items() if not name.startswith("ANLASS_")}, **settings}

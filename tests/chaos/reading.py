@@ -34,15 +34,17 @@ class Logs(msgspec.Struct):
     journal: Topic
     dead_letters: Topic
     states: Topic
+    ledger: Topic
 
 
 async def read_logs(bootstrap: str, topics: Topics, *, partitions: int) -> Logs:
     """Reads what the workers read and wrote."""
-    names = (topics.touchpoints, topics.dispatches, topics.journal, topics.dead_letters, topics.states)
-    return Logs(*[await _read(bootstrap, name, partitions) for name in names])
+    names = (topics.touchpoints, topics.dispatches, topics.journal, topics.dead_letters, topics.states, topics.ledger)
+    return Logs(*[await read_topic(bootstrap, name, partitions) for name in names])
 
 
-async def _read(bootstrap: str, topic: str, partitions: int) -> Topic:
+async def read_topic(bootstrap: str, topic: str, partitions: int) -> Topic:
+    """Partition → everything on it now."""
     consumer = AIOKafkaConsumer(
         bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest",
         max_partition_fetch_bytes=16 << 20,

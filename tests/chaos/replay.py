@@ -15,7 +15,7 @@ from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState
 from engine.core.effect import Decision
 from engine.core.message import Message
-from engine.core.record import Pause, Record, Timer
+from engine.core.record import Outcome, Pause, Record, Timer
 from engine.errors import BadRecord
 from engine.runtimes.kafka.topics import Deployed, Shard, decode_input, encode_input, headers_of, is_ours, partition_of
 from engine.runtimes.memory import Memory
@@ -37,6 +37,7 @@ class Replayed(msgspec.Struct):
     """(partition, offset) of what the load marked as poison."""
     timers: int = 0
     forwarded: int = 0
+    outcomes: int = 0
     wrong: list[str] = []
 
 
@@ -49,6 +50,7 @@ def replay(touchpoints: Topic, catalog: Catalog) -> Replayed:
         for each in touchpoints[run.number]:
             run.take(each)
         found.states[run.number] = run.memory.states
+        found.outcomes += len(run.outcomes)
         for target in run.handed_on:
             handed_on[target] = 0
     for run in runs:
@@ -57,6 +59,10 @@ def replay(touchpoints: Topic, catalog: Catalog) -> Replayed:
                 found.wrong.append(f"touchpoints[{run.number}] has a record that nobody handed on: {target[1][:200]!r}")
             else:
                 handed_on[target] += 1
+    for run in runs:
+        for offset, outcome in run.outcomes:
+            if outcome.message not in found.messages:
+                found.wrong.append(f"touchpoints[{run.number}]@{offset}: the outcome of a message that nobody decided")
     found.forwarded = len(handed_on)
     missing = [target for target, times in handed_on.items() if not times]
     if missing:
@@ -71,6 +77,7 @@ class _Partition:
         self.number = number
         self.handed_on: list[tuple[int, bytes]] = []
         self.received: list[tuple[int, bytes]] = []
+        self.outcomes: list[tuple[int, Outcome]] = []
         self._partitions = partitions
         self._found = found
         self._offset = 0
@@ -102,6 +109,8 @@ class _Partition:
             if isinstance(record, Timer):
                 self._found.timers += 1
                 self._check_timer(record)
+            elif isinstance(record, Outcome):
+                self.outcomes.append((each.offset, record))
             else:
                 self.received.append((self.number, each.value))
             return [record]

@@ -26,7 +26,9 @@ WORDS = {
     "burst": "a burst on one partition",
     "kill_broker": "a broker ended by SIGKILL",
     "stop_broker": "a broker restarted in order",
-    "outage": "all brokers away for most of a minute",
+    "kill_dispatcher": "a dispatcher ended by SIGKILL",
+    "freeze_dispatcher": "a dispatcher frozen for longer than its session",
+    "restart_dispatcher": "a dispatcher restarted in order",
 }
 
 
@@ -91,6 +93,12 @@ def _counts(rounds: Sequence[Judged]) -> Iterable[str]:
         "customers": sum(each.customers for each in verdicts),
         "decisions, each compared with the replay": sum(each.lines for each in verdicts),
         "messages decided": sum(each.messages for each in verdicts),
+        "messages sent, as the ledger says": sum(each.delivered.sent for each in rounds),
+        "of those, arrived again (transactional, under way at a kill)": sum(
+            each.delivered.arrived_again for each in rounds
+        ),
+        "unknown (marketing, under way at a kill)": sum(each.delivered.unknown for each in rounds),
+        "outcomes that came back to the log": sum(each.outcomes for each in verdicts),
         "poison, each one dead letter": sum(each.dead_letters for each in verdicts),
     }
     yield from ("| what | count |", "|---|---:|")

@@ -55,7 +55,7 @@ steps:
 """,
     "course": """
 workflow: course
-purpose: transactional
+purpose: marketing
 trigger: {event: Course Begun}
 key: event.course
 steps:
@@ -120,6 +120,8 @@ policy: default
 zone: Europe/Berlin
 purposes:
   transactional: {consent: none}
+  marketing: {consent: opt_in}
+unknown: {marketing: keep, transactional: resend}
 """,
 }
 TEMPLATE = """---
@@ -172,7 +174,8 @@ class Visit:
 
     async def run(self) -> None:
         """A sign-up, and then some of what customers do."""
-        await self._put(self._name, "identify", "who", traits={"email": f"{self._name}@example.com", "age": "ten"})
+        traits = {"email": f"{self._name}@example.com", "age": "ten", "consent": {"marketing": ["email"]}}
+        await self._put(self._name, "identify", "who", traits=traits)
         await self._track("up", "Signed Up")
         self._expected.sends["welcome", self._name] += 1
         scripts = (self._orders, self._cart, self._course, self._trial, self._share, self._odd)

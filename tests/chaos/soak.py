@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 
+from tests.chaos.delivery import Delivered
 from tests.chaos.judge import Verdict
 from tests.chaos.measure import Stalls
 from tests.chaos.round import Outcome, Plan, Round
@@ -36,6 +37,7 @@ class Judged(msgspec.Struct, kw_only=True):
     plan: Plan
     seconds: float
     verdict: Verdict
+    delivered: Delivered
     stalls: Stalls
     happened: dict[str, int]
     folder: str
@@ -71,6 +73,7 @@ class State(msgspec.Struct, kw_only=True):
             seed=random.Random(f"{self.seed}:{number}").randrange(2**32),
             seconds=max(ROUND_SECONDS_MIN, min(ROUND_SECONDS, self.minutes * 60 - self.seconds)),
             brokers=BROKERS[number % len(BROKERS)],
+            dispatchers=2,
             every_seconds=EVERY_SECONDS,
         )
 
@@ -135,7 +138,8 @@ def _judged(outcome: Outcome) -> Judged:
     return Judged(
         plan=outcome.plan,
         seconds=outcome.seconds,
-        verdict=outcome.verdict,
+        verdict=msgspec.structs.replace(outcome.verdict, decided={}),
+        delivered=outcome.delivered,
         stalls=outcome.stalls,
         happened=dict(Counter(outcome.happened)),
         folder=outcome.folder,

@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaProducer
 from engine.runtimes.kafka import progress
 from engine.runtimes.kafka.app import HIGH_WATER_RECORDS
 from engine.runtimes.kafka.topics import JournalLine, Topics, decode_journal, partition_of
-from tests.chaos.crew import Worker, deploy, environment_of
+from tests.chaos.crew import Member, deploy, environment_of
 from tests.chaos.reading import read_logs
 from tests.chaos.shop import make_project
 
@@ -35,7 +35,7 @@ async def test_a_backlog_on_one_partition_is_read_without_a_gap(kafka: str, topi
     names = [name for number in range(3 * BACKLOG_RECORDS) if partition_of((name := f"c{number}").encode(), 2) == 0]
     customers = names[:BACKLOG_RECORDS]
     await _sign_up(kafka, topics.touchpoints, customers)
-    worker = Worker("worker-0", tmp_path, environment)
+    worker = Member("worker-0", tmp_path, environment)
     worker.start()
     try:
         deadline = time.monotonic() + READ_SECONDS_MAX

@@ -54,7 +54,7 @@ class Stage:
         self.catalog: Catalog = loaded.catalog
         self.expected = Expected()
         self.acknowledged: list[Acknowledged] = []
-        empty: list[Topic] = [{number: [] for number in range(PARTITIONS)} for _ in range(5)]
+        empty: list[Topic] = [{number: [] for number in range(PARTITIONS)} for _ in range(6)]
         self.logs = Logs(*empty)
         self._now_ms = NOW_MS
         self._stores = [RowStore(folder / str(number)) for number in range(PARTITIONS)]
@@ -165,7 +165,7 @@ def stage(played: Stage) -> Stage:
 
 
 def _topics(logs: Logs) -> tuple[Topic, ...]:
-    return (logs.touchpoints, logs.dispatches, logs.journal, logs.dead_letters, logs.states)
+    return (logs.touchpoints, logs.dispatches, logs.journal, logs.dead_letters, logs.states, logs.ledger)
 
 
 def test_a_sound_round_is_found_sound(stage: Stage) -> None:
