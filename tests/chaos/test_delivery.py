@@ -26,8 +26,9 @@ MESSAGES = {"order": _message("order", "transactional"), "advert": _message("adv
 
 def _ledger(**statuses: Any) -> Topic:
     """Each message pending first, then what is said of it, which stands before it on the topic: versions decide."""
-    rows = []
-    for version, wanted in ((2, statuses), (1, dict.fromkeys(statuses, "pending"))):
+    rows: list[Found] = []
+    versions: tuple[tuple[int, dict[str, Any]], ...] = ((2, statuses), (1, dict.fromkeys(statuses, "pending")))
+    for version, wanted in versions:
         for name, status in wanted.items():
             entry = LedgerEntry(message=MESSAGES[name], status=status)
             rows.append(Found(0, len(rows), 1, name.encode(), pack_row(version, 0, encode_entry(entry))))
