@@ -131,7 +131,7 @@ class Stage:
         self.clock = clock
         self.definitions = definitions
         self.pack_records = 3
-        self.options = Options(check_input=False)  # fed by hand: what it applies is not on the topic
+        self.options = Options()
         self._shop = Outlet(bootstrap, client="shop")
         self._log: list[Incoming] = []
         self._acting: list[Acting] = []

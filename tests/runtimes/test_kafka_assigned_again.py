@@ -85,7 +85,7 @@ class _Kept:
 async def test_who_keeps_a_partition_is_told_of_each_rebalance() -> None:
     """Whoever is new restores anyway; only who stays has to be told."""
     owners = [_Kept() for _ in range(2)]
-    host = Host(lambda number: owners[number], lambda _number: _Kept())  # type: ignore[arg-type]
+    host = Host(lambda number: owners[number], lambda _number: _Kept())
     await host.assign({0}, set())
     assert owners[0].told == 0
     await host.assign({0, 1}, set())

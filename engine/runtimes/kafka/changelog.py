@@ -80,6 +80,12 @@ class Changelog:
                 mend="Restore it from a backup, or begin with another [kafka] prefix: new records would be passed over.",
             )
 
+    async def input_begin(self, topic: str) -> int:
+        """The first offset of the input that Kafka still has. Raises StorageError."""
+        async with _reader(Place(self._place.bootstrap, topic, self._place.partition)) as consumer:
+            begin, _ = await _bounds(consumer, TopicPartition(topic, self._place.partition))
+        return begin
+
     async def restore(self, *, progress: Callable[[int, int], None] | None = None) -> int:
         """Reads what the store does not have yet; returns how many records that were. `progress` hears (done, all).
 

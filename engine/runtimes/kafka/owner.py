@@ -34,10 +34,9 @@ PLAN_BYTES_MAX = BATCH_BYTES_MAX // 4
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """`batch_records_max` bounds what is evaluated at once. `check_input`: refuse an input topic that was made anew."""
+    """`batch_records_max` bounds what is evaluated at once."""
 
     batch_records_max: int = 500
-    check_input: bool = True
 
 
 class Tools(msgspec.Struct, frozen=True):
@@ -140,8 +139,7 @@ class Owner:
         """Brings the rows up to date, and sends again what the last batch sends."""
         started = self._tools.clock.monotonic()
         count = await self._changelog.restore()
-        if self._tools.options.check_input:
-            await self._changelog.check_input(self._here.topics.touchpoints)
+        await self._changelog.check_input(self._here.topics.touchpoints)
         self.restore_seconds = self._tools.clock.monotonic() - started
         self._tools.metrics.recovery_seconds.observe(self.restore_seconds)
         self._log.info(Action.PARTITION_RESTORED, partition=self._here.partition, records=count, applied=self.applied)
@@ -200,6 +198,7 @@ class Owner:
 
     async def _batch(self) -> None:
         packs, records = self._gather()
+        await self._check_unbroken(records)
         await self._definitions_for(records)
         await self._apply(records)
         for pack in packs:
@@ -215,6 +214,24 @@ class Owner:
             packs.append(pack)
             records.extend(pack.records)
         return packs, records
+
+    async def _check_unbroken(self, records: Sequence[Incoming]) -> None:
+        """Nothing between what was applied and these may be missing: whatever lost it would otherwise stay unseen.
+
+        Raises StorageError; the process then ends, and the next one reads from what was committed. Records that Kafka has
+        removed by age are said and passed over.
+        """
+        expected, topic = self.applied + 1, self._here.topics.touchpoints
+        if records[0].offset <= expected and records[-1].offset - records[0].offset < len(records):
+            return
+        for each in records:
+            if each.offset > expected and await self._changelog.input_begin(topic) < each.offset:
+                raise StorageError(
+                    f"{topic}[{self._here.partition}]: {expected} to {each.offset - 1} were not handed to us."
+                )
+            if each.offset > expected:
+                self._log.error(Action.RECORDS_MISSED, partition=self._here.partition, count=each.offset - expected)
+            expected = max(expected, each.offset + 1)
 
     @property
     def _limit(self) -> int:
