@@ -18,7 +18,7 @@ from engine.bootstrap.service import loop_factory
 from engine.bootstrap.status import StatusServer
 from engine.clock import Clock, SystemClock
 from engine.collector.foreign import parse_foreign
-from engine.errors import StorageError
+from engine.errors import ServiceUnreachable, StorageError
 from engine.runtimes.kafka.worker import Worker, WorkerSettings
 from engine.telemetry import Action, Metrics, get_log
 from engine.tracing import open_tracing
@@ -130,7 +130,12 @@ async def _serve(build: Callable[[], Role], announce: Callable[[Role], None], na
         loop.add_signal_handler(number, stop, number)
     role = build()
     tracing = role.metrics.tracing = open_tracing(name)
-    await role.start()
+    try:
+        await role.start()
+    except StorageError as error:  # the brokers were there when the topics were looked at, and went away since
+        raise ServiceUnreachable(
+            error.message, mend="Start it again when Kafka answers; it goes on where it was."
+        ) from error
     try:
         announce(role)
         while not told.is_set():
