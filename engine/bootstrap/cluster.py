@@ -9,6 +9,7 @@ import fcntl
 import hmac
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from engine.core.catalog import Catalog
 from engine.core.workflow import Workflow
@@ -21,6 +22,8 @@ from engine.runtimes.kafka.topics import Definition, Topics
 from engine.settings import Settings
 
 SLOTS_MAX = 64
+HEARTBEATS = 5
+"""That may be missed before a member is taken for dead."""
 CHANGELOG_ROLES = ("worker", "dispatcher")
 WORKFLOWS = "workflows/"
 
@@ -79,6 +82,20 @@ class Cluster:
     def address_key(self, channel: str, address: str) -> bytes:
         """What an address is remembered by when nothing may be sent to it."""
         return hmac.digest(self._secret, f"{channel}:{address.strip().casefold()}".encode(), "sha256")
+
+    def membership(self, folder: Path) -> dict[str, Any]:
+        """What `Membership` takes, for a process that has this folder."""
+        kafka = self.settings.kafka
+        return {
+            "bootstrap": self.bootstrap,
+            "topics": self.topics,
+            "partitions": self.partitions,
+            "folder": folder,
+            "standbys": kafka.standbys,
+            "session_timeout_seconds": kafka.session_timeout_seconds,
+            "heartbeat_seconds": kafka.session_timeout_seconds / HEARTBEATS,
+            "instance": kafka.instance,
+        }
 
     def folder(self, role: str) -> Slot:
         """A folder for this process alone: the first that no other uses, so that a restart finds its rows again."""

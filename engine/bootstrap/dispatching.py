@@ -61,17 +61,7 @@ class DispatcherRole:
             stack.callback(slot.release)
             self._mailbox = open_mailbox(settings.database_path.parent)
             stack.callback(self._mailbox.close)
-            room = PostroomSettings(
-                bootstrap=cluster.bootstrap,
-                topics=cluster.topics,
-                partitions=cluster.partitions,
-                folder=slot.path,
-                address_key=cluster.address_key,
-                standbys=kafka.standbys,
-                session_timeout_seconds=kafka.session_timeout_seconds,
-                heartbeat_seconds=kafka.session_timeout_seconds / 5,
-                instance=kafka.instance,
-            )
+            room = PostroomSettings(**cluster.membership(slot.path), address_key=cluster.address_key)
             postroom = self._postroom = Postroom(
                 room, catalog=lambda: self._current.catalog, clock=self._clock, metrics=self.metrics
             )

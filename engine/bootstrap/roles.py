@@ -71,17 +71,10 @@ class WorkerRole:
             slot: Slot = cluster.folder("worker")
             stack.callback(slot.release)
             settings = WorkerSettings(
-                bootstrap=cluster.bootstrap,
-                topics=cluster.topics,
-                partitions=cluster.partitions,
-                folder=slot.path,
+                **cluster.membership(slot.path),
                 parse=parse_foreign,
                 alias=cluster.alias,
                 address_key=cluster.address_key,
-                standbys=kafka.standbys,
-                session_timeout_seconds=kafka.session_timeout_seconds,
-                heartbeat_seconds=kafka.session_timeout_seconds / 5,
-                instance=kafka.instance,
             )
             self.worker = Worker(settings, cluster.definitions(), clock=self._clock, metrics=self.metrics)
             stack.push_async_callback(self.worker.stop)

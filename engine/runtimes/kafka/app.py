@@ -11,6 +11,7 @@ import contextlib
 import socket
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import faust
@@ -26,6 +27,7 @@ from engine.runtimes.kafka.arrival import Incoming
 from engine.runtimes.kafka.host import Host
 from engine.runtimes.kafka.packing import PackingScheduler, PackSchema
 from engine.runtimes.kafka.seeking import CommittedConsumer
+from engine.runtimes.kafka.topics import Topics
 from engine.telemetry import Metrics
 
 HIGH_WATER_RECORDS = 5_000
@@ -50,6 +52,33 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     commit_interval_seconds: float = 1.0
     instance: str = ""
     """Name of this member that stays over restarts, so that a quick restart moves no partition; empty: none."""
+
+
+class Membership(msgspec.Struct, frozen=True, kw_only=True):
+    """What a member of any group needs to know. `folder` is this process's alone; times in seconds."""
+
+    bootstrap: str
+    topics: Topics
+    partitions: int
+    folder: Path
+    standbys: int = 1
+    session_timeout_seconds: float = 10.0
+    heartbeat_seconds: float = 2.0
+    instance: str = ""
+
+    def settings(self, role: str, *, source: str, changelog: str) -> Settings:
+        """Of the role's app."""
+        return Settings(
+            bootstrap=self.bootstrap,
+            group=self.topics.group(role),
+            source=source,
+            changelog=changelog,
+            partitions=self.partitions,
+            standbys=self.standbys,
+            session_timeout_seconds=self.session_timeout_seconds,
+            heartbeat_seconds=self.heartbeat_seconds,
+            instance=self.instance,
+        )
 
 
 class PartitionRecovery(Recovery):

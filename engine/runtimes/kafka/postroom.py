@@ -7,14 +7,12 @@ itself is stopped before, so that what is under way was settled.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import faust
-import msgspec
 
 from engine.clock import Clock
 from engine.core.catalog import Catalog
-from engine.runtimes.kafka.app import Settings, build_app, end_app, start_app
+from engine.runtimes.kafka.app import Membership, build_app, end_app, start_app
 from engine.runtimes.kafka.copies import Suppressions
 from engine.runtimes.kafka.host import Host
 from engine.runtimes.kafka.ledger import LedgerTools
@@ -22,22 +20,13 @@ from engine.runtimes.kafka.ledger_owner import LedgerCopy, LedgerOwner, own_part
 from engine.runtimes.kafka.outbox import KafkaOutbox
 from engine.runtimes.kafka.outlet import Outlet
 from engine.runtimes.kafka.store import RowStore
-from engine.runtimes.kafka.topics import Topics
 from engine.telemetry import Metrics
 
 
-class PostroomSettings(msgspec.Struct, frozen=True, kw_only=True):
+class PostroomSettings(Membership, frozen=True, kw_only=True):
     """Where a dispatcher works. `folder` is this process's alone."""
 
-    bootstrap: str
-    topics: Topics
-    partitions: int
-    folder: Path
     address_key: Callable[[str, str], bytes]
-    standbys: int = 1
-    session_timeout_seconds: float = 10.0
-    heartbeat_seconds: float = 2.0
-    instance: str = ""
 
 
 class Postroom:
@@ -70,17 +59,7 @@ class Postroom:
         await self.suppressions.start()
         settings = self._settings
         self.app = build_app(
-            Settings(
-                bootstrap=settings.bootstrap,
-                group=settings.topics.group("dispatcher"),
-                source=settings.topics.dispatches,
-                changelog=settings.topics.ledger,
-                partitions=settings.partitions,
-                standbys=settings.standbys,
-                session_timeout_seconds=settings.session_timeout_seconds,
-                heartbeat_seconds=settings.heartbeat_seconds,
-                instance=settings.instance,
-            ),
+            settings.settings("dispatcher", source=settings.topics.dispatches, changelog=settings.topics.ledger),
             self.host,
             metrics=self._metrics,
         )

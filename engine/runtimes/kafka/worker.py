@@ -7,13 +7,11 @@ batches under way are finished and committed, then everything is closed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import faust
-import msgspec
 
 from engine.clock import Clock
-from engine.runtimes.kafka.app import Settings, build_app, end_app, start_app
+from engine.runtimes.kafka.app import Membership, build_app, end_app, start_app
 from engine.runtimes.kafka.arrival import Here, ParseForeign
 from engine.runtimes.kafka.changelog import Changelog, Place
 from engine.runtimes.kafka.definitions import Definitions
@@ -21,24 +19,15 @@ from engine.runtimes.kafka.host import Host
 from engine.runtimes.kafka.outlet import Outlet
 from engine.runtimes.kafka.owner import Options, Owner, Tools
 from engine.runtimes.kafka.store import RowStore
-from engine.runtimes.kafka.topics import Topics
 from engine.telemetry import Metrics
 
 
-class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
+class WorkerSettings(Membership, frozen=True, kw_only=True):
     """Where a worker works, and with whose help. `folder` is this process's alone."""
 
-    bootstrap: str
-    topics: Topics
-    partitions: int
-    folder: Path
     parse: ParseForeign
     alias: Callable[[str], str]
     address_key: Callable[[str, str], bytes]
-    standbys: int = 1
-    session_timeout_seconds: float = 10.0
-    heartbeat_seconds: float = 2.0
-    instance: str = ""
     options: Options = Options()
 
 
@@ -117,17 +106,7 @@ class Worker:
         await self.definitions.start()
         settings = self._settings
         self.app = build_app(
-            Settings(
-                bootstrap=settings.bootstrap,
-                group=settings.topics.group("worker"),
-                source=settings.topics.touchpoints,
-                changelog=settings.topics.states,
-                partitions=settings.partitions,
-                standbys=settings.standbys,
-                session_timeout_seconds=settings.session_timeout_seconds,
-                heartbeat_seconds=settings.heartbeat_seconds,
-                instance=settings.instance,
-            ),
+            settings.settings("worker", source=settings.topics.touchpoints, changelog=settings.topics.states),
             self.host,
             metrics=self._metrics,
         )
