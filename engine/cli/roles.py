@@ -71,7 +71,7 @@ def worker(context: click.Context, *, folder: Path, wait_seconds: float, accept_
     `anlass deploy`, not from this folder. Ctrl-C or SIGTERM finishes the batch under way and hands the partitions on.
 
     Examples:
-      ANLASS_KAFKA=localhost:9092 anlass worker
+      anlass worker                      (with ANLASS_KAFKA=localhost:9092, or [kafka] bootstrap)
       ANLASS_KAFKA=kafka1:9092,kafka2:9092 anlass worker --wait 60
     """
     cluster = _cluster(context, folder, wait_seconds, role="worker", accept_loss=accept_loss)
@@ -101,7 +101,7 @@ def dispatcher(context: click.Context, *, folder: Path, wait_seconds: float, acc
     finishes the sends under way.
 
     Examples:
-      ANLASS_KAFKA=localhost:9092 anlass dispatcher
+      anlass dispatcher                      (with ANLASS_KAFKA=localhost:9092, or [kafka] bootstrap)
       ANLASS_EMAIL__HOST=smtp.example ANLASS_EMAIL__FROM=shop@example.com anlass dispatcher --wait 60
     """
     cluster = _cluster(context, folder, wait_seconds, role="dispatcher", accept_loss=accept_loss)
@@ -125,7 +125,7 @@ def collector(context: click.Context, *, folder: Path, wait_seconds: float) -> N
     database, which `anlass sink` fills.
 
     Examples:
-      ANLASS_KAFKA=localhost:9092 anlass collector
+      anlass collector                      (with ANLASS_KAFKA=localhost:9092, or [kafka] bootstrap)
       ANLASS_COLLECTOR__WRITE_KEYS=shop:secret-key anlass collector --wait 60
     """
     cluster = _cluster(context, folder, wait_seconds, role="collector")
@@ -149,7 +149,7 @@ def sink(context: click.Context, *, folder: Path, wait_seconds: float) -> None:
     filled again.
 
     Examples:
-      ANLASS_KAFKA=localhost:9092 anlass sink
+      anlass sink                      (with ANLASS_KAFKA=localhost:9092, or [kafka] bootstrap)
       ANLASS_DATABASE__URL=postgresql://anlass@db/anlass anlass sink
     """
     cluster = _cluster(context, folder, wait_seconds, role="sink")

@@ -35,7 +35,7 @@ from engine.runtimes.kafka.topics import (
 from tests.chaos.load import Acknowledged
 from tests.chaos.reading import Logs, Topic
 from tests.chaos.replay import Line, Replayed, replay
-from tests.chaos.shop import Expected
+from tests.chaos.visits import Expected
 
 TOLD_MAX = 5
 

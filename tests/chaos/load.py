@@ -12,7 +12,7 @@ import logging
 import random
 import time
 import zlib
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from typing import Any
 
 import msgspec
@@ -20,15 +20,25 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from engine.runtimes.kafka.topics import Topics, partition_of
-from tests.chaos.shop import Expected, Visit
+from tests.chaos.visits import Expected, Visit
 
 VISITS_AT_ONCE_MAX = 120
 RETRY_SECONDS = 0.2
 POISON_KEY = b"poison-"
 LARGE_BYTES = 2 << 20
 encode = msgspec.json.encode
-# A broker that is away is what these tests are about; the clients' lines about it would bury everything else.
-logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+
+
+@contextlib.contextmanager
+def quiet_clients() -> Iterator[None]:
+    """A broker that is away is what these tests are about; the clients' lines about it would bury everything else."""
+    clients = logging.getLogger("aiokafka")
+    level = clients.level
+    clients.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        clients.setLevel(level)
 
 
 class Acknowledged(msgspec.Struct, frozen=True, gc=False):

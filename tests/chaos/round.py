@@ -25,11 +25,11 @@ from engine.runtimes.kafka.topics import Topics
 from tests.chaos.crew import SMTP_CONNECTIONS, STOP_SECONDS_MAX, Member, deploy, environment_of
 from tests.chaos.delivery import Delivered, check_delivery, unsettled
 from tests.chaos.judge import Verdict, judge
-from tests.chaos.load import Load
+from tests.chaos.load import Load, quiet_clients
 from tests.chaos.measure import Happened, Stalls, measure
 from tests.chaos.reading import Logs, read_logs, read_topic
 from tests.chaos.schedule import SESSION_SECONDS, Disturbance, make_schedule
-from tests.chaos.shop import LONGEST_WAIT_SECONDS, make_project
+from tests.chaos.visits import LONGEST_WAIT_SECONDS, make_project
 from tests.services.kafka import Cluster
 
 PARTITIONS = 6
@@ -93,7 +93,7 @@ class Round:
     async def run(self) -> Outcome:
         """Raises only when the round itself could not be carried out."""
         started = time.monotonic()
-        with sink(journal=self._mails) as receiver:
+        with quiet_clients(), sink(journal=self._mails) as receiver:
             ended_ms = await self._play(receiver.port)
             receiver.stats()  # has the journal flushed
         outcome = await self._account(ended_ms)

@@ -18,7 +18,7 @@ from engine.runtimes.kafka.app import HIGH_WATER_RECORDS
 from engine.runtimes.kafka.topics import JournalLine, Topics, decode_journal, partition_of
 from tests.chaos.crew import Member, deploy, environment_of
 from tests.chaos.reading import read_logs
-from tests.chaos.shop import make_project
+from tests.chaos.visits import make_project
 
 BACKLOG_RECORDS = 5 * HIGH_WATER_RECORDS
 PARTITIONS = 2

@@ -38,7 +38,7 @@ from tests.chaos.judge import judge
 from tests.chaos.load import POISON_KEY, Acknowledged
 from tests.chaos.measure import Happened, measure
 from tests.chaos.reading import Found, Logs, Topic
-from tests.chaos.shop import Expected, Visit, make_project
+from tests.chaos.visits import Expected, Visit, make_project
 
 TOPICS = Topics("t.")
 PARTITIONS = 2

@@ -16,8 +16,10 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from engine.clock import ManualClock
 from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState
+from engine.core.effect import Decision
 from engine.core.record import Record
 from engine.dispatch.ports import Pending, Settlement
+from engine.runtimes.base import MessageStatus, Query
 from engine.runtimes.journal import Database, DatabaseReader
 from engine.runtimes.kafka import admin
 from engine.runtimes.kafka.connect import connected
@@ -76,6 +78,26 @@ class KafkaRuntime(KafkaFront):
 
     async def suppressed(self, addresses: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
         return await self._harness.outbox.suppressed(addresses)
+
+    async def state(self, customer: str) -> CustomerState | None:
+        await self._harness.sunk()
+        return await super().state(customer)
+
+    async def decisions(self, query: Query) -> list[tuple[int, Decision]]:
+        await self._harness.sunk()
+        return await super().decisions(query)
+
+    async def message(self, message_id: str) -> MessageStatus | None:
+        await self._harness.sunk()
+        return await super().message(message_id)
+
+    async def messages(self, *, customer: str = "", status: str = "", limit: int = 200) -> list[MessageStatus]:
+        await self._harness.sunk()
+        return await super().messages(customer=customer, status=status, limit=limit)
+
+    async def counts(self) -> dict[str, Any]:
+        await self._harness.sunk()
+        return await super().counts()
 
     async def replay(self, dead_letter_ids: Sequence[int]) -> int:
         raise NotImplementedError("the suite puts no dead letters back")
@@ -219,15 +241,22 @@ class KafkaHarness:
             return False
         dispatched = await self._end_offsets(self._topics.dispatches)
         rooms = self._postroom.host.owners
-        if len(rooms) < self._partitions or any(
-            not room.restored.is_set()
-            or room.ledger.applied < dispatched[number] - 1
-            or room.states_applied < owners[number].applied
-            for number, room in rooms.items()
+        if (
+            not self._postroom.suppressions.read
+            or len(rooms) < self._partitions
+            or any(
+                not room.restored.is_set()
+                or room.ledger.applied < dispatched[number] - 1
+                or room.states_applied < owners[number].applied
+                for number, room in rooms.items()
+            )
         ):
             return False
-        await self._sink.caught_up()
         return ends == await self._end_offsets(self._topics.touchpoints)
+
+    async def sunk(self) -> None:
+        """Returns when the database has all that is on the topics."""
+        await self._sink.caught_up()
 
     async def _end_offsets(self, topic: str) -> dict[int, int]:
         places = [TopicPartition(topic, number) for number in range(self._partitions)]

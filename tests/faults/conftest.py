@@ -17,9 +17,21 @@ import pytest
 
 from tests.channels.conftest import Faults, SmtpDouble
 from tests.cli.conftest import free_port, project, run, scaffold
-from tests.collector.conftest import collector, settings
+from tests.collector.conftest import collector, intake_topics, runtime, settings
 
-__all__ = ["MailServer", "collector", "mail_server", "messages", "project", "rows", "run", "scaffold", "settings"]
+__all__ = [
+    "MailServer",
+    "collector",
+    "intake_topics",
+    "mail_server",
+    "messages",
+    "project",
+    "rows",
+    "run",
+    "runtime",
+    "scaffold",
+    "settings",
+]
 
 
 class MailServer:
