@@ -5,7 +5,8 @@ Invariant: when a call that writes returns, what it wrote is durable; when it ra
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -33,6 +34,7 @@ __all__ = [
     "Settlement",
     "Status",
     "enrollment_counts",
+    "summary",
 ]
 
 
@@ -167,6 +169,33 @@ class Runtime(Intake, Outbox, Reader, Protocol):
 
     async def replay(self, dead_letter_ids: Sequence[int]) -> int:
         """Takes dead letters out and returns how many were appended again."""
+
+
+def summary(rows: Iterable[Sequence[Any]], *, dead_letters: int, overdue: int) -> dict[str, Any]:
+    """What `Reader.counts` answers, from a store's counters: (`total` | `message` | `decision`, part, value)."""
+    totals: dict[str, int] = {}
+    decisions: dict[str, int] = defaultdict(int)
+    enrollments: dict[str, dict[str, int]] = {}
+    messages: dict[str, dict[str, int]] = defaultdict(dict)
+    for name, part, value in rows:
+        left, _, right = part.partition(":")
+        if name == "total":
+            totals[left] = value
+        elif name == "message":
+            messages[left][right] = value
+        else:
+            decisions[left] += value
+            if right:
+                enrollments.setdefault(right, {})[left] = value
+    return {
+        "events": totals.get("records", 0),
+        "customers": totals.get("customers", 0),
+        "enrollments": {workflow: enrollment_counts(kinds) for workflow, kinds in sorted(enrollments.items())},
+        "decisions": dict(sorted(decisions.items())),
+        "messages": {channel: dict(sorted(by.items())) for channel, by in sorted(messages.items())},
+        "dead_letters": dead_letters,
+        "timers": {"pending": totals.get("timers", 0), "overdue": overdue},
+    }
 
 
 def enrollment_counts(kinds: Mapping[str, int]) -> dict[str, int]:

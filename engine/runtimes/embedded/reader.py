@@ -2,7 +2,6 @@
 
 import json
 import sqlite3
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -11,7 +10,7 @@ import msgspec
 from engine.clock import Clock
 from engine.core.customer import CustomerState, decode_state
 from engine.core.effect import Decision
-from engine.runtimes.base import DeadLetter, MessageStatus, Query, enrollment_counts
+from engine.runtimes.base import DeadLetter, MessageStatus, Query, summary
 from engine.runtimes.embedded.outbox import decode_message
 from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import translated
@@ -76,30 +75,10 @@ class EmbeddedReader:
 
     async def counts(self) -> dict[str, Any]:
         """As in the port. Kept up to date as things happen, so asking is cheap."""
-        totals: dict[str, int] = {}
-        decisions: dict[str, int] = defaultdict(int)
-        enrollments: dict[str, dict[str, int]] = {}
-        messages: dict[str, dict[str, int]] = defaultdict(dict)
-        for name, part, value in self._rows("counters_all"):
-            left, _, right = part.partition(":")
-            if name == "total":
-                totals[left] = value
-            elif name == "message":
-                messages[left][right] = value
-            else:
-                decisions[left] += value
-                if right:
-                    enrollments.setdefault(right, {})[left] = value
+        rows = self._rows("counters_all")
         overdue = self._rows("timers_overdue", {"now_ms": self._clock.now_ms()})[0][0]
-        return {
-            "events": totals.get("records", 0),
-            "customers": totals.get("customers", 0),
-            "enrollments": {workflow: enrollment_counts(kinds) for workflow, kinds in sorted(enrollments.items())},
-            "decisions": dict(sorted(decisions.items())),
-            "messages": {channel: dict(sorted(by.items())) for channel, by in sorted(messages.items())},
-            "dead_letters": self._rows("dead_letters_count")[0][0],
-            "timers": {"pending": totals.get("timers", 0), "overdue": overdue},
-        }
+        letters = self._rows("dead_letters_count")[0][0]
+        return summary(rows, dead_letters=letters, overdue=overdue)
 
 
 def _statuses(rows: Iterable[tuple[Any, ...]]) -> Iterator[MessageStatus]:

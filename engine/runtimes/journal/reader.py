@@ -6,7 +6,6 @@ Invariant: every question has a bound. The answers are as old as the sink is beh
 from __future__ import annotations
 
 import hmac
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -16,7 +15,7 @@ from engine.clock import Clock, SystemClock
 from engine.core.customer import CustomerState, decode_state
 from engine.core.effect import Decision
 from engine.core.message import Message
-from engine.runtimes.base import DeadLetter, MessageStatus, Query, Receipt, enrollment_counts
+from engine.runtimes.base import DeadLetter, MessageStatus, Query, Receipt, summary
 from engine.runtimes.journal.connection import Row
 from engine.runtimes.journal.database import Database
 
@@ -104,31 +103,10 @@ class DatabaseReader:
 
     async def counts(self) -> dict[str, Any]:
         """As in the port. Kept up to date as things happen, so asking is cheap."""
-        totals: dict[str, int] = {}
-        decisions: dict[str, int] = defaultdict(int)
-        enrollments: dict[str, dict[str, int]] = {}
-        messages: dict[str, dict[str, int]] = defaultdict(dict)
-        for name, part, value in await self._database.rows("totals_all"):
-            left, _, right = part.partition(":")
-            if name == "total":
-                totals[left] = value
-            elif name == "message":
-                messages[left][right] = value
-            else:
-                decisions[left] += value
-                if right:
-                    enrollments.setdefault(right, {})[left] = value
+        rows = await self._database.rows("totals_all")
         overdue = (await self._database.rows("customers_overdue", now_ms=self._clock.now_ms()))[0][0]
         letters = (await self._database.rows("dead_letters_count"))[0][0]
-        return {
-            "events": totals.get("records", 0),
-            "customers": totals.get("customers", 0),
-            "enrollments": {workflow: enrollment_counts(kinds) for workflow, kinds in sorted(enrollments.items())},
-            "decisions": dict(sorted(decisions.items())),
-            "messages": {channel: dict(sorted(by.items())) for channel, by in sorted(messages.items())},
-            "dead_letters": letters,
-            "timers": {"pending": totals.get("timers", 0), "overdue": overdue},
-        }
+        return summary(rows, dead_letters=letters, overdue=overdue)
 
 
 def _key(text: str) -> str:
