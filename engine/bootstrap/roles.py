@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 from collections.abc import Callable
 from typing import Protocol
 
 from engine.bootstrap.cluster import Cluster, Slot
 from engine.bootstrap.lag import LagGauge
 from engine.bootstrap.listening import bind, url_of
-from engine.bootstrap.service import loop_factory
+from engine.bootstrap.service import loop_factory, told_to_stop
 from engine.bootstrap.status import StatusServer
 from engine.clock import Clock, SystemClock
 from engine.collector.foreign import parse_foreign
@@ -111,16 +110,7 @@ def run_role(role: Callable[[], Role], *, announce: Callable[[Role], None], name
 
 
 async def _serve(build: Callable[[], Role], announce: Callable[[Role], None], name: str) -> None:
-    told = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def stop(number: int) -> None:
-        told.set()
-        signal.signal(number, signal.SIG_DFL)
-        loop.remove_signal_handler(number)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop, number)
+    told = told_to_stop()
     role = build()
     tracing = role.metrics.tracing = open_tracing(name)
     try:

@@ -174,6 +174,18 @@ def run_forever(project: Project, *, announce: Callable[[Service], None]) -> Non
 
 
 async def _serve(project: Project, announce: Callable[[Service], None]) -> None:
+    told = told_to_stop()
+    service = Service(project)
+    await service.start()
+    try:
+        announce(service)
+        await service.wait_until(told)
+    finally:
+        await service.stop()
+
+
+def told_to_stop() -> asyncio.Event:
+    """Set by SIGTERM or SIGINT; the second of its kind ends the process at once."""
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -184,13 +196,7 @@ async def _serve(project: Project, announce: Callable[[Service], None]) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop, number)
-    service = Service(project)
-    await service.start()
-    try:
-        announce(service)
-        await service.wait_until(told)
-    finally:
-        await service.stop()
+    return told
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:

@@ -201,6 +201,18 @@ async def start_app(app: faust.App, bootstrap: str) -> None:
         raise StorageError(f"Kafka at {bootstrap} does not answer: {error}") from error
 
 
+def joined(app: faust.App | None) -> bool:
+    """Whether the process belongs to its group and knows its partitions."""
+    return app is not None and app.tables.recovery.completed.is_set()  # type: ignore[attr-defined]
+
+
+def trouble_of(app: faust.App | None, host: Host) -> BaseException | None:
+    """What ended an owner or the app from the inside; None while all is well."""
+    if host.failed is not None:
+        return host.failed
+    return app.crash_reason if app is not None and app.crashed else None
+
+
 async def end_app(app: faust.App) -> None:
     """Leaves the group. Faust waits for its last commit as long as the brokers are away; we do not: what is not committed is
     read again, and known to be applied.

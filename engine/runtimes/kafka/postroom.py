@@ -12,7 +12,7 @@ import faust
 
 from engine.clock import Clock
 from engine.core.catalog import Catalog
-from engine.runtimes.kafka.app import Membership, build_app, end_app, start_app
+from engine.runtimes.kafka.app import Membership, build_app, end_app, joined, start_app, trouble_of
 from engine.runtimes.kafka.copies import Suppressions
 from engine.runtimes.kafka.host import Host
 from engine.runtimes.kafka.ledger import LedgerTools
@@ -76,7 +76,7 @@ class Postroom:
 
     def readiness(self) -> str:
         """Why not all of our partitions are dispatched from; empty when they are."""
-        if self.app is None or not self.app.tables.recovery.completed.is_set():  # type: ignore[attr-defined]
+        if not joined(self.app):
             return "it has not joined the group yet"
         if not self.suppressions.read:
             return "it has not read the suppressed addresses yet"
@@ -86,9 +86,7 @@ class Postroom:
 
     def trouble(self) -> BaseException | None:
         """What ended an owner or the app from the inside; None while all is well."""
-        if self.host.failed is not None:
-            return self.host.failed
-        return self.app.crash_reason if self.app is not None and self.app.crashed else None
+        return trouble_of(self.app, self.host)
 
     def measure(self) -> None:
         """Sets the gauges."""

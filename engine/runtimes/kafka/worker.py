@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 import faust
 
 from engine.clock import Clock
-from engine.runtimes.kafka.app import Membership, build_app, end_app, start_app
+from engine.runtimes.kafka.app import Membership, build_app, end_app, joined, start_app, trouble_of
 from engine.runtimes.kafka.arrival import Here, ParseForeign
 from engine.runtimes.kafka.changelog import Changelog, Place
 from engine.runtimes.kafka.definitions import Definitions
@@ -60,7 +60,7 @@ class Worker:
 
     def readiness(self) -> str:
         """Why not all of our partitions are worked on; empty when they are."""
-        if self.app is None or not self.app.tables.recovery.completed.is_set():  # type: ignore[attr-defined]
+        if not joined(self.app):
             return "it has not joined the group yet"
         owners: dict[int, Owner] = self.host.owners
         restoring = [str(number) for number, owner in owners.items() if not owner.restored.is_set()]
@@ -76,9 +76,7 @@ class Worker:
 
     def trouble(self) -> BaseException | None:
         """What ended an owner or the app from the inside; None while all is well."""
-        if self.host.failed is not None:
-            return self.host.failed
-        return self.app.crash_reason if self.app is not None and self.app.crashed else None
+        return trouble_of(self.app, self.host)
 
     def measure(self) -> None:
         """Sets the gauges."""
