@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -81,6 +81,11 @@ class OutgoingMessage(msgspec.Struct, frozen=True, kw_only=True):
     list_unsubscribe_url: str | None = None  # https; RFC 8058 one-click
     purpose: str = "transactional"
     priority: int = 0
+    template: str = ""  # its name, for channels whose provider or reader has a form of its own for it
+    locale: str = ""
+    customer: str = ""  # the customer's id in the shop; for channels that hand work to the shop's own systems
+    data: dict[str, Any] = {}  # the step's `data`, JSON values
+    deadline_ms: int = 0  # after this moment it is too late (milliseconds since the epoch, UTC); 0: never
 
 
 class Receipt(msgspec.Struct, frozen=True):

@@ -10,12 +10,17 @@ import difflib
 import importlib
 from importlib.metadata import EntryPoint, entry_points
 
+from channels.callbacks import CallbackFactory
 from channels.contract import ChannelFactory
 
 GROUP = "anlass.channels"
 
 # Named here too, so that a checkout that was never installed has them; no other package can take these names.
 BUILT_IN: dict[str, str] = {"email": "channels.email:create", "mailbox": "channels.recording:create"}
+
+
+# Who reads the callbacks of which provider; the name is the one in the path `/callbacks/PROVIDER/…`.
+CALLBACKS: dict[str, str] = {}
 
 
 class UnknownChannel(LookupError):
@@ -44,6 +49,13 @@ def load(name: str) -> ChannelFactory:
         f"There is no channel adapter {name!r}; {hint} A package adds one through the entry-point group {GROUP!r}."
     )
     raise UnknownChannel(message)
+
+
+def load_callbacks(provider: str) -> CallbackFactory:
+    """Return the factory of the reader for this provider's callbacks. `KeyError` when there is none."""
+    module, _, attribute = CALLBACKS[provider].partition(":")
+    factory: CallbackFactory = getattr(importlib.import_module(module), attribute)
+    return factory
 
 
 def _load_foreign(entry: EntryPoint) -> ChannelFactory:

@@ -64,6 +64,7 @@ class Action(StrEnum):
     DEFINITION_REFUSED = "definition_refused"
     REQUEST_REFUSED = "request_refused"
     REQUEST_FAILED = "request_failed"
+    COMPANION_FAILED = "companion_failed"
     LIBRARY_WARNED = "library_warned"
     LIBRARY_FAILED = "library_failed"
 

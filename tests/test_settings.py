@@ -46,7 +46,7 @@ def test_the_environment_wins(project: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("ANLASS_EMAIL__PORT", "2525")
     settings = load_settings(project)
     assert settings.collector.port == 9001
-    assert settings.email.adapter() == {"host": "127.0.0.1", "port": 2525, "from": "Shop <a@shop.example>"}
+    assert settings.email.adapter("email") == {"host": "127.0.0.1", "port": 2525, "from": "Shop <a@shop.example>"}
 
 
 def test_the_email_adapter_takes_the_section_as_it_is(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,11 +66,11 @@ def test_the_email_adapter_takes_the_section_as_it_is(project: Path, monkeypatch
     rate_per_second = 14
     domain_rate_per_second = 0.5
     """
-    section = read(project, text).email.adapter()
+    section = read(project, text).email.adapter("email")
     assert section["password"] == "hidden"
     load("email")(section)
     monkeypatch.setenv("ANLASS_EMAIL__HOST", "localhost")
-    load("email")(read(project, "").email.adapter())
+    load("email")(read(project, "").email.adapter("email"))
 
 
 @pytest.mark.parametrize(

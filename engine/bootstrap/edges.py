@@ -10,10 +10,12 @@ import contextlib
 
 from aiohttp import web
 
+from engine.bootstrap import companions
 from engine.bootstrap.cluster import Cluster
+from engine.bootstrap.companions import Surroundings, beside_collector, beside_journal
 from engine.bootstrap.current import Current
 from engine.bootstrap.listening import bind, url_of
-from engine.bootstrap.parts import open_mailbox
+from engine.bootstrap.parts import open_callbacks, open_mailbox
 from engine.bootstrap.service import STOP_SECONDS_MAX, page_of
 from engine.bootstrap.status import StatusServer
 from engine.clock import Clock, SystemClock
@@ -53,15 +55,7 @@ class CollectorRole:
             current = Current(self._cluster.definitions())
             stack.push_async_callback(current.stop)
             await current.start()
-            intake = KafkaIntake(
-                self._cluster.bootstrap,
-                self._cluster.topics,
-                partitions=self._cluster.partitions,
-                options=IntakeOptions(backlog_max=settings.collector.backlog_max),
-                metrics=self.metrics,
-            )
-            stack.push_async_callback(intake.stop)
-            await intake.start()
+            intake = await _intake(self._cluster, stack, self.metrics)
             mailbox = open_mailbox(settings.database_path.parent)
             stack.callback(mailbox.close)
             signer = TokenSigner(settings.link_secret())
@@ -76,12 +70,15 @@ class CollectorRole:
                 signer=signer,
                 mailbox=mailbox,
                 content=lambda message: page_of(composer.content(message)),
+                callbacks=open_callbacks(settings),
             )
             application = build_collector(settings.collector, parts)
             runner = web.AppRunner(application, access_log=None, shutdown_timeout=STOP_SECONDS_MAX)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
             await web.SockSite(runner, sock).start()
+            around = Surroundings(settings=settings, runtime=parts.runtime, clock=self._clock, metrics=self.metrics)
+            await stack.enter_async_context(companions.running(beside_collector(around)))
             self._exit = stack.pop_all()
         _log.info(Action.STARTED, role="collector", url=self.url)
 
@@ -130,8 +127,16 @@ class SinkRole:
             await status.start(sock)
             self.url = url_of(sock)
             await database.open()
+            current = Current(self._cluster.definitions())
+            stack.push_async_callback(current.stop)
+            await current.start()
+            intake = await _intake(self._cluster, stack, self.metrics)
             self._task = asyncio.create_task(sink.run(self._stop), name="anlass-sink")
             stack.push_async_callback(self._end)
+            reader = DatabaseReader(database, clock=self._clock)
+            front = KafkaFront(intake, reader, catalog=lambda: current.catalog)
+            around = Surroundings(settings=settings, runtime=front, clock=self._clock, metrics=self.metrics)
+            await stack.enter_async_context(companions.running(beside_journal(around)))
             self._exit = stack.pop_all()
         _log.info(Action.STARTED, role="sink", url=self.url)
 
@@ -151,6 +156,20 @@ class SinkRole:
 
     def _readiness(self) -> str:
         return "" if self._task is not None and not self._task.done() else "it does not work"
+
+
+async def _intake(cluster: Cluster, stack: contextlib.AsyncExitStack, metrics: Metrics) -> KafkaIntake:
+    """A producer of records, stopped with the stack."""
+    intake = KafkaIntake(
+        cluster.bootstrap,
+        cluster.topics,
+        partitions=cluster.partitions,
+        options=IntakeOptions(backlog_max=cluster.settings.collector.backlog_max),
+        metrics=metrics,
+    )
+    stack.push_async_callback(intake.stop)
+    await intake.start()
+    return intake
 
 
 async def _nothing() -> None:

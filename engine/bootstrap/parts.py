@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from channels import registry
+from channels.callbacks import CallbackReader
 from channels.contract import Channel
 from channels.recording import Mailbox, MailboxChannel
 from engine.bootstrap.project import Project
@@ -46,8 +47,10 @@ def channel_names(catalog: Catalog) -> list[str]:
 def open_channels(settings: Settings, names: Iterable[str], mailbox: Mailbox) -> dict[str, Channel]:
     """A channel for each name: the adapter that is configured, else the local mailbox. Raises SettingsError."""
     configured: dict[str, Mapping[str, object]] = dict(settings.more)
-    if settings.email.configured:
-        configured["email"] = settings.email.adapter()
+    for provider in settings.channel_sections.values():
+        if provider.configured:
+            url = {"public_url": settings.collector.public_url} if provider.NEEDS_URL else {}
+            configured |= {name: {**provider.adapter(name), **url} for name in provider.SERVES}
     channels: dict[str, Channel] = {}
     for name in names:
         section = configured.get(name)
@@ -59,6 +62,18 @@ def open_channels(settings: Settings, names: Iterable[str], mailbox: Mailbox) ->
         except (ValueError, registry.UnknownChannel) as error:
             raise SettingsError(str(error), mend=f"Change the settings of [{name}].") from error
     return channels
+
+
+def open_callbacks(settings: Settings) -> dict[str, CallbackReader]:
+    """A reader for each provider whose callbacks can be checked: its secret is set. Raises SettingsError."""
+    readers: dict[str, CallbackReader] = {}
+    for name, section in settings.callback_sections.items():
+        for provider, secrets in section.callbacks(settings.collector.public_url).items():
+            try:
+                readers[provider] = registry.load_callbacks(provider)(secrets)
+            except ValueError as error:
+                raise SettingsError(str(error), mend=f"Change the settings of [{name}].") from error
+    return readers
 
 
 def dispatch_options(settings: Settings) -> DispatchOptions:

@@ -18,9 +18,18 @@ from collections.abc import Callable, Mapping
 from aiohttp import web
 
 from channels.recording import Mailbox
+from engine.bootstrap import companions
+from engine.bootstrap.companions import Surroundings, beside_collector, beside_journal
 from engine.bootstrap.deploying import publish, take_deploys
 from engine.bootstrap.listening import bind, url_of
-from engine.bootstrap.parts import channel_names, dispatch_options, open_channels, open_mailbox, open_runtime
+from engine.bootstrap.parts import (
+    channel_names,
+    dispatch_options,
+    open_callbacks,
+    open_channels,
+    open_mailbox,
+    open_runtime,
+)
 from engine.bootstrap.project import Project
 from engine.clock import Clock, SystemClock
 from engine.collector import Parts, build_collector
@@ -104,12 +113,17 @@ class Service:
                 signer=signer,
                 mailbox=self.mailbox,
                 content=lambda message: page_of(composer.content(message)),
+                callbacks=open_callbacks(self.project.settings),
             )
             application = build_collector(self.project.settings.collector, parts)
             runner = web.AppRunner(application, access_log=None, shutdown_timeout=STOP_SECONDS_MAX)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
             await web.SockSite(runner, sock).start()
+            around = Surroundings(
+                settings=self.project.settings, runtime=self.runtime, clock=self._clock, metrics=self.metrics
+            )
+            await stack.enter_async_context(companions.running([*beside_collector(around), *beside_journal(around)]))
             running = self.project.var / RUNNING_FILE
             running.write_text(json.dumps({"collector": self.url, "pid": os.getpid()}), "utf-8")
             stack.callback(running.unlink, missing_ok=True)

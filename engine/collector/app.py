@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 from aiohttp import web
 
+from channels.callbacks import CallbackReader
 from channels.recording import Mailbox
 from engine.clock import Clock
 from engine.collector import answers
 from engine.collector.body import BODY_BYTES_MAX, Gate
+from engine.collector.callbacks import CallbackApi
 from engine.collector.cloudevents import CloudEventsApi
 from engine.collector.links import LinkPages
 from engine.collector.mailbox import MailboxPages
@@ -51,6 +53,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     signer: TokenSigner
     mailbox: Mailbox | None = None
     content: Callable[[Message], str] | None = None
+    callbacks: Mapping[str, CallbackReader] = {}
+    """Provider → who reads its callbacks, which come to `/callbacks/PROVIDER/SOURCE`."""
 
 
 def build_collector(settings: CollectorSettings, parts: Parts) -> web.Application:
@@ -63,6 +67,7 @@ def build_collector(settings: CollectorSettings, parts: Parts) -> web.Applicatio
     app.add_routes(SegmentApi(intake, gate, parts.clock.now_ms).routes())
     app.add_routes(CloudEventsApi(intake, gate, parts.clock.now_ms).routes())
     app.add_routes(LinkPages(parts.runtime, parts.signer, parts.clock, content=parts.content).routes())
+    app.add_routes(CallbackApi(parts.runtime, parts.callbacks, parts.clock, public_url=settings.public_url).routes())
     if parts.mailbox is not None:
         app.add_routes(MailboxPages(parts.mailbox).routes())
     app.add_routes(

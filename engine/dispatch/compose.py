@@ -69,6 +69,11 @@ class Composer:
             list_unsubscribe_url=links["unsubscribe_url"] if bulk else None,
             purpose=message.purpose,
             priority=message.priority,
+            template=message.template,
+            locale=message.locale,
+            customer=message.customer,
+            data=message.context.get("data", {}),
+            deadline_ms=message.deadline_ms,
         )
 
 

@@ -12,26 +12,21 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr, ValidationError, create_model
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as SourceError
 
 from engine.errors import SettingsError
 from engine.settings.sections import (
-    LOOPBACK,
     MODELS,
     SECRET_BYTES_MIN,
-    CollectorSettings,
-    DatabaseSettings,
-    EmailSettings,
-    KafkaSettings,
+    SECRETS,
     Settings,
 )
 
 FILE_NAME = "anlass.toml"
 PREFIX = "ANLASS_"
-SECRETS = frozenset({"password", "auth_token", "secret", "api_key"})
 SECTIONS_LATER = frozenset({"sms", "console", "newsletter"})
 SHORT = {"kafka": "bootstrap"}
 """Sections whose bare variable (`ANLASS_KAFKA=host:port`) stands for one setting."""
@@ -39,15 +34,12 @@ SHORT = {"kafka": "bootstrap"}
 _FILE_BYTES_MAX = 1_000_000
 
 
-class _Shape(BaseSettings):
-    """Tells pydantic-settings which variables there are; never made."""
-
+class _Prefixed(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__")
 
-    collector: CollectorSettings
-    email: EmailSettings
-    database: DatabaseSettings
-    kafka: KafkaSettings
+
+# Tells pydantic-settings which variables there are; never made.
+_Shape = create_model("_Shape", __base__=_Prefixed, **{name: (model, ...) for name, model in MODELS.items()})  # type: ignore[call-overload]
 
 
 class _Environment(EnvSettingsSource):
@@ -196,37 +188,31 @@ def _explained(error: ValidationError, file: Path) -> SettingsError:
 
 
 def _with_secret_files(settings: Settings) -> Settings:
-    """Put the contents of `*_file` in place of the secrets that they hold."""
-    collector, email = settings.collector, settings.email
-    secret = _from_file(settings, "collector.secret", value=collector.secret, file=collector.secret_file)
+    """Put the contents of `*_file` in place of the secrets that they hold, and look whether a channel lacks something."""
+    changed = {name: _with_secrets(settings, name) for name in MODELS}
+    secret = changed["collector"].secret
     if secret is not None and len(secret.get_secret_value()) < SECRET_BYTES_MIN:
         raise SettingsError(
             f"ANLASS_COLLECTOR__SECRET (or its file) is shorter than {SECRET_BYTES_MIN} characters.",
             mend="Make one with: python3 -c 'import secrets; print(secrets.token_hex(32))'",
         )
-    password = _from_file(settings, "email.password", value=email.password, file=email.password_file)
-    database = settings.database
-    login = _from_file(settings, "database.password", value=database.password, file=database.password_file)
-    return settings.model_copy(
-        update={
-            "collector": collector.model_copy(update={"secret": secret}),
-            "email": _check_email(email.model_copy(update={"password": password})),
-            "database": database.model_copy(update={"password": login}),
-        }
-    )
+    settings = settings.model_copy(update=changed)
+    for section in settings.channel_sections.values():
+        if missing := section.missing():
+            sentence, _, mend = missing.partition(". ")
+            raise SettingsError(f"{sentence}.", mend=mend)
+    return settings
 
 
-def _check_email(email: EmailSettings) -> EmailSettings:
-    if email.configured and not email.from_ and email.host not in LOOPBACK:
-        raise SettingsError(
-            "email.host is set and email.from is not.", mend="Set ANLASS_EMAIL__FROM='Shop <hello@shop.example>'."
-        )
-    if (email.username is None) != (email.password is None):
-        raise SettingsError(
-            "email.username and the password are needed together, or neither.",
-            mend="Set ANLASS_EMAIL__USERNAME, and ANLASS_EMAIL__PASSWORD or email.password_file.",
-        )
-    return email
+def _with_secrets(settings: Settings, name: str) -> Any:
+    """The section with every secret that a file holds."""
+    section = getattr(settings, name)
+    held = {
+        key: _from_file(settings, f"{name}.{key}", value=getattr(section, key), file=getattr(section, f"{key}_file"))
+        for key in MODELS[name].model_fields
+        if key in SECRETS and getattr(section, f"{key}_file", None) is not None
+    }
+    return section.model_copy(update=held)
 
 
 def _from_file(settings: Settings, name: str, *, value: SecretStr | None, file: Path | None) -> SecretStr | None:

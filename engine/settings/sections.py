@@ -9,7 +9,7 @@ import contextlib
 import os
 import secrets
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import quote, urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
@@ -19,6 +19,8 @@ from engine.errors import SettingsError
 SENDER_ON_LOOPBACK = "Anlass <anlass@localhost>"
 SECRET_BYTES_MIN = 16
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+SECRETS = frozenset({"password", "auth_token", "secret", "api_key"})
+"""Settings that never stand in anlass.toml: only in the environment, or in the file that `NAME_file` names."""
 RATE_MIN = 0.001
 DAYS_MAX = 36_500
 DATABASE_URL = "sqlite:///var/anlass.db"
@@ -51,6 +53,49 @@ class Section(BaseModel):
     """Unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class ChannelSection(Section):
+    """A section that configures a provider. `SERVES` names the channels that go through it; each gets an adapter of its own."""
+
+    SERVES: ClassVar[tuple[str, ...]] = ()
+    NEEDS_URL: ClassVar[bool] = False
+    """Whether the adapter is told where this service is reached from outside (`public_url`), for its callbacks."""
+    NOT_THE_ADAPTERS: ClassVar[frozenset[str]] = frozenset()
+    """Settings that another part of Anlass reads; the adapter does not get them."""
+
+    rate_per_second: Rate = 0.0
+    """Messages to the provider."""
+    connections: Annotated[int, Field(ge=1, le=500)] = 10
+    """Calls of the provider under way at once."""
+
+    @property
+    def configured(self) -> bool:
+        """Whether something is to leave this machine through it."""
+        raise NotImplementedError
+
+    def adapter(self, channel: str) -> dict[str, object]:
+        """What the adapter's factory gets for one of the channels: what was set, with the names of interfaces.md."""
+        ours = {
+            name for name in type(self).model_fields if name.endswith("_file") and name.removesuffix("_file") in SECRETS
+        }
+        ours |= {"rate_per_second"} | self.NOT_THE_ADAPTERS
+        section: dict[str, object] = self.model_dump(by_alias=True, exclude_unset=True, exclude=ours)
+        return {
+            name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in section.items()
+        }
+
+    def missing(self) -> str:
+        """What is not set and has to be, with what is: a sentence and its mend, as "… . …"; "" when nothing is."""
+        return ""
+
+
+class CallbackSection(Section):
+    """A section that holds what the callbacks of providers are checked with."""
+
+    def callbacks(self, public_url: str) -> dict[str, dict[str, object]]:
+        """Provider, as in the path `/callbacks/PROVIDER/…` → what its reader's factory gets; none whose secret is not set."""
+        raise NotImplementedError
 
 
 class CollectorSettings(Section):
@@ -89,11 +134,14 @@ class CollectorSettings(Section):
         return (self.public_url or f"http://{host}:{self.port}").rstrip("/")
 
 
-class EmailSettings(Section):
+class EmailSettings(ChannelSection):
     """The SMTP server mail goes to. Without a `host` no mail leaves: it goes to the local mailbox.
 
     `channels.email` says what each means; the defaults that stand here are what `explain` shows.
     """
+
+    SERVES: ClassVar[tuple[str, ...]] = ("email",)
+    NOT_THE_ADAPTERS: ClassVar[frozenset[str]] = frozenset({"domain_rate_per_second"})  # the dispatcher's
 
     host: str = ""
     port: Port = 25
@@ -104,10 +152,7 @@ class EmailSettings(Section):
     ca_file: str | None = None
     from_: str = Field(default="", alias="from")
     return_path: str = ""
-    connections: Annotated[int, Field(ge=1, le=500)] = 10
     timeout_seconds: Annotated[float, Field(gt=0, le=600, allow_inf_nan=False)] = 30.0
-    rate_per_second: Rate = 0.0
-    """Messages to the provider."""
     domain_rate_per_second: Rate = 0.0
     """Messages to each destination domain."""
 
@@ -116,14 +161,20 @@ class EmailSettings(Section):
         """Whether mail is to leave this machine."""
         return bool(self.host)
 
-    def adapter(self) -> dict[str, object]:
-        """The section as the email adapter's factory takes it: what was set, with the names of interfaces.md."""
-        ours = {"password", "password_file", "rate_per_second", "domain_rate_per_second"}  # the rates: the dispatcher's
-        section: dict[str, object] = self.model_dump(by_alias=True, exclude_unset=True, exclude=ours)
-        section["from"] = self.from_ or SENDER_ON_LOOPBACK
-        if self.password is not None:
-            section["password"] = self.password.get_secret_value()
-        return section
+    def adapter(self, channel: str) -> dict[str, object]:
+        """As of every channel; without a sender, the one of mail to this machine's own server."""
+        return {**super().adapter(channel), "from": self.from_ or SENDER_ON_LOOPBACK}
+
+    def missing(self) -> str:
+        """A sender, or half of the login."""
+        if self.configured and not self.from_ and self.host not in LOOPBACK:
+            return "email.host is set and email.from is not. Set ANLASS_EMAIL__FROM='Shop <hello@shop.example>'."
+        if (self.username is None) != (self.password is None):
+            return (
+                "email.username and the password are needed together, or neither. "
+                "Set ANLASS_EMAIL__USERNAME, and ANLASS_EMAIL__PASSWORD or email.password_file."
+            )
+        return ""
 
 
 class DatabaseSettings(Section):
@@ -229,6 +280,18 @@ class Settings(BaseModel):
     def kafka_folder(self) -> Path:
         """Where copies of the partitions' rows lie, absolute."""
         return (self.project / self.kafka.folder).resolve()
+
+    @property
+    def channel_sections(self) -> dict[str, ChannelSection]:
+        """The sections that configure a provider, by name."""
+        sections = {name: getattr(self, name) for name in MODELS}
+        return {name: section for name, section in sections.items() if isinstance(section, ChannelSection)}
+
+    @property
+    def callback_sections(self) -> dict[str, CallbackSection]:
+        """The sections that hold what callbacks are checked with, by name."""
+        sections = {name: getattr(self, name) for name in MODELS}
+        return {name: section for name, section in sections.items() if isinstance(section, CallbackSection)}
 
     def link_secret(self) -> bytes:
         """What signs the links in mails: `collector.secret`, else a random one kept in `var/link-secret` (made at first use).

@@ -1,0 +1,98 @@
+"""Providers' callbacks: `POST /callbacks/PROVIDER/SOURCE`. Reports become outcomes, answers of people become consent records.
+
+Invariant: nothing is written before the provider's reader found the signature good, and the answer is given after what was
+written is durable. What is signed and cannot be used is kept as a dead letter; a report that comes again changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aiohttp import web
+
+from channels.callbacks import CallbackReader, CallbackRequest, Forged, Heard, Report, Unreadable
+from engine.clock import Clock
+from engine.collector import answers
+from engine.collector.body import read_body
+from engine.core.record import Outcome, Record
+from engine.runtimes.base import DeadLetter, Front
+from engine.telemetry import Action, get_log
+
+REASON_CHARS_MAX = 300
+_log = get_log("collector")
+
+
+class CallbackApi:
+    """The handlers. `public_url` is what providers call, and sign, when a proxy stands in front."""
+
+    def __init__(self, runtime: Front, readers: Mapping[str, CallbackReader], clock: Clock, *, public_url: str) -> None:
+        """Keeps what it is given."""
+        self._runtime = runtime
+        self._readers = readers
+        self._clock = clock
+        self._public_url = public_url.rstrip("/")
+
+    def routes(self) -> list[web.RouteDef]:
+        """One path for all providers; who is not configured gets a 404 that says so."""
+        return [web.post("/callbacks/{provider}/{source}", self.take)]
+
+    async def take(self, request: web.Request) -> web.StreamResponse:
+        """Reads, believes or refuses, writes, answers."""
+        provider, source = request.match_info["provider"], request.match_info["source"]
+        reader = self._readers.get(provider)
+        if reader is None:
+            return answers.refusal(404, "not_configured", f"Callbacks of {provider!r} are not configured here.")
+        now_ms = self._clock.now_ms()
+        asked = CallbackRequest(
+            url=f"{self._public_url or request.url.origin()}{request.rel_url.raw_path_qs}",
+            headers={name.lower(): value for name, value in request.headers.items()},
+            body=await read_body(request),
+            query=request.query,
+            source=source,
+            now_ms=now_ms,
+        )
+        try:
+            heard = reader.read(asked)
+        except Forged as error:
+            _log.info(Action.REQUEST_REFUSED, provider=provider, reason=error.reason)
+            return answers.refusal(403, "forged", f"This callback is not believed: {error.reason}.")
+        except Unreadable as error:
+            letter = self._letter(provider, error.reason, asked.body, now_ms=now_ms)
+            await self._runtime.dead_letter([letter])
+            _log.info(Action.RECORD_DEAD_LETTERED, provider=provider, reason=error.reason)
+            return web.Response(status=200)
+        await self._keep(provider, heard, asked)
+        return web.Response(body=heard.body, content_type=heard.content_type)
+
+    async def _keep(self, provider: str, heard: Heard, asked: CallbackRequest) -> None:
+        """Makes everything durable that was said."""
+        records: list[Record] = []
+        letters: list[DeadLetter] = []
+        for report in heard.reports:
+            customer = await self._customer_of(report)
+            if customer:
+                records.append(_outcome(report, customer, asked.now_ms))
+            else:
+                reason = f"no message is known that this report ({report.outcome}) is about"
+                letters.append(self._letter(provider, reason, asked.body, now_ms=asked.now_ms))
+        if records:
+            await self._runtime.append(records)
+        if letters:
+            await self._runtime.dead_letter(letters[:1])  # the request is kept once, whatever number of reports it had
+
+    async def _customer_of(self, report: Report) -> str:
+        status = await self._runtime.message(report.message) if report.message else None
+        return "" if status is None else status.message.customer
+
+    def _letter(self, provider: str, reason: str, body: bytes, *, now_ms: int) -> DeadLetter:
+        return DeadLetter(at_ms=now_ms, origin=f"callback:{provider}", reason=reason, body=body)
+
+
+def _outcome(report: Report, customer: str, now_ms: int) -> Outcome:
+    detail = {
+        name: value[:REASON_CHARS_MAX] if isinstance(value, str) else value for name, value in report.detail.items()
+    }
+    return Outcome(
+        customer=customer, at_ms=now_ms, id=report.id, time_ms=min(report.at_ms or now_ms, now_ms),
+        outcome=str(report.outcome), message=report.message, detail=detail,
+    )  # fmt: skip
