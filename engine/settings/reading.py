@@ -18,12 +18,8 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDic
 from pydantic_settings import SettingsError as SourceError
 
 from engine.errors import SettingsError
-from engine.settings.sections import (
-    MODELS,
-    SECRET_BYTES_MIN,
-    SECRETS,
-    Settings,
-)
+from engine.settings.section import SECRETS
+from engine.settings.sections import MODELS, SECRET_BYTES_MIN, Settings
 
 FILE_NAME = "anlass.toml"
 PREFIX = "ANLASS_"

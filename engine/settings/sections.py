@@ -12,32 +12,16 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import quote, urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 from engine.errors import SettingsError
+from engine.settings.section import CallbackSection, ChannelSection, Days, Port, Rate, Section
 
 SENDER_ON_LOOPBACK = "Anlass <anlass@localhost>"
 SECRET_BYTES_MIN = 16
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-SECRETS = frozenset({"password", "auth_token", "secret", "api_key"})
-"""Settings that never stand in anlass.toml: only in the environment, or in the file that `NAME_file` names."""
-RATE_MIN = 0.001
-DAYS_MAX = 36_500
 DATABASE_URL = "sqlite:///var/anlass.db"
 JOURNAL_URL = "sqlite:///var/journal.db"
-
-Port = Annotated[int, Field(ge=0, le=65_535)]
-Days = Annotated[int, Field(ge=0, le=DAYS_MAX)]
-
-
-def _rate(per_second: float) -> float:
-    if 0 < per_second < RATE_MIN:
-        raise ValueError(f"{per_second:g} is slower than {RATE_MIN:g} messages a second; 0 means no limit")
-    return per_second
-
-
-Rate = Annotated[float, Field(ge=0, le=100_000, allow_inf_nan=False), AfterValidator(_rate)]
-"""Messages per second; 0: no limit."""
 
 
 def _split_keys(value: object) -> object:
@@ -49,55 +33,6 @@ def _split_keys(value: object) -> object:
     return value
 
 
-class Section(BaseModel):
-    """Unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-class ChannelSection(Section):
-    """A section that configures a provider. `SERVES` names the channels that go through it; each gets an adapter of its own."""
-
-    SERVES: ClassVar[tuple[str, ...]] = ()
-    NEEDS_URL: ClassVar[bool] = False
-    """Whether the adapter is told where this service is reached from outside (`public_url`), for its callbacks."""
-    NOT_THE_ADAPTERS: ClassVar[frozenset[str]] = frozenset()
-    """Settings that another part of Anlass reads; the adapter does not get them."""
-
-    rate_per_second: Rate = 0.0
-    """Messages to the provider."""
-    connections: Annotated[int, Field(ge=1, le=500)] = 10
-    """Calls of the provider under way at once."""
-
-    @property
-    def configured(self) -> bool:
-        """Whether something is to leave this machine through it."""
-        raise NotImplementedError
-
-    def adapter(self, channel: str) -> dict[str, object]:
-        """What the adapter's factory gets for one of the channels: what was set, with the names of interfaces.md."""
-        ours = {
-            name for name in type(self).model_fields if name.endswith("_file") and name.removesuffix("_file") in SECRETS
-        }
-        ours |= {"rate_per_second"} | self.NOT_THE_ADAPTERS
-        section: dict[str, object] = self.model_dump(by_alias=True, exclude_unset=True, exclude=ours)
-        return {
-            name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in section.items()
-        }
-
-    def missing(self) -> str:
-        """What is not set and has to be, with what is: a sentence and its mend, as "… . …"; "" when nothing is."""
-        return ""
-
-
-class CallbackSection(Section):
-    """A section that holds what the callbacks of providers are checked with."""
-
-    def callbacks(self, public_url: str) -> dict[str, dict[str, object]]:
-        """Provider, as in the path `/callbacks/PROVIDER/…` → what its reader's factory gets; none whose secret is not set."""
-        raise NotImplementedError
-
-
 class CollectorSettings(Section):
     """The HTTP intake. `port` 0 lets the system choose; `secret` signs the links in mails."""
 
@@ -106,7 +41,7 @@ class CollectorSettings(Section):
     public_url: str = ""
     write_keys: Annotated[
         dict[str, Annotated[str, Field(min_length=1, max_length=200)]], BeforeValidator(_split_keys)
-    ] = {}
+    ] = Field(default_factory=dict)
     backlog_max: Annotated[int, Field(ge=1)] = 50_000
     secret: SecretStr | None = None
     secret_file: Path | None = None
