@@ -18,8 +18,8 @@ from engine.bootstrap.project import Project
 from engine.clock import Clock
 from engine.core.catalog import Catalog
 from engine.core.workflow import Send
-from engine.dispatch.build import MAIL_CHANNELS
 from engine.dispatch.dispatcher import Options as DispatchOptions
+from engine.dispatch.limits import Limits
 from engine.errors import SettingsError, StorageError
 from engine.runtimes.embedded import EmbeddedRuntime, Options
 from engine.settings import Settings
@@ -77,19 +77,23 @@ def open_callbacks(settings: Settings) -> dict[str, CallbackReader]:
 
 
 def dispatch_options(settings: Settings) -> DispatchOptions:
-    """How much may be under way at once and how fast it may leave; the local mailbox needs no limit of rate.
+    """How much of each provider may be under way at once and how fast it may leave; the local mailbox needs no limit of rate.
 
     A message that waits for a connection is claimed already and would be found `unknown` after a crash: no more than there
     are connections.
     """
-    email = settings.email
-    if not email.configured:
-        return DispatchOptions()
-    return DispatchOptions(
-        under_way_max=email.connections,
-        channel_rates=dict.fromkeys(sorted(MAIL_CHANNELS), email.rate_per_second),
-        domain_rate=email.domain_rate_per_second,
-    )
+    providers = [
+        Limits(
+            channels=section.SERVES,
+            under_way_max=section.connections,
+            domain_under_way_max=section.domain_limits[0],
+            rate=section.rate_per_second,
+            domain_rate=section.domain_limits[1],
+        )
+        for section in settings.channel_sections.values()
+        if section.configured and section.SERVES
+    ]
+    return DispatchOptions(providers=tuple(providers))
 
 
 def open_mailbox(var: Path) -> Mailbox:

@@ -1,14 +1,16 @@
 """The dispatcher: takes messages from the outbox, asks the policy again, renders, sends, records the answer.
 
 Invariant: a provider is called only for a message whose claim is durable, and every claimed message is settled, or found
-`unknown` by the next start. No more messages are claimed than can be under way at once, so that a crash leaves no more unknown.
+`unknown` by the next start. No more messages are claimed than their providers may have under way at once, so that a crash leaves
+no more unknown, and a provider that answers slowly holds up no other.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+import functools
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,7 +18,9 @@ import msgspec
 from channels.contract import Channel, ChannelError, OutgoingMessage, Receipt, TransientError, UnknownOutcome
 from engine.core.sending import quiet_until_ms, recheck
 from engine.dispatch import feedback
+from engine.dispatch.berths import Berths
 from engine.dispatch.cause import cause_of
+from engine.dispatch.limits import UNDER_WAY_MAX, Limits, Providers
 from engine.dispatch.ports import FINAL, Outbox, Pending, Settlement
 from engine.dispatch.template_problem import TemplateError
 from engine.dispatch.throttle import Throttle, domain_of
@@ -27,6 +31,7 @@ from engine.tracing import Words
 if TYPE_CHECKING:
     from engine.clock import Clock
     from engine.core.customer import CustomerState
+    from engine.core.message import Message
     from engine.dispatch.compose import Composer
 
 IDLE_SECONDS_MAX = 1.0
@@ -37,15 +42,14 @@ _log = get_log("dispatcher")
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """`under_way_max` bounds the messages claimed and not yet settled; rates are messages per second (0: no limit)."""
+    """`under_way_max` bounds the messages of a channel that are claimed and not yet settled, where no provider is named."""
 
-    under_way_max: int = 20
+    under_way_max: int = UNDER_WAY_MAX
+    providers: tuple[Limits, ...] = ()
     batch_max: int = 50
     send_seconds_max: float = 360.0
     """A provider that has not answered by then is not waited for: the outcome is unknown."""
     stop_seconds_max: float = 10.0
-    channel_rates: dict[str, float] = {}
-    domain_rate: float = 0.0
 
 
 class Dispatcher:
@@ -68,7 +72,9 @@ class Dispatcher:
         self._clock = clock
         self._metrics = metrics
         self._options = options or Options()
-        self._throttle = Throttle(channel_rates=self._options.channel_rates, domain_rate=self._options.domain_rate)
+        providers = Providers(self._options.providers, under_way_max=self._options.under_way_max)
+        self._throttle = Throttle(providers)
+        self._berths = Berths(providers)
         self._ending = contextlib.AsyncExitStack()
         self._opened: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -143,31 +149,90 @@ class Dispatcher:
 
     async def _round(self) -> bool:
         """Takes what can leave now; whether there was anything to do."""
-        free = self._options.under_way_max - len(self._tasks)
-        if free <= 0:
+        limit = self._room()
+        if not limit:
             await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
             return True
         now_ms = self._clock.now_ms()
-        pendings = await self._outbox.ready(min(free, self._options.batch_max), exclude=self._throttle.closed(now_ms))
+        full = self._berths.closed(self._waited_ms())
+        pendings = await self._outbox.ready(limit, exclude=self._throttle.closed(now_ms) | full)
         if not pendings:
-            return False
-        leaving = await self._prepare(pendings)
+            return bool(full) and await self._something_ended()
+        leaving = await self._prepare([each for each in pendings if self._may_leave(each, now_ms)])
         if leaving:
-            claimed = await self._outbox.claim([pending.message.id for pending, _ in leaving])
+            try:
+                claimed = await self._outbox.claim([pending.message.id for pending, _ in leaving])
+            except BaseException:
+                self._give_up(pending.message for pending, _ in leaving)
+                raise
+            self._give_up(pending.message for pending, _ in leaving if pending.message.id not in claimed)
             for pending, outgoing in leaving:
                 if pending.message.id not in claimed:
                     continue
                 task = asyncio.create_task(self._send(pending, outgoing))
                 self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                task.add_done_callback(functools.partial(self._sent, pending.message))
         return True
 
+    def _room(self) -> int:
+        """How many messages to ask for: as many as fit into a provider that works already, so that few are asked for in vain."""
+        if not self._channels:
+            return self._options.batch_max
+        free = {name: self._berths.free(name) for name in self._channels}
+        busy = [count for name, count in free.items() if count and not self._berths.is_idle(name)]
+        return min(self._options.batch_max, max(busy or free.values()))
+
+    async def _something_ended(self) -> bool:
+        """Waits until a call is over, there is new work, or a lane opens. True, as there may be something to do."""
+        work = asyncio.create_task(self._outbox.wait_for_work(self._idle_seconds()))
+        try:
+            await asyncio.wait({work, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+        return True
+
+    def _may_leave(self, pending: Pending, now_ms: int) -> bool:
+        """Whether its lane is open and its provider has room; then it has a berth from now on, until its call is over."""
+        message = pending.message
+        domain = domain_of(message.address)
+        if self._throttle.free_at_ms(message.channel, domain, now_ms) > now_ms:
+            return False
+        waited_ms = self._waited_ms()
+        if not self._berths.has_room(message.channel, domain, waited_ms):
+            return False
+        self._berths.take(message.channel, domain, message=message.id, now_ms=waited_ms)
+        return True
+
+    def _sent(self, message: Message, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._give_up([message])
+
+    def _give_up(self, messages: Iterable[Message]) -> None:
+        """Their calls are over, or not made after all."""
+        waited_ms = self._waited_ms()
+        for message in messages:
+            self._berths.leave(message.channel, domain_of(message.address), message=message.id, now_ms=waited_ms)
+
+    def _waited_ms(self) -> int:
+        """How long a call takes is real time, also where the clock runs faster (a demo's)."""
+        return int(self._clock.monotonic() * 1_000)
+
     async def _prepare(self, pendings: list[Pending]) -> list[tuple[Pending, OutgoingMessage]]:
-        """Asks again about each, and renders it; those that must not or cannot leave now are settled at once."""
+        """Asks again about each, and renders it; what must not or cannot leave now is settled, and gives up its berth."""
+        leaving: list[tuple[Pending, OutgoingMessage]] = []
+        try:
+            await self._sort(pendings, leaving)
+        finally:
+            left = {pending.message.id for pending, _ in leaving}
+            self._give_up([each.message for each in pendings if each.message.id not in left])
+        return leaving
+
+    async def _sort(self, pendings: list[Pending], leaving: list[tuple[Pending, OutgoingMessage]]) -> None:
         states = await self._outbox.states(list({pending.message.customer for pending in pendings}))
         addresses = [(pending.message.channel, pending.message.address) for pending in pendings]
         suppressed = await self._outbox.suppressed(addresses)
-        leaving, settled = [], []
+        settled = []
         for pending in pendings:
             message = pending.message
             known = "suppressed_address" if (message.channel, message.address) in suppressed else ""
@@ -185,7 +250,6 @@ class Dispatcher:
                 leaving.append((pending, result))
         if settled:
             await self._outbox.settle(settled)
-        return leaving
 
     def _ready_to_send(
         self, pending: Pending, state: CustomerState | None, known: str

@@ -1,18 +1,19 @@
 """How fast a provider and a destination domain may be sent to.
 
-Invariant: within any second no more messages of a channel leave than its rate allows; a domain (or a provider) that asked us to
+Invariant: within any second no more messages of a provider leave than its rate allows; a domain (or a provider) that asked us to
 slow down gets nothing until its pause is over, and a longer pause each time it asks again.
 """
 
 from __future__ import annotations
 
+from engine.dispatch.limits import Lane, Providers
+
+__all__ = ["PAUSE_MS_FIRST", "PAUSE_MS_MAX", "Lane", "Throttle", "domain_of"]
+
 PAUSE_MS_FIRST = 30_000
 PAUSE_MS_MAX = 3_600_000
 DOMAINS_MAX = 10_000
 """Paused domains remembered; beyond it the one whose pause ends first is forgotten."""
-
-Lane = tuple[str, str]
-"""(channel, destination domain), or (channel, "") for the provider itself."""
 
 
 def domain_of(address: str) -> str:
@@ -20,18 +21,12 @@ def domain_of(address: str) -> str:
     return address.rpartition("@")[2].lower() if "@" in address else ""
 
 
-def _lanes(channel: str, domain: str) -> tuple[Lane, ...]:
-    """The lanes a message goes through: the provider's and, where there is one, its destination domain's."""
-    return ((channel, ""), (channel, domain)) if domain else ((channel, ""),)
-
-
 class Throttle:
-    """Rates are messages per second: `channel_rates` by channel, `domain_rate` for each destination domain (0: no limit)."""
+    """Rates and pauses of each provider and of each of its destination domains; a channel stands for its provider."""
 
-    def __init__(self, *, channel_rates: dict[str, float] | None = None, domain_rate: float = 0.0) -> None:
+    def __init__(self, providers: Providers | None = None) -> None:
         """Starts with all lanes free."""
-        self._rates = dict(channel_rates or {})
-        self._domain_rate = domain_rate
+        self._providers = providers or Providers()
         self._share = 1.0
         self._next_ms: dict[Lane, float] = {}  # when the lane's next message may leave
         self._pauses: dict[Lane, tuple[int, int]] = {}  # lane → (until, length)
@@ -44,7 +39,7 @@ class Throttle:
     def free_at_ms(self, channel: str, domain: str, now_ms: int) -> int:
         """When a message of this channel to this domain may leave: `now_ms`, or later."""
         at_ms = float(now_ms)
-        for lane in _lanes(channel, domain):
+        for lane in self._lanes(channel, domain):
             pause = self._pauses.get(lane)
             if pause is not None:
                 at_ms = max(at_ms, pause[0])
@@ -54,7 +49,7 @@ class Throttle:
 
     def took(self, channel: str, domain: str, now_ms: int) -> None:
         """A message is leaving now."""
-        for lane in _lanes(channel, domain):
+        for lane in self._lanes(channel, domain):
             rate = self._rate(lane)
             if rate:
                 self._next_ms[lane] = max(self._next_ms.get(lane, 0.0), float(now_ms)) + 1000.0 / rate
@@ -63,7 +58,7 @@ class Throttle:
 
     def slow_down(self, channel: str, domain: str, now_ms: int, *, retry_after_seconds: float | None = None) -> int:
         """The domain ("" = the provider) asked for a pause; returns its end. Doubles while it keeps asking."""
-        lane = (channel, domain)
+        lane = (self._providers.name(channel), domain)
         _, length_ms = self._pauses.get(lane, (0, 0))
         length_ms = min(max(PAUSE_MS_FIRST, length_ms * 2), PAUSE_MS_MAX)
         if retry_after_seconds is not None:
@@ -75,18 +70,25 @@ class Throttle:
 
     def accepted(self, channel: str, domain: str) -> None:
         """A message got through: the next pause starts small again."""
-        self._pauses.pop((channel, domain), None)
-        self._pauses.pop((channel, ""), None)
+        for lane in self._lanes(channel, domain):
+            self._pauses.pop(lane, None)
 
     def closed(self, now_ms: int) -> frozenset[Lane]:
         """The lanes from which nothing may leave now: the outbox need not offer their messages."""
-        paused = (lane for lane, (until_ms, _) in self._pauses.items() if until_ms > now_ms)
-        return frozenset(paused).union(lane for lane, next_ms in self._next_ms.items() if next_ms > now_ms)
+        shut = {lane for lane, (until_ms, _) in self._pauses.items() if until_ms > now_ms}
+        shut.update(lane for lane, next_ms in self._next_ms.items() if next_ms > now_ms)
+        return frozenset((channel, domain) for name, domain in shut for channel in self._providers.of(name).channels)
 
     def opens_ms(self, now_ms: int) -> int | None:
         """When the first of the closed lanes opens; None: all are open."""
         paused = [until_ms for until_ms, _ in self._pauses.values() if until_ms > now_ms]
         return min([*paused, *(int(-(-at // 1)) for at in self._next_ms.values() if at > now_ms)], default=None)
 
+    def _lanes(self, channel: str, domain: str) -> tuple[Lane, ...]:
+        """The lanes a message goes through: the provider's and, where there is one, its destination domain's."""
+        name = self._providers.name(channel)
+        return ((name, ""), (name, domain)) if domain else ((name, ""),)
+
     def _rate(self, lane: Lane) -> float:
-        return self._share * (self._domain_rate if lane[1] else self._rates.get(lane[0], 0.0))
+        limits = self._providers.of(lane[0])
+        return self._share * (limits.domain_rate if lane[1] else limits.rate)

@@ -49,6 +49,11 @@ class ChannelSection(Section):
     """Calls of the provider under way at once."""
 
     @property
+    def domain_limits(self) -> tuple[int, float]:
+        """Calls at once (0: as the dispatcher shares them out) and messages a second (0: no limit) to one destination domain."""
+        return 0, 0.0
+
+    @property
     def configured(self) -> bool:
         """Whether something is to leave this machine through it."""
         raise NotImplementedError

@@ -76,7 +76,9 @@ class EmailSettings(ChannelSection):
     """
 
     SERVES: ClassVar[tuple[str, ...]] = ("email",)
-    NOT_THE_ADAPTERS: ClassVar[frozenset[str]] = frozenset({"domain_rate_per_second"})  # the dispatcher's
+    NOT_THE_ADAPTERS: ClassVar[frozenset[str]] = frozenset(
+        {"domain_rate_per_second", "domain_connections"}
+    )  # the dispatcher's
 
     host: str = ""
     port: Port = 25
@@ -90,6 +92,13 @@ class EmailSettings(ChannelSection):
     timeout_seconds: Annotated[float, Field(gt=0, le=600, allow_inf_nan=False)] = 30.0
     domain_rate_per_second: Rate = 0.0
     """Messages to each destination domain."""
+    domain_connections: Annotated[int, Field(ge=0, le=500)] = 0
+    """Mails under way to one destination domain; 0: all connections but a quarter."""
+
+    @property
+    def domain_limits(self) -> tuple[int, float]:
+        """What the dispatcher holds to, for each destination domain."""
+        return self.domain_connections, self.domain_rate_per_second
 
     @property
     def configured(self) -> bool:

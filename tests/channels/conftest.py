@@ -46,6 +46,8 @@ class Faults:
     extra_reply_after_dot: bool = False
     close_after_messages: int | None = None  # greet the next transaction with 421
     accept_data_without_recipient: bool = False
+    tarpit_domain: str = ""  # keep whoever writes there waiting before RCPT is answered
+    tarpit_seconds: float = 0.0
 
 
 @dataclass
@@ -192,6 +194,8 @@ class _Dialogue:
         if self.sender is None:
             await self.say("503 5.5.1 MAIL first")
             return True
+        if self.server.faults.tarpit_domain and self.server.faults.tarpit_domain in command:
+            await asyncio.sleep(self.server.faults.tarpit_seconds)
         if self.server.faults.rcpt is not None:
             await self.say(self.server.faults.rcpt)
             return not self.server.faults.rcpt.startswith("421")

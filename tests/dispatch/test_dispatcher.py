@@ -16,6 +16,7 @@ from engine.core.record import Consent, Event, Identify
 from engine.definition.load import load_files
 from engine.dispatch.compose import Composer
 from engine.dispatch.dispatcher import Dispatcher, Options
+from engine.dispatch.limits import Limits
 from engine.dispatch.render import Rendered
 from engine.dispatch.templates import TemplateSet
 from engine.dispatch.tokens import SignedLinks, TokenSigner
@@ -290,7 +291,7 @@ async def test_a_rate_holds_for_a_channel(house: House) -> None:
         await house.customer(f"c{number}")
         await house.event(f"c{number}")
     started = house.clock.monotonic()
-    async with house.dispatching(channel_rates={"email": 20.0}):
+    async with house.dispatching(providers=(Limits(channels=("email",), rate=20.0),)):
         await house.until(lambda statuses: statuses == ["sent"] * 10)
     assert house.clock.monotonic() - started >= 0.44
 

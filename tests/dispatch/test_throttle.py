@@ -1,6 +1,13 @@
 """How fast a provider and a destination domain may be sent to."""
 
+from engine.dispatch.limits import Limits, Providers
 from engine.dispatch.throttle import PAUSE_MS_FIRST, PAUSE_MS_MAX, Throttle, domain_of
+
+
+def _throttle(domain_rate: float = 0.0, **rates: float) -> Throttle:
+    """A provider for each of the channels."""
+    limits = [Limits(channels=(name,), rate=rate, domain_rate=domain_rate) for name, rate in rates.items()]
+    return Throttle(Providers(limits))
 
 
 def test_the_domain_of_an_address() -> None:
@@ -11,7 +18,7 @@ def test_the_domain_of_an_address() -> None:
 
 def test_a_channels_rate_holds_over_any_number_of_messages() -> None:
     """Sent as soon as allowed, 50 messages at 20 a second take the time of 49 gaps."""
-    throttle, now_ms = Throttle(channel_rates={"sms": 20.0}), 0
+    throttle, now_ms = _throttle(sms=20.0), 0
     for _ in range(50):
         now_ms = throttle.free_at_ms("sms", "", now_ms)
         throttle.took("sms", "", now_ms)
@@ -21,7 +28,7 @@ def test_a_channels_rate_holds_over_any_number_of_messages() -> None:
 
 def test_a_channel_at_its_rate_is_closed_until_its_next_slot() -> None:
     """So the outbox need not offer what could not leave."""
-    throttle = Throttle(channel_rates={"sms": 1.0})
+    throttle = _throttle(sms=1.0)
     throttle.took("sms", "", 0)
     assert throttle.closed(500) == {("sms", "")}
     assert throttle.closed(1_000) == frozenset()
@@ -54,7 +61,7 @@ def test_a_providers_pause_closes_all_its_domains() -> None:
 
 def test_when_the_next_lane_opens_is_known() -> None:
     """The soonest of rates and pauses, rounded up to the millisecond in which it may leave; None when all are open."""
-    throttle = Throttle(channel_rates={"email": 300.0}, domain_rate=2.0)
+    throttle = _throttle(2.0, email=300.0)
     assert throttle.opens_ms(0) is None
     throttle.took("email", "web.de", 0)
     throttle.slow_down("sms", "", 0)
@@ -66,7 +73,7 @@ def test_when_the_next_lane_opens_is_known() -> None:
 
 def test_a_share_of_a_rate_holds_for_channels_and_domains_until_it_changes() -> None:
     """With a quarter of the partitions a process sends a quarter as fast; with all of them at the full rate again."""
-    throttle = Throttle(channel_rates={"sms": 20.0}, domain_rate=10.0)
+    throttle = _throttle(10.0, sms=20.0, email=0.0)
     throttle.set_share(0.25)
     throttle.took("sms", "", 0)
     assert throttle.free_at_ms("sms", "", 0) == 200
@@ -83,3 +90,15 @@ def test_a_share_limits_nothing_that_has_no_rate() -> None:
     throttle.set_share(0.1)
     throttle.took("email", "web.de", 0)
     assert throttle.free_at_ms("email", "web.de", 0) == 0
+
+
+def test_channels_of_one_provider_share_its_rate_and_its_pauses() -> None:
+    """A newsletter goes through the same server as the mail: what one takes the other waits for."""
+    throttle = Throttle(Providers([Limits(channels=("email", "newsletter"), rate=10.0)]))
+    throttle.took("newsletter", "web.de", 0)
+    assert throttle.free_at_ms("email", "", 0) == 100
+    assert throttle.closed(0) == {("email", ""), ("newsletter", "")}
+    throttle.slow_down("email", "web.de", 0)
+    assert throttle.free_at_ms("newsletter", "web.de", 1) == PAUSE_MS_FIRST
+    throttle.accepted("newsletter", "web.de")
+    assert throttle.free_at_ms("email", "web.de", 100) == 100

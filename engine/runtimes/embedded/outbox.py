@@ -24,17 +24,18 @@ decode_message = msgspec.msgpack.Decoder(Message).decode
 def ready(store: Store, limit: int, *, exclude: frozenset[tuple[str, str]], now_ms: int) -> list[Pending]:
     """Messages that may leave now, highest priority first, then oldest. `exclude` as in the port."""
     _promote(store, now_ms)
-    if exclude:
-        lanes = json.dumps([f"{channel}:{domain}" for channel, domain in exclude if domain])
-        channels = json.dumps([channel for channel, domain in exclude if not domain])
-        rows = store.connection.execute(
-            SQL["ledger_ready_except"], {"limit": limit, "lanes": lanes, "channels": channels}
-        )
-    else:
-        rows = store.connection.execute(SQL["ledger_ready"], {"limit": limit})
+    shut = {channel for channel, domain in exclude if not domain}
+    rows: list[tuple[int, int, bytes, int, int]] = []
+    for (channel,) in store.connection.execute(SQL["ledger_ready_channels"]).fetchall():
+        if channel in shut:
+            continue
+        lanes = [f"{name}:{domain}" for name, domain in exclude if domain and name == channel]
+        values = {"channel": channel, "limit": limit, "lanes": json.dumps(lanes)}
+        rows += store.connection.execute(SQL["ledger_ready_except" if lanes else "ledger_ready"], values)
+    rows.sort(key=lambda row: (-row[0], row[1]))
     return [
         Pending(message=decode_message(body), attempt=attempts, first_attempt_ms=first_attempt_ms)
-        for body, attempts, first_attempt_ms in rows
+        for _, _, body, attempts, first_attempt_ms in rows[:limit]
     ]
 
 

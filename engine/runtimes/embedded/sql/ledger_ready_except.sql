@@ -1,5 +1,4 @@
-SELECT body, attempts, first_attempt_ms FROM ledger INDEXED BY ledger_ready
-WHERE status = 'pending' AND scheduled = 0
+SELECT priority, number, body, attempts, first_attempt_ms FROM ledger INDEXED BY ledger_ready
+WHERE status = 'pending' AND scheduled = 0 AND channel = :channel
     AND lane NOT IN (SELECT value FROM json_each(:lanes))
-    AND channel NOT IN (SELECT value FROM json_each(:channels))
 ORDER BY priority DESC, number LIMIT :limit
