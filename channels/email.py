@@ -7,10 +7,13 @@ decides.
 from __future__ import annotations
 
 import asyncio
+import functools
+import os
 import re
 import socket
 import ssl
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Literal
 
 import msgspec
@@ -18,6 +21,8 @@ from msgspec import Meta
 
 from channels import guard, mime
 from channels.contract import Capabilities, OutgoingMessage, PermanentError, Receipt, TransientError
+from channels.dkim import DkimKey, DkimSigner
+from channels.dkim_keys import Kind, aligned, load_key
 from channels.pool import Pool, PoolLimits
 from channels.session import Login, connect
 from channels.smtp import SmtpConnection
@@ -51,6 +56,11 @@ class EmailSettings(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": 
     noop_after_idle_seconds: Annotated[float, Meta(ge=0)] = 5.0
     local_hostname: str | None = None  # said in EHLO; None: this machine's name
     return_path: str = ""
+    dkim_domain: str = ""  # "": the domain of `from_`
+    dkim_selector: str = ""
+    dkim_key_file: str | None = None  # an RSA key
+    dkim_ed25519_selector: str = ""
+    dkim_ed25519_key_file: str | None = None
 
 
 class EmailChannel:
@@ -68,6 +78,9 @@ class EmailChannel:
         # and built again in the rare case that this proves wrong.
         self._eight_bit = True
         _check_addresses(settings)
+        self._signer = signer_of(settings)
+        # RSA takes a millisecond, and lets go of the interpreter meanwhile: as many at once as there are cores.
+        self._signing: ThreadPoolExecutor | None = None
 
     async def open(self) -> None:
         """Prepare; connects to nothing, so that a server that is down does not keep the engine from starting."""
@@ -84,11 +97,16 @@ class EmailChannel:
             noop_after_idle_seconds=self.settings.noop_after_idle_seconds,
         )
         self._pool = Pool(self._connect, limits)
+        if self._signer is not None and self._signer.slow and self._signing is None:
+            self._signing = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="anlass-dkim")
 
     async def close(self) -> None:
         """Wait for the sends under way, then leave the server politely. Idempotent."""
         if self._pool is not None:
             await self._pool.close()
+        if self._signing is not None:
+            self._signing.shutdown(wait=False)
+            self._signing = None
 
     async def send(self, delivery: OutgoingMessage) -> Receipt:
         """Send one mail; the results and errors are those of the contract."""
@@ -96,18 +114,25 @@ class EmailChannel:
         if pool is None:
             raise TransientError("the channel is not open", code="closed")
         settings = self.settings
-        mail = mime.compose(delivery, sender=settings.from_, eight_bit=self._eight_bit)
+        mail = await self._compose(delivery, eight_bit=self._eight_bit)
         return_path = settings.return_path.replace("{id}", delivery.id) or mail.sender.address
         connection = await pool.take()
         try:
             if mail.eight_bit and not connection.eight_bit:
                 self._eight_bit = False
-                mail = mime.compose(delivery, sender=settings.from_, eight_bit=False)
+                mail = await self._compose(delivery, eight_bit=False)
             return await connection.transmit(
                 mail, return_path=return_path, answer_timeout_seconds=settings.answer_timeout_seconds
             )
         finally:
             pool.give_back(connection)
+
+    async def _compose(self, delivery: OutgoingMessage, *, eight_bit: bool) -> mime.Composed:
+        sender, signer = self.settings.from_, self._signer
+        if self._signing is None:
+            return mime.compose(delivery, sender=sender, eight_bit=eight_bit, signer=signer)
+        build = functools.partial(mime.compose, delivery, sender=sender, eight_bit=eight_bit, signer=signer)
+        return await asyncio.get_running_loop().run_in_executor(self._signing, build)
 
     async def _connect(self) -> SmtpConnection:
         connection = await connect(self._login)
@@ -121,6 +146,43 @@ def create(settings: Mapping[str, object]) -> EmailChannel:
         return EmailChannel(msgspec.convert(dict(settings), EmailSettings))
     except msgspec.ValidationError as error:
         raise ValueError(f"The [email] settings cannot be used: {error}.") from None
+
+
+def signer_of(settings: EmailSettings) -> DkimSigner | None:
+    """Who signs, with every key that is named; None without one. `ValueError`, with the mend, for keys that cannot be used."""
+    sender = guard.mailbox(settings.from_).domain
+    domain = settings.dkim_domain or sender
+    keys: list[DkimKey] = []
+    named: tuple[tuple[Kind, str, str | None], ...] = (
+        ("rsa", settings.dkim_selector, settings.dkim_key_file),
+        ("ed25519", settings.dkim_ed25519_selector, settings.dkim_ed25519_key_file),
+    )
+    for kind, selector, file in named:
+        prefix = "dkim_" if kind == "rsa" else "dkim_ed25519_"
+        if bool(selector) != bool(file):
+            raise ValueError(
+                f"The email settings need {prefix}selector and {prefix}key_file together, or neither; "
+                "`anlass dkim-key` makes both."
+            )
+        if file:
+            try:
+                keys.append(load_key(file, kind=kind, selector=selector, domain=domain))
+            except ValueError as error:
+                raise ValueError(f"The email setting `{prefix}key_file` cannot be used: {error}.") from None
+    if not keys:
+        if settings.dkim_domain:
+            raise ValueError(
+                "The email setting `dkim_domain` is set and no key signs; name one with dkim_selector and dkim_key_file."
+            )
+        return None
+    if len({key.selector.lower() for key in keys}) < len(keys):
+        raise ValueError("The email settings name one selector for two DKIM keys; give each key a selector of its own.")
+    if not aligned(domain, sender):
+        raise ValueError(
+            f"The email setting `dkim_domain` is {domain}, and mail comes from {sender}: DMARC does not take the one for "
+            f"the other. Sign with {sender}, or send from {domain}."
+        )
+    return DkimSigner(keys)
 
 
 def _login(settings: EmailSettings) -> Login:

@@ -17,6 +17,7 @@ import msgspec
 
 from channels import guard
 from channels.contract import OutgoingMessage
+from channels.dkim import DkimSigner
 from channels.guard import Mailbox
 
 LINE_BYTES_MAX = 998
@@ -41,8 +42,9 @@ class Composed(msgspec.Struct, frozen=True):
     recipient: Mailbox
 
 
-def compose(delivery: OutgoingMessage, *, sender: str, eight_bit: bool) -> Composed:
-    """Build the mail. `sender` is used when the message names none; `eight_bit`: the server takes raw UTF-8.
+def compose(delivery: OutgoingMessage, *, sender: str, eight_bit: bool, signer: DkimSigner | None = None) -> Composed:
+    """Build the mail. `sender` is used when the message names none; `eight_bit`: the server takes raw UTF-8; `signer`
+    puts DKIM signatures before everything else.
 
     Raises `PermanentError` for anything in the message that cannot or must not be put into a mail.
     """
@@ -55,7 +57,7 @@ def compose(delivery: OutgoingMessage, *, sender: str, eight_bit: bool) -> Compo
     if delivery.html is None:
         raw = text_encoding == "8bit"
         headers += _part_headers("plain", text_encoding)
-        return _finish(headers, text, raw, from_, to)
+        return _finish(_signed(delivery, headers, text, signer=signer), text, raw, from_, to)
     html, html_encoding = _encode(delivery.html, eight_bit=eight_bit)
     boundary = f"=_{delivery.id}"
     while boundary.encode() in text or boundary.encode() in html:
@@ -73,7 +75,7 @@ def compose(delivery: OutgoingMessage, *, sender: str, eight_bit: bool) -> Compo
             f"\r\n--{boundary}--\r\n".encode(),
         )
     )
-    return _finish(headers, body, raw, from_, to)
+    return _finish(_signed(delivery, headers, body, signer=signer), body, raw, from_, to)
 
 
 def message_bytes(wire: bytes) -> bytes:
@@ -99,6 +101,14 @@ def _headers(delivery: OutgoingMessage, from_: Mailbox, to: Mailbox) -> list[tup
             headers.append(("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"))
     headers += [(name, _unstructured(value, len(name) + 2)) for name, value in delivery.headers]
     return headers
+
+
+def _signed(
+    delivery: OutgoingMessage, headers: list[tuple[str, str]], body: bytes, *, signer: DkimSigner | None
+) -> list[tuple[str, str]]:
+    if signer is None:
+        return headers
+    return [*signer.sign(headers, body, at_seconds=delivery.date_ms // 1000), *headers]
 
 
 def _part_headers(subtype: str, encoding: str) -> list[tuple[str, str]]:

@@ -44,6 +44,7 @@ COMMANDS = {
     "deploy": ("engine.cli.deploy:deploy", "Publish definitions and templates to the running engine."),
     "emit": ("engine.cli.emit:emit", "Send events from a file."),
     "send-test": ("engine.cli.send_test:send_test", "Send one real message."),
+    "dkim-key": ("engine.cli.dkim:dkim_key", "Make a key that signs mail, and its DNS record."),
     "show": ("engine.cli.show:show", "Show a customer, a message or a workflow."),
     "pause": ("engine.cli.operate:pause", "Pause a workflow."),
     "resume": ("engine.cli.operate:resume", "Let a paused workflow go on."),

@@ -201,13 +201,16 @@ def _with_secret_files(settings: Settings) -> Settings:
 
 
 def _with_secrets(settings: Settings, name: str) -> Any:
-    """The section with every secret that a file holds."""
+    """The section with every secret that a file holds, and with whole paths."""
     section = getattr(settings, name)
-    held = {
+    held: dict[str, Any] = {
         key: _from_file(settings, f"{name}.{key}", value=getattr(section, key), file=getattr(section, f"{key}_file"))
         for key in MODELS[name].model_fields
         if key in SECRETS and getattr(section, f"{key}_file", None) is not None
     }
+    files = {key: value for key in MODELS[name].model_fields if isinstance(value := getattr(section, key), Path)}
+    # A relative path counts from the project, wherever the command is given.
+    held |= {key: settings.project / file for key, file in files.items()}
     return section.model_copy(update=held)
 
 

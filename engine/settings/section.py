@@ -5,6 +5,7 @@ Invariant: it knows no section; a module of its own may hold each of them.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
@@ -65,13 +66,18 @@ class ChannelSection(Section):
         }
         ours |= {"rate_per_second"} | self.NOT_THE_ADAPTERS
         section: dict[str, object] = self.model_dump(by_alias=True, exclude_unset=True, exclude=ours)
-        return {
-            name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in section.items()
-        }
+        return {name: _plain(value) for name, value in section.items()}
 
     def missing(self) -> str:
         """What is not set and has to be, with what is: a sentence and its mend, as "… . …"; "" when nothing is."""
         return ""
+
+
+def _plain(value: object) -> object:
+    """As adapters take it: they know no pydantic, and a path is a text in their settings."""
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return str(value) if isinstance(value, Path) else value
 
 
 class CallbackSection(Section):

@@ -94,6 +94,11 @@ class EmailSettings(ChannelSection):
     """Messages to each destination domain."""
     domain_connections: Annotated[int, Field(ge=0, le=500)] = 0
     """Mails under way to one destination domain; 0: all connections but a quarter."""
+    dkim_domain: str = ""
+    dkim_selector: str = ""
+    dkim_key_file: Path | None = None
+    dkim_ed25519_selector: str = ""
+    dkim_ed25519_key_file: Path | None = None
 
     @property
     def domain_limits(self) -> tuple[int, float]:
