@@ -56,3 +56,7 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     """Country code → its public holidays, asked with `day in …`; "" = the project's."""
     sandbox: bool = False
     """Nothing leaves: every send is suppressed as `sandbox`."""
+    winners: Mapping[str, str] = {}
+    """Test of subjects (`broadcast.test_key`) → the variant that won; newest last."""
+    winner_wait_ms: int = 3_600_000
+    """How long after the end of a test its winner is waited for; then it is the first variant."""

@@ -20,6 +20,10 @@ EVALUATOR_VERSION = 1
 """Stored with every state; raised when the meaning of a stored field or of a step changes (ADR 0005)."""
 
 
+UNTIL_RESUMED_MS = 1 << 62
+"""The end of a hold that no timer ends: a paused broadcast goes on when somebody says so."""
+
+
 class Granted(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Consent of one purpose and channel: `status` is `requested`, `granted` or `withdrawn`, since `at_ms`."""
 
@@ -41,6 +45,8 @@ class Sent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     at_ms: int
     version: str = ""
     outcome: str = ""
+    issue: str = ""
+    variant: str = ""
 
 
 class Held(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -106,6 +112,8 @@ class CustomerState(msgspec.Struct, array_like=True, kw_only=True, gc=False):
     """The catalog whose segments, dates and schedules this state was last worked out for."""
     aliases: tuple[str, ...] = ()
     """Ids that were merged into this one: who is forgotten is forgotten under all of them."""
+    waiting: dict[str, int] = {}
+    """Broadcast → its time that came while it was paused; entered when it goes on. It arms no timer."""
 
     @property
     def next_due_ms(self) -> int:
@@ -116,7 +124,7 @@ class CustomerState(msgspec.Struct, array_like=True, kw_only=True, gc=False):
             if at and not enrollment.failed and (not due or at < due):
                 due = at
         for held in self.held:
-            if not due or held.until_ms < due:
+            if held.until_ms < UNTIL_RESUMED_MS and (not due or held.until_ms < due):
                 due = held.until_ms
         for at in self.armed.values():
             if not due or at < due:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from engine.core import profile
+from engine.core import broadcast, profile
 from engine.core.customer import Entries
 from engine.core.enrollment import AT_TRIGGER, Cause, Enrollment
 from engine.core.operators import point
 from engine.core.record import Event
-from engine.core.schedule import ZERO, add, local_datetime, next_local, once, parse_date, yearly
+from engine.core.schedule import ZERO, add, local_datetime, once, parse_date, yearly
 from engine.core.workflow import EventMatch, SegmentMatch
 from engine.errors import ExpressionError
 
@@ -90,10 +90,14 @@ def attempt(turn: Turn, workflow: Workflow, cause: Cause, *, late: bool = False,
     reason = _refusal(turn, workflow, key, entries, late=late)
     if reason:
         more: dict[str, Any] = {"key": key} if key else {}
+        if issue := cause.properties.get("issue") if cause.id.startswith(broadcast.CAUSE) else None:
+            more["issue"] = issue
         turn.decide("not_entered", run=_unborn(turn, workflow, cause), reason=reason, **more)
         return
     run = _enroll(turn, workflow, key, entries, cause=cause, due_ms=due_ms)
     more = {"holdout": True} if run.holdout else {}
+    if issue := broadcast.issue_in(run):
+        more["issue"] = issue
     turn.decide("entered", run=run, **more)
     turn.runnable[run.id] = workflow.first
 
@@ -251,9 +255,7 @@ def next_due(turn: Turn, workflow: Workflow) -> int | None:
     if workflow.trigger.date is not None:
         return _date_due(turn, workflow.trigger.date)
     schedule = workflow.trigger.schedule
-    if schedule is None or (schedule.segment and schedule.segment not in turn.state.segments):
-        return None
-    return _schedule_due(turn, schedule)
+    return None if schedule is None else broadcast.next_own_ms(turn, workflow)
 
 
 def _date_due(turn: Turn, date: DateTrigger) -> int | None:
@@ -267,12 +269,6 @@ def _date_due(turn: Turn, date: DateTrigger) -> int | None:
     return due_ms if due_ms > turn.now_ms else None
 
 
-def _schedule_due(turn: Turn, schedule: ScheduleTrigger) -> int | None:
-    zone = turn.zone if schedule.customer_zone else turn.scope.project_zone
-    when = schedule.at or schedule.every
-    return None if when is None else next_local(when, turn.now_ms, zone)
-
-
 def fire_armed(turn: Turn) -> None:
     """Enters the customer where a date or schedule has come, then works out the next one."""
     due = [(at_ms, name) for name, at_ms in turn.state.armed.items() if at_ms <= turn.now_ms]
@@ -284,28 +280,56 @@ def fire_armed(turn: Turn) -> None:
         if workflow is None or name not in turn.catalog.timed:
             continue
         schedule = workflow.trigger.schedule
-        if schedule is not None and schedule.segment and schedule.segment not in turn.state.segments:
+        if schedule is None:
+            if not _came_already(turn, workflow, at_ms):
+                cause = Cause(f"date:{name}:{at_ms}", "", at_ms, {})
+                turn.show_cause(cause)
+                attempt(turn, workflow, cause, due_ms=at_ms)
             continue
-        if _came_already(turn, workflow, at_ms):
+        start_ms = broadcast.start_of(turn, workflow, at_ms)
+        if not broadcast.belongs(turn.state, schedule, start_ms):
             continue
-        kind = "date" if schedule is None else "schedule"
-        cause = Cause(f"{kind}:{name}:{at_ms}", "", at_ms, {})
-        turn.show_cause(cause)
-        attempt(turn, workflow, cause, due_ms=at_ms)
+        if schedule.customer_zone and _came_already(turn, workflow, start_ms):
+            continue
+        _broadcast(turn, workflow, schedule, at_ms=at_ms, start_ms=start_ms)
     arm(turn)
 
 
 def _came_already(turn: Turn, workflow: Workflow, at_ms: int) -> bool:
     """Whether this hour of this day came already: a customer who moves west sees the same local time twice."""
-    schedule = workflow.trigger.schedule
-    if schedule is not None and not schedule.customer_zone:
-        return False
     local = local_datetime(at_ms, turn.zone).replace(tzinfo=None)
     digest = profile.digest(f"came\x1f{workflow.name}\x1f{local.isoformat()}")
     if profile.seen_before(turn.state, digest):
         return True
     profile.remember(turn.state, digest, turn.now_ms)
     return False
+
+
+def _broadcast(turn: Turn, workflow: Workflow, schedule: ScheduleTrigger, *, at_ms: int, start_ms: int) -> None:
+    """Enters the customer into an issue; while it is paused remembers that. Of a recurring one the newest is remembered."""
+    issue = broadcast.issue_of(schedule, start_ms, broadcast.zone_in(turn, schedule))
+    cause = Cause(f"{broadcast.CAUSE}{workflow.name}:{at_ms}", "", at_ms, {"issue": issue})
+    turn.show_cause(cause)
+    if workflow.name in turn.catalog.paused:
+        turn.state.waiting = {**turn.state.waiting, workflow.name: at_ms}
+    attempt(turn, workflow, cause, due_ms=at_ms)
+
+
+def resume(turn: Turn) -> None:
+    """Enters the customer into the broadcasts that came while they were paused and go on now."""
+    waiting = turn.state.waiting
+    going_on = [name for name in sorted(waiting) if name not in turn.catalog.paused]
+    if not going_on:
+        return
+    turn.state.waiting = {name: at_ms for name, at_ms in waiting.items() if name not in going_on}
+    for name in going_on:
+        workflow, at_ms = turn.catalog.workflows.get(name), waiting[name]
+        schedule = None if workflow is None else workflow.trigger.schedule
+        if workflow is None or schedule is None:
+            continue
+        start_ms = broadcast.start_of(turn, workflow, at_ms)
+        if broadcast.belongs(turn.state, schedule, start_ms):  # who has left the segment since does not get it
+            _broadcast(turn, workflow, schedule, at_ms=at_ms, start_ms=start_ms)
 
 
 def manual(turn: Turn, name: str, properties: dict[str, object], *, record_id: str) -> None:

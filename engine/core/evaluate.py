@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, assert_never
 
 import msgspec
 
-from engine.core import entry, merge, migrate, outcome, profile, run, segment, sending
+from engine.core import broadcast, entry, merge, migrate, outcome, profile, run, segment, sending
 from engine.core.customer import EVALUATOR_VERSION, CustomerState, encode_state
 from engine.core.effect import Append, Decision, Effect, Forget
 from engine.core.enrollment import AT_TRIGGER
 from engine.core.record import (
+    CONTROL,
     Absorb,
     Consent,
     End,
@@ -27,8 +28,10 @@ from engine.core.record import (
     Pause,
     Recheck,
     Record,
+    Resume,
     Retry,
     Timer,
+    Winner,
     encode_record,
 )
 from engine.core.schedule import DAY_MS, add
@@ -56,7 +59,7 @@ def evaluate(
     catalog: Catalog, state: CustomerState | None, record: Record
 ) -> tuple[CustomerState | None, list[Effect]]:
     """The customer's new state and what is to be done outside. `state` None: not known yet. A None result: keep nothing."""
-    if isinstance(record, Pause):
+    if isinstance(record, CONTROL):
         return state, []
     if isinstance(record, Erase):
         return None, [Forget(record.customer), *_erase_aliases(state, record)]
@@ -64,6 +67,8 @@ def evaluate(
         if not isinstance(record, _CREATES):
             return None, []
         state = CustomerState(id=record.customer, first_seen_ms=record.at_ms)
+    if isinstance(record, Resume) and not broadcast.waits(state):  # one of many who are asked: nothing is written
+        return state, []
     digest = profile.digest_of(record)
     if profile.seen_before(state, digest):
         return state, []
@@ -156,6 +161,11 @@ def _apply(turn: Turn, record: Record) -> None:
             _changed(turn, ())
             migrate.apply(turn, record)
             _settle(turn)
+        case Resume():
+            _changed(turn, ())
+            entry.resume(turn)
+            sending.resume(turn)
+            _settle(turn)
         case Merge():
             merge.leave(turn, record)
         case Absorb():
@@ -163,7 +173,7 @@ def _apply(turn: Turn, record: Record) -> None:
             segment.refresh(turn, None)
             entry.arm(turn)
             _settle(turn)
-        case Pause() | Erase():
+        case Pause() | Winner() | Erase():
             message = "handled before a turn begins"
             raise AssertionError(message)
         case _:

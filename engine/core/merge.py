@@ -87,6 +87,7 @@ def absorb(turn: Turn, record: Absorb) -> None:
     theirs = {sent_id: replace(message, customer=mine.id) for sent_id, message in other.fallbacks.items()}
     mine.fallbacks = {**theirs, **mine.fallbacks}
     mine.goals = (*mine.goals, *other.goals)
+    mine.waiting = {**other.waiting, **mine.waiting}
     _join_runs(turn, other)
     turn.grew = True
     turn.decide("merged", previous=record.previous)

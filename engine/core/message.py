@@ -47,10 +47,16 @@ class Message(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=Fal
     quiet_hours: str = ""
     consent: str = ""
     """What it rests on: `consent since T`, `contract`, `existing customer`."""
+    issue: str = ""
+    """Of which broadcast it is a part, such as `2026-12-01-0900`."""
+    subjects: tuple[str, ...] = ()
+    """The variants of its subject that are tested against each other; the first is the fallback."""
+    variant: str = ""
+    """The one it has; empty while it waits for a winner, and where nothing is tested."""
 
 
 def names(message: Message) -> dict[str, Any]:
-    """What the template sees: `customer`, `event`, `enrollment`, `data`, `now`.
+    """What the template sees: `customer`, `event`, `enrollment`, `data`, `now`; and `variant`, which chooses the subject.
 
     `event` stands for the trigger event where no other led here. An event shows its properties beside `name`, `id` and
     `time`; a property of one of these names (Segment's products have a `name`) is under `event.properties`.
@@ -64,6 +70,7 @@ def names(message: Message) -> dict[str, Any]:
         "enrollment": {**enrollment, "event": cause},
         "data": context.get("data", {}),
         "now": context.get("now", ""),
+        "variant": message.variant,
     }
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from engine.core import profile, sending
+from engine.core import broadcast, profile, sending
 from engine.core.consent import suppression_key
 from engine.core.effect import Suppress
 from engine.core.schedule import subtract
@@ -51,6 +51,7 @@ def apply(turn: Turn, record: Outcome) -> Sent | None:
     turn.decide_for(
         sent, "outcome", outcome=record.outcome, message=sent.id, channel=sent.channel,
         **{name: value for name, value in record.detail.items() if name in ("code", "reason", "verdict", "url", "machine")},
+        **broadcast.words(sent),
     )  # fmt: skip
     _judge_address(turn, new, record)
     return new

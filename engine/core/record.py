@@ -142,14 +142,46 @@ class Erase(_Base, frozen=True, array_like=True, kw_only=True, tag="erase"):
 
 
 class Pause(_Base, frozen=True, array_like=True, kw_only=True, tag="pause"):
-    """A control record (`customer` is ""): from now on a workflow takes nobody in and its sends are suppressed; or again not."""
+    """A control record (`customer` is ""): from now on a workflow takes nobody in and its sends are suppressed; or again not.
+
+    Of a broadcast nothing is lost by it: who comes due is remembered, and what is decided is held (`core.broadcast`).
+    """
 
     id: str
     workflow: str
     paused: bool = True
 
 
-Record = Event | Identify | Consent | Timer | Outcome | Enroll | Retry | End | Recheck | Merge | Absorb | Erase | Pause
+class Winner(_Base, frozen=True, array_like=True, kw_only=True, tag="winner"):
+    """A control record: which subject of an A/B test everybody else gets. The first one for a test counts.
+
+    `issue` empty: of every issue (rehearsals). `final` is set on Kafka by the partition that decided it first.
+    """
+
+    id: str
+    workflow: str
+    step: str
+    variant: str
+    issue: str = ""
+    final: bool = False
+    counts: dict[str, tuple[int, int]] = {}
+    """Variant → (messages sent, messages with the signal), as they stood."""
+
+
+class Resume(_Base, frozen=True, array_like=True, kw_only=True, tag="resume"):
+    """A broadcast went on, or a test was won: what this customer has waiting for that is done now. Written by the runtime."""
+
+    id: str
+
+
+Control = Pause | Winner
+"""Records for the whole project: their `customer` is ""."""
+CONTROL = (Pause, Winner)
+
+Record = (
+    Event | Identify | Consent | Timer | Outcome | Enroll | Retry | End | Recheck | Merge | Absorb | Erase | Pause | Winner
+    | Resume
+)  # fmt: skip
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from engine.core import broadcast
 from engine.core.consent import Permission, address_of, clean_address, permission
-from engine.core.customer import Held, Sent
+from engine.core.customer import UNTIL_RESUMED_MS, Held, Sent
 from engine.core.effect import Dispatch
 from engine.core.message import Message, message_id
 from engine.core.quiet import needed, quiet_end, when_allowed
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from engine.core.customer import CustomerState
     from engine.core.enrollment import Enrollment
     from engine.core.turn import Turn
-    from engine.core.workflow import Send
+    from engine.core.workflow import Send, SubjectTest
 
 SENT_MAX = 30
 """Messages a customer's state remembers for their outcomes."""
@@ -32,6 +33,9 @@ HELD_MAX = 20
 QUEUED_FEW = 100
 """So many that caps need do not make a state large."""
 FALLBACKS_MAX = 10
+PAUSE_MS_MIN, PAUSE_MS_MAX = 15_000, 300_000
+"""How often a message of a paused broadcast that had been queued is looked at again, at most and at least."""
+PAUSE_PART = 4
 
 
 def decide(turn: Turn, run: Enrollment, op: Send) -> Enrollment:
@@ -48,8 +52,13 @@ def decide(turn: Turn, run: Enrollment, op: Send) -> Enrollment:
     message, allowed = _choose_channel(turn, message, op.channels, to=to)
     if allowed.reason:
         _suppress(turn, message, allowed.reason)
-    else:
-        _answer(turn, message)
+        return run
+    if op.ab is not None:
+        message = _tested(turn, message, op.ab)
+        if not message.variant:
+            _hold(turn, message, _winner_due_ms(turn, message, op.ab), reason="ab_test")
+            return run
+    _answer(turn, message)
     return run
 
 
@@ -78,7 +87,22 @@ def _draft(turn: Turn, run: Enrollment, op: Send, occurrence: int) -> Message:
         context=_context(turn, run, data),
         fallback_on=op.fallback_on,
         quiet_hours=op.quiet_hours,
+        issue=broadcast.issue_in(run),
     )
+
+
+def _tested(turn: Turn, message: Message, test: SubjectTest) -> Message:
+    """The message as a part of its broadcast's test: with a variant, or waiting for the winner."""
+    message = msgspec.structs.replace(message, subjects=test.subjects)
+    variant = broadcast.winner(turn.catalog, message) or broadcast.variant_of(message, test)
+    return msgspec.structs.replace(message, variant=variant)
+
+
+def _winner_due_ms(turn: Turn, message: Message, test: SubjectTest) -> int:
+    """Until when the winner is waited for: a while after the end of the test, as far as `max_age` allows."""
+    end_ms = add(turn.now_ms, test.after, turn.zone)
+    last_ms = end_ms + turn.catalog.winner_wait_ms
+    return max(end_ms, min(last_ms, message.deadline_ms)) if message.deadline_ms else last_ms
 
 
 def _context(turn: Turn, run: Enrollment, data: dict[str, Any]) -> dict[str, Any]:
@@ -111,7 +135,7 @@ def _refused_by_run(turn: Turn, run: Enrollment, message: Message) -> str:
     """Reasons that do not depend on channel or address."""
     if run.holdout:
         return "holdout"
-    if run.workflow in turn.catalog.paused:
+    if run.workflow in turn.catalog.paused and not broadcast.is_broadcast(turn.catalog, run.workflow):
         return "workflow_paused"
     if turn.catalog.sandbox:
         return "sandbox"
@@ -140,23 +164,33 @@ def _choose_channel(
 
 
 def _answer(turn: Turn, message: Message) -> None:
-    """Asks the quiet hours and caps, and records the answer."""
+    """Asks the quiet hours and caps, and records the answer. A paused broadcast is asked when it goes on."""
+    if broadcast.holds(turn.catalog, message.workflow):
+        _hold(turn, message, UNTIL_RESUMED_MS, reason="workflow_paused")
+        return
     verdict = when_allowed(turn.catalog, turn.state, message, now_ms=turn.now_ms, zone=turn.zone)
     if verdict.refused:
         _suppress(turn, message, verdict.refused)
     elif verdict.at_ms > turn.now_ms:
-        if message.deadline_ms and verdict.at_ms > message.deadline_ms:
-            turn.why(f"{verdict.why} until {rfc3339(verdict.at_ms)}, after max_age")
-            _suppress(turn, message, "too_late")
-        elif len(turn.state.held) >= HELD_MAX:
-            turn.why(f"{HELD_MAX} messages are held already")
-            _suppress(turn, message, "frequency_cap")
-        else:
-            turn.state.held = (*turn.state.held, Held(message, verdict.at_ms, verdict.why))
-            turn.grew = True
-            _record(turn, message, answer="held", reason=verdict.why, until=rfc3339(verdict.at_ms))
+        _hold(turn, message, verdict.at_ms, reason=verdict.why)
     else:
         queue(turn, message)
+
+
+def _hold(turn: Turn, message: Message, until_ms: int, *, reason: str) -> None:
+    """Keeps the message until then; suppresses it when that is too late, or too much is held."""
+    open_end = until_ms == UNTIL_RESUMED_MS
+    if message.deadline_ms and until_ms > message.deadline_ms and not open_end:
+        turn.why(f"{reason} until {rfc3339(until_ms)}, after max_age")
+        _suppress(turn, message, "too_late")
+    elif len(turn.state.held) >= HELD_MAX:
+        turn.why(f"{HELD_MAX} messages are held already")
+        _suppress(turn, message, "workflow_paused" if open_end else "frequency_cap")
+    else:
+        turn.state.held = (*turn.state.held, Held(message, until_ms, reason))
+        turn.grew = True
+        more = {} if open_end else {"until": rfc3339(until_ms)}
+        _record(turn, message, answer="held", reason=reason, **more)
 
 
 def queue(turn: Turn, message: Message) -> None:
@@ -170,7 +204,7 @@ def queue(turn: Turn, message: Message) -> None:
     sent = Sent(
         id=message.id, enrollment=message.enrollment, workflow=message.workflow, step=message.step,
         channel=message.channel, address=message.address, purpose=message.purpose, at_ms=turn.now_ms,
-        version=message.version,
+        version=message.version, issue=message.issue, variant=message.variant,
     )  # fmt: skip
     state.messages = (*state.messages[-(SENT_MAX - 1) :], sent)
     if message.fallback_on and message.more_channels:
@@ -185,19 +219,40 @@ def _suppress(turn: Turn, message: Message, reason: str) -> None:
 
 
 def _record(turn: Turn, message: Message, **detail: Any) -> None:
+    detail |= broadcast.words(message)
     turn.decide_for(message, "send", channel=message.channel, template=message.template, message=message.id, **detail)
 
 
 def release(turn: Turn) -> None:
     """Asks again about every held message whose time has come: highest priority first, then the oldest."""
     due = [held for held in turn.state.held if held.until_ms <= turn.now_ms]
-    if not due:
-        return
-    turn.state.held = tuple(held for held in turn.state.held if held.until_ms > turn.now_ms)
+    if due:
+        _release(turn, due)
+
+
+def resume(turn: Turn) -> None:
+    """Asks again about what waited for its broadcast to go on, or for the winner of its test."""
+    due = [
+        held
+        for held in turn.state.held
+        if (held.until_ms == UNTIL_RESUMED_MS and not broadcast.holds(turn.catalog, held.message.workflow))
+        or (broadcast.awaits_winner(held.message) and broadcast.winner(turn.catalog, held.message))
+    ]
+    if due:
+        _release(turn, due)
+
+
+def _release(turn: Turn, due: list[Held]) -> None:
+    turn.state.held = tuple(held for held in turn.state.held if held not in due)
     due.sort(key=lambda held: (-held.message.priority, held.message.decided_ms))
     for held in due:
         message = held.message
-        turn.why(f"held until {rfc3339(held.until_ms)}: {held.reason}")
+        until = "it goes on" if held.until_ms == UNTIL_RESUMED_MS else rfc3339(held.until_ms)
+        turn.why(f"held until {until}: {held.reason}")
+        if broadcast.awaits_winner(message):
+            won = broadcast.winner(turn.catalog, message)
+            turn.why(f"subject {won} won" if won else f"no winner is known: subject {message.subjects[0]}")
+            message = msgspec.structs.replace(message, variant=won or message.subjects[0])
         reason = recheck(turn.catalog, turn.state, message, now_ms=turn.now_ms)
         if reason:
             _suppress(turn, message, reason)
@@ -240,8 +295,8 @@ def recheck(catalog: Catalog, state: CustomerState | None, message: Message, *, 
     """The second question, just before a message leaves: "" or the reason of the closed list why it must not."""
     if state is None:
         return "no_address"
-    if message.workflow in catalog.paused:
-        return "workflow_paused"
+    if message.workflow in catalog.paused and not broadcast.is_broadcast(catalog, message.workflow):
+        return "workflow_paused"  # a broadcast waits: `paused_until_ms`
     if catalog.sandbox:
         return "sandbox"
     if message.deadline_ms and now_ms > message.deadline_ms:
@@ -257,3 +312,14 @@ def quiet_until_ms(catalog: Catalog, state: CustomerState | None, message: Messa
         return now_ms
     zone = zone_of(state.traits, zone_named(catalog.policy.zone))
     return quiet_end(catalog, state, message, at_ms=now_ms, zone=zone) or now_ms
+
+
+def paused_until_ms(catalog: Catalog, message: Message, *, now_ms: int) -> int:
+    """Asked with `recheck`: `now_ms`, or when to look again whether the message's broadcast goes on.
+
+    The longer it has waited the rarer, so that a long pause of a large broadcast costs little.
+    """
+    if not broadcast.holds(catalog, message.workflow):
+        return now_ms
+    waited_ms = now_ms - message.decided_ms
+    return now_ms + min(max(waited_ms // PAUSE_PART, PAUSE_MS_MIN), PAUSE_MS_MAX)

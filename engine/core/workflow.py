@@ -57,6 +57,17 @@ class ScheduleTrigger(msgspec.Struct, frozen=True):
     every: When | None
     segment: str
     customer_zone: bool
+    spread_ms: int = 0
+    """Over how long the customers' own times are spread, after the start."""
+    archive: bool = False
+    """Whether its issues have a public page."""
+
+    @property
+    def when(self) -> When:
+        """`at` or `every`, whichever it has."""
+        when = self.at or self.every
+        assert when is not None, "a schedule has a time"
+        return when
 
 
 class Trigger(msgspec.Struct, frozen=True):
@@ -123,6 +134,16 @@ class WaitFor(_Op, frozen=True, kw_only=True, tag=True):
     otherwise: str
 
 
+class SubjectTest(msgspec.Struct, frozen=True):
+    """An A/B test of a broadcast's subject: `percent` of the customers get the variants, the rest waits for the winner."""
+
+    subjects: tuple[str, ...]
+    percent: int
+    after: Duration
+    by: str
+    """The outcome that counts: `opened` or `clicked`."""
+
+
 class Send(_Op, frozen=True, kw_only=True, tag=True):
     """Decides one message. `channels` in order of preference; `max_age` already holds the workflow's default."""
 
@@ -137,6 +158,7 @@ class Send(_Op, frozen=True, kw_only=True, tag=True):
     """`hold`, `drop` or `ignore`; empty: as the policy says."""
     fallback_on: tuple[str, ...] = ()
     data: tuple[tuple[str, Expression], ...] = ()
+    ab: SubjectTest | None = None
 
 
 class BranchArm(msgspec.Struct, frozen=True):

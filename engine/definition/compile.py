@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from engine.core import workflow as core
-from engine.core.schedule import parse_clock
+from engine.core.schedule import DAY_MS, parse_clock
 from engine.definition.document import ExitRuleDocument, TriggerDocument, TriggerMatchDocument, WorkflowDocument
 from engine.definition.expression import OF_CUSTOMER, OF_EVENT
 from engine.definition.problem import nearest
@@ -64,7 +64,20 @@ def version_of(workflow: core.Workflow) -> str:
         "step_map",
     ):  # left out, so that versions from before these were known keep their hash
         del plain[deploy_only]
+    _drop_defaults(plain)
     return content_hash(plain)
+
+
+def _drop_defaults(plain: dict[str, Any]) -> None:
+    """What was not known in earlier versions counts only where it is used; an archive changes nothing for who is in flight."""
+    schedule = plain["trigger"]["schedule"]
+    if schedule is not None:
+        del schedule["archive"]
+        if not schedule["spread_ms"]:
+            del schedule["spread_ms"]
+    for op in plain["ops"].values():
+        if op.get("ab", ...) is None:
+            del op["ab"]
 
 
 def content_hash(value: Any) -> str:
@@ -114,9 +127,24 @@ def _trigger(trigger: TriggerDocument, site: Site) -> core.Trigger:
                 every=None if schedule.every is None else site.recurrence(schedule.every, (*here, "every")),
                 segment=schedule.segment or "",
                 customer_zone=schedule.zone == "customer",
+                spread_ms=_spread_ms(schedule.spread, site, (*here, "spread")),
+                archive=schedule.archive,
             )
         )
     return core.Trigger()
+
+
+def _spread_ms(text: str | None, site: Site, path: Path) -> int:
+    """At most a day: or an issue would still go on when the next one begins."""
+    spread = site.maybe_duration(text, path)
+    if spread is None:
+        return 0
+    if spread.span_ms > DAY_MS:
+        site.error(
+            path, "wrong-value", message=f"`{text}` is longer than a day; a broadcast is spread over 24h at most"
+        )
+        return DAY_MS
+    return spread.span_ms
 
 
 def _trigger_match(match: TriggerMatchDocument, path: Path, site: Site) -> core.EventMatch | core.SegmentMatch:

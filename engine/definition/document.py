@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstrai
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 STEPS_MAX = 500
 LIST_MAX = 100
+SUBJECTS_MAX = 5
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=NAME_PATTERN)]
 """An id: letters, digits, `-`, `_`, `.`."""
@@ -159,6 +160,10 @@ class ScheduleDocument(Document):
     every: Text | None = None
     segment: Name | None = None
     zone: Literal["customer", "project"] = "project"
+    spread: Span | None = Field(
+        default=None, description="Over how long it is spread after its start: 2h. At most a day."
+    )
+    archive: bool = Field(default=False, description="Whether its issues have a public page.")
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -256,6 +261,15 @@ class WaitForDocument(Document):
         return self
 
 
+class SubjectTestDocument(Document):
+    """A/B: some customers get different subjects, the rest gets the one that won."""
+
+    subjects: Annotated[list[Name], Field(min_length=2, max_length=SUBJECTS_MAX)]
+    test: Annotated[str, StringConstraints(pattern=r"^\d{1,3}%$", max_length=4)] = "20%"
+    after: Span
+    by: Literal["opened", "clicked"] = "clicked"
+
+
 class SendDocument(Document):
     """Decide one message."""
 
@@ -271,6 +285,7 @@ class SendDocument(Document):
     quiet_hours: Literal["hold", "drop", "ignore"] = "hold"
     fallback_on: Annotated[list[Literal["bounced", "failed", "undelivered"]], Field(max_length=3)] = []
     data: Values = {}
+    ab: SubjectTestDocument | None = Field(default=None, description="A test of subjects, in a `schedule` workflow.")
 
 
 class BranchArmDocument(Document):
@@ -377,13 +392,8 @@ class WorkflowDocument(Document):
     steps: Annotated[list[StepDocument], Field(max_length=STEPS_MAX)]
 
 
-for _model in (
-    ArmDocument,
-    WaitForDocument,
-    BranchArmDocument,
-    VariantDocument,
-    SplitDocument,
-    RepeatDocument,
-    StepDocument,
-):
+_RECURSIVE = (
+    ArmDocument, WaitForDocument, BranchArmDocument, VariantDocument, SplitDocument, RepeatDocument, StepDocument,
+)  # fmt: skip
+for _model in _RECURSIVE:
     _model.model_rebuild()

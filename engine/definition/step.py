@@ -18,6 +18,7 @@ from engine.definition.document import (
     EventDocument,
     MatchDocument,
     StepDocument,
+    SubjectTestDocument,
     WaitDocument,
     WaitForDocument,
     WorkflowDocument,
@@ -188,7 +189,37 @@ class StepCompiler:
             quiet_hours=send.quiet_hours if "quiet_hours" in send.model_fields_set else "",
             fallback_on=tuple(send.fallback_on),
             data=site.values(send.data, (*path, "data")),
+            ab=None if send.ab is None else self._subject_test(send.ab, max_age, (*path, "ab")),
         )
+
+    def _subject_test(self, test: SubjectTestDocument, max_age: Duration | None, path: Path) -> core.SubjectTest:
+        """Everything about it that can be said without looking at its template."""
+        site, percent = self._site, int(test.test.removesuffix("%"))
+        schedule = self._document.trigger.schedule
+        if schedule is None:
+            message = (
+                "`ab` belongs to a broadcast (`trigger: schedule`); elsewhere a `split` has a cohort for each subject"
+            )
+            site.error(path, "only-with", message=message)
+        elif schedule.zone == "customer":
+            message = "`ab` needs one clock for all, or the first zone alone would choose; write `zone: project`"
+            site.error(path, "only-with", message=message)
+        if not 1 <= percent <= 100:  # noqa: PLR2004 - percent
+            site.error((*path, "test"), "wrong-value", message=f"`{test.test}` is no share; write 1% to 100%")
+            percent = 100
+        if len(set(test.subjects)) < len(test.subjects):
+            site.error((*path, "subjects"), "duplicate-variant", message="a variant stands twice in this list")
+        after = site.duration(test.after, (*path, "after"))
+        spread = None if schedule is None or schedule.spread is None else _quietly(schedule.spread)
+        if spread is not None and after.span_ms <= spread.span_ms:
+            message = (
+                f"the winner is chosen after {after}, while the broadcast is still spread over {spread}; wait longer"
+            )
+            site.error((*path, "after"), "wrong-value", message=message)
+        if max_age is not None and after.span_ms >= max_age.span_ms:
+            message = f"who waits for the winner for {after} would be too late: `max_age` is {max_age}"
+            site.error((*path, "after"), "wrong-value", message=message)
+        return core.SubjectTest(tuple(test.subjects), percent, after, test.by)
 
     def _branch(self, step: StepDocument, common: _Common, path: Path, prefix: Path) -> core.Branch:
         assert step.branch is not None

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from channels.contract import Channel, ChannelError, OutgoingMessage, Receipt, TransientError, UnknownOutcome
-from engine.core.sending import quiet_until_ms, recheck
+from engine.core.sending import paused_until_ms, quiet_until_ms, recheck
 from engine.dispatch import feedback
 from engine.dispatch.berths import Berths
 from engine.dispatch.cause import cause_of
@@ -264,6 +264,11 @@ class Dispatcher:
             return Settlement(message_id=message.id, status="failed", at_ms=now_ms, reason=reason, code="no_channel")
         if self._throttle.free_at_ms(message.channel, domain_of(message.address), now_ms) > now_ms:
             return None  # stays pending; its lane is closed until then
+        paused_ms = paused_until_ms(catalog, message, now_ms=now_ms)
+        if paused_ms > now_ms:
+            return Settlement(
+                message_id=message.id, status="pending", at_ms=now_ms, reason="workflow_paused", not_before_ms=paused_ms
+            )
         quiet_ms = quiet_until_ms(catalog, state, message, now_ms=now_ms)
         if quiet_ms > now_ms:
             return Settlement(

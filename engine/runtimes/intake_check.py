@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from engine.core.record import Pause, Record
+from engine.core.record import CONTROL, Record
 from engine.errors import Backlog, BadRecord, LimitExceeded
 from engine.runtimes.effects import CUSTOMER_CHARS_MAX
 
@@ -28,7 +28,7 @@ def check_room(count: int, *, backlog: int, records_max: int, backlog_max: int) 
 def checked(record: Record, at: int, *, encode: Callable[[Record], T]) -> T:
     """The record, encoded for the log. Raises BadRecord; `at` is its place in what was offered."""
     customer = record.customer
-    if (not customer and not isinstance(record, Pause)) or len(customer) > CUSTOMER_CHARS_MAX or "\0" in customer:
+    if (not customer and not isinstance(record, CONTROL)) or len(customer) > CUSTOMER_CHARS_MAX or "\0" in customer:
         raise BadRecord(
             "bad_customer",
             f"A customer's id has 1 to {CUSTOMER_CHARS_MAX} characters and no NUL.",

@@ -9,15 +9,14 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import count
 
-from msgspec.structs import replace
-
 from engine.clock import ManualClock
+from engine.core.broadcast import in_force, waits
 from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState
 from engine.core.effect import Append, Decision, Dispatch, Effect, Forget, Suppress
 from engine.core.evaluate import concerns, evaluate
 from engine.core.message import Message
-from engine.core.record import Pause, Record, Timer
+from engine.core.record import CONTROL, Control, Record, Resume, Timer
 from engine.errors import LimitExceeded
 from engine.runtimes.effects import STUCK_TIMER_DELAY_MS
 
@@ -72,7 +71,7 @@ class Memory:
         if not appended:
             return
         pending = deque(appended)
-        for _ in range(CHAIN_MAX):
+        for _ in range(CHAIN_MAX + len(pending)):
             if not pending:
                 return
             pending.extend(self._apply(pending.popleft()))
@@ -110,11 +109,8 @@ class Memory:
         self.position += 1
         if self.log is not None:
             self.log.append((self.position, record))
-        if type(record) is Pause:
-            paused = self.catalog.paused
-            paused = paused | {record.workflow} if record.paused else paused - {record.workflow}
-            self.catalog = replace(self.catalog, paused=paused)
-            return []
+        if isinstance(record, CONTROL):
+            return self._control(record)
         if not concerns(self.catalog, record):
             return []
         customer = record.customer
@@ -140,6 +136,17 @@ class Memory:
             if due_ms != self._due.get(customer, 0):
                 self._arm(customer, due_ms)
         return self._carry_out(effects) if effects else []
+
+    def _control(self, record: Control) -> list[Record]:
+        """Puts it in force; the records with which those who waited for it go on."""
+        self.catalog, decisions, goes_on = in_force(self.catalog, record)
+        for decision in decisions:
+            self.on_decision(self.position, decision)
+        if not goes_on:
+            return []
+        resume_id = f"resume:{self.position}"
+        waiting = (customer for customer, state in self.states.items() if waits(state))
+        return [Resume(customer=customer, at_ms=record.at_ms, id=resume_id) for customer in waiting]
 
     def _arm(self, customer: str, due_ms: int) -> None:
         if due_ms:

@@ -94,7 +94,10 @@ class MemoryRuntime:
     ) -> None:
         """As in the port. There is no later start, so `sources` are not needed."""
         assert versions in VERSIONS, versions
-        self.memory.catalog = msgspec.structs.replace(catalog, paused=catalog.paused | self.memory.catalog.paused)
+        before = self.memory.catalog
+        self.memory.catalog = msgspec.structs.replace(
+            catalog, paused=catalog.paused | before.paused, winners=before.winners
+        )
         now_ms = self.memory.clock.now_ms()
         for number, customer in enumerate(list(self.memory.states), 1):
             recheck_id = f"{catalog.id}:{self.memory.position}:{number}"

@@ -12,7 +12,7 @@ import pytest
 
 from channels.email import EmailChannel, EmailSettings
 from engine.clock import SystemClock
-from engine.core.record import Consent, Event, Identify
+from engine.core.record import Consent, Enroll, Event, Identify, Pause
 from engine.definition.load import load_files
 from engine.dispatch.compose import Composer
 from engine.dispatch.dispatcher import Dispatcher, Options
@@ -47,6 +47,13 @@ steps:
   - send: {channel: email, template: hello}
     id: mail
 """
+NEWS = b"""
+workflow: news
+trigger: {schedule: {at: 2030-01-01T09:00}}
+steps:
+  - send: {channel: email, template: hello}
+    id: mail
+"""
 TEMPLATE = "---\nsubject: Hello {{ customer.first_name }}\n---\n<p>Hello {{ event.what }}, {{ unsubscribe_url }}</p>\n"
 
 
@@ -68,6 +75,7 @@ class House:
             ("workflows/policy.yaml", POLICY),
             ("workflows/hello.yaml", WORKFLOW),
             ("workflows/receipt.yaml", RECEIPT),
+            ("workflows/news.yaml", NEWS),
         ]
         loaded = load_files(files)
         assert loaded.catalog is not None, loaded.problems
@@ -238,6 +246,27 @@ async def test_our_own_fault_pauses_the_workflow(house: House) -> None:
     state = await house.runtime.state("ana")
     assert state is not None
     assert state.suppressed == {}
+
+
+async def test_what_a_paused_broadcast_had_queued_waits_and_leaves_when_it_goes_on(house: House) -> None:
+    """It is neither suppressed nor sent while the pause lasts; on the embedded runtime it leaves at once after it."""
+    await house.customer("ana")
+    at_ms = house.clock.now_ms()
+    properties = {"what": "news"}
+    await house.runtime.append(
+        [
+            Enroll(customer="ana", at_ms=at_ms, id="n", workflow="news", properties=properties),
+            Pause(customer="", at_ms=at_ms, id="p1", workflow="news"),
+        ]
+    )
+    async with house.dispatching():
+        async with asyncio.timeout(10):
+            while (await house.runtime.messages())[0].reason != "workflow_paused":
+                await asyncio.sleep(0.01)
+        assert await house.statuses() == ["pending"]
+        await house.runtime.append([Pause(customer="", at_ms=at_ms, id="p2", workflow="news", paused=False)])
+        await house.until(lambda statuses: statuses == ["sent"])
+    assert len(house.server.accepted) == 1
 
 
 async def test_a_connection_lost_after_the_dot_is_unknown_for_marketing(house: House) -> None:

@@ -11,9 +11,10 @@ from typing import Any
 
 import msgspec
 
+from engine.core.broadcast import test_key
 from engine.core.catalog import Catalog
 from engine.core.customer import decode_state
-from engine.core.record import Record, decode_record, encode_record
+from engine.core.record import Record, Winner, decode_record, encode_record
 from engine.dispatch.feedback import INTERRUPTED
 from engine.dispatch.ports import Settlement
 from engine.runtimes.base import DeadLetter
@@ -38,6 +39,8 @@ class Order(msgspec.Struct, kw_only=True):
     """States up to this number have their Recheck among `records`; -1: all have."""
     recheck_note: str = ""
     """What the rechecks are of, as `Walk.note` writes it."""
+    resume_after: int | None = None
+    """States up to this number have their Resume among `records`; -1: all have."""
     now_ms: int
 
 
@@ -84,6 +87,8 @@ class Batches:
                     plan.log_seq += 1
                     plan.log_rows.append((plan.log_seq, record.at_ms, record.customer, body))
             write_plan(self._store, plan)
+            if plan.goes_on:  # whoever waits is asked from the beginning, also those who were asked a moment ago
+                order.resume_after = 0
             _write_rest(connection, order)
             if (plan.log_seq, plan.applied_seq) != (self.log_seq, self.applied_seq):
                 connection.execute(SQL["progress_advance"], {"log": plan.log_seq, "applied": plan.applied_seq})
@@ -92,7 +97,9 @@ class Batches:
         return Result(
             plan=plan,
             claimed=claimed,
-            more_to_send=bool(plan.ledger_rows) or any(each.status == "pending" for each in order.settlements),
+            more_to_send=bool(plan.ledger_rows)
+            or plan.goes_on
+            or any(each.status == "pending" for each in order.settlements),
             more_on_log=plan.applied_seq < plan.log_seq,
         )
 
@@ -162,12 +169,15 @@ def write_plan(store: Store, plan: Plan) -> None:
         ("ledger_insert", plan.ledger_rows),
         ("counters_add", [row for row in counts if row[2]]),
         ("control_set", [(each.workflow, int(each.paused), each.at_ms) for each in plan.pauses]),
+        ("winner_insert", [(_test_key(each), each.variant, each.at_ms) for each in plan.winners]),
         ("suppressed_insert", suppressions),
         ("dead_letter_insert", failures),
     )
     for name, rows in writes:
         if rows:
             store.connection.executemany(SQL[name], rows)
+    if plan.goes_on:
+        store.connection.execute(SQL["ledger_unpause"])
     if suppressions:
         store.has_suppressed = True  # when this is rolled back, looking one up in vain does no harm
 
@@ -188,6 +198,12 @@ def _write_rest(connection: sqlite3.Connection, order: Order) -> None:
         connection.execute(
             SQL["progress_set"], {"name": "recheck", "value": order.recheck_after, "note": order.recheck_note}
         )
+    if order.resume_after is not None:
+        connection.execute(SQL["progress_set"], {"name": "resume", "value": order.resume_after, "note": ""})
+
+
+def _test_key(record: Winner) -> str:
+    return test_key(record.workflow, record.issue, record.step)
 
 
 def address_hash(store: Store, channel: str, *, address: str) -> bytes:

@@ -13,7 +13,7 @@ import msgspec
 
 from engine.clock import Clock
 from engine.core.catalog import Catalog
-from engine.core.record import Recheck, Timer, encode_record
+from engine.core.record import Recheck, Resume, Timer, encode_record
 from engine.errors import StorageError
 from engine.runtimes.embedded import outbox
 from engine.runtimes.embedded.batch import Batches, Order, Result
@@ -69,6 +69,8 @@ class BatchLoop:
         self.recheck_after = -1
         """State number up to which a deploy was rechecked; -1: none under way."""
         self.walk = Walk(catalog.id)
+        self.resume_after = -1
+        """State number up to which those who may have waited for a broadcast were asked; -1: no walk is under way."""
         self.timer_ms = 0
         """When the next timer is due; 0: none is pending."""
         self.work = asyncio.Event()
@@ -162,9 +164,11 @@ class BatchLoop:
             if not resting and not self._stopping:
                 self._add_timers(order)
                 self._add_rechecks(order)
+                self._add_resumes(order)
             # What is on the log already may wait for the next start: an event that raises itself would never let us stop.
             carried = self.batches.applied_seq < self.batches.log_seq and not (resting or self._stopping)
-            if not (requests or order.records or carried or order.recheck_after is not None):
+            walked = order.recheck_after is not None or order.resume_after is not None
+            if not (requests or order.records or carried or walked):
                 return False
             result = self.batches.commit(self.catalog, order)
         except Exception as error:  # noqa: BLE001 - whatever the store does, the loop has to live on
@@ -227,11 +231,23 @@ class BatchLoop:
             recheck = self.walk.recheck(customer, number, at_ms=order.now_ms)
             order.records.append((recheck, encode_record(recheck)))
 
+    def _add_resumes(self, order: Order) -> None:
+        if self.resume_after < 0:
+            return
+        parameters = {"after": self.resume_after, "limit": self._share(order)}
+        rows = self._store.connection.execute(SQL["states_walk"], parameters).fetchall()
+        order.resume_after = rows[-1][0] if rows else -1
+        for number, customer in rows:
+            resume = Resume(customer=customer, at_ms=order.now_ms, id=f"resume:{order.now_ms}:{number}")
+            order.records.append((resume, encode_record(resume)))
+
     def _took_effect(self, result: Result, order: Order) -> None:
         plan = result.plan
         self.catalog = plan.catalog
         if order.recheck_after is not None:
             self.recheck_after = order.recheck_after
+        if order.resume_after is not None:
+            self.resume_after = order.resume_after
         self.timer_ms = self._timer_after(plan)
         if result.more_to_send:
             self.work.set()

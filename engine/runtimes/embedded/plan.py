@@ -9,14 +9,14 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable
 
 import msgspec
-from msgspec.structs import replace
 
+from engine.core.broadcast import in_force
 from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState, encode_state
 from engine.core.effect import Append, Decision, Dispatch, Effect, Forget, Suppress
 from engine.core.evaluate import concerns, evaluate
 from engine.core.message import Message
-from engine.core.record import Pause, Record, Timer, encode_record
+from engine.core.record import CONTROL, Control, Pause, Record, Timer, Winner, encode_record
 from engine.runtimes.effects import STUCK_TIMER_DELAY_MS, encode_decision, encode_message, encode_outcome
 
 APPENDED_MAX = 1_000
@@ -64,6 +64,9 @@ class Plan:
         self.suppressions: list[Suppress] = []
         self.forgets: list[tuple[int, Record]] = []
         self.pauses: list[Pause] = []
+        self.winners: list[Winner] = []
+        self.goes_on = False
+        """Whether customers may have waited for one of these control records."""
         self.failures: list[tuple[int, Record, str]] = []
         self.state_updates: list[tuple[int, bytes, int]] = []
         self.state_inserts: list[tuple[str, int, bytes]] = []
@@ -75,12 +78,16 @@ class Plan:
         self.ledger_rows: list[tuple[str, str, str, str, int, int, int, int, bytes]] = []
         self.decision_counts: Counter[str] = Counter()
 
-    def pause(self, record: Pause) -> None:
+    def control(self, seq: int, record: Control) -> None:
         """Puts a control record in force for what follows."""
-        paused = self.catalog.paused
-        paused = paused | {record.workflow} if record.paused else paused - {record.workflow}
-        self.catalog = replace(self.catalog, paused=paused)
-        self.pauses.append(record)
+        before = self.catalog
+        self.catalog, decisions, goes_on = in_force(before, record)
+        self.decisions += [(seq, decision) for decision in decisions]
+        self.goes_on = self.goes_on or goes_on
+        if isinstance(record, Pause):
+            self.pauses.append(record)
+        elif self.catalog is not before:
+            self.winners.append(record)
 
     def take(self, seq: int, record: Record, *, effects: list[Effect]) -> list[Record]:
         """Sorts the effects of one record; returns what is to be appended."""
@@ -209,8 +216,8 @@ class Planner:
 
     def _apply(self, plan: Plan, seq: int, record: Record, careful: bool) -> list[Record]:  # noqa: FBT001 - hot path
         """Evaluates one record into the plan; returns what it appends. Changes nothing of the plan when it fails."""
-        if type(record) is Pause:
-            plan.pause(record)
+        if isinstance(record, CONTROL):
+            plan.control(seq, record)
             return []
         if not concerns(plan.catalog, record):
             return []

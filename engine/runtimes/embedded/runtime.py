@@ -16,6 +16,7 @@ import msgspec
 from msgspec.structs import replace
 
 from engine.clock import Clock, SystemClock
+from engine.core.broadcast import WINNERS_MAX
 from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState, decode_state
 from engine.core.effect import Decision
@@ -65,13 +66,14 @@ class EmbeddedRuntime:
         self._store.open()
         try:
             with translated():
-                self._loop.catalog = self._with_pauses(self._loop.catalog)
+                self._loop.catalog = self._with_controls(self._loop.catalog)
                 progress = {row[0]: row[1:] for row in self._store.connection.execute(SQL["progress_all"])}
                 after, note = progress["recheck"]
                 walk = Walk.of(note)
                 if walk.catalog != self._loop.catalog.id:
                     walk, after = Walk(self._loop.catalog.id, deployed_ms=self._clock.now_ms()), 0
                 self._loop.walk, self._loop.recheck_after = walk, after
+                self._loop.resume_after = progress["resume"][0]
                 self._loop.open()
         except BaseException:
             self._store.close()
@@ -91,9 +93,12 @@ class EmbeddedRuntime:
         self._tasks = []
         self._store.close()
 
-    def _with_pauses(self, catalog: Catalog) -> Catalog:
-        paused = {workflow for (workflow,) in self._store.connection.execute(SQL["control_paused"])}
-        return replace(catalog, paused=catalog.paused | paused)
+    def _with_controls(self, catalog: Catalog) -> Catalog:
+        """The catalog with what control records said until now."""
+        connection = self._store.connection
+        paused = {workflow for (workflow,) in connection.execute(SQL["control_paused"])}
+        winners = dict(connection.execute(SQL["winners_newest"], {"limit": WINNERS_MAX}).fetchall()[::-1])
+        return replace(catalog, paused=catalog.paused | paused, winners=winners)
 
     # ---------------------------------------------------------------------------------------------------- intake
 
@@ -206,7 +211,7 @@ class EmbeddedRuntime:
             connection.execute(SQL["progress_set"], {"name": "recheck", "value": 0, "note": walk.note})
             if handover:
                 handovers.answer(connection, handover, catalog=catalog.id, answered_ms=now_ms)
-            catalog = self._with_pauses(catalog)
+            catalog = self._with_controls(catalog)
         self._loop.catalog, self._loop.walk, self._loop.recheck_after = catalog, walk, 0
         self._loop.wake()
 

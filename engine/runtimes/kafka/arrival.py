@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from engine.core.record import Merge, Pause, Record
+from engine.core.record import CONTROL, Merge, Record
 from engine.errors import BadRecord
 from engine.runtimes.effects import CUSTOMER_CHARS_MAX
 from engine.runtimes.kafka.outgoing import Here, Incoming, ParseForeign, dead_letter, forward
@@ -50,7 +50,7 @@ def read_arrival(here: Here, incoming: Incoming) -> Arrival:
     try:
         if is_ours(value) and not incoming.headers:
             record = decode_input(value)
-            if not isinstance(record, (Deployed, Shard, Pause)):
+            if not isinstance(record, (Deployed, Shard, *CONTROL)):
                 _check_customers(record)
             arrival.inputs.append(record)
             return arrival

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from engine.core.record import Pause, Record
+from engine.core.record import CONTROL, Record
 from engine.dispatch.ports import FINAL, Settlement
 from engine.runtimes.kafka.entry import LedgerEntry, decode_entry, encode_entry
 from engine.runtimes.kafka.store import Change
@@ -110,7 +110,7 @@ class Draft:
         found = []
         for record in self._records:
             value = encode_input(record)
-            if isinstance(record, Pause):
+            if isinstance(record, CONTROL):
                 found += [Outgoing(topics.touchpoints, number, None, value) for number in range(partitions)]
             else:
                 key = record.customer.encode()

@@ -19,9 +19,10 @@ from engine.core.customer import CustomerState, decode_state, encode_state
 from engine.core.effect import Append, Decision, Dispatch, Effect, Forget, Suppress
 from engine.core.evaluate import concerns, evaluate
 from engine.core.message import Message
-from engine.core.record import Pause, Recheck, Record, Timer
+from engine.core.record import CONTROL, Control, Recheck, Record, Resume, Timer
 from engine.runtimes.effects import STUCK_TIMER_DELAY_MS
 from engine.runtimes.kafka.arrival import Arrival, Here, Incoming, read_arrival
+from engine.runtimes.kafka.controls import Controls
 from engine.runtimes.kafka.outgoing import (
     check_outcome,
     dead_letter,
@@ -39,7 +40,6 @@ from engine.runtimes.kafka.topics import (
     Input,
     Outgoing,
     Shard,
-    encode_input,
     pack_row,
     partition_of,
     unpack_prefix,
@@ -126,18 +126,13 @@ class Planner:
         careful: bool,
         refused: str,
     ) -> Plan:
-        plan = Plan(_in_force(catalogs, checkpoint), checkpoint)
+        plan = Plan(catalogs[checkpoint.catalog], checkpoint)
         work = _Work(self._here, self._store, catalogs=catalogs, plan=plan, careful=careful)
         if refused:
             work.refuse(incoming, refused)
         else:
             work.read(incoming)
         return work.finish()
-
-
-def _in_force(catalogs: Mapping[str, Catalog], checkpoint: Checkpoint) -> Catalog:
-    catalog = catalogs[checkpoint.catalog]
-    return replace(catalog, paused=catalog.paused | frozenset(checkpoint.paused)) if checkpoint.paused else catalog
 
 
 class _Work:
@@ -154,10 +149,8 @@ class _Work:
         self._sent: list[tuple[int, str, Outgoing]] = []
         self._appended = 0
         self._applied = plan.checkpoint.applied
-        self._paused = set(plan.checkpoint.paused)
-        self._catalog_id = plan.checkpoint.catalog
-        self._walk = plan.checkpoint.walk
-        self._versions = plan.checkpoint.versions
+        self._controls = Controls(here, catalogs, plan.checkpoint)
+        plan.catalog = self._controls.catalog
 
     # ------------------------------------------------------------------------------------------------------- reading
 
@@ -168,7 +161,7 @@ class _Work:
             record.customer
             for arrival in arrivals
             for record in arrival.inputs
-            if not isinstance(record, (Deployed, Shard, Pause)) and concerns(self._plan.catalog, record)
+            if not isinstance(record, (Deployed, Shard, *CONTROL)) and concerns(self._plan.catalog, record)
         }
         self._load(names)
         for arrival in arrivals:
@@ -208,9 +201,8 @@ class _Work:
     # ---------------------------------------------------------------------------------------------------- evaluating
 
     def _input(self, each: Incoming, record: Input) -> None:
-        if type(record) is Pause:
-            (self._paused.add if record.paused else self._paused.discard)(record.workflow)
-            self._renew_catalog()
+        if isinstance(record, CONTROL):
+            self._control(each, record)
         elif type(record) is Deployed:
             self._deployed(each, record)
         elif type(record) is Shard:
@@ -218,9 +210,12 @@ class _Work:
         else:
             self._record(each, record)  # type: ignore[arg-type]
 
-    def _renew_catalog(self) -> None:
-        catalog = self._catalogs[self._catalog_id]
-        self._plan.catalog = replace(catalog, paused=catalog.paused | frozenset(self._paused))
+    def _control(self, each: Incoming, record: Control) -> None:
+        decisions, sent = self._controls.take(record)
+        self._plan.catalog = self._controls.catalog
+        self._take(each, list(decisions))
+        for outgoing in sent:
+            self._send(each.offset, "", outgoing)
 
     def _deployed(self, each: Incoming, record: Deployed) -> None:
         if record.catalog not in self._catalogs:
@@ -228,36 +223,39 @@ class _Work:
                 each, f"the catalog {record.catalog} cannot be had: its definition is missing or does not compile"
             )
             return
-        if record.catalog == self._catalog_id and record.versions == "pin":
+        if record.catalog == self._controls.catalog_id and record.versions == "pin":
             return
-        self._catalog_id, self._walk, self._versions = record.catalog, b"", record.versions
-        self._renew_catalog()
-        shard = Shard(at_ms=record.at_ms, catalog=record.catalog)
-        self._send(each.offset, "", self._to_self(shard))
+        for outgoing in self._controls.deployed(record):
+            self._send(each.offset, "", outgoing)
+        self._plan.catalog = self._controls.catalog
 
     def _shard(self, each: Incoming, shard: Shard) -> None:
-        if shard.catalog != self._catalog_id or shard.after != self._walk:
+        """Asks the next customers, and goes on with those after them; ignored unless it continues the walk of its kind."""
+        controls = self._controls
+        stands_at = controls.resume if shard.resumes else controls.walk
+        if shard.after != stands_at or (not shard.resumes and shard.catalog != controls.catalog_id):
             return
         keys = self._walked(shard.after)
         for key in keys:
-            customer = key.decode()
-            self._record(
-                each,
-                Recheck(
-                    customer=customer,
-                    at_ms=shard.at_ms,
-                    id=f"{shard.catalog}:{each.offset}",
-                    catalog=shard.catalog,
-                    versions=self._versions,
-                ),
-                again=True,
-            )
-        if len(keys) < SHARD_CUSTOMERS:
-            self._walk = None
+            self._record(each, self._asked(each, shard, key.decode()), again=True)
+        after = None if len(keys) < SHARD_CUSTOMERS else keys[-1]
+        if shard.resumes:
+            controls.resume = after
         else:
-            self._walk = keys[-1]
-            follower = Shard(at_ms=shard.at_ms, catalog=shard.catalog, after=self._walk)
-            self._send(each.offset, "", self._to_self(follower))
+            controls.walk = after
+        if after is not None:
+            self._send(each.offset, "", controls.to_self(replace(shard, after=after)))
+
+    def _asked(self, each: Incoming, shard: Shard, customer: str) -> Record:
+        if shard.resumes:
+            return Resume(customer=customer, at_ms=shard.at_ms, id=f"resume:{each.offset}")
+        return Recheck(
+            customer=customer,
+            at_ms=shard.at_ms,
+            id=f"{shard.catalog}:{each.offset}",
+            catalog=shard.catalog,
+            versions=self._controls.versions,
+        )
 
     def _walked(self, after: bytes) -> list[bytes]:
         """The next customers in key order, those of this batch among them: the same ones however records are cut into batches."""
@@ -353,9 +351,6 @@ class _Work:
     def _send(self, offset: int, customer: str, outgoing: Outgoing) -> None:
         self._sent.append((offset, customer, outgoing))
 
-    def _to_self(self, shard: Shard) -> Outgoing:
-        return Outgoing(self._here.topics.touchpoints, self._here.partition, None, encode_input(shard))
-
     def _dead(self, each: Incoming, reason: str, record: Record | None = None) -> None:
         self._plan.dead += 1
         customer = record.customer if record is not None else ""
@@ -367,14 +362,8 @@ class _Work:
         for customer, slot in plan.slots.items():
             if slot.changed:
                 self._change(customer.encode(), slot)
-        plan.checkpoint = Checkpoint(
-            applied=self._applied,
-            outgoing=tuple(outgoing for _, _, outgoing in self._sent),
-            catalog=self._catalog_id,
-            paused=tuple(sorted(self._paused)),
-            walk=self._walk,
-            versions=self._versions,
-        )
+        outgoing = tuple(outgoing for _, _, outgoing in self._sent)
+        plan.checkpoint = self._controls.checkpoint(self._applied, outgoing)
         return plan
 
     def _change(self, key: bytes, slot: _Slot) -> None:

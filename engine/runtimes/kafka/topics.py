@@ -108,6 +108,8 @@ class Shard(msgspec.Struct, frozen=True, array_like=True, kw_only=True, tag="sha
     at_ms: int
     catalog: str
     after: bytes = b""
+    resumes: bool = False
+    """Asks instead whether they waited for a broadcast that goes on; `catalog` is empty then."""
 
 
 Input = Record | Deployed | Shard
@@ -302,6 +304,10 @@ class Checkpoint(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """Where the walk of rechecks stands; None: none is under way."""
     versions: str = "pin"
     """How that walk treats people in flight."""
+    winners: tuple[tuple[str, str], ...] = ()
+    """Test of subjects → the variant that won, newest last."""
+    resume: bytes | None = None
+    """Where the walk to those who waited for a broadcast stands; None: none is under way."""
 
 
 encode_checkpoint = msgspec.msgpack.Encoder().encode

@@ -1,0 +1,1 @@
+SELECT test, variant FROM winners ORDER BY number DESC LIMIT :limit

@@ -1,0 +1,92 @@
+"""What the control records of one partition have said until now, while a batch of it is planned.
+
+Invariant: a deploy and a pause are each partition's own, from their place on its log on; which subject of a test won has to be
+the same on all of them, so the first partition decides it, once, and sends it to the others with its checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec.structs import replace
+
+from engine.core.broadcast import in_force
+from engine.core.catalog import Catalog
+from engine.core.effect import Decision
+from engine.core.record import Control, Pause, Winner
+from engine.runtimes.kafka.outgoing import Here
+from engine.runtimes.kafka.topics import Checkpoint, Deployed, Outgoing, Shard, encode_input
+
+DECIDES = 0
+"""The partition that decides what has to be the same on all of them."""
+
+
+class Controls:
+    """Starts with what the checkpoint knows. `walk` and `resume` say where the walks over the rows stand; None: there is none."""
+
+    def __init__(self, here: Here, catalogs: Mapping[str, Catalog], checkpoint: Checkpoint) -> None:
+        self._here = here
+        self._catalogs = catalogs
+        self._paused = frozenset(checkpoint.paused)
+        self._winners = dict(checkpoint.winners)
+        self.catalog_id = checkpoint.catalog
+        self.versions = checkpoint.versions
+        self.walk = checkpoint.walk
+        self.resume = checkpoint.resume
+        self.catalog = self._in_force()
+        """The definitions in force, with all that was said."""
+
+    def _in_force(self) -> Catalog:
+        catalog = self._catalogs[self.catalog_id]
+        if not self._paused and not self._winners:
+            return catalog
+        return replace(catalog, paused=catalog.paused | self._paused, winners=self._winners)
+
+    def deployed(self, record: Deployed) -> list[Outgoing]:
+        """Puts a catalog in force; what starts the walk of its rechecks."""
+        self.catalog_id, self.walk, self.versions = record.catalog, b"", record.versions
+        self.catalog = self._in_force()
+        return [self.to_self(Shard(at_ms=record.at_ms, catalog=record.catalog))]
+
+    def take(self, record: Control) -> tuple[list[Decision], list[Outgoing]]:
+        """Puts a pause or a winner in force; what the journal says of it, and what is to be sent."""
+        if isinstance(record, Winner) and not record.final and self._here.partition != DECIDES:
+            return [], []
+        before = self.catalog
+        self.catalog, decisions, goes_on = in_force(before, record)
+        sent: list[Outgoing] = []
+        if isinstance(record, Pause):
+            workflow = {record.workflow}
+            self._paused = self._paused | workflow if record.paused else self._paused - workflow
+        elif self.catalog is not before:
+            self._winners = dict(self.catalog.winners)
+            sent = self._announced(record)
+        if goes_on:
+            self.resume = b""
+            sent.append(self.to_self(Shard(at_ms=record.at_ms, catalog="", resumes=True)))
+        told = isinstance(record, Pause) or not record.final  # one line in the journal, not one of each partition
+        return decisions if told else [], sent
+
+    def _announced(self, record: Winner) -> list[Outgoing]:
+        if record.final:
+            return []
+        value = encode_input(replace(record, final=True))
+        others = (number for number in range(self._here.partitions) if number != self._here.partition)
+        return [Outgoing(self._here.topics.touchpoints, number, None, value) for number in others]
+
+    def to_self(self, shard: Shard) -> Outgoing:
+        """The next step of a walk, as a record on this partition's own log."""
+        return Outgoing(self._here.topics.touchpoints, self._here.partition, None, encode_input(shard))
+
+    def checkpoint(self, applied: int, outgoing: tuple[Outgoing, ...]) -> Checkpoint:
+        """The checkpoint of the batch."""
+        return Checkpoint(
+            applied=applied,
+            outgoing=outgoing,
+            catalog=self.catalog_id,
+            paused=tuple(sorted(self._paused)),
+            walk=self.walk,
+            versions=self.versions,
+            winners=tuple(self._winners.items()),
+            resume=self.resume,
+        )
