@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from engine.bootstrap.objections import objections_missing
 from engine.core.catalog import Catalog
 from engine.core.workflow import Workflow
 from engine.definition.case import TestFile
@@ -76,7 +77,7 @@ class TemplateNames:
 def check(folder: Path) -> list[Problem]:
     """Everything that is wrong with the definitions and the templates of a project, in the order of files and lines."""
     loaded, templates = _read(folder)
-    return sorted([*loaded.problems, *_template_problems(templates)])
+    return sorted([*loaded.problems, *_template_problems(templates), *objections_missing(loaded.catalog, templates)])
 
 
 def open_project(folder: Path, *, with_templates: bool = True) -> Project:
@@ -116,7 +117,8 @@ def open_rehearsal(folder: Path, *, with_templates: bool = True) -> Rehearsal:
 
 def _usable(folder: Path, loaded: Loaded, templates: TemplateSet) -> tuple[Catalog, tuple[str, ...]]:
     """The catalog and the warnings of a project without errors."""
-    problems = sorted([*loaded.problems, *_template_problems(templates)])
+    found = [*loaded.problems, *_template_problems(templates), *objections_missing(loaded.catalog, templates)]
+    problems = sorted(found)
     errors = [problem for problem in problems if problem.severity == "error"]
     if loaded.catalog is None or errors:
         noun = "error" if len(errors) == 1 else "errors"

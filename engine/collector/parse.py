@@ -13,14 +13,16 @@ from typing import Any, NamedTuple
 import msgspec
 
 from engine.collector import values
+from engine.core.consent import BASES
+from engine.core.consenting import CONSENT_TRAITS, PROOF_TRAIT
 from engine.core.outcome import RANK
+from engine.core.proof import PROOF_CHARS_MAX, PROOF_KEYS
 from engine.core.record import Event, Identify, Merge, Outcome, Record
 from engine.errors import BadRecord
 
 EVENT_BYTES_MAX = 32_768
 CONTEXT_KEPT = ("campaign", "groupId", "locale", "referrer", "timezone")
 """What of `context` becomes `event.context`. The rest is about the device, or personal (`ip`, `userAgent`, `traits`)."""
-CONSENT_TRAITS = ("consent", "consent_request", "consent_withdraw")
 CONSENT_NAMES_MAX = 50
 OUTCOMES = frozenset(RANK) - {""}
 TYPES = ("track", "identify", "page", "screen", "group", "alias", "outcome")
@@ -204,6 +206,8 @@ def _identify(item: _Item, facts: _Facts) -> list[Record]:
     for trait in CONSENT_TRAITS:
         if trait in traits:
             _check_consent(traits[trait], f"traits.{trait}")
+    if PROOF_TRAIT in traits:
+        _check_proof(traits[PROOF_TRAIT], f"traits.{PROOF_TRAIT}")
     records: list[Record] = []
     anonymous = values.identifier(item.anonymous_id, "anonymousId")
     if anonymous and anonymous != customer:
@@ -226,6 +230,22 @@ def _check_consent(consent: Any, where: str) -> None:
             "invalid_consent", f"{where} must name channels for each purpose.", where=where,
             mend='Write it as {"marketing": ["email"]}.',
         )  # fmt: skip
+
+
+def _check_proof(proof: Any, where: str) -> None:
+    """Refuses a proof of which something would not be kept: nobody notices before it is needed."""
+    if not isinstance(proof, dict):
+        raise BadRecord("invalid_consent", f"{where} must be an object.", where=where)
+    for name, text in proof.items():
+        if name not in PROOF_KEYS:
+            known = ", ".join(sorted(PROOF_KEYS))
+            raise BadRecord("invalid_consent", f"{where}.{name} is not known; {where} may have {known}.", where=where)
+        if not isinstance(text, str) or len(text) > PROOF_CHARS_MAX:
+            raise BadRecord(
+                "invalid_consent", f"{where}.{name} must be text of {PROOF_CHARS_MAX} characters.", where=where
+            )
+    if proof.get("basis", BASES[0]) not in BASES:
+        raise BadRecord("invalid_consent", f"{where}.basis must be one of {', '.join(BASES)}.", where=where)
 
 
 def _alias(item: _Item, facts: _Facts) -> list[Record]:

@@ -1,6 +1,7 @@
 """Whether a message may be sent to a customer at all: address, suppression, consent.
 
-Invariant: asked in the same way when a message is decided and again just before it leaves.
+Invariant: asked in the same way when a message is decided and again just before it leaves. Consent counts only for the address
+that it was given for.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import msgspec
 from engine.core.schedule import rfc3339
 
 if TYPE_CHECKING:
-    from engine.core.customer import CustomerState
+    from engine.core.customer import CustomerState, Granted
     from engine.core.policy import Policy
 
 ADDRESS_TRAITS = {"email": "email", "newsletter": "email", "sms": "phone", "whatsapp": "phone", "voice": "phone"}
@@ -21,7 +22,12 @@ CONSENT_CHANNELS = {"newsletter": ("newsletter", "email")}
 """Channels for which consent to another one serves: a newsletter is e-mail."""
 PURCHASE_EVENT = "Order Completed"
 """Who has one of these is an existing customer."""
+NOTICE_PROPERTY = "objection_notice"
+"""Property of a purchase: the customer was told, when they gave the address, that they may object at any time."""
+BASES = ("consent", "existing_customer", "contract")
+"""What sending may rest on: Art. 6(1)(a) GDPR; § 7(3) UWG; Art. 6(1)(b) GDPR."""
 ADDRESS_CHARS_MAX = 320
+_PUNCTUATION = str.maketrans("", "", " \u00a0()-/.\u2011")
 
 
 class Permission(msgspec.Struct, frozen=True):
@@ -48,6 +54,15 @@ def clean_address(value: object, channel: str) -> str:
     return address
 
 
+def normal_address(value: object, channel: str) -> str:
+    """The address as the consent ledger compares it: mail in small letters, numbers without punctuation; "" when it is none."""
+    address = clean_address(value, channel)
+    if ADDRESS_TRAITS.get(channel) == "phone":
+        address = address.translate(_PUNCTUATION)
+        return f"+{address[2:]}" if address.startswith("00") else address
+    return address.lower()
+
+
 def suppression_key(channel: str, address: str) -> str:
     """Under which name an address is suppressed: e-mail and newsletter are the same mailbox."""
     if ADDRESS_TRAITS.get(channel) == "email":
@@ -67,12 +82,25 @@ def permission(state: CustomerState, policy: Policy, *, purpose: str, channel: s
     if rule.consent == "none":
         return Permission(basis="contract")
     given = state.consent.get(purpose, {})
+    bought = rule.consent == "existing_customer" and PURCHASE_EVENT in state.stats
     for name in CONSENT_CHANNELS.get(channel, (channel,)):
         consent = given.get(name)
-        if consent is not None and consent.status == "withdrawn":
+        if consent is None:
+            continue
+        if consent.status == "withdrawn":
             return Permission("unsubscribed")
-        if consent is not None and consent.status == "granted":
-            return Permission(basis=f"consent since {rfc3339(consent.at_ms)}")
-    if rule.consent == "existing_customer" and PURCHASE_EVENT in state.stats:
-        return Permission(basis="existing customer")
+        if consent.status == "granted" and given_for(consent, address, channel):
+            if consent.basis != "existing_customer":
+                return Permission(basis=_cited(f"consent since {rfc3339(consent.at_ms)}", consent))
+            if bought:
+                return Permission(basis=_cited("existing customer", consent))
     return Permission("no_consent")
+
+
+def given_for(consent: Granted, address: str, channel: str) -> bool:
+    """Whether the consent is about this address; one of which no address is known serves any."""
+    return not consent.address or consent.address == normal_address(address, channel)
+
+
+def _cited(basis: str, consent: Granted) -> str:
+    return f"{basis}, record {consent.record}" if consent.record else basis

@@ -25,11 +25,17 @@ UNTIL_RESUMED_MS = 1 << 62
 
 
 class Granted(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Consent of one purpose and channel: `status` is `requested`, `granted` or `withdrawn`, since `at_ms`."""
+    """Consent of one purpose and channel: `status` is `requested`, `granted` or `withdrawn`, since `at_ms`.
+
+    It is about `address` (normalised; "": none was known) and rests on `record` of the consent ledger.
+    """
 
     status: str
     at_ms: int
     source: str = ""
+    address: str = ""
+    record: str = ""
+    basis: str = "consent"
 
 
 class Sent(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, assert_never
 
 import msgspec
 
-from engine.core import broadcast, entry, merge, migrate, outcome, profile, run, segment, sending
+from engine.core import broadcast, consenting, entry, merge, migrate, outcome, profile, run, segment, sending
+from engine.core.consent import PURCHASE_EVENT
 from engine.core.customer import EVALUATOR_VERSION, CustomerState, encode_state
 from engine.core.effect import Append, Decision, Effect, Forget
 from engine.core.enrollment import AT_TRIGGER
@@ -131,10 +132,10 @@ def _apply(turn: Turn, record: Record) -> None:
         case Event():
             _event(turn, record)
         case Identify():
-            _changed(turn, profile.apply_identify(turn, record))
+            _changed(turn, consenting.apply_identify(turn, record))
             _settle(turn)
         case Consent():
-            profile.apply_consent(turn, record)
+            consenting.apply_consent(turn, record)
             _changed(turn, ())
             _settle(turn)
         case Timer():
@@ -190,6 +191,8 @@ def _event(turn: Turn, event: Event) -> None:
     interest = turn.catalog.interests.get(event.name)
     if interest is not None and interest.counted is not None:
         profile.count_event(turn, event, interest=interest)
+    if event.name == PURCHASE_EVENT:
+        consenting.apply_purchase(turn, event)
     if not _new_catalog(turn) and interest is not None and interest.segments:
         segment.refresh(turn, interest.segments)
         if turn.facts:

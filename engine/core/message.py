@@ -46,7 +46,7 @@ class Message(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=Fal
     fallback_on: tuple[str, ...] = ()
     quiet_hours: str = ""
     consent: str = ""
-    """What it rests on: `consent since T`, `contract`, `existing customer`."""
+    """What it rests on: `contract`, or `consent since T, record ID`, `existing customer, record ID` of the consent ledger."""
     issue: str = ""
     """Of which broadcast it is a part, such as `2026-12-01-0900`."""
     subjects: tuple[str, ...] = ()

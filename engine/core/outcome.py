@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from engine.core import broadcast, profile, sending
+from engine.core import broadcast, consenting, sending
 from engine.core.consent import suppression_key
 from engine.core.effect import Suppress
 from engine.core.schedule import subtract
@@ -41,8 +41,8 @@ def apply(turn: Turn, record: Outcome) -> Sent | None:
         turn.decide("outcome", outcome=record.outcome, message=record.message, reason="message not known")
         return None
     if record.outcome == "unsubscribed":  # an objection counts, whatever else is known of the message
-        origin = profile.Origin(record.id, record.time_ms, "outcome")
-        profile.change_consent(turn, "withdraw", {sent.purpose: [sent.channel]}, origin=origin)
+        origin = consenting.Origin(record.id, record.time_ms, "outcome", {"message": sent.id})
+        consenting.change_consent(turn, "withdraw", {sent.purpose: [sent.channel]}, origin=origin)
     if RANK.get(record.outcome, -1) <= RANK.get(sent.outcome, 0):
         return None
     state = turn.state

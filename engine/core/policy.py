@@ -11,11 +11,15 @@ from engine.core.schedule import Duration, QuietHours, parse_duration
 
 
 class Purpose(msgspec.Struct, frozen=True):
-    """`consent` is `none` (contract), `opt_in` or `existing_customer`; `double` lists channels needing double opt-in."""
+    """`consent` is `none` (contract), `opt_in` or `existing_customer`; `double` lists channels needing double opt-in.
+
+    `similar_goods` says which own goods are advertised to existing customers: one of the four conditions of § 7(3) UWG.
+    """
 
     name: str
     consent: str
     double: tuple[str, ...] = ()
+    similar_goods: str = ""
 
 
 class Cap(msgspec.Struct, frozen=True):

@@ -39,7 +39,7 @@ class Event(_Base, frozen=True, array_like=True, kw_only=True, tag="event"):
 
 class Identify(_Base, frozen=True, array_like=True, kw_only=True, tag="identify"):
     """Traits of the customer. The trait names `consent`, `consent_request` and `consent_withdraw` are not stored as
-    traits: each is `{purpose: [channel, …]}` and changes the consent state (ADR 0006).
+    traits: each is `{purpose: [channel, …]}` and changes the consent state (ADR 0006); `consent_proof` says where and how.
     """
 
     id: str

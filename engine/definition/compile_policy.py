@@ -37,7 +37,14 @@ def compile_policy(document: PolicyDocument, site: Site) -> Policy:
     site.parsed(("zone",), UTC, parse=lambda: zone_named(document.zone), code="zone")
     purposes = {TRANSACTIONAL: Purpose(TRANSACTIONAL, "none")}
     for name, purpose in document.purposes.items():
-        purposes[name] = Purpose(name, purpose.consent, tuple(purpose.double))
+        purposes[name] = Purpose(name, purpose.consent, tuple(purpose.double), purpose.similar_goods)
+        if purpose.consent == "existing_customer" and not purpose.similar_goods.strip():
+            site.error(
+                ("purposes", name),
+                "similar-goods",
+                message=f"`{name}` writes to existing customers, which the law allows for own similar goods only; "
+                "say which, as in similar_goods: coffee and accessories",
+            )
     soft = document.bounces.soft
     if document.tracking.default == "on":
         site.error(

@@ -12,6 +12,8 @@ from pydantic import Field, Tag
 from engine.definition.document import LIST_MAX, Document, Form, Formula, Name, Prose, Span, Text
 
 SEGMENTS_MAX = 500
+OWN_GOODS = "own goods like those that the customer bought"
+"""What the policy of a project without one declares."""
 
 
 class SegmentDocument(Document):
@@ -32,6 +34,7 @@ class PurposeDocument(Document):
 
     consent: Literal["none", "opt_in", "existing_customer"]
     double: list[Name] = Field(default_factory=list)
+    similar_goods: Prose = ""
 
 
 class CapDocument(Document):
@@ -94,7 +97,7 @@ class PolicyDocument(Document):
     purposes: Annotated[dict[Name, PurposeDocument], Field(max_length=LIST_MAX)] = Field(
         default_factory=lambda: {
             "marketing": PurposeDocument(consent="opt_in", double=["email"]),
-            "service": PurposeDocument(consent="existing_customer"),
+            "service": PurposeDocument(consent="existing_customer", similar_goods=OWN_GOODS),
         }
     )
     frequency: Annotated[list[CapDocument], Field(max_length=LIST_MAX)] = Field(default_factory=list)

@@ -146,7 +146,7 @@ class Pen:
         goods = [self.good(refill=refill_days > 0)]
         if not refill_days and self.chance(0.5):
             goods.append(self.good())
-        properties = self.order(number, goods, total=total)
+        properties = self.order(number, goods, total=total) | {"objection_notice": True}
         if cart:
             properties["cart_id"] = cart
         if refill_days:
@@ -170,7 +170,10 @@ class Pen:
     def bought_before(self, days_ago: float, total: float) -> None:
         """An order from the shop's history, told on the day Anlass was connected."""
         number = f"H{int(days_ago)}-{self.person.id}"
-        self.track_late(0, 5, "Order Completed", days_ago=days_ago, order_id=number, total=total, currency="EUR")
+        self.track_late(
+            0, 5, "Order Completed", days_ago=days_ago, order_id=number, total=total, currency="EUR",
+            objection_notice=True,
+        )  # fmt: skip
 
 
 def person(

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from engine.dispatch.compiled import Part
-from engine.dispatch.flatten import paths
+from engine.dispatch.flatten import paths, undeclared
 from engine.dispatch.grammar import LINES_PER_FILE
 from engine.dispatch.local_format import known_locale, known_zone
 from engine.dispatch.sample import sample_context
@@ -111,6 +111,12 @@ class Template:
     def paths(self) -> frozenset[str]:
         """Return the chains of members the template reads, such as `customer.first_name` or `data.code`."""
         return frozenset().union(*(paths(part.tree) for part in self._parts.values()))
+
+    def names(self) -> frozenset[str]:
+        """Return the names the template reads, layouts included, such as `customer` or `unsubscribe_url`."""
+        return frozenset().union(
+            *({name.name for name in undeclared(part.tree.body, ())} for part in self._parts.values())
+        )
 
     def sample_context(self, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return a context in which every name the template reads has a value: `given` first, then made-up ones.

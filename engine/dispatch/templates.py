@@ -79,6 +79,14 @@ class TemplateSet:
             raise TemplateError(f"template '{channel}/{name}' has no default language and none for '{locale}'")
         raise TemplateError(f"there is no template '{channel}/{name}'{nearest(name, known)}")
 
+    def variants(self, channel: str, name: str) -> list[Template]:
+        """Return the template in every language, without those that have problems; empty when there is none."""
+        for place in dict.fromkeys((channel, FALL_BACK.get(channel, channel))):
+            found = [self._templates[key] for key in sorted(self._templates) if key[:2] == (place, name)]
+            if found:
+                return [template for template in found if template is not None]
+        return []
+
     def _ready(self, key: tuple[str, str, str]) -> Template:
         found = self._templates[key]
         if found is None:

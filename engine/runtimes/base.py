@@ -15,6 +15,7 @@ from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState
 from engine.core.effect import Decision
 from engine.core.message import Message
+from engine.core.proof import ConsentRecord
 from engine.core.record import Record
 from engine.dispatch.ports import FINAL, Outbox, Pending, Settlement, Status
 
@@ -127,6 +128,9 @@ class Reader(Protocol):
 
     async def messages(self, *, customer: str = "", status: str = "", limit: int = 200) -> list[MessageStatus]:
         """Messages, newest first."""
+
+    async def consents(self, *, customer: str = "", address: str = "") -> list[ConsentRecord]:
+        """The consent ledger's entries of a customer, or of an address (also of one whose customer was erased), oldest first."""
 
     async def dead_letters(self, *, limit: int = 200) -> list[DeadLetter]:
         """Dead letters, oldest first."""

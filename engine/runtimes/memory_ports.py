@@ -5,6 +5,7 @@ Invariant: it answers as the embedded runtime does, except that nothing survives
 
 import asyncio
 import contextlib
+import hmac
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -17,9 +18,11 @@ from engine.core.customer import CustomerState
 from engine.core.effect import Decision
 from engine.core.message import Message
 from engine.core.migrate import VERSIONS
+from engine.core.proof import ConsentRecord, records_of
 from engine.core.record import Recheck, Record, decode_record, encode_record
 from engine.dispatch.ports import Pending, Settlement, Status
 from engine.runtimes.base import DeadLetter, MessageStatus, Query, enrollment_counts
+from engine.runtimes.consents import looked_up, without_person
 from engine.runtimes.memory import Memory
 
 
@@ -50,6 +53,7 @@ class MemoryRuntime:
         self._journal: list[tuple[int, int, Decision]] = []
         self._journal_seq = 0
         self._ledger: dict[str, _Entry] = {}
+        self._consents: list[tuple[int, ConsentRecord]] = []
         self._letters: list[DeadLetter] = []
         self._letter_id = 0
         self._work = asyncio.Event()
@@ -195,6 +199,14 @@ class MemoryRuntime:
         ]
         return list(_statuses(found[::-1][:limit]))
 
+    async def consents(self, *, customer: str = "", address: str = "") -> list[ConsentRecord]:
+        texts = looked_up(address, _keyed_hash)
+        return [
+            record
+            for _, record in self._consents
+            if (record.customer == customer if customer else record.address in texts)
+        ]
+
     async def dead_letters(self, *, limit: int = 200) -> list[DeadLetter]:
         return self._letters[:limit]
 
@@ -222,6 +234,8 @@ class MemoryRuntime:
     def _decided(self, position: int, decision: Decision) -> None:
         self._journal_seq += 1
         self._journal.append((self._journal_seq, position, decision))
+        known = {record.id for _, record in self._consents} if decision.kind == "consent" else ()
+        self._consents += [(position, record) for record in records_of(decision) if record.id not in known]
 
     def _dispatched(self, message: Message) -> None:
         later_ms = message.due_ms if message.due_ms > message.decided_ms else 0
@@ -231,6 +245,13 @@ class MemoryRuntime:
         self._work.set()
 
     def _forgot(self, customer: str, position: int) -> None:
+        alias = f"erased:{_keyed_hash(f'customer:{customer}').hex()[:16]}"
+        self._consents = [
+            (at, without_person(record, alias=alias, keyed_hash=_keyed_hash))
+            if record.customer == customer and at <= position
+            else (at, record)
+            for at, record in self._consents
+        ]
         self._journal = [line for line in self._journal if line[2].customer != customer or line[1] >= position]
         self._ledger = {key: entry for key, entry in self._ledger.items() if entry.message.customer != customer}
         self._letters = [each for each in self._letters if each.customer != customer]
@@ -247,6 +268,10 @@ class MemoryRuntime:
                 customer=record.customer,
             )
         )
+
+
+def _keyed_hash(text: str) -> bytes:
+    return hmac.digest(b"a key of this memory", text.encode("utf-8", "surrogatepass"), "sha256")
 
 
 def _excluded(message: Message, exclude: frozenset[tuple[str, str]]) -> bool:

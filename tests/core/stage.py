@@ -30,7 +30,7 @@ zone: UTC
 purposes:
   transactional: {consent: none}
   marketing: {consent: opt_in, double: [email]}
-  service: {consent: existing_customer}
+  service: {consent: existing_customer, similar_goods: what was bought}
 """
 ENDS = ("entered", "not_entered", "completed", "exited", "failed")
 _SHOWN = ("workflow", "step", "channel", "answer", "reason", "segment", "event", "title", "variant", "value")
@@ -96,15 +96,16 @@ class Play:
         self.record(Identify(customer=customer, at_ms=at_ms, id=self.next_id(), time_ms=time_ms, traits=traits))
 
     def consent(
-        self, at: str, action: str, purposes: dict[str, list[str]], *, customer: str = "c1", time: str = ""
+        self, at: str, action: str, purposes: dict[str, list[str]], *, customer: str = "c1", **more: Any
     ) -> None:
-        """A change of consent by a link."""
+        """A change of consent by a link; `more` are `time`, `proof` and `source`."""
         at_ms = self.at_ms(at)
-        time_ms = self.at_ms(time) if time else at_ms
-        own_id = self.next_id()
+        time_ms = self.at_ms(more.pop("time")) if "time" in more else at_ms
         self.record(
-            Consent(customer=customer, at_ms=at_ms, id=own_id, time_ms=time_ms, action=action, purposes=purposes)
-        )
+            Consent(
+                customer=customer, at_ms=at_ms, id=self.next_id(), time_ms=time_ms, action=action, purposes=purposes, **more
+            )
+        )  # fmt: skip
 
     def outcome(
         self, at: str, outcome: str, step: str = "", *, message: str = "", customer: str = "c1", **detail: Any

@@ -91,14 +91,34 @@ def test_a_contract_needs_no_consent() -> None:
     assert asked(play, "2s") == "queued"
 
 
-def test_an_existing_customer_is_one_with_an_order() -> None:
-    """Though no definition counts orders; an objection beats it."""
+def test_an_existing_customer_bought_and_was_told_that_they_may_object() -> None:
+    """The order alone does not do, and neither does the notice for another address; an objection beats both."""
     play = consented("service")
     assert asked(play, "1s") == "suppressed no_consent"
     play.event("2s", "Order Completed", {"total": 5})
-    assert asked(play, "3s") == "queued"
-    play.consent("4s", "withdraw", {"service": ["email"]})
-    assert asked(play, "5s") == "suppressed unsubscribed"
+    assert asked(play, "3s") == "suppressed no_consent"
+    play.event("4s", "Order Completed", {"total": 5, "objection_notice": True})
+    assert asked(play, "5s") == "queued"
+    assert [one["records"][0]["basis"] for one in play.details("consent")] == ["existing_customer"]
+    play.identify("6s", email="new@b.example")
+    assert asked(play, "7s") == "suppressed no_consent"
+    play.event("8s", "Order Completed", {"objection_notice": {"channels": ["email"], "wording": "You may object."}})
+    assert asked(play, "9s") == "queued"
+    assert play.details("consent")[-1]["proof"]["wording"] == "You may object."
+    play.consent("10s", "withdraw", {"service": ["email"]})
+    assert asked(play, "11s") == "suppressed unsubscribed"
+    play.event("12s", "Order Completed", {"total": 5, "objection_notice": True})
+    assert asked(play, "13s") == "suppressed unsubscribed"
+
+
+def test_a_purchase_is_no_consent_to_marketing() -> None:
+    """What rests on the exception serves no purpose that asks for consent, and consent is not weakened by it."""
+    play = consented("marketing")
+    play.consent("1s", "grant", {"marketing": ["email"]}, proof={"basis": "existing_customer"})
+    play.event("2s", "Order Completed", {"objection_notice": True})
+    assert asked(play, "3s") == "suppressed no_consent"
+    play.identify("4s", consent={"marketing": ["email"]})
+    assert asked(play, "5s") == "queued"
 
 
 def test_a_newsletter_is_email() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from engine.core.customer import CustomerState, encode_state
 from engine.core.effect import Decision
 from engine.core.message import Message, message_id
+from engine.core.proof import record_id
 from engine.runtimes.journal import Database
 from engine.runtimes.journal.consumed import Consumed, Kind, Stretch
 from engine.runtimes.kafka.entry import LedgerEntry, encode_entry
@@ -36,6 +37,14 @@ def line(customer: str, offset: int, index: int = 0, **more: Any) -> Record:
     fields = {"kind": "entered", "workflow": "welcome", "detail": {}, **more}
     decision = Decision(at_ms=T0 + offset, customer=customer, **fields)
     return customer.encode(), encode_decision(offset, index, decision), ()
+
+
+def consent(customer: str, offset: int, index: int = 0, action: str = "grant", **proof: str) -> Record:
+    """A line of the journal that is an entry of the consent ledger as well."""
+    key = record_id(f"r{offset}:{index}", customer=customer, action=action, purpose="marketing", channel="email")
+    records = [{"id": key, "channel": "email", "address": f"{customer}@shop.example", "basis": "consent"}]
+    detail = {"purpose": "marketing", "channels": ["email"], "action": action, "records": records, "proof": proof}
+    return line(customer, offset, index, kind="consent", workflow="", detail=detail)
 
 
 def removed(customer: str, offset: int, alias: str = "erased:1") -> Record:
@@ -105,6 +114,8 @@ TABLES = {
     "customers": "customer, partition, position, due_ms, body",
     "dead_letters": "identity, log_partition, log_offset, at_ms, origin, reason, customer, body",
     "totals": "name, part, partition, value",
+    "consents": "partition, log_offset, customer, channel, action, at_ms, proof, erased_ms, length(address), "
+    "CASE WHEN erased_ms > 0 THEN '' ELSE record END",  # what is hidden is hashed with the database's own key
     "forgotten": "partition, log_offset, alias, at_ms",
     "progress": "topic, partition, next_offset",
 }

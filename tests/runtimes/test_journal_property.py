@@ -23,6 +23,7 @@ from tests.runtimes.journal_records import (
     T0,
     Record,
     checkpoint,
+    consent,
     entry,
     gone,
     letter,
@@ -52,15 +53,18 @@ class _History:
         """A record that decides something, and what its customer's state and ledger become."""
         self.offset += 1
         for index in range(dice.randint(0, 2)):
-            kind = dice.choice(["entered", "completed", "send"])
-            self.topics["journal"].append(line(customer, self.offset, index, kind=kind))
+            kind = dice.choice(["entered", "completed", "send", "consent"])
+            told = consent(customer, self.offset, index, ip="192.0.2.7", wording="Yes")
+            if kind != "consent":
+                told = line(customer, self.offset, index, kind=kind)
+            self.topics["journal"].append(told)
         due_ms = dice.choice([0, T0])
         self.topics["states"].append(state(customer, self.offset, due_ms=due_ms, traits={"n": self.offset}))
         if dice.random() < 0.5:
-            told = message(customer, self.offset)
+            sent = message(customer, self.offset)
             for version in range(1, dice.randint(1, 3) + 1):
                 status = dice.choice(STATUSES)
-                self.topics["ledger"].append(entry(told, version, offset=self.offset, status=status))
+                self.topics["ledger"].append(entry(sent, version, offset=self.offset, status=status))
         if dice.random() < 0.5:
             origin = dice.choice([f"t:{self.partition}:{self.offset}", "http:/v1/track"])
             self.topics["dead-letters"].append(letter(customer, origin))

@@ -14,9 +14,11 @@ import msgspec
 from engine.core.broadcast import test_key
 from engine.core.catalog import Catalog
 from engine.core.customer import decode_state
+from engine.core.proof import records_of
 from engine.core.record import Record, Winner, decode_record, encode_record
 from engine.dispatch.feedback import INTERRUPTED
 from engine.dispatch.ports import Settlement
+from engine.runtimes import consents
 from engine.runtimes.base import DeadLetter
 from engine.runtimes.embedded import erasure
 from engine.runtimes.embedded.plan import Plan, Planner, Slot, Work
@@ -143,6 +145,7 @@ class Batches:
 
 def write_plan(store: Store, plan: Plan) -> None:
     """Writes what was decided. Order matters only for readers of this function: it is one transaction."""
+    _write_consents(store, plan)  # first: of whom this plan forgets the proof stays, without the person
     if plan.forgets:
         erasure.forget(store, plan)
     counts = [("decision", part, count) for part, count in plan.decision_counts.items()]
@@ -180,6 +183,12 @@ def write_plan(store: Store, plan: Plan) -> None:
         store.connection.execute(SQL["ledger_unpause"])
     if suppressions:
         store.has_suppressed = True  # when this is rolled back, looking one up in vain does no harm
+
+
+def _write_consents(store: Store, plan: Plan) -> None:
+    rows = [(seq, *consents.row_of(record)) for seq, decision in plan.decisions for record in records_of(decision)]
+    if rows:
+        store.connection.executemany(SQL["consents_insert"], rows)
 
 
 def _write_rest(connection: sqlite3.Connection, order: Order) -> None:

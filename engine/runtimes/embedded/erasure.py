@@ -1,6 +1,7 @@
 """Forgetting a customer: what is kept outside the state goes in the same transaction, the log follows in small steps.
 
-Invariant: after the last step no row holds the customer's id, address or data; what stays is a receipt with a keyed hash.
+Invariant: after the last step no row holds the customer's id, address or data; what stays is a receipt with a keyed hash, and
+the consent ledger without the person.
 Records that arrive after the erasure are a new beginning and stay.
 """
 
@@ -10,6 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from engine.core.effect import Decision
+from engine.runtimes import consents
 from engine.runtimes.embedded.plan import Plan
 from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import Store
@@ -33,6 +35,7 @@ def forget(store: Store, plan: Plan) -> None:
         plan.failures = [each for each in plan.failures if each[1].customer != customer or each[0] > seq]
         name_hash = store.keyed_hash(f"customer:{customer}")
         alias = f"erased:{name_hash.hex()[:16]}"
+        _hide_consents(store, customer, log_seq=seq, alias=alias, erased_ms=record.at_ms)
         plan.journal_rows = [
             _redacted(decision, alias, at) if at == seq and decision.customer == customer else row
             for (at, decision), row in zip(plan.decisions, plan.journal_rows, strict=True)
@@ -51,6 +54,24 @@ def forget(store: Store, plan: Plan) -> None:
                 "requested_ms": record.at_ms,
                 "log_seq": seq,
                 "rows_removed": removed,
+            },
+        )
+
+
+def _hide_consents(store: Store, customer: str, *, log_seq: int, alias: str, erased_ms: int) -> None:
+    rows = store.connection.execute(SQL["consents_forget"], {"customer": customer, "log_seq": log_seq}).fetchall()
+    for known in consents.found(rows):
+        hidden = consents.without_person(known, alias=alias, keyed_hash=store.keyed_hash)
+        row = consents.row_of(hidden)
+        store.connection.execute(
+            SQL["consents_hide"],
+            {
+                "record": known.id,
+                "hidden": hidden.id,
+                "customer": alias,
+                "address": hidden.address,
+                "proof": row[-2],
+                "erased_ms": max(erased_ms, 1),
             },
         )
 

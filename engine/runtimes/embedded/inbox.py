@@ -14,7 +14,7 @@ from engine.core.record import Record, encode_record
 from engine.errors import NotFound
 from engine.runtimes.embedded.reader import EmbeddedReader
 from engine.runtimes.embedded.statements import SQL
-from engine.runtimes.embedded.store import FILE, connect, is_running, translated
+from engine.runtimes.embedded.store import FILE, connect, is_running, keyed_hash, read_key, translated
 
 
 def submit(var: Path, records: Sequence[Record]) -> bool:
@@ -38,7 +38,10 @@ def open_reader(var: Path, *, clock: Clock | None = None) -> Iterator[EmbeddedRe
     with translated():
         connection = connect(_existing(var), read_only=True)
     with contextlib.closing(connection):
-        yield EmbeddedReader(lambda: connection, clock=clock or SystemClock())
+        key = read_key(var)
+        yield EmbeddedReader(
+            lambda: connection, clock=clock or SystemClock(), keyed_hash=lambda text: keyed_hash(key, text)
+        )
 
 
 def stored_sources(var: Path) -> list[tuple[str, dict[str, str]]]:

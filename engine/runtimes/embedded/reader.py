@@ -10,6 +10,8 @@ import msgspec
 from engine.clock import Clock
 from engine.core.customer import CustomerState, decode_state
 from engine.core.effect import Decision
+from engine.core.proof import ConsentRecord
+from engine.runtimes import consents
 from engine.runtimes.base import DeadLetter, MessageStatus, Query, summary
 from engine.runtimes.embedded.outbox import decode_message
 from engine.runtimes.embedded.statements import SQL
@@ -23,9 +25,12 @@ _decode_decision = msgspec.msgpack.Decoder(Decision).decode
 class EmbeddedReader:
     """The Reader port over a connection (`connection()` gives it, open)."""
 
-    def __init__(self, connection: Callable[[], sqlite3.Connection], *, clock: Clock) -> None:
+    def __init__(
+        self, connection: Callable[[], sqlite3.Connection], *, clock: Clock, keyed_hash: Callable[[str], bytes]
+    ) -> None:
         self._connection = connection
         self._clock = clock
+        self._keyed_hash = keyed_hash
 
     def _rows(self, name: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
         with translated():
@@ -64,6 +69,13 @@ class EmbeddedReader:
         name = "ledger_of_customer" if customer else "ledger_newest"
         parameters = {"customer": customer, "status": status, "limit": min(limit, ROWS_MAX)}
         return list(_statuses(self._rows(name, parameters)))
+
+    async def consents(self, *, customer: str = "", address: str = "") -> list[ConsentRecord]:
+        limit = consents.CONSENTS_MAX
+        if customer:
+            return consents.found(self._rows("consents_of_customer", {"customer": customer, "limit": limit}))
+        plain, hidden = consents.looked_up(address, self._keyed_hash)
+        return consents.found(self._rows("consents_of_address", {"address": plain, "hidden": hidden, "limit": limit}))
 
     async def dead_letters(self, *, limit: int = 200) -> list[DeadLetter]:
         return [

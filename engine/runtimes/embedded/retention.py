@@ -3,6 +3,7 @@
 Invariant: a step is short, so that intake does not feel it; nothing that is not evaluated yet is removed.
 """
 
+from engine.runtimes import consents
 from engine.runtimes.embedded import erasure
 from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import Options, Store
@@ -30,4 +31,7 @@ def step(store: Store, options: Options, *, now_ms: int, applied_seq: int) -> bo
                 SQL["journal_prune"], {"before_ms": before_ms, "limit": ROWS_PER_STEP}
             ).rowcount
         more = more or removed == ROWS_PER_STEP
-    return more
+    with store.transaction() as connection:
+        before_ms = now_ms - consents.PROOF_MS
+        removed = connection.execute(SQL["consents_prune"], {"before_ms": before_ms, "limit": ROWS_PER_STEP}).rowcount
+    return more or removed == ROWS_PER_STEP

@@ -21,6 +21,7 @@ from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState, decode_state
 from engine.core.effect import Decision
 from engine.core.migrate import VERSIONS
+from engine.core.proof import ConsentRecord
 from engine.core.record import Record, decode_record, encode_record
 from engine.dispatch.ports import Pending, Settlement
 from engine.errors import StorageError
@@ -55,7 +56,9 @@ class EmbeddedRuntime:
         self._metrics = metrics or Metrics()
         self._store = Store(var, options=self._options, connection=connection)
         self._loop = BatchLoop(self._store, self._options, catalog=catalog, clock=self._clock, metrics=self._metrics)
-        self._reader = EmbeddedReader(lambda: self._store.connection, clock=self._clock)
+        self._reader = EmbeddedReader(
+            lambda: self._store.connection, clock=self._clock, keyed_hash=self._store.keyed_hash
+        )
         self._log = get_log("runtime")
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -183,6 +186,9 @@ class EmbeddedRuntime:
 
     async def messages(self, *, customer: str = "", status: str = "", limit: int = 200) -> list[MessageStatus]:
         return await self._reader.messages(customer=customer, status=status, limit=limit)
+
+    async def consents(self, *, customer: str = "", address: str = "") -> list[ConsentRecord]:
+        return await self._reader.consents(customer=customer, address=address)
 
     async def dead_letters(self, *, limit: int = 200) -> list[DeadLetter]:
         return await self._reader.dead_letters(limit=limit)

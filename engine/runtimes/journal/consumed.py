@@ -13,6 +13,7 @@ from typing import Literal
 import msgspec
 
 from engine.core.customer import decode_state
+from engine.core.proof import ConsentRecord, records_of
 from engine.runtimes.effects import CUSTOMER_CHARS_MAX
 from engine.runtimes.kafka.entry import LedgerEntry, decode_entry
 from engine.runtimes.kafka.topics import (
@@ -24,6 +25,7 @@ from engine.runtimes.kafka.topics import (
     REASON,
     JournalLine,
     Removed,
+    decision_of,
     decode_journal,
     headers_of,
     unpack_prefix,
@@ -95,6 +97,8 @@ class Reading:
     def __init__(self, partition: int) -> None:
         self.partition = partition
         self.lines: dict[tuple[int, int], JournalLine] = {}
+        self.consents: dict[str, tuple[int, ConsentRecord]] = {}
+        """Id → offset and entry of the consent ledger."""
         self.removals: list[Removed] = []
         self.customers: dict[str, CustomerRow] = {}
         self.messages: dict[str, MessageRow] = {}
@@ -141,6 +145,8 @@ class Reading:
             self.removals.append(line)
             return
         _storable(line.customer, line.kind, line.workflow, line.version, line.enrollment, line.step)
+        for entry in records_of(decision_of(line)):
+            self.consents.setdefault(entry.id, (line.offset, entry))
         self.lines.setdefault((line.offset, line.index), line)
 
     def _state(self, record: Consumed) -> None:

@@ -16,6 +16,7 @@ import msgspec
 
 from engine.errors import StorageError
 from engine.runtimes.journal.connection import Row
+from engine.runtimes.journal.consents import NEVER, ConsentRows, Erasures, alias_in
 from engine.runtimes.journal.consumed import Consumed, Kind, LetterRow, MessageRow, Reading, Stretch
 from engine.runtimes.journal.database import Database, Transaction, Unstorable
 from engine.runtimes.kafka.topics import JournalLine, Removed
@@ -82,6 +83,11 @@ class Projection:
         """Removes the oldest journal lines if they are older, at most PRUNE_ROWS; returns how many."""
         async with self._database.transaction() as transaction:
             return len(await transaction.rows("journal_prune", before_ms=before_ms, limit=PRUNE_ROWS))
+
+    async def prune_proofs(self, before_ms: int) -> int:
+        """Removes consent records of those who were erased before; returns how many."""
+        async with self._database.transaction() as transaction:
+            return len(await transaction.rows("consents_prune", before_ms=before_ms, limit=PRUNE_ROWS))
 
     async def _apply_carefully(self, stretches: Sequence[Stretch]) -> Written:
         total = Written(Counter())
@@ -173,6 +179,7 @@ class _Work:
         self._lines: list[tuple[int, JournalLine]] = []
         self._messages: list[tuple[int, int, MessageRow]] = []  # number (0: none yet), partition, row
         self._letters: list[LetterRow] = []
+        self._consents = ConsentRows(transaction, lambda text: _digest(key, text))
 
     async def forget(self, reading: Reading) -> None:
         """Removes whom a partition number's journal says to forget: before anything is written, which may be about them."""
@@ -181,7 +188,8 @@ class _Work:
 
     async def write(self, reading: Reading) -> None:
         """All of one partition number that takes no serial number."""
-        await self._leave_out_forgotten(reading)
+        until = await self._leave_out_forgotten(reading)
+        await self._consents.sort(reading.partition, reading.consents, alias_in(until, reading.partition))
         await self._write_customers(reading)
         await self._sort_messages(reading)
         await self._sort_letters(reading)
@@ -207,6 +215,9 @@ class _Work:
         await self._transaction.write(
             "journal_insert", [_line(number + i, *each) for i, each in enumerate(self._lines)]
         )
+        number = await self._serial("consents", len(self._consents))
+        await self._transaction.write("consents_insert", self._consents.rows(number))
+        self._rows += Counter(consents=len(self._consents))
         self._rows += Counter(messages=len(rows), dead_letters=len(self._letters), journal=len(self._lines))
 
     async def _serial(self, name: str, count: int) -> int:
@@ -219,7 +230,7 @@ class _Work:
     # ----------------------------------------------------------------------------------------------------- forgetting
 
     def _hash(self, customer: str) -> str:
-        return hmac.digest(self._key, customer.encode(), "sha256").hex()
+        return _digest(self._key, customer).hex()
 
     async def _forget(self, partition: int, removed: Removed) -> None:
         place = {"customer": removed.customer, "partition": partition, "log_offset": removed.offset}
@@ -227,6 +238,7 @@ class _Work:
         messages = await self._transaction.rows("messages_forget", **place)
         letters = await self._transaction.rows("dead_letters_forget", **place, at_ms=removed.at_ms)
         states = await self._transaction.rows("customers_forget", **place)
+        await self._consents.hide(partition, removed)
         for kind, workflow in lines:
             self._totals["decision", f"{kind}:{workflow}", partition] -= 1
         for channel, status in messages:
@@ -244,28 +256,29 @@ class _Work:
             rows_removed=len(lines) + len(messages) + len(letters) + len(states),
         )
 
-    async def _leave_out_forgotten(self, reading: Reading) -> None:
+    async def _leave_out_forgotten(self, reading: Reading) -> Erasures:
         """Takes out what is said about customers at or before their erasure: an old owner may say it late."""
+        until: Erasures = defaultdict(dict)
         if not (await self._transaction.rows("forgotten_any"))[0][0]:
-            return
+            return until
         customers = {line.customer for line in reading.lines.values()} | set(reading.customers)
         customers |= {row.entry.message.customer for row in reading.messages.values() if row.entry is not None}
         customers |= {letter.customer for letter in reading.letters.values() if letter.customer}
         hashes = {self._hash(customer): customer for customer in customers}
-        until: dict[str, dict[int, tuple[int, int]]] = defaultdict(dict)
-        for found, partition, offset, at_ms in await self._transaction.rows("forgotten_known", hashes=list(hashes)):
-            until[hashes[found]][partition] = (offset, at_ms)
+        known = await self._transaction.rows("forgotten_known", hashes=list(hashes))
+        for found, partition, offset, at_ms, alias in known:
+            until[hashes[found]].setdefault(partition, []).append((offset, at_ms, alias))
         if not until:
-            return
+            return until
 
         def gone(customer: str, offset: int, partition: int = reading.partition) -> bool:
-            return customer in until and offset <= until[customer].get(partition, (-1, 0))[0]
+            return customer in until and offset <= until[customer].get(partition, NEVER)[-1][0]
 
         def dead(letter: LetterRow) -> bool:
             # What stood on another partition than the customer's, or on none, has only its time to go by.
             return any(
                 letter.log_offset <= offset if partition == letter.log_partition else letter.at_ms <= at_ms
-                for partition, (offset, at_ms) in until.get(letter.customer, {}).items()
+                for partition, [*_, (offset, at_ms, _)] in until.get(letter.customer, {}).items()
             )
 
         reading.lines = {key: line for key, line in reading.lines.items() if not gone(line.customer, line.offset)}
@@ -278,6 +291,7 @@ class _Work:
             if row.entry is None or not gone(row.entry.message.customer, row.entry.offset)
         }
         reading.letters = {key: letter for key, letter in reading.letters.items() if not dead(letter)}
+        return until
 
     # -------------------------------------------------------------------------------------------------------- writing
 
@@ -350,6 +364,10 @@ class _Work:
             if identity not in known:
                 self._lines.append((partition, line))
                 self._totals["decision", f"{line.kind}:{line.workflow}", partition] += 1
+
+
+def _digest(key: bytes, text: str) -> bytes:
+    return hmac.digest(key, text.encode("utf-8", "surrogatepass"), "sha256")
 
 
 def _line(seq: int, partition: int, line: JournalLine) -> Row:

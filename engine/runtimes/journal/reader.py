@@ -15,6 +15,8 @@ from engine.clock import Clock, SystemClock
 from engine.core.customer import CustomerState, decode_state
 from engine.core.effect import Decision
 from engine.core.message import Message
+from engine.core.proof import ConsentRecord
+from engine.runtimes import consents
 from engine.runtimes.base import DeadLetter, MessageStatus, Query, Receipt, summary
 from engine.runtimes.journal.connection import Row
 from engine.runtimes.journal.database import Database
@@ -71,6 +73,20 @@ class DatabaseReader:
         name = "messages_of_customer" if customer else "messages_of_status" if status else "messages_newest"
         rows = await self._database.rows(name, customer=_key(customer), status=_key(status), limit=min(limit, ROWS_MAX))
         return list(_statuses(rows))
+
+    async def consents(self, *, customer: str = "", address: str = "") -> list[ConsentRecord]:
+        """As in the port."""
+        limit = consents.CONSENTS_MAX
+        if customer:
+            rows = await self._database.rows("consents_of_customer", customer=_key(customer), limit=limit)
+            return consents.found(rows)
+        secret = await self._database.rows("secret_read", name="erasure_key")
+        key = bytes.fromhex(secret[0][0]) if secret else b""
+        plain, hidden = consents.looked_up(
+            address, lambda text: hmac.digest(key, text.encode("utf-8", "surrogatepass"), "sha256")
+        )
+        rows = await self._database.rows("consents_of_address", address=_key(plain), hidden=hidden, limit=limit)
+        return consents.found(rows)
 
     async def dead_letters(self, *, limit: int = 200) -> list[DeadLetter]:
         """As in the port."""

@@ -4,7 +4,8 @@ Invariant: no SQL stands in Python but here, and one file says it for both. The 
 
 - `@rows(name TYPE, …)`: the rows of an insert, given as tuples in this order (`VALUES`, or one JSON document for all);
 - `@texts(name)`, `@numbers(name)`: the elements of a list, after IN;
-- `@for_update`: a row lock, where rows have one.
+- `@for_update`: a row lock, where rows have one;
+- `@sqlite`, `@postgresql`: before a step of a migration that is only for one of them (triggers).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ _HERE = Path(__file__).parent
 _ROWS = re.compile(r"@rows\(([^)]*)\)")
 _LIST = re.compile(r"@(texts|numbers)\((\w+)\)")
 _VALUE = re.compile(r"(?<![:\w]):(\w+)")
+_OTHERS: dict[Dialect, str] = {"sqlite": "@postgresql ", "postgresql": "@sqlite "}
 _SQLITE_TYPES = {"BIGINT": "INTEGER", "BYTEA": "BLOB"}
 
 READING = {
@@ -64,7 +66,8 @@ def migrations(dialect: Dialect) -> tuple[Migration, ...]:
     found = []
     for path in paths:
         parts = [part.strip() for part in _uncommented(path).split(";\n")]
-        texts = tuple(_typed(part.rstrip(";"), dialect) for part in parts if part)
+        ours = [part for part in parts if part and not part.startswith(_OTHERS[dialect])]
+        texts = tuple(_typed(part.removeprefix(f"@{dialect} ").rstrip(";"), dialect) for part in ours)
         found.append(Migration(int(path.name[:4]), path.stem[5:], texts))
     assert [each.number for each in found] == list(range(1, len(found) + 1)), "migrations are numbered 1, 2, 3 …"
     return tuple(found)

@@ -11,6 +11,7 @@ from typing import Any
 from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState
 from engine.core.effect import Decision
+from engine.core.proof import ConsentRecord
 from engine.core.record import Record
 from engine.runtimes.base import DeadLetter, Intake, MessageStatus, Query, Reader
 
@@ -48,6 +49,9 @@ class KafkaFront:
 
     async def messages(self, *, customer: str = "", status: str = "", limit: int = 200) -> list[MessageStatus]:
         return await self._reader.messages(customer=customer, status=status, limit=limit)
+
+    async def consents(self, *, customer: str = "", address: str = "") -> list[ConsentRecord]:
+        return await self._reader.consents(customer=customer, address=address)
 
     async def dead_letters(self, *, limit: int = 200) -> list[DeadLetter]:
         return await self._reader.dead_letters(limit=limit)

@@ -19,6 +19,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 
 from engine.clock import Clock, SystemClock
 from engine.errors import AnlassError, ServiceUnreachable, StorageError
+from engine.runtimes.consents import PROOF_MS
 from engine.runtimes.journal.consumed import Consumed, Kind, Stretch
 from engine.runtimes.journal.database import Database
 from engine.runtimes.journal.projection import DAY_MS, PRUNE_ROWS, Displaced, Place, Projection
@@ -29,6 +30,7 @@ POLL_MS = 200
 COMMIT_SECONDS = 5.0
 LAG_SECONDS = 1.0
 PRUNE_SECONDS = 60.0
+PROOFS_SECONDS = 3_600.0
 RETRY_SECONDS_MIN, RETRY_SECONDS_MAX = 0.5, 30.0
 CAUGHT_UP_POLL_SECONDS = 0.05
 STOP_SECONDS_MAX = 10.0
@@ -85,7 +87,7 @@ class Sink:
         self._epoch = 0
         """Counts assignments: positions of an earlier one mean nothing."""
         self._positions: dict[TopicPartition, int] = {}
-        self._next = {"commit": 0.0, "lag": 0.0, "prune": 0.0}
+        self._next = {"commit": 0.0, "lag": 0.0, "prune": 0.0, "proofs": 0.0}
 
     # ----------------------------------------------------------------------------------------------------------- life
 
@@ -276,6 +278,9 @@ class Sink:
             self._next["commit"] = now + COMMIT_SECONDS
             with contextlib.suppress(KafkaError):
                 await self._commit(consumer)
+        if now >= self._next["proofs"]:
+            self._next["proofs"] = now + PROOFS_SECONDS
+            await self._projection.prune_proofs(self._clock.now_ms() - PROOF_MS)
         days = self._options.journal_days
         if days and now >= self._next["prune"]:
             removed = await self._projection.prune(self._clock.now_ms() - days * DAY_MS)

@@ -1,2 +1,2 @@
-SELECT customer_hash, partition, max(log_offset), max(at_ms) FROM forgotten WHERE customer_hash IN @texts(hashes)
-GROUP BY customer_hash, partition
+SELECT customer_hash, partition, log_offset, at_ms, alias FROM forgotten WHERE customer_hash IN @texts(hashes)
+ORDER BY customer_hash, partition, log_offset

@@ -1,0 +1,237 @@
+"""What a record changes about consent: by traits, links, forms, operators, purchases; each change with its entry in the ledger.
+
+Invariant: the last writer by the time of the thing wins, not the last to arrive. An objection is undone only by the customer's
+own new consent, and consent belongs to the address that it was given for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from engine.core.consent import ADDRESS_TRAITS, BASES, NOTICE_PROPERTY, address_of, normal_address
+from engine.core.customer import CustomerState, Granted
+from engine.core.profile import set_traits
+from engine.core.proof import PROOF_CHARS_MAX, PROOF_KEYS, record_id
+from engine.core.record import Consent, Event, Identify
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from engine.core.turn import Turn
+
+CONSENT_TRAITS = {"consent": "grant", "consent_request": "request", "consent_withdraw": "withdraw"}
+PROOF_TRAIT = "consent_proof"
+_NOT_TRAITS = frozenset({*CONSENT_TRAITS, PROOF_TRAIT})
+_STATUS = {"grant": "granted", "confirm": "granted", "request": "requested", "withdraw": "withdrawn"}
+_EVENT_OF = {
+    "grant": "Consent Granted",
+    "confirm": "Consent Confirmed",
+    "request": "Consent Requested",
+    "withdraw": "Consent Withdrawn",
+}
+_ALWAYS_RECORDED = frozenset({"import", "operator"})
+"""Sources whose word is an entry of the ledger also where it changes nothing: they bring a proof that was not there."""
+EXISTING = "existing_customer"
+PURPOSES_MAX = 50
+CHANNELS_MAX = 20
+
+
+class Origin(NamedTuple):
+    """Where a change of consent comes from: the record's id and time, its source, the proof that goes into the ledger.
+
+    `traits` are those that came with it: an address among them is the one that it is about.
+    """
+
+    record_id: str
+    time_ms: int
+    source: str
+    proof: Mapping[str, Any] = {}
+    traits: Mapping[str, Any] = {}
+
+
+class _Change(NamedTuple):
+    action: str
+    entry: dict[str, Any]
+    """As `engine.core.proof.records_of` reads it."""
+
+
+def apply_identify(turn: Turn, record: Identify) -> tuple[str, ...]:
+    """Traits and the consent that came with them. Returns the names of traits that changed."""
+    traits = record.traits
+    plain = traits
+    if not _NOT_TRAITS.isdisjoint(traits):
+        plain = {name: value for name, value in traits.items() if name not in _NOT_TRAITS}
+    before = turn.state
+    known = {channel: address_of(before, channel) for channel in ADDRESS_TRAITS} if before.consent else {}
+    changed = set_traits(turn, plain, record.time_ms)
+    if known and not {"email", "phone"}.isdisjoint(changed):
+        _bind(turn, known)
+    if plain is not traits:
+        proof = clean_proof(traits.get(PROOF_TRAIT))
+        origin = Origin(record.id, record.time_ms, "shop", proof, plain)
+        for trait, action in CONSENT_TRAITS.items():
+            if trait in traits:
+                change_consent(turn, action, traits[trait], origin=origin)
+    return changed
+
+
+def apply_consent(turn: Turn, record: Consent) -> None:
+    """A change of consent that came by a link, a form or an operator."""
+    origin = Origin(record.id, record.time_ms, record.source, clean_proof(record.proof))
+    change_consent(turn, record.action, record.purposes, origin=origin)
+
+
+def apply_purchase(turn: Turn, event: Event) -> None:
+    """An address obtained with a sale, with the notice that its owner may object: what § 7(3) UWG asks to be on record.
+
+    The property is `true` (e-mail), a list of channels, or `{channels, wording, wording_version, language}`.
+    """
+    notice = event.properties.get(NOTICE_PROPERTY)
+    if not notice:
+        return
+    told = notice if isinstance(notice, dict) else {}
+    channels = told.get("channels", ["email"]) if told or notice is True else notice
+    names = [purpose.name for purpose in turn.catalog.policy.purposes.values() if purpose.consent == EXISTING]
+    proof = {**clean_proof(told), "basis": EXISTING, "form": "purchase"}
+    origin = Origin(event.id, event.time_ms, "shop", proof)
+    change_consent(turn, "grant", dict.fromkeys(names, channels), origin=origin)
+
+
+def clean_proof(proof: object) -> dict[str, str]:
+    """Of a proof what can be kept; the intake refuses the rest, this only never fails."""
+    if not isinstance(proof, dict):
+        return {}
+    return {
+        name: value[:PROOF_CHARS_MAX]
+        for name, value in proof.items()
+        if name in PROOF_KEYS and isinstance(value, str) and value
+    }
+
+
+def change_consent(turn: Turn, action: str, purposes: object, *, origin: Origin) -> None:
+    """Applies `{purpose: [channel, …]}`. A request counts as granted where the policy asks for no double opt-in.
+
+    Writes a `consent` decision for each purpose, with the ledger's entries, and raises the matching event, with the channels
+    it is about.
+    """
+    for purpose, channels in _well_formed(purposes):
+        done: dict[str, list[dict[str, Any]]] = {}
+        for channel in channels:
+            change = _one_consent(turn, action, (purpose, channel), origin)
+            if change is not None:
+                done.setdefault(change.action, []).append(change.entry)
+        for became, entries in done.items():
+            names = [entry["channel"] for entry in entries]
+            more: dict[str, Any] = {"proof": dict(origin.proof)} if origin.proof else {}
+            turn.decide(
+                "consent", purpose=purpose, channels=names, action=became, source=origin.source, time_ms=origin.time_ms,
+                records=entries, **more,
+            )  # fmt: skip
+            event = _EVENT_OF[became]
+            if event in turn.catalog.interests:
+                for properties in _event_properties(became, purpose, names):
+                    turn.raise_event(
+                        f"{origin.record_id}:{became}:{purpose}:{properties.get('channel', '')}", event, properties
+                    )
+
+
+def _event_properties(action: str, purpose: str, channels: list[str]) -> Iterable[dict[str, Any]]:
+    """A request is one event with its channels; a confirmation, grant or withdrawal is one event a channel."""
+    if action == "request":
+        return ({"purpose": purpose, "channels": channels},)
+    return ({"purpose": purpose, "channel": channel} for channel in channels)
+
+
+def _one_consent(turn: Turn, action: str, about: tuple[str, str], origin: Origin) -> _Change | None:
+    """Changes one purpose and channel; None when an older or the same one says nothing new."""
+    purpose, channel = about
+    state = turn.state
+    old = state.consent.get(purpose, {}).get(channel)
+    address = _address(state, action, channel, origin=origin, old=old)
+    basis = origin.proof.get("basis", "consent")
+    basis = basis if basis in BASES else "consent"
+    if old is not None and _says_nothing(turn, old, action, origin=origin, about=(channel, address, basis)):
+        return None
+    known = turn.catalog.policy.purposes.get(purpose)
+    if action == "request" and (known is None or channel not in known.double):
+        action = "grant"
+    status = _STATUS[action]
+    entry_id = record_id(origin.record_id, customer=state.id, action=action, purpose=purpose, channel=channel)
+    granted = Granted(status, origin.time_ms, origin.source, address, entry_id, basis)
+    same = old is not None and old.status == status and action != "request" and not _moved(old, address)
+    same = same and (old is None or old.basis == basis or status == "withdrawn")
+    if same and old is not None and origin.source not in _ALWAYS_RECORDED:
+        # Nothing new, but newer: what happened in between and arrives later does not undo it.
+        granted = msgspec.structs.replace(old, at_ms=origin.time_ms)
+    state.consent = {**state.consent, purpose: {**state.consent.get(purpose, {}), channel: granted}}
+    turn.grew = True
+    if granted.record != entry_id:
+        return None
+    entry: dict[str, Any] = {"id": entry_id, "channel": channel, "address": address, "basis": basis}
+    if old is not None and old.status == "requested" and action == "confirm":
+        entry["requested_ms"] = old.at_ms
+    return _Change(action, entry)
+
+
+def _says_nothing(turn: Turn, old: Granted, action: str, *, origin: Origin, about: tuple[str, str, str]) -> bool:
+    """Whether what is known already stands against it."""
+    channel, address, basis = about
+    if old.at_ms > origin.time_ms:
+        return True
+    if action == "request":
+        return old.status == "granted" and old.basis == basis and not _moved(old, address)
+    if action == "confirm":  # an old link undoes no withdrawal, and does not speak for another address than its mail's
+        current = normal_address(address_of(turn.state, channel), channel)
+        elsewhere = old.status == "granted" and _moved(old, address) and old.address == current
+        return old.status == "withdrawn" or elsewhere
+    if action == "grant" and basis == EXISTING:  # a purchase undoes no objection, and is less than consent
+        return old.status == "withdrawn" or (old.status == "granted" and old.basis != EXISTING)
+    return False
+
+
+def _moved(old: Granted, address: str) -> bool:
+    return bool(old.address and address and old.address != address)
+
+
+def _address(state: CustomerState, action: str, channel: str, *, origin: Origin, old: Granted | None) -> str:
+    """Which address a change is about, normalised.
+
+    That of the message whose link was used; else the one that was named with it; for a confirmation the one that was asked;
+    else the customer's.
+    """
+    trait = ADDRESS_TRAITS.get(channel, channel)
+    message = origin.proof.get("message")
+    if message:
+        for sent in reversed(state.messages):
+            if sent.id == message and ADDRESS_TRAITS.get(sent.channel, sent.channel) == trait:
+                return normal_address(sent.address, channel)
+    named = normal_address(origin.proof.get("address"), channel) or normal_address(origin.traits.get(trait), channel)
+    if not named and action == "confirm" and old is not None:
+        named = old.address
+    return named or normal_address(address_of(state, channel), channel)
+
+
+def _bind(turn: Turn, known: Mapping[str, str]) -> None:
+    """The customer's address changes: consent of which no address was known belongs to the one that there was, or that is new."""
+    state = turn.state
+    consent: dict[str, dict[str, Granted]] = {}
+    for purpose, channels in state.consent.items():
+        consent[purpose] = dict(channels)
+        for channel, granted in channels.items():
+            if not granted.address and channel in ADDRESS_TRAITS:
+                address = normal_address(known.get(channel) or address_of(state, channel), channel)
+                consent[purpose][channel] = msgspec.structs.replace(granted, address=address)
+    state.consent = consent
+
+
+def _well_formed(purposes: object) -> Iterable[tuple[str, list[str]]]:
+    """The purposes and channels that can be read; the intake refuses what can't, this only never fails."""
+    if not isinstance(purposes, dict):
+        return
+    for purpose, channels in list(purposes.items())[:PURPOSES_MAX]:
+        if isinstance(channels, str):
+            channels = [channels]  # noqa: PLW2901 - one channel may be written without the list
+        if isinstance(purpose, str) and isinstance(channels, list | tuple):
+            yield purpose, [channel for channel in channels[:CHANNELS_MAX] if isinstance(channel, str)]

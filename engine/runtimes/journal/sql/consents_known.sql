@@ -1,0 +1,1 @@
+SELECT record FROM consents WHERE record IN @texts(records)
