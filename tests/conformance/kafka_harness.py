@@ -235,7 +235,10 @@ class KafkaHarness:
         ends = await self._end_offsets(self._topics.touchpoints)
         owners = self._worker.host.owners
         if len(owners) < self._partitions or any(
-            not owner.ready.is_set() or owner.applied < ends[number] - 1 or 0 < owner.next_due_ms <= self.clock.now_ms()
+            not owner.ready.is_set()
+            or owner.applied < ends[number] - 1
+            or owner.waiting_records  # what the last batch decided is still being sent
+            or 0 < owner.next_due_ms <= self.clock.now_ms()
             for number, owner in owners.items()
         ):
             return False

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,10 +32,12 @@ async def _nothing() -> None:
 
 
 @pytest.fixture
-async def app(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
+async def app(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[Any]:
     """An app whose consumer has one partition, and whose recovery runs; neither is connected to anything."""
     monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
-    settings = Settings(bootstrap="127.0.0.1:1", group="g", source="in", changelog="rows", partitions=1)
+    settings = Settings(
+        bootstrap="127.0.0.1:1", group="g", source="in", changelog="rows", partitions=1, folder=tmp_path
+    )
     made: Any = build_app(settings, Host(_nobody, _nobody), metrics=Metrics())
     monkeypatch.setattr(made.consumer, "assignment", lambda: {TP("in", 0)})
     monkeypatch.setattr(made.consumer, "resume_partitions", lambda _partitions: None)
@@ -86,9 +89,25 @@ async def _until(done: Any) -> None:
         await asyncio.sleep(0.01)
 
 
-async def test_brokers_that_go_away_during_the_start_are_an_error_that_says_so() -> None:
+async def test_it_makes_folders_only_where_it_was_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faust by itself makes `GROUP-data` wherever the process was started: in an operator's home, or where nobody may write."""
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    settings = Settings(
+        bootstrap="127.0.0.1:1", group="g", source="in", changelog="rows", partitions=1, folder=tmp_path
+    )
+    made: Any = build_app(settings, Host(_nobody, _nobody), metrics=Metrics())
+    made._create_directories()
+    assert not list(here.iterdir())
+    assert (tmp_path / "faust").is_dir()
+
+
+async def test_brokers_that_go_away_during_the_start_are_an_error_that_says_so(tmp_path: Path) -> None:
     """The role was let in a moment ago; it ends with a sentence, and not with the client's exception."""
-    settings = Settings(bootstrap="127.0.0.1:1", group="g", source="in", changelog="rows", partitions=1)
+    settings = Settings(
+        bootstrap="127.0.0.1:1", group="g", source="in", changelog="rows", partitions=1, folder=tmp_path
+    )
     made: Any = build_app(settings, Host(_nobody, _nobody), metrics=Metrics())
     with pytest.raises(StorageError, match="does not answer"):
         await start_app(made, settings.bootstrap)

@@ -52,6 +52,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     commit_interval_seconds: float = 1.0
     instance: str = ""
     """Name of this member that stays over restarts, so that a quick restart moves no partition; empty: none."""
+    folder: Path
+    """Faust makes folders in it and keeps nothing there; by itself it makes them wherever the process was started."""
 
 
 class Membership(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +80,7 @@ class Membership(msgspec.Struct, frozen=True, kw_only=True):
             session_timeout_seconds=self.session_timeout_seconds,
             heartbeat_seconds=self.heartbeat_seconds,
             instance=self.instance,
+            folder=self.folder,
         )
 
 
@@ -150,11 +153,14 @@ class PartitionTables(TableManager):
 
 def build_app(settings: Settings, host: Host, *, metrics: Metrics | None = None) -> faust.App:
     """An app, not started; must be built inside the event loop that runs it."""
+    folder = settings.folder / "faust"
+    folder.mkdir(parents=True, exist_ok=True)
     name = settings.instance or uuid.uuid4().hex[:12]  # noqa: TID251 - names this process, decides nothing
     app = faust.App(
         settings.group,
         broker=[f"kafka://{address.strip()}" for address in settings.bootstrap.split(",")],
         store="memory://",
+        datadir=str(folder),
         web_enabled=False,
         canonical_url=f"http://{socket.gethostname()}-{name}:80",
         ConsumerScheduler=PackingScheduler,
@@ -254,16 +260,16 @@ class _Flow:
         incoming = [
             Incoming(each.offset, each.timestamp, each.key, each.value, tuple(each.headers)) for each in event.value
         ]
-        self._host.feed(partition, incoming, self._done(partition, event.ack))
+        self._host.feed(partition, incoming, self._done(partition, message))
         owner = self._host.owners.get(partition)
         if owner is not None and owner.waiting_records > HIGH_WATER_RECORDS and size:
             self._held_back.add(partition)
             # Not `pause_partitions`: that leaves out what is fetched already, and goes on after it.
             self._app.consumer.on_buffer_full(TP(self._topic, partition))
 
-    def _done(self, partition: int, ack: Callable[[], object]) -> Callable[[], None]:
+    def _done(self, partition: int, message: Any) -> Callable[[], None]:
         def done() -> None:
-            ack()
+            self._app.consumer.done(message)  # type: ignore[attr-defined]  # ours
             owner = self._host.owners.get(partition)
             if partition in self._held_back and (owner is None or owner.waiting_records < LOW_WATER_RECORDS):
                 self._held_back.discard(partition)

@@ -66,25 +66,23 @@ class Changelog:
         self._behind = False
         """Whether the changelog may hold something of ours that the store does not have."""
 
+    def beside(self, topic: str) -> Place:
+        """The same partition of another topic."""
+        return Place(self._place.bootstrap, topic, self._place.partition)
+
     async def check_input(self, topic: str) -> None:
         """Raises SettingsError when more was applied than the topic has: it was made anew, and its records would be passed over.
 
         Raises StorageError when Kafka does not say.
         """
-        async with _reader(Place(self._place.bootstrap, topic, self._place.partition)) as consumer:
-            _, end = await _bounds(consumer, TopicPartition(topic, self._place.partition))
+        async with reader(self.beside(topic)) as consumer:
+            _, end = await bounds(consumer, TopicPartition(topic, self._place.partition))
         if self.checkpoint.applied >= end:
             raise SettingsError(
                 f"{topic}[{self._place.partition}] ends at {end}, but {self._place.topic} says that records up to"
                 f" {self.checkpoint.applied} were applied: the topic was deleted and made anew.",
                 mend="Restore it from a backup, or begin with another [kafka] prefix: new records would be passed over.",
             )
-
-    async def input_begin(self, topic: str) -> int:
-        """The first offset of the input that Kafka still has. Raises StorageError."""
-        async with _reader(Place(self._place.bootstrap, topic, self._place.partition)) as consumer:
-            begin, _ = await _bounds(consumer, TopicPartition(topic, self._place.partition))
-        return begin
 
     async def restore(self, *, progress: Callable[[int, int], None] | None = None) -> int:
         """Reads what the store does not have yet; returns how many records that were. `progress` hears (done, all).
@@ -93,7 +91,7 @@ class Changelog:
         """
         count = 0
         while True:
-            async with _reader(self._place) as consumer:
+            async with reader(self._place) as consumer:
                 count += await self._read_up(consumer, progress)
             self.checkpoint = self._store.checkpoint
             self._behind = False
@@ -105,7 +103,7 @@ class Changelog:
         tp, offset, end = await self._seek(consumer)
         first, count = offset, 0
         while offset < end:
-            records, offset = await _some(consumer, tp, offset)
+            records, offset = await some(consumer, tp, offset)
             if records:
                 self._store.replay([_replayed(each) for each in records], offset=offset - 1)
                 count += len(records)
@@ -118,7 +116,7 @@ class Changelog:
     async def _seek(self, consumer: AIOKafkaConsumer) -> tuple[TopicPartition, int, int]:
         """Where the store does not know further, and where the changelog ends."""
         tp = TopicPartition(self._place.topic, self._place.partition)
-        begin, end = await _bounds(consumer, tp)
+        begin, end = await bounds(consumer, tp)
         offset = self._store.offset + 1
         if offset > end:  # the changelog was made anew: the copy tells of another one
             self._store.destroy()
@@ -150,10 +148,10 @@ class Changelog:
                 await asyncio.sleep(1)
 
     async def _follow(self, applied: Callable[[int], None] | None) -> None:
-        async with _reader(self._place) as consumer:
+        async with reader(self._place) as consumer:
             tp, offset, _ = await self._seek(consumer)
             while True:
-                records, offset = await _some(consumer, tp, offset)
+                records, offset = await some(consumer, tp, offset)
                 if not records:
                     continue
                 self._store.replay([_replayed(each) for each in records], offset=offset - 1)
@@ -190,11 +188,11 @@ class Changelog:
 
     async def _between(self, start: int, end: int) -> list[Replayed]:
         found: list[Replayed] = []
-        async with _reader(self._place) as consumer:
+        async with reader(self._place) as consumer:
             tp = TopicPartition(self._place.topic, self._place.partition)
             consumer.seek(tp, start)
             while start < end:
-                records, start = await _some(consumer, tp, start)
+                records, start = await some(consumer, tp, start)
                 found.extend(_replayed(each) for each in records if each.offset < end)
         return found
 
@@ -219,7 +217,8 @@ def _replayed(record: Any) -> Replayed:
 
 
 @contextlib.asynccontextmanager
-async def _reader(place: Place) -> AsyncIterator[AIOKafkaConsumer]:
+async def reader(place: Place) -> AsyncIterator[AIOKafkaConsumer]:
+    """A consumer of one partition, in no group. Raises StorageError for whatever Kafka says inside the block."""
     consumer = AIOKafkaConsumer(
         bootstrap_servers=place.bootstrap,
         enable_auto_commit=False,
@@ -233,18 +232,19 @@ async def _reader(place: Place) -> AsyncIterator[AIOKafkaConsumer]:
         consumer.assign([TopicPartition(place.topic, place.partition)])
         yield consumer
     except KafkaError as error:
-        raise StorageError(f"The changelog {place.topic}[{place.partition}] cannot be read: {error!r}") from error
+        raise StorageError(f"{place.topic}[{place.partition}] cannot be read: {error!r}") from error
     finally:
         await consumer.stop()
 
 
-async def _bounds(consumer: AIOKafkaConsumer, tp: TopicPartition) -> tuple[int, int]:
+async def bounds(consumer: AIOKafkaConsumer, tp: TopicPartition) -> tuple[int, int]:
+    """The first offset that Kafka has, and the one after the last."""
     begin = (await consumer.beginning_offsets([tp]))[tp]
     end = (await consumer.end_offsets([tp]))[tp]
     return begin, end
 
 
-async def _some(consumer: AIOKafkaConsumer, tp: TopicPartition, offset: int) -> tuple[list[Any], int]:
+async def some(consumer: AIOKafkaConsumer, tp: TopicPartition, offset: int) -> tuple[list[Any], int]:
     """Records and the position after them; compaction leaves holes, so the position may move without records."""
     found = await consumer.getmany(tp, timeout_ms=POLL_MS)
     records = found.get(tp, [])

@@ -20,6 +20,7 @@ from engine.runtimes.kafka.changelog import Changelog, Fenced, Place
 from engine.runtimes.kafka.copies import StateCopy
 from engine.runtimes.kafka.ledger import LedgerPartition, LedgerTools
 from engine.runtimes.kafka.ledger_log import LedgerLog, LedgerStore
+from engine.runtimes.kafka.missing import take_unbroken
 from engine.runtimes.kafka.outbox import KafkaOutbox
 from engine.runtimes.kafka.store import RowStore
 from engine.telemetry import Action, get_log
@@ -39,8 +40,10 @@ class _Pack(msgspec.Struct):
 class LedgerOwner:
     """One partition, from `run` until it is cancelled or `release` lets it return."""
 
-    def __init__(self, ledger: LedgerPartition, copy: StateCopy, outbox: KafkaOutbox) -> None:
+    def __init__(self, ledger: LedgerPartition, copy: StateCopy, outbox: KafkaOutbox, *, source: Place) -> None:
+        """`source` is the partition of `dispatches`."""
         self.ledger = ledger
+        self._source = source
         self.restored = asyncio.Event()
         self._copy = copy
         self._outbox = outbox
@@ -148,7 +151,7 @@ class LedgerOwner:
                 continue
             pack = self._queue[0]
             try:
-                await self.ledger.take(pack.records)
+                await take_unbroken(self._source, pack.records, applied=self.ledger.applied, take=self.ledger.take)
             except Fenced:
                 raise
             except (StorageError, LimitExceeded) as error:
@@ -187,7 +190,8 @@ class LedgerCopy:
 def own_partition(number: int, bootstrap: str, folder: Path, *, tools: LedgerTools, outbox: KafkaOutbox) -> LedgerOwner:
     """Opens the files of a partition in `folder` (this process's alone). Raises StorageError."""
     store, log, states = _open(number, bootstrap, folder, tools=tools)
-    return LedgerOwner(LedgerPartition(number, store, log, tools=tools), states, outbox)
+    source = Place(bootstrap, tools.topics.dispatches, number)
+    return LedgerOwner(LedgerPartition(number, store, log, tools=tools), states, outbox, source=source)
 
 
 def _open(number: int, bootstrap: str, folder: Path, *, tools: LedgerTools) -> tuple[LedgerStore, LedgerLog, StateCopy]:

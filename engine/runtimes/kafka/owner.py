@@ -20,6 +20,7 @@ from engine.errors import LimitExceeded, StorageError
 from engine.runtimes.kafka.arrival import Here, Incoming
 from engine.runtimes.kafka.changelog import Changelog, Fenced
 from engine.runtimes.kafka.definitions import Definitions
+from engine.runtimes.kafka.missing import take_unbroken
 from engine.runtimes.kafka.outlet import Outlet
 from engine.runtimes.kafka.plan import Plan, Planner
 from engine.runtimes.kafka.spans import trace_batch
@@ -198,12 +199,15 @@ class Owner:
 
     async def _batch(self) -> None:
         packs, records = self._gather()
-        await self._check_unbroken(records)
-        await self._definitions_for(records)
-        await self._apply(records)
+        place = self._changelog.beside(self._here.topics.touchpoints)
+        await take_unbroken(place, records, applied=self.applied, take=self._take)
         for pack in packs:
             pack.done()
             self._waiting_records -= len(pack.records)
+
+    async def _take(self, records: Sequence[Incoming]) -> None:
+        await self._definitions_for(records)
+        await self._apply(records)
 
     def _gather(self) -> tuple[list[_Pack], list[Incoming]]:
         """Whole packs until the batch is full; a pack that is larger by itself is applied in parts."""
@@ -214,24 +218,6 @@ class Owner:
             packs.append(pack)
             records.extend(pack.records)
         return packs, records
-
-    async def _check_unbroken(self, records: Sequence[Incoming]) -> None:
-        """Nothing between what was applied and these may be missing: whatever lost it would otherwise stay unseen.
-
-        Raises StorageError; the process then ends, and the next one reads from what was committed. Records that Kafka has
-        removed by age are said and passed over.
-        """
-        expected, topic = self.applied + 1, self._here.topics.touchpoints
-        if records[0].offset <= expected and records[-1].offset - records[0].offset < len(records):
-            return
-        for each in records:
-            if each.offset > expected and await self._changelog.input_begin(topic) < each.offset:
-                raise StorageError(
-                    f"{topic}[{self._here.partition}]: {expected} to {each.offset - 1} were not handed to us."
-                )
-            if each.offset > expected:
-                self._log.error(Action.RECORDS_MISSED, partition=self._here.partition, count=each.offset - expected)
-            expected = max(expected, each.offset + 1)
 
     @property
     def _limit(self) -> int:

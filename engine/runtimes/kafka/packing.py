@@ -1,7 +1,6 @@
 """Faust's consumer, fed with whole fetches: what was fetched of a partition comes as one message.
 
-Invariant: the message's offset is that of the pack's last record, so that acknowledging it acknowledges the pack; the offsets
-before it are what Faust calls a gap, which it commits only together with the acknowledged offset above it.
+Invariant: the message's offset is that of the pack's last record, so that the pack is done with it (`seeking`).
 """
 
 from __future__ import annotations
