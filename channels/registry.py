@@ -16,7 +16,11 @@ from channels.contract import ChannelFactory
 GROUP = "anlass.channels"
 
 # Named here too, so that a checkout that was never installed has them; no other package can take these names.
-BUILT_IN: dict[str, str] = {"email": "channels.email:create", "mailbox": "channels.recording:create"}
+BUILT_IN: dict[str, str] = {
+    "email": "channels.email:create",
+    "mailbox": "channels.recording:create",
+    "webhook": "channels.webhook:create",
+}
 
 
 # Who reads the callbacks of which provider; the name is the one in the path `/callbacks/PROVIDER/…`.
@@ -30,6 +34,11 @@ class UnknownChannel(LookupError):
 def known() -> list[str]:
     """Return the names of all adapters that could be loaded, sorted."""
     return sorted({*BUILT_IN, *(entry.name for entry in entry_points(group=GROUP))})
+
+
+def foreign() -> list[str]:
+    """Return the names that other packages add, sorted; they are read from the packages' metadata, and nothing is imported."""
+    return sorted({entry.name for entry in entry_points(group=GROUP)} - BUILT_IN.keys())
 
 
 def load(name: str) -> ChannelFactory:

@@ -132,10 +132,10 @@ def compile_definition(definition: Definition, earlier: Sequence[Definition]) ->
     """The catalog of a deployed definition. Raises DefinitionError."""
     versions: dict[tuple[str, str], Workflow] = {}
     for each in earlier:
-        loaded = load_files(_workflow_files(each))
+        loaded = load_files(_workflow_files(each), channels=None)
         if loaded.catalog is not None:  # a newer Anlass may refuse what an older one took
             versions.update(loaded.catalog.versions)
-    loaded = load_files(_workflow_files(definition), extra_versions=list(versions.values()))
+    loaded = load_files(_workflow_files(definition), extra_versions=list(versions.values()), channels=None)
     if loaded.catalog is None:
         problems = [problem for problem in loaded.problems if problem.severity == "error"]
         raise DefinitionError(f"The definition {definition.id} does not compile.", problems=problems)

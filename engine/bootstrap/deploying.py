@@ -73,7 +73,7 @@ def prepare(
     newest = handovers.deployed(project.var, limit=1)
     before: dict[str, str] = {}
     if newest:
-        loaded = load_files([(name, text.encode()) for name, text in newest[0].files.items()])
+        loaded = load_files([(name, text.encode()) for name, text in newest[0].files.items()], channels=None)
         if loaded.catalog is not None:
             before = {name: workflow.version for name, workflow in loaded.catalog.workflows.items()}
     counts = handovers.count_in_flight(project.var, progress=progress)

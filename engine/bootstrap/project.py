@@ -11,10 +11,12 @@ from pathlib import Path
 
 import msgspec
 
+from channels import registry
 from engine.bootstrap.objections import objections_missing
 from engine.core.catalog import Catalog
 from engine.core.workflow import Workflow
 from engine.definition.case import TestFile
+from engine.definition.check import CHANNELS
 from engine.definition.load import Loaded, load_files, load_project
 from engine.definition.problem import Problem
 from engine.definition.public_holidays import with_public_holidays
@@ -138,7 +140,8 @@ def read_sources(folder: Path) -> dict[str, str]:
 
 def _read(folder: Path, earlier: Iterable[Workflow] = (), *, with_templates: bool = True) -> tuple[Loaded, TemplateSet]:
     root = folder / "templates"
-    loaded = load_project(folder, templates=TemplateNames(root), extra_versions=tuple(earlier))
+    channels = [*CHANNELS, *registry.foreign()]
+    loaded = load_project(folder, templates=TemplateNames(root), channels=channels, extra_versions=tuple(earlier))
     if not with_templates:
         return loaded, TemplateSet({}, [])
     zone = loaded.catalog.policy.zone if loaded.catalog is not None else "UTC"
@@ -158,7 +161,7 @@ def _earlier_versions(var: Path, sources: Mapping[str, str]) -> list[Workflow]:
     for _, files in inbox.stored_sources(var)[:VERSIONS_MAX]:
         if files == sources:
             continue
-        loaded = load_files([(name, text.encode()) for name, text in files.items()])
+        loaded = load_files([(name, text.encode()) for name, text in files.items()], channels=None)
         if loaded.catalog is not None:  # a newer Anlass may refuse what an older one took
             versions.update(loaded.catalog.versions)
     return list(versions.values())

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 ADDRESS_TRAITS = {"email": "email", "newsletter": "email", "sms": "phone", "whatsapp": "phone", "voice": "phone"}
 """Channel → the trait that holds the address. Another channel's address is the trait of its own name."""
+OWN_CHANNELS = {"webhook": "default", "task": "default"}
+"""Channels that reach the shop's own systems and people, not the customer → their address where the step names none."""
 CONSENT_CHANNELS = {"newsletter": ("newsletter", "email")}
 """Channels for which consent to another one serves: a newsletter is e-mail."""
 PURCHASE_EVENT = "Order Completed"
@@ -38,7 +40,9 @@ class Permission(msgspec.Struct, frozen=True):
 
 
 def address_of(state: CustomerState, channel: str) -> str:
-    """The customer's address for the channel, "" when there is none that could be one."""
+    """The customer's address for the channel, "" when there is none that could be one; a fixed one for `OWN_CHANNELS`."""
+    if channel in OWN_CHANNELS:
+        return OWN_CHANNELS[channel]
     return clean_address(state.traits.get(ADDRESS_TRAITS.get(channel, channel)), channel)
 
 
@@ -83,6 +87,9 @@ def permission(state: CustomerState, policy: Policy, *, purpose: str, channel: s
         return Permission(basis="contract")
     given = state.consent.get(purpose, {})
     bought = rule.consent == "existing_customer" and PURCHASE_EVENT in state.stats
+    if channel in OWN_CHANNELS:  # nobody is written to; but who objected to the purpose is left out of it altogether
+        objected = any(consent.status == "withdrawn" for consent in given.values())
+        return Permission("unsubscribed") if objected else Permission(basis="own system")
     for name in CONSENT_CHANNELS.get(channel, (channel,)):
         consent = given.get(name)
         if consent is None:

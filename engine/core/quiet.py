@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from engine.core.consent import OWN_CHANNELS
 from engine.core.schedule import DAY_MS, add, local_datetime, quiet_until, resolve_local, spread
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _quiet(
     """The rule that forbids this moment and until when; the longest where several do."""
     found: tuple[QuietRule, int] | None = None
     for rule in catalog.policy.quiet:
-        if rule.channels and message.channel not in rule.channels:
+        if not _means(rule.channels, message.channel):
             continue
         if rule.purposes and message.purpose not in rule.purposes:
             continue
@@ -86,7 +87,16 @@ def holidays_of(catalog: Catalog, state: CustomerState) -> Container[dt.date]:
 
 
 def _applies(cap: Cap, message: Message) -> bool:
-    return cap.purpose in ("", message.purpose) and cap.channel in ("", message.channel)
+    return _covers(cap, message.purpose, message.channel)
+
+
+def _covers(cap: Cap, purpose: str, channel: str) -> bool:
+    return cap.purpose in ("", purpose) and _means((cap.channel,) if cap.channel else (), channel)
+
+
+def _means(channels: tuple[str, ...], channel: str) -> bool:
+    """Whether a rule about these channels (none: all that reach the customer) is about this one."""
+    return channel in channels if channels else channel not in OWN_CHANNELS
 
 
 def needed(
@@ -100,7 +110,7 @@ def needed(
             at_ms, purpose, channel = queued[index]
             if not left or at_ms < oldest_ms:
                 break
-            if cap.purpose in ("", purpose) and cap.channel in ("", channel):
+            if _covers(cap, purpose, channel):
                 kept.add(index)
                 left -= 1
     return tuple(queued[index] for index in sorted(kept))
@@ -108,11 +118,7 @@ def needed(
 
 def _counted(cap: Cap, state: CustomerState) -> list[int]:
     """When messages under this cap were queued, in order."""
-    return sorted(
-        at_ms
-        for at_ms, purpose, channel in state.queued
-        if cap.purpose in ("", purpose) and cap.channel in ("", channel)
-    )
+    return sorted(at_ms for at_ms, purpose, channel in state.queued if _covers(cap, purpose, channel))
 
 
 def _midnight(at_ms: int, days: int, zone: ZoneInfo) -> int:

@@ -20,8 +20,10 @@ from engine.definition.compile import Compiled
 from engine.definition.problem import Problems, nearest
 from engine.definition.site import Path, Site
 
-CHANNELS = ("email", "newsletter", "sms", "whatsapp", "messenger", "voice")
+CHANNELS = ("email", "newsletter", "sms", "whatsapp", "messenger", "voice", "webhook")
 """Known without any plug-in."""
+TEMPLATE_OPTIONAL = frozenset({"webhook"})
+"""Channels that have a form of their own for a message without a template file."""
 
 _UNNAMED = "steps."
 """How the default id of a step begins."""
@@ -55,9 +57,9 @@ class Project:
 
 
 def check_project(
-    project: Project, problems: Problems, *, templates: Templates | None, channels: Collection[str] = CHANNELS
+    project: Project, problems: Problems, *, templates: Templates | None, channels: Collection[str] | None = CHANNELS
 ) -> None:
-    """Adds what is wrong to the problems. `channels` are those that exist."""
+    """Adds what is wrong to the problems. `channels` are those that exist; None: who published it knew them."""
     assert project.policy is not None
     checker = _Checker(project, project.policy, templates=templates, channels=channels)
     for compiled in project.written:
@@ -75,7 +77,7 @@ class _Checker:
     """Looks names up in one project."""
 
     def __init__(
-        self, project: Project, policy: Policy, *, templates: Templates | None, channels: Collection[str]
+        self, project: Project, policy: Policy, *, templates: Templates | None, channels: Collection[str] | None
     ) -> None:
         self._project = project
         self._policy = policy
@@ -97,6 +99,8 @@ class _Checker:
         self._known(site, path, name, kind="purpose", names=self._policy.purposes)
 
     def _channel(self, site: Site, path: Path, name: str) -> bool:
+        if self._channels is None:
+            return True
         return self._known(site, path, name, kind="channel", names=self._channels)
 
     def _workflow_name(self, site: Site, path: Path, name: str) -> bool:
@@ -158,7 +162,7 @@ class _Checker:
             self._purpose(site, (*path, "purpose"), send.purpose)
         for index, channel in enumerate(send.channels):
             here: Path = (*path, "channel", index)
-            if not self._channel(site, here, channel) or self._templates is None:
+            if not self._channel(site, here, channel) or self._templates is None or channel in TEMPLATE_OPTIONAL:
                 continue
             if not self._templates.has(channel, send.template):
                 message = (

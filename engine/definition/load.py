@@ -85,11 +85,19 @@ def _paths(folder: Path, problems: Problems) -> list[Path]:
     return paths[:FILES_MAX]
 
 
-def load_files(files: Sequence[tuple[str, bytes]], *, extra_versions: Sequence[Workflow] = ()) -> Loaded:
-    """The same from (name, content) pairs, as a published project comes; templates are not looked at."""
+def load_files(
+    files: Sequence[tuple[str, bytes]],
+    *,
+    extra_versions: Sequence[Workflow] = (),
+    channels: Collection[str] | None = CHANNELS,
+) -> Loaded:
+    """The same from (name, content) pairs, as a published project comes; templates are not looked at.
+
+    `channels` None: any will do, because whoever published it had the packages that add them.
+    """
     problems = Problems()
     project = _project(files, problems)
-    check_project(project, problems, templates=None)
+    check_project(project, problems, templates=None, channels=channels)
     return _loaded(project, problems, extra_versions=extra_versions)
 
 

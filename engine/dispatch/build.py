@@ -10,6 +10,7 @@ from typing import Final
 
 from jinja2 import nodes
 
+from engine.core.consent import OWN_CHANNELS
 from engine.dispatch.compiled import Part
 from engine.dispatch.flatten import Flattener, undeclared
 from engine.dispatch.front_matter import Field, FrontMatter, split
@@ -21,7 +22,7 @@ from engine.dispatch.template_problem import TemplateProblem, nearest
 from engine.dispatch.text_part import generate
 
 MAIL_CHANNELS: Final = frozenset({"email", "newsletter"})
-FIELDS: Final = {"subject": "subject", "preheader": "preheader", "from": "from_", "reply_to": "reply_to"}
+FIELDS: Final = {"subject": "subject", "preheader": "preheader", "from": "from_", "reply_to": "reply_to", "to": "to"}
 
 
 class Builder:
@@ -74,6 +75,9 @@ class Builder:
         for key, field in front.fields.items():
             if channel not in MAIL_CHANNELS and key in {"subject", "preheader", "reply_to"}:
                 self._report(index, field.line, "front_matter", f"'{key}' is of mails; {channel} has no such thing")
+            if channel not in OWN_CHANNELS and key == "to":
+                message = f"'to' is of {' and '.join(sorted(OWN_CHANNELS))}; {channel} goes to the customer"
+                self._report(index, field.line, "front_matter", message)
             tree = self._straight(field.source, index, field.line)
             if tree is not None:
                 trees[key] = tree

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from channels import guard
 from channels.contract import OutgoingMessage, PermanentError
+from engine.core.consent import OWN_CHANNELS
 from engine.core.message import names
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Composer:
         return OutgoingMessage(
             id=message.id,
             channel=message.channel,
-            to=message.address,
+            to=rendered.to if rendered.to and message.address == OWN_CHANNELS.get(message.channel) else message.address,
             to_name=_display_name(parts),
             from_=message.sender or rendered.from_,
             reply_to=rendered.reply_to,

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup, escape
 
+from engine.dispatch.as_json import tojson
 from engine.dispatch.local_format import format_date, format_money, format_number, format_time
 from engine.dispatch.values import (
     CHARACTERS_PER_UNIT,
@@ -369,6 +370,7 @@ FILTERS: Final[Mapping[str, Filter]] = {
     "sum": _sum,
     "time": _time,
     "title": _title,
+    "tojson": tojson,
     "trim": _trim,
     "truncate": _truncate,
     "unique": _unique,
@@ -380,14 +382,8 @@ FILTERS: Final[Mapping[str, Filter]] = {
 
 # `customer.name.upper()` is what people write who know Python: these few calls mean the filter of the same name.
 METHODS: Final[Mapping[str, str]] = {
-    "items": "items",
-    "keys": "keys",
-    "lower": "lower",
-    "replace": "replace",
     "strip": "trim",
-    "title": "title",
-    "upper": "upper",
-    "values": "values",
+    **{name: name for name in ("items", "keys", "lower", "replace", "title", "upper", "values")},
 }
 
 

@@ -17,7 +17,7 @@ from engine.dispatch.template_problem import TemplateProblem, nearest
 if TYPE_CHECKING:
     from ruamel.yaml.nodes import Node
 
-KEYS: Final = ("subject", "preheader", "from", "reply_to")
+KEYS: Final = ("subject", "preheader", "from", "reply_to", "to")
 LENGTH_MAX: Final = 8_192  # characters of the whole front matter
 FENCE: Final = "---"
 _TAGS: Final = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "timestamp"))

@@ -39,6 +39,8 @@ class Rendered(msgspec.Struct, frozen=True):
     reply_to: str
     html: str
     text: str
+    to: str = ""
+    """Who gets it, for channels whose templates may say so."""
 
 
 class Template:
@@ -76,7 +78,7 @@ class Template:
         budget = self._budget(names.get("customer"))
         names["locale"] = self._locale_default
         parts = self._parts
-        done = {"subject": "", "preheader": "", "from_": "", "reply_to": "", "html": "", "text": ""}
+        done = {"subject": "", "preheader": "", "from_": "", "reply_to": "", "html": "", "text": "", "to": ""}
         try:
             for field, part in parts.items():
                 text = way(part, names, budget)

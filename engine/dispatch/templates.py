@@ -23,7 +23,9 @@ from engine.dispatch.template_problem import TemplateError, TemplateProblem, nea
 FILES_MAX: Final = 5_000
 CACHE_SIZE: Final = 2_000  # compiled templates kept between loads, so that a reload compiles only what changed
 LAYOUTS: Final = "layouts"
-TEXT_CHANNELS: Final = frozenset({"sms", "whatsapp", "voice"})
+TEXT_CHANNELS: Final = frozenset({"sms", "whatsapp", "voice", "webhook"})
+OPTIONAL: Final = frozenset({"webhook"})
+"""Channels whose messages need no template: they have a form of their own for what the step gives."""
 FALL_BACK: Final = {"whatsapp": "sms", "voice": "sms"}
 
 _NAME: Final = re.compile(r"(?P<name>[a-z0-9][a-z0-9_-]*)(?:\.(?P<locale>[A-Za-z0-9_-]+))?\.(?P<kind>html|txt)")
@@ -75,6 +77,8 @@ class TemplateSet:
                 if key in self._templates:
                     return self._ready(key)
         known = self.names(channel)
+        if channel in OPTIONAL and name not in known:
+            return Template(TemplateKey(channel, name, "", "", "", "en", "UTC"), {}, files=("",))
         if name in known:
             raise TemplateError(f"template '{channel}/{name}' has no default language and none for '{locale}'")
         raise TemplateError(f"there is no template '{channel}/{name}'{nearest(name, known)}")

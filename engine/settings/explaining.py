@@ -27,6 +27,7 @@ def explain(settings: Settings) -> list[str]:
     else:
         lines.append("email: no ANLASS_EMAIL__HOST; mail goes to the local mailbox and nothing leaves")
     lines.append(_rates(email))
+    lines += settings.webhook.explained()
     where = settings.database.url if settings.database.is_postgresql else settings.database_path
     lines += [f"database: {where}", _keeping(settings.database), *_kafka(settings)]
     lines += [f"{name}: an adapter of another package; its settings are passed on to it" for name in settings.more]

@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, m
 
 from engine.errors import SettingsError
 from engine.settings.section import CallbackSection, ChannelSection, Days, Port, Rate, Section
+from engine.settings.webhook import WebhookSettings
 
 SENDER_ON_LOOPBACK = "Anlass <anlass@localhost>"
 SECRET_BYTES_MIN = 16
@@ -190,6 +191,7 @@ MODELS: dict[str, type[Section]] = {
     "email": EmailSettings,
     "database": DatabaseSettings,
     "kafka": KafkaSettings,
+    "webhook": WebhookSettings,
 }
 
 
@@ -203,6 +205,7 @@ class Settings(BaseModel):
     email: EmailSettings = EmailSettings()
     database: DatabaseSettings = DatabaseSettings()
     kafka: KafkaSettings = KafkaSettings()
+    webhook: WebhookSettings = WebhookSettings()
     more: dict[str, dict[str, Any]] = {}
     later: tuple[str, ...] = ()
     """Where settings stand that no part of this version reads."""

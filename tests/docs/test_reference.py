@@ -17,6 +17,7 @@ from engine.collector.segment import BATCH_EVENTS_MAX, SHORT
 from engine.definition.calls import FUNCTIONS
 from engine.definition.document import VERBS, Outcome
 from engine.dispatch.filters import FILTERS
+from engine.settings.section import SECRETS
 from engine.settings.sections import MODELS
 from engine.telemetry import Action, Metrics
 from tests.docs.page import PAGES, ROOT, blocks
@@ -50,7 +51,7 @@ def test_the_table_of_settings_is_complete() -> None:
         assert meaning.strip()
         assert written.strip() in {f"`[{section}] {key}`", ""}
         # What is not written in the file is a secret.
-        assert (not written.strip()) == (key in {"secret", "password"})
+        assert (not written.strip()) == (key in SECRETS)
         model_field = {field.alias or name: field for name, field in sections[section].model_fields.items()}[key]
         if isinstance(model_field.default, int | float):
             assert default.strip() == f"{model_field.default:g}"
