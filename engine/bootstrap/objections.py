@@ -6,6 +6,7 @@ Invariant: asked of the templates as they are compiled, layouts included, in eve
 from __future__ import annotations
 
 from engine.core.catalog import Catalog
+from engine.core.consent import OWN_CHANNELS
 from engine.core.workflow import Send
 from engine.definition.problem import Problem
 from engine.dispatch.templates import TemplateSet
@@ -25,7 +26,7 @@ def objections_missing(catalog: Catalog | None, templates: TemplateSet) -> list[
             rule = catalog.policy.purposes.get(op.purpose or workflow.purpose)
             if rule is None or rule.consent != "existing_customer":
                 continue
-            for channel in op.channels:
+            for channel in (each for each in op.channels if each not in OWN_CHANNELS):
                 for template in templates.variants(channel, op.template):
                     if template.names().isdisjoint(WAYS):
                         wanted[template.file] = rule.name
