@@ -23,12 +23,21 @@ from channels import guard, mime
 from channels.contract import Capabilities, OutgoingMessage, PermanentError, Receipt, TransientError
 from channels.dkim import DkimKey, DkimSigner
 from channels.dkim_keys import Kind, aligned, load_key
+from channels.marks import HEADER, LOCAL_CHARS_MAX, PLACE, SECRET_BYTES_MIN, Marks, local_part_chars
 from channels.pool import Pool, PoolLimits
 from channels.session import Login, connect
 from channels.smtp import SmtpConnection
 
+Service = Literal["", "ses", "sendgrid", "mailgun", "postmark"]
 Tls = Literal["auto", "none", "starttls", "implicit"]
 _PORT_IMPLICIT_TLS = 465
+# What makes each service repeat our id in its webhooks: its own name for data of the sender's.
+_SERVICE_HEADERS = {
+    "ses": ("X-SES-MESSAGE-TAGS", f"anlass={PLACE}"),
+    "sendgrid": ("X-SMTPAPI", f'{{"unique_args":{{"anlass":"{PLACE}"}}}}'),
+    "mailgun": ("X-Mailgun-Variables", f'{{"anlass":"{PLACE}"}}'),
+    "postmark": ("X-PM-Metadata-anlass", PLACE),
+}
 _RETURN_PATH = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`|~-]*(\{id\})?[A-Za-z0-9.!#$%&'*+/=?^_`|~-]*@[^@\s]+\Z")
 
 
@@ -38,7 +47,9 @@ class EmailSettings(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": 
     `tls`: "implicit" (port 465), "starttls" (required), "none", or "auto": implicit on port 465, nothing to a loopback
     address, elsewhere STARTTLS when the server offers it, and required when there is a password to protect.
     `return_path` is the envelope's sender, where bounces go; "{id}" in it becomes the message id (VERP:
-    "b+{id}@bounces.shop.example"). Empty: the address of the sender.
+    "b+{id}@bounces.shop.example"). Empty: the address of the sender. With `mark_secret` a code follows the id, so that nobody
+    else can make such an address, and a header holds the same mark. `service` is the mail service behind `host`, whose own
+    header then names the message in its webhooks.
     """
 
     host: str
@@ -61,6 +72,8 @@ class EmailSettings(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": 
     dkim_key_file: str | None = None  # an RSA key
     dkim_ed25519_selector: str = ""
     dkim_ed25519_key_file: str | None = None
+    mark_secret: str | None = None  # at least 16 characters; the reader of bounces needs the same
+    service: Service = ""
 
 
 class EmailChannel:
@@ -74,6 +87,10 @@ class EmailChannel:
         self.settings = settings
         self._login = _login(settings)
         self._pool: Pool | None = None
+        secret = (settings.mark_secret or "").encode()
+        if 0 < len(secret) < SECRET_BYTES_MIN:
+            raise ValueError(f"The email setting `mark_secret` has fewer than {SECRET_BYTES_MIN} characters.")
+        self._marks = Marks(secret) if secret else None
         # What the server took last. A mail is built before a connection is lent, so that a bad one never gets that far,
         # and built again in the rare case that this proves wrong.
         self._eight_bit = True
@@ -114,8 +131,15 @@ class EmailChannel:
         if pool is None:
             raise TransientError("the channel is not open", code="closed")
         settings = self.settings
+        mark = self._marks.mark(delivery.id) if self._marks is not None else delivery.id
+        more = [(HEADER, mark)] if self._marks is not None else []
+        if settings.service:
+            name, value = _SERVICE_HEADERS[settings.service]
+            more.append((name, value.replace(PLACE, delivery.id)))
+        if more:
+            delivery = msgspec.structs.replace(delivery, headers=(*delivery.headers, *more))
         mail = await self._compose(delivery, eight_bit=self._eight_bit)
-        return_path = settings.return_path.replace("{id}", delivery.id) or mail.sender.address
+        return_path = settings.return_path.replace(PLACE, mark) or mail.sender.address
         connection = await pool.take()
         try:
             if mail.eight_bit and not connection.eight_bit:
@@ -216,6 +240,11 @@ def _check_addresses(settings: EmailSettings) -> None:
     if settings.return_path and not _RETURN_PATH.match(settings.return_path):
         mend = "write it as 'bounces@shop.example' or 'b+{id}@bounces.shop.example'"
         raise ValueError(f"The email setting `return_path` is no address; {mend}.")
+    if (chars := local_part_chars(settings.return_path)) > LOCAL_CHARS_MAX:
+        raise ValueError(
+            f"The email setting `return_path` would have {chars} characters before the @, and {LOCAL_CHARS_MAX} are allowed; "
+            "write less around {id}, as in 'b+{id}@bounces.shop.example'."
+        )
 
 
 def _tls_context(ca_file: str) -> ssl.SSLContext:

@@ -65,6 +65,10 @@ class Action(StrEnum):
     DEFINITION_REFUSED = "definition_refused"
     REQUEST_REFUSED = "request_refused"
     REQUEST_FAILED = "request_failed"
+    REPORT_TAKEN = "report_taken"
+    REPUTATION_REFUSED = "reputation_refused"
+    MAIL_TAKEN = "mail_taken"
+    MAIL_REFUSED = "mail_refused"
     COMPANION_FAILED = "companion_failed"
     LIBRARY_WARNED = "library_warned"
     LIBRARY_FAILED = "library_failed"
@@ -229,6 +233,18 @@ class Metrics:
             "anlass_messages_total",
             "What became of messages: sent, failed, suppressed, unknown; pending: an attempt that will be repeated.",
             ["channel", "answer"],
+            **with_registry,
+        )
+        self.reports = Counter(
+            "anlass_reports_total",
+            "What providers and returned mails say of messages: hard, soft, our_fault, deferred, delivered, complained, …",
+            ["channel", "class"],
+            **with_registry,
+        )
+        self.mails_in = Counter(
+            "anlass_mails_in_total",
+            "Mails that came to the addresses for bounces: status, words, feedback, automatic, other, malformed.",
+            ["kind"],
             **with_registry,
         )
         self.outbox_depth = Gauge("anlass_outbox_depth", "Messages decided and not yet settled.", **with_registry)

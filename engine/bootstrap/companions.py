@@ -9,49 +9,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable
-from typing import Protocol
 
-import msgspec
+from engine.bootstrap import bounces
+from engine.bootstrap.surroundings import Companion, Surroundings
+from engine.telemetry import Action, get_log
 
-from engine.clock import Clock
-from engine.runtimes.base import Front
-from engine.settings import Settings
-from engine.telemetry import Action, Metrics, get_log
+__all__ = ["COLLECTOR", "JOURNAL", "Companion", "Surroundings", "beside_collector", "beside_journal", "running"]
 
 RETRY_SECONDS = 5.0
 _log = get_log("companion")
 
 
-class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
-    """What a companion works with. On Kafka `runtime` answers from the journal's database and writes to the cluster."""
-
-    settings: Settings
-    runtime: Front
-    clock: Clock
-    metrics: Metrics
-
-
-class Companion(Protocol):
-    """Works until it is cancelled. Its `name` stands in the log."""
-
-    name: str
-
-    async def run(self) -> None:
-        """Raises what it cannot mend itself: then it is started again after a while."""
-
-
 def beside_collector(around: Surroundings) -> list[Companion]:
-    """Those that take something in from outside: they run where the collector runs."""
-    return [build(around) for build in COLLECTOR]
+    """Those that take something in from outside: they run where the collector runs. Raises SettingsError."""
+    return [companion for build in COLLECTOR if (companion := build(around)) is not None]
 
 
 def beside_journal(around: Surroundings) -> list[Companion]:
     """Those that watch what was decided and sent: they run once for the whole project, where the journal is written."""
-    return [build(around) for build in JOURNAL]
+    return [companion for build in JOURNAL if (companion := build(around)) is not None]
 
 
-COLLECTOR: tuple[Callable[[Surroundings], Companion], ...] = ()
-JOURNAL: tuple[Callable[[Surroundings], Companion], ...] = ()
+COLLECTOR: tuple[Callable[[Surroundings], Companion | None], ...] = (bounces.listener, bounces.mailbox_reader)
+"""Each builds a companion, or nothing where the settings ask for none."""
+JOURNAL: tuple[Callable[[Surroundings], Companion | None], ...] = ()
 
 
 @contextlib.asynccontextmanager

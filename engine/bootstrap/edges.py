@@ -71,6 +71,7 @@ class CollectorRole:
                 mailbox=mailbox,
                 content=lambda message: page_of(composer.content(message)),
                 callbacks=open_callbacks(settings),
+                pause_after=settings.bounces.pause_after,
             )
             application = build_collector(settings.collector, parts)
             runner = web.AppRunner(application, access_log=None, shutdown_timeout=STOP_SECONDS_MAX)

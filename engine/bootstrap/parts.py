@@ -50,7 +50,8 @@ def open_channels(settings: Settings, names: Iterable[str], mailbox: Mailbox) ->
     for provider in settings.channel_sections.values():
         if provider.configured:
             url = {"public_url": settings.collector.public_url} if provider.NEEDS_URL else {}
-            configured |= {name: {**provider.adapter(name), **url} for name in provider.SERVES}
+            marks = {"mark_secret": settings.mark_secret()} if provider.NEEDS_MARKS else {}
+            configured |= {name: {**provider.adapter(name), **url, **marks} for name in provider.SERVES}
     channels: dict[str, Channel] = {}
     for name in names:
         section = configured.get(name)

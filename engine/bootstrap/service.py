@@ -114,6 +114,7 @@ class Service:
                 mailbox=self.mailbox,
                 content=lambda message: page_of(composer.content(message)),
                 callbacks=open_callbacks(self.project.settings),
+                pause_after=self.project.settings.bounces.pause_after,
             )
             application = build_collector(self.project.settings.collector, parts)
             runner = web.AppRunner(application, access_log=None, shutdown_timeout=STOP_SECONDS_MAX)

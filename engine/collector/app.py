@@ -21,6 +21,7 @@ from engine.collector.callbacks import CallbackApi
 from engine.collector.cloudevents import CloudEventsApi
 from engine.collector.links import LinkPages
 from engine.collector.mailbox import MailboxPages
+from engine.collector.reports import PAUSE_AFTER, Reports
 from engine.collector.segment import Handler, SegmentApi
 from engine.collector.traced import TracedIntake
 from engine.core.message import Message
@@ -55,6 +56,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     content: Callable[[Message], str] | None = None
     callbacks: Mapping[str, CallbackReader] = {}
     """Provider → who reads its callbacks, which come to `/callbacks/PROVIDER/SOURCE`."""
+    pause_after: int = PAUSE_AFTER
+    """Refusals for our own fault, of so many customers' messages within an hour, that pause a workflow."""
 
 
 def build_collector(settings: CollectorSettings, parts: Parts) -> web.Application:
@@ -67,7 +70,11 @@ def build_collector(settings: CollectorSettings, parts: Parts) -> web.Applicatio
     app.add_routes(SegmentApi(intake, gate, parts.clock.now_ms).routes())
     app.add_routes(CloudEventsApi(intake, gate, parts.clock.now_ms).routes())
     app.add_routes(LinkPages(parts.runtime, parts.signer, parts.clock, content=parts.content).routes())
-    app.add_routes(CallbackApi(parts.runtime, parts.callbacks, parts.clock, public_url=settings.public_url).routes())
+    reports = Reports(parts.runtime, parts.clock, parts.metrics, pause_after=parts.pause_after)
+    callbacks = CallbackApi(
+        parts.runtime, parts.callbacks, parts.clock, reports=reports, public_url=settings.public_url
+    )
+    app.add_routes(callbacks.routes())
     if parts.mailbox is not None:
         app.add_routes(MailboxPages(parts.mailbox).routes())
     app.add_routes(

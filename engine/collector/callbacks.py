@@ -14,22 +14,31 @@ from channels.callbacks import CallbackReader, CallbackRequest, Forged, Heard, R
 from engine.clock import Clock
 from engine.collector import answers
 from engine.collector.body import read_body
-from engine.core.record import Outcome, Record
-from engine.runtimes.base import DeadLetter, Front
+from engine.collector.reports import PATIENCE_SECONDS, Reports
+from engine.core.record import Record
+from engine.runtimes.base import DeadLetter, Front, MessageStatus
 from engine.telemetry import Action, get_log
 
-REASON_CHARS_MAX = 300
 _log = get_log("collector")
 
 
 class CallbackApi:
     """The handlers. `public_url` is what providers call, and sign, when a proxy stands in front."""
 
-    def __init__(self, runtime: Front, readers: Mapping[str, CallbackReader], clock: Clock, *, public_url: str) -> None:
+    def __init__(
+        self,
+        runtime: Front,
+        readers: Mapping[str, CallbackReader],
+        clock: Clock,
+        *,
+        reports: Reports,
+        public_url: str,
+    ) -> None:
         """Keeps what it is given."""
         self._runtime = runtime
         self._readers = readers
         self._clock = clock
+        self._reports = reports
         self._public_url = public_url.rstrip("/")
 
     def routes(self) -> list[web.RouteDef]:
@@ -68,11 +77,13 @@ class CallbackApi:
         """Makes everything durable that was said."""
         records: list[Record] = []
         letters: list[DeadLetter] = []
+        patience_seconds = PATIENCE_SECONDS
         for report in heard.reports:
-            customer = await self._customer_of(report)
-            if customer:
-                records.append(_outcome(report, customer, asked.now_ms))
+            about = await self._message_of(report, patience_seconds=patience_seconds)
+            if about is not None:
+                records += await self._reports.records(report, about)
             else:
+                patience_seconds = 0.0  # a request with a thousand strangers shall not take an hour
                 reason = f"no message is known that this report ({report.outcome}) is about"
                 letters.append(self._letter(provider, reason, asked.body, now_ms=asked.now_ms))
         if records:
@@ -80,19 +91,10 @@ class CallbackApi:
         if letters:
             await self._runtime.dead_letter(letters[:1])  # the request is kept once, whatever number of reports it had
 
-    async def _customer_of(self, report: Report) -> str:
-        status = await self._runtime.message(report.message) if report.message else None
-        return "" if status is None else status.message.customer
+    async def _message_of(self, report: Report, *, patience_seconds: float) -> MessageStatus | None:
+        if not report.message:
+            return None
+        return await self._reports.message_of(report.message, patience_seconds=patience_seconds)
 
     def _letter(self, provider: str, reason: str, body: bytes, *, now_ms: int) -> DeadLetter:
         return DeadLetter(at_ms=now_ms, origin=f"callback:{provider}", reason=reason, body=body)
-
-
-def _outcome(report: Report, customer: str, now_ms: int) -> Outcome:
-    detail = {
-        name: value[:REASON_CHARS_MAX] if isinstance(value, str) else value for name, value in report.detail.items()
-    }
-    return Outcome(
-        customer=customer, at_ms=now_ms, id=report.id, time_ms=min(report.at_ms or now_ms, now_ms),
-        outcome=str(report.outcome), message=report.message, detail=detail,
-    )  # fmt: skip

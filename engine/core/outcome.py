@@ -31,6 +31,8 @@ _ALSO = {
 }
 """Outcome → those that tell the same and more."""
 SOFT_KEPT_MAX = 20
+_OBJECTIONS = ("unsubscribed", "complained")
+"""Who presses "this is spam" objects to mails of this purpose no less than who unsubscribes (GDPR Art. 21 (3))."""
 _NOT_DELIVERED = ("failed", "undelivered", "bounced")
 
 
@@ -40,7 +42,7 @@ def apply(turn: Turn, record: Outcome) -> Sent | None:
     if sent is None:
         turn.decide("outcome", outcome=record.outcome, message=record.message, reason="message not known")
         return None
-    if record.outcome == "unsubscribed":  # an objection counts, whatever else is known of the message
+    if record.outcome in _OBJECTIONS:  # they count, whatever else is known of the message
         origin = consenting.Origin(record.id, record.time_ms, "outcome", {"message": sent.id})
         consenting.change_consent(turn, "withdraw", {sent.purpose: [sent.channel]}, origin=origin)
     if RANK.get(record.outcome, -1) <= RANK.get(sent.outcome, 0):

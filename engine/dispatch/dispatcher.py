@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from channels.contract import Channel, ChannelError, OutgoingMessage, Receipt, TransientError, UnknownOutcome
+from engine.core.record import Pause
 from engine.core.sending import paused_until_ms, quiet_until_ms, recheck
 from engine.dispatch import feedback
 from engine.dispatch.berths import Berths
@@ -318,6 +319,9 @@ class Dispatcher:
             words: Words = {"channel": message.channel, "status": settlement.status, "attempt": pending.attempt}
             bad = settlement.status in {"failed", "unknown"}
             self._metrics.tracing.sent(cause_of(message), words, ended_ms=now_ms, seconds=seconds, failed=bad)
+        if any(isinstance(record, Pause) for record in settlement.records):
+            self._metrics.reports.labels(message.channel, "our_fault").inc()
+            _log.error(Action.WORKFLOW_PAUSED, workflow=message.workflow, message=message.id, code=settlement.code)
         if settlement.status != "sent":
             _log.info(_ACTIONS[settlement.status], message=message.id, code=settlement.code, attempt=pending.attempt)
         self._answers.append(settlement)

@@ -28,10 +28,28 @@ def explain(settings: Settings) -> list[str]:
         lines.append("email: no ANLASS_EMAIL__HOST; mail goes to the local mailbox and nothing leaves")
     lines.append(_rates(email))
     lines += settings.webhook.explained()
+    lines += _bounces(settings)
     where = settings.database.url if settings.database.is_postgresql else settings.database_path
     lines += [f"database: {where}", _keeping(settings.database), *_kafka(settings)]
     lines += [f"{name}: an adapter of another package; its settings are passed on to it" for name in settings.more]
     lines += [f"{name}: not used by this version" for name in settings.later]
+    return lines
+
+
+def _bounces(settings: Settings) -> list[str]:
+    """Where mails that come back are taken in."""
+    bounces, lines = settings.bounces, []
+    if bounces.listen:
+        lines.append(f"bounces: listens by {bounces.listen} on {bounces.host}:{bounces.port}")
+    if bounces.mailbox:
+        where = f"{bounces.mailbox_host}:{bounces.port_of_mailbox}"
+        lines.append(f"bounces: reads the mailbox {where} by {bounces.mailbox} every {bounces.poll_seconds:g} seconds")
+    if not lines and settings.email.configured:
+        lines.append("bounces: none are read; set ANLASS_BOUNCES__LISTEN or ANLASS_BOUNCES__MAILBOX")
+    if lines and settings.email.configured and "{id}" not in settings.email.return_path:
+        lines.append(
+            "bounces: email.return_path without {id} does not name the message: b+{id}@bounces.shop.example does"
+        )
     return lines
 
 

@@ -41,6 +41,8 @@ class ChannelSection(Section):
     SERVES: ClassVar[tuple[str, ...]] = ()
     NEEDS_URL: ClassVar[bool] = False
     """Whether the adapter is told where this service is reached from outside (`public_url`), for its callbacks."""
+    NEEDS_MARKS: ClassVar[bool] = False
+    """Whether the adapter is told the secret that return paths are marked with (`mark_secret`)."""
     NOT_THE_ADAPTERS: ClassVar[frozenset[str]] = frozenset()
     """Settings that another part of Anlass reads; the adapter does not get them."""
 

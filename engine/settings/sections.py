@@ -15,6 +15,7 @@ from urllib.parse import quote, urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 from engine.errors import SettingsError
+from engine.settings.bounces import BouncesSettings, mark_secret
 from engine.settings.section import CallbackSection, ChannelSection, Days, Port, Rate, Section
 from engine.settings.webhook import WebhookSettings
 
@@ -77,6 +78,7 @@ class EmailSettings(ChannelSection):
     """
 
     SERVES: ClassVar[tuple[str, ...]] = ("email",)
+    NEEDS_MARKS: ClassVar[bool] = True
     NOT_THE_ADAPTERS: ClassVar[frozenset[str]] = frozenset(
         {"domain_rate_per_second", "domain_connections"}
     )  # the dispatcher's
@@ -90,6 +92,8 @@ class EmailSettings(ChannelSection):
     ca_file: str | None = None
     from_: str = Field(default="", alias="from")
     return_path: str = ""
+    service: Literal["", "ses", "sendgrid", "mailgun", "postmark"] = ""
+    """The mail service behind `host`: mails tell it our id, so that its webhooks name the message."""
     timeout_seconds: Annotated[float, Field(gt=0, le=600, allow_inf_nan=False)] = 30.0
     domain_rate_per_second: Rate = 0.0
     """Messages to each destination domain."""
@@ -192,6 +196,7 @@ MODELS: dict[str, type[Section]] = {
     "database": DatabaseSettings,
     "kafka": KafkaSettings,
     "webhook": WebhookSettings,
+    "bounces": BouncesSettings,
 }
 
 
@@ -206,6 +211,7 @@ class Settings(BaseModel):
     database: DatabaseSettings = DatabaseSettings()
     kafka: KafkaSettings = KafkaSettings()
     webhook: WebhookSettings = WebhookSettings()
+    bounces: BouncesSettings = BouncesSettings()
     more: dict[str, dict[str, Any]] = {}
     later: tuple[str, ...] = ()
     """Where settings stand that no part of this version reads."""
@@ -244,6 +250,10 @@ class Settings(BaseModel):
         """The sections that hold what callbacks are checked with, by name."""
         sections = {name: getattr(self, name) for name in MODELS}
         return {name: section for name, section in sections.items() if isinstance(section, CallbackSection)}
+
+    def mark_secret(self) -> str:
+        """What return paths are marked with. Raises SettingsError as `link_secret`."""
+        return mark_secret(self.link_secret())
 
     def link_secret(self) -> bytes:
         """What signs the links in mails: `collector.secret`, else a random one kept in `var/link-secret` (made at first use).
