@@ -56,6 +56,7 @@ class Action(StrEnum):
     CHANNEL_RESUMED = "channel_resumed"
     WORKFLOW_PAUSED = "workflow_paused"
     WORKFLOW_RESUMED = "workflow_resumed"
+    GUARDRAIL_TRIPPED = "guardrail_tripped"
     CONSENT_WITHDRAWN = "consent_withdrawn"
     CUSTOMER_ERASED = "customer_erased"
     PARTITION_RESTORED = "partition_restored"
@@ -246,6 +247,15 @@ class Metrics:
             "Mails that came to the addresses for bounces: status, words, feedback, automatic, other, malformed.",
             ["kind"],
             **with_registry,
+        )
+        self.workflows_paused = Gauge(
+            "anlass_workflows_paused",
+            "Workflows that are paused: by an operator, for our own fault, for their sends, bounces or complaints.",
+            ["cause"],
+            **with_registry,
+        )
+        self.guardrail_trips = Counter(
+            "anlass_guardrail_trips_total", "Times that a workflow paused itself.", ["cause"], **with_registry
         )
         self.outbox_depth = Gauge("anlass_outbox_depth", "Messages decided and not yet settled.", **with_registry)
         self.send_seconds = Histogram(

@@ -3,7 +3,7 @@
 Invariant: everything is built here and handed down; no part below looks anything up by itself.
 """
 
-from engine.bootstrap.commands import Operations, ask, carry_out, operations, running_url
+from engine.bootstrap.commands import Operations, ask, carry_out, note, operations, running_url
 from engine.bootstrap.parts import (
     channel_names,
     dispatch_options,
@@ -26,6 +26,7 @@ __all__ = [
     "check",
     "dispatch_options",
     "forget_in_mailbox",
+    "note",
     "open_channels",
     "open_mailbox",
     "open_project",

@@ -7,7 +7,9 @@ whether a service on this machine does it or the workers of a cluster: the setti
 from __future__ import annotations
 
 import asyncio
+import getpass
 import json
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -21,13 +23,16 @@ from engine.bootstrap.service import RUNNING_FILE
 from engine.clock import SystemClock
 from engine.core.record import Erase, Record
 from engine.errors import ServiceUnreachable
+from engine.runtimes.audit import Act
 from engine.runtimes.base import Reader, Receipt, Replayed
-from engine.runtimes.embedded import inbox, operators
+from engine.runtimes.embedded import audit, inbox, operators
 from engine.runtimes.embedded.store import is_running
 from engine.settings import Settings, load_settings
 
 TAKEN_SECONDS_MAX = 15.0
 POLL_SECONDS = 0.05
+OPERATOR = "ANLASS_OPERATOR"
+"""The variable that names the operator, where several work as one user of the system."""
 
 T = TypeVar("T")
 
@@ -37,6 +42,13 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
 
     topic: str
     until_ms: int
+
+
+class Audited(msgspec.Struct, frozen=True, kw_only=True):
+    """The audit log as it stands: its lines, and where it is said to end (number:hash; "" when nobody says)."""
+
+    texts: tuple[bytes, ...]
+    said_head: str = ""
 
 
 class Operations(Protocol):
@@ -66,6 +78,18 @@ class Operations(Protocol):
     async def deployed(self) -> dict[str, str]:
         """Files of definitions (path → text) that were deployed and need not lie in the folder."""
 
+    async def note(self, act: Act) -> None:
+        """Writes into the audit log what is about to be done; durable when it returns. What cannot be noted is not to be done.
+
+        Raises NotFound when the project never ran, StorageError, ServiceUnreachable.
+        """
+
+    async def audit(self) -> Audited:
+        """The audit log."""
+
+    def alias(self, customer: str) -> str:
+        """What stands for a customer in the audit log."""
+
 
 def operations(folder: Path) -> Operations:
     """Of the project in `folder`, on the runtime that its settings name. Raises SettingsError."""
@@ -89,6 +113,11 @@ async def carry_out(folder: Path, records: Sequence[Record]) -> None:
     ours = operations(folder)
     await ours.submit(records)
     await ours.settle()
+
+
+async def note(folder: Path, act: Act) -> None:
+    """Writes into the project's audit log what is about to be done; see `Operations.note`."""
+    await operations(folder).note(act)
 
 
 def running_url(var: Path) -> str | None:
@@ -153,6 +182,24 @@ class EmbeddedOperations:
 
     async def deployed(self) -> dict[str, str]:
         return {}  # it runs what lies in the folder
+
+    async def note(self, act: Act) -> None:
+        audit.note(self._var, act, at_ms=SystemClock().now_ms(), who=operator_name())
+
+    async def audit(self) -> Audited:
+        texts, said = audit.read(self._var)
+        return Audited(texts=tuple(texts), said_head=said)
+
+    def alias(self, customer: str) -> str:
+        return audit.alias_of(self._var)(customer)
+
+
+def operator_name() -> str:
+    """Who works here: ANLASS_OPERATOR, else the system's name of the user."""
+    try:
+        return os.environ.get(OPERATOR, "").strip() or getpass.getuser()
+    except (KeyError, OSError):  # a container's user need not have a name
+        return f"uid {os.getuid()}"
 
 
 async def _taken(var: Path) -> bool:

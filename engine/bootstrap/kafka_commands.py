@@ -10,13 +10,14 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
 from engine.bootstrap.cluster import Cluster
-from engine.bootstrap.commands import Kept
+from engine.bootstrap.commands import Audited, Kept, operator_name
 from engine.clock import SystemClock
 from engine.core.record import Erase, Record
 from engine.errors import ServiceUnreachable
+from engine.runtimes.audit import Act, customer_of
 from engine.runtimes.base import Reader, Receipt, Replayed
 from engine.runtimes.journal import Database, DatabaseReader
-from engine.runtimes.kafka import admin, progress
+from engine.runtimes.kafka import admin, audit, progress
 from engine.runtimes.kafka.intake import KafkaIntake
 from engine.runtimes.kafka.operators import Replay, kept_ms
 from engine.runtimes.kafka.passed import passed
@@ -119,6 +120,19 @@ class KafkaOperations:
         self._erasure = (number, (await self._log_ends([number]))[number])
         await self.submit([record])
         await self.settle()
+
+    async def note(self, act: Act) -> None:
+        await self._check()
+        await audit.note(
+            self._bootstrap, self._topics, act, at_ms=SystemClock().now_ms(), who=operator_name(), alias=self.alias
+        )
+
+    async def audit(self) -> Audited:
+        await self._check()
+        return Audited(texts=tuple(await audit.read(self._bootstrap, self._topics)))
+
+    def alias(self, customer: str) -> str:
+        return customer_of(Cluster(self._settings).alias(customer))
 
     async def _check(self) -> None:
         """Raises SettingsError when topics are missing or wrong, ServiceUnreachable."""

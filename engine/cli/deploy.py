@@ -6,14 +6,16 @@ Invariant: with `--plan`, `--list`, or an error in any file, nothing is written.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from engine.cli.options import folder_argument, json_option, project_folder, var_folder
+from engine.cli.options import folder_argument, json_option, project_folder, reason_option, var_folder
 from engine.cli.output import console, json_line, progress, quiet_log, safe, table
+from engine.errors import NotFound
 
 if TYPE_CHECKING:
     from engine.bootstrap.deploying import Prepared, Status
@@ -50,7 +52,8 @@ _ENDINGS_ON_KAFKA: dict[str, str] = {
 @click.option("--plan", "plan_only", is_flag=True, help="Say what changes for whom, and write nothing.")
 @click.option("--list", "list_only", is_flag=True, help="List what was put in force when.")
 @json_option
-def deploy(folder: Path, *, versions: str, plan_only: bool, list_only: bool, as_json: bool) -> int:
+@reason_option
+def deploy(folder: Path, *, versions: str, plan_only: bool, list_only: bool, as_json: bool, reason: str) -> int:
     """Publish workflows, segments, policy and templates to the running engine.
 
     Everything is checked first. The engine switches between two records; who is on the way keeps the version they started with,
@@ -80,12 +83,22 @@ def deploy(folder: Path, *, versions: str, plan_only: bool, list_only: bool, as_
         return 1 if prepared.stuck else 0
     if not as_json:
         _show_plans(prepared)
+    _note(root, prepared, reason)
     status = _hand_over(prepared, cluster)
     if as_json:
         _show(prepared, status, as_json=True)
     else:
         click.echo((_ENDINGS if cluster is None else _ENDINGS_ON_KAFKA)[status])
     return 0
+
+
+def _note(root: Path, prepared: Prepared, why: str) -> None:
+    from engine import bootstrap
+    from engine.runtimes.audit import Act
+
+    act = Act(act="deploy", what=f"{prepared.project.catalog.id} --versions {prepared.versions}", why=why)
+    with contextlib.suppress(NotFound):  # nothing ever ran here: there is nothing that it could change yet
+        asyncio.run(bootstrap.note(root, act))
 
 
 def _cluster(root: Path) -> KafkaDeploy | None:

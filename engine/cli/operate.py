@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from engine.cli.options import json_option, project_folder, project_option, sentence
+from engine.cli.options import json_option, project_folder, project_option, reason_option, sentence
 from engine.cli.output import console, json_line, quiet_log, safe, table
 from engine.errors import NotFound, UsageError
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from engine.core.effect import Decision
     from engine.core.enrollment import Enrollment
     from engine.core.record import Record
+    from engine.runtimes.audit import Act
     from engine.runtimes.base import Reader
 
 PAGE = 5_000
@@ -33,39 +34,45 @@ _WORKFLOW = re.compile(r"^\ufeff?[\"']?workflow[\"']?\s*:", re.MULTILINE)
 
 @click.command()
 @click.argument("workflow")
+@reason_option
 @project_option
-def pause(workflow: str, folder: Path) -> None:
+def pause(workflow: str, *, reason: str, folder: Path) -> None:
     """Pause a workflow: it takes nobody in, and what it decides to send is suppressed, until it is resumed.
 
     Examples:
       anlass pause cart-recovery
     """
-    _set_paused(folder, workflow, paused=True)
+    _set_paused(folder, workflow, paused=True, why=reason)
     click.echo(f"{workflow} is paused. `anlass resume {workflow}` lets it go on.")
 
 
 @click.command()
 @click.argument("workflow")
+@reason_option
 @project_option
-def resume(workflow: str, folder: Path) -> None:
+def resume(workflow: str, *, reason: str, folder: Path) -> None:
     """Let a paused workflow go on.
 
     Examples:
       anlass resume cart-recovery
     """
-    _set_paused(folder, workflow, paused=False)
+    _set_paused(folder, workflow, paused=False, why=reason)
     click.echo(f"{workflow} goes on.")
 
 
-def _set_paused(folder: Path, workflow: str, *, paused: bool) -> None:
+def _set_paused(folder: Path, workflow: str, *, paused: bool, why: str) -> None:
     from engine.clock import SystemClock
     from engine.core.record import Pause
+    from engine.runtimes.audit import Act
 
     quiet_log()
     root = project_folder(folder)
     known_workflow(root, workflow)
     now_ms = SystemClock().now_ms()
-    _carry_out(root, [Pause(customer="", at_ms=now_ms, id=f"operator:{now_ms}", workflow=workflow, paused=paused)])
+    _note(root, Act(act="pause" if paused else "resume", what=workflow, why=why))
+    reason = f"operator: {why}" if why else "operator"
+    record = Pause(customer="", at_ms=now_ms, id=f"operator:{now_ms}", workflow=workflow, paused=paused, reason=reason)
+    _carry_out(root, [record])
 
 
 def known_workflow(root: Path, workflow: str) -> None:
@@ -93,6 +100,13 @@ def _deployed_workflows(root: Path) -> set[str]:
     return {PurePath(path).stem for path, text in files.items() if _WORKFLOW.search(text)}
 
 
+def _note(root: Path, act: Act) -> None:
+    """Nothing is done that cannot be noted."""
+    from engine import bootstrap
+
+    asyncio.run(bootstrap.note(root, act))
+
+
 def _carry_out(root: Path, records: list[Record]) -> None:
     from engine import bootstrap
 
@@ -103,8 +117,9 @@ def _carry_out(root: Path, records: list[Record]) -> None:
 @click.argument("enrollment", required=False, default="")
 @click.option("--workflow", metavar="NAME", default="", help="All failed enrollments of this workflow.")
 @click.option("--customer", metavar="ID", default="", help="All failed enrollments of this customer.")
+@reason_option
 @project_option
-def retry(enrollment: str, *, workflow: str, customer: str, folder: Path) -> None:
+def retry(enrollment: str, *, workflow: str, customer: str, reason: str, folder: Path) -> None:
     """Let failed enrollments move again, after what made them fail was mended.
 
     Examples:
@@ -113,6 +128,7 @@ def retry(enrollment: str, *, workflow: str, customer: str, folder: Path) -> Non
       anlass retry --customer ana
     """
     from engine import bootstrap
+    from engine.runtimes.audit import Act
 
     quiet_log()
     if not enrollment and not workflow and not customer:
@@ -130,8 +146,9 @@ def retry(enrollment: str, *, workflow: str, customer: str, folder: Path) -> Non
             raise NotFound(f"No failed enrollment is called {enrollment}.", mend="`anlass show` names them.")
         click.echo("No enrollment of these has failed; nothing to do.")
         return
-    records = _retries(failed)
-    _carry_out(root, records)
+    whose = customer or (failed[0][0] if enrollment else "")
+    _note(root, Act(act="retry", what=workflow or failed[0][1].workflow, customer=whose, count=len(failed), why=reason))
+    _carry_out(root, _retries(failed))
     click.echo(f"{len(failed)} failed enrollment{'' if len(failed) == 1 else 's'} tried again:")
     for who, run in failed[:LISTED_MAX]:
         click.echo(f"  {run.id} of {who} (had failed: {run.failed})")
@@ -185,8 +202,9 @@ async def _failures(reader: Reader, *, enrollment: str, workflow: str) -> AsyncI
 @click.argument("ids", nargs=-1, type=click.IntRange(min=1))
 @click.option("--all", "everything", is_flag=True, help="Every dead letter.")
 @json_option
+@reason_option
 @project_option
-def replay(ids: tuple[int, ...], *, everything: bool, as_json: bool, folder: Path) -> int:
+def replay(ids: tuple[int, ...], *, everything: bool, as_json: bool, reason: str, folder: Path) -> int:
     """Put dead letters back, or list them when none is named.
 
     A dead letter is input that could not be applied. What was refused before it became a record can only be sent again by its
@@ -198,6 +216,7 @@ def replay(ids: tuple[int, ...], *, everything: bool, as_json: bool, folder: Pat
       anlass replay --all
     """
     from engine import bootstrap
+    from engine.runtimes.audit import Act
 
     quiet_log()
     operations = bootstrap.operations(project_folder(folder))
@@ -209,7 +228,10 @@ def replay(ids: tuple[int, ...], *, everything: bool, as_json: bool, folder: Pat
         ]
         _list_letters(rows, as_json=as_json)
         return 0
-    result = asyncio.run(operations.put_back(list(ids) or [letter.id for letter in letters]))
+    wanted = list(ids) or [letter.id for letter in letters]
+    named = " ".join(str(number) for number in wanted)
+    asyncio.run(operations.note(Act(act="replay", what=named, count=len(wanted), why=reason)))
+    result = asyncio.run(operations.put_back(wanted))
     if as_json:
         click.echo(json_line({field: list(getattr(result, field)) for field in result.__struct_fields__}))
     else:

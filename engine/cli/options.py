@@ -27,6 +27,8 @@ project_option = click.option(
 )
 """The project as an option, where the arguments say something else."""
 
+reason_option = click.option("--reason", metavar="TEXT", default="", help="Why, for the audit log.")
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per line.")
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.cli.options import project_folder, project_option, var_folder
+from engine.cli.options import project_folder, project_option, reason_option, var_folder
 from engine.cli.output import plain, quiet_log
 from engine.errors import NotFound, ServiceUnreachable, UsageError
 
@@ -30,8 +30,9 @@ CHECK_SECONDS = 0.1
 @click.command()
 @click.argument("customer")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file instead.")
+@reason_option
 @project_option
-def export(customer: str, output: Path | None, folder: Path) -> None:
+def export(customer: str, *, output: Path | None, reason: str, folder: Path) -> None:
     """Export everything that is kept about a customer, as JSON.
 
     The profile with traits, consent and enrollments, every decision with its reasons, every message and what became of it, and
@@ -42,11 +43,14 @@ def export(customer: str, output: Path | None, folder: Path) -> None:
       anlass export ana -o ana.json
     """
     from engine import bootstrap
+    from engine.runtimes.audit import Act
 
     quiet_log()
-    found = asyncio.run(bootstrap.ask(project_folder(folder), lambda reader: _everything(reader, customer)))
+    operations = bootstrap.operations(project_folder(folder))
+    found = asyncio.run(operations.ask(lambda reader: _everything(reader, customer)))
     if found is None:
         raise NotFound(f"Nothing is kept about a customer {customer!r}.", mend="Ids are compared letter by letter.")
+    asyncio.run(operations.note(Act(act="export", customer=customer, why=reason)))
     text = json.dumps(found, ensure_ascii=False, indent=2) + "\n"
     if output is None:
         click.echo(text, nl=False)
@@ -97,8 +101,9 @@ async def _journal(reader: Reader, customer: str) -> list[Decision]:
 @click.command()
 @click.argument("customer")
 @click.option("--yes", is_flag=True, help="Do it; without this nothing is changed.")
+@reason_option
 @project_option
-def erase(customer: str, yes: bool, folder: Path) -> None:  # noqa: FBT001 - click calls it by name
+def erase(customer: str, *, yes: bool, reason: str, folder: Path) -> None:
     """Erase a customer for good, and print a receipt as JSON.
 
     Profile, journal, messages, dead letters and the log's records go; what stays is a keyed hash of the id in the receipt, and of
@@ -109,6 +114,7 @@ def erase(customer: str, yes: bool, folder: Path) -> None:  # noqa: FBT001 - cli
       anlass erase ana --yes
     """
     from engine import bootstrap
+    from engine.runtimes.audit import Act
 
     quiet_log()
     operations = bootstrap.operations(project_folder(folder))
@@ -124,6 +130,7 @@ def erase(customer: str, yes: bool, folder: Path) -> None:  # noqa: FBT001 - cli
             mend="Add --yes to do it.",
         )
     message_ids = [message["message"]["id"] for message in found["messages"]]
+    asyncio.run(operations.note(Act(act="erase", customer=customer, why=reason)))
     done = asyncio.run(_erase(operations, customer))
     done["mailbox_removed"] = bootstrap.forget_in_mailbox(var_folder(folder), message_ids)
     click.echo(json.dumps({**done, "found": counted}, ensure_ascii=False, indent=2))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.cli.options import json_option, project_folder, project_option
+from engine.cli.options import json_option, project_folder, project_option, reason_option
 from engine.cli.output import console, json_line, plain, quiet_log, safe, table
 from engine.core.effect import as_line
 from engine.errors import NotFound
@@ -19,7 +19,7 @@ from engine.errors import NotFound
 if TYPE_CHECKING:
     from engine.core.customer import CustomerState
     from engine.core.effect import Decision
-    from engine.runtimes.base import MessageStatus, Reader
+    from engine.runtimes.base import MessageStatus, Paused, Reader
 
 LINES_DEFAULT = 50
 LINES_MAX = 10_000
@@ -51,8 +51,9 @@ def show() -> None:
 @click.argument("customer", metavar="ID")
 @_limit_option
 @json_option
+@reason_option
 @project_option
-def show_customer(customer: str, *, lines: int, as_json: bool, folder: Path) -> None:
+def show_customer(customer: str, *, lines: int, as_json: bool, reason: str, folder: Path) -> None:
     """Show a customer: traits, consent, where the enrollments stand, what was decided and why.
 
     Examples:
@@ -60,6 +61,7 @@ def show_customer(customer: str, *, lines: int, as_json: bool, folder: Path) -> 
       anlass show customer ana --json | jq .enrollments
     """
     from engine import bootstrap
+    from engine.runtimes.audit import Act
     from engine.runtimes.base import Query
 
     async def question(reader: Reader) -> tuple[CustomerState | None, list[Decision], list[MessageStatus]]:
@@ -71,6 +73,7 @@ def show_customer(customer: str, *, lines: int, as_json: bool, folder: Path) -> 
     state, decisions, messages = asyncio.run(bootstrap.ask(project_folder(folder), question))
     if state is None and not decisions and not messages:
         raise NotFound(f"Nobody called {customer!r} is known.", mend="Ids are compared letter by letter.")
+    asyncio.run(bootstrap.note(project_folder(folder), Act(act="show_customer", customer=customer, why=reason)))
     if as_json:
         fields = {} if state is None else plain(state)
         fields.pop("seen", None)
@@ -86,14 +89,16 @@ def show_customer(customer: str, *, lines: int, as_json: bool, folder: Path) -> 
 @show.command("message")
 @click.argument("message_id", metavar="ID")
 @json_option
+@reason_option
 @project_option
-def show_message(message_id: str, as_json: bool, folder: Path) -> None:  # noqa: FBT001 - click calls it by name
+def show_message(message_id: str, *, as_json: bool, reason: str, folder: Path) -> None:
     """Show a message: who decided it and why, what became of it, and what the provider said.
 
     Examples:
       anlass show message 4be2f43ae2d1ae5c8a35a1fd8d2f63a9
     """
     from engine import bootstrap
+    from engine.runtimes.audit import Act
     from engine.runtimes.base import Query
 
     async def question(reader: Reader) -> tuple[MessageStatus | None, list[Decision]]:
@@ -106,6 +111,8 @@ def show_message(message_id: str, as_json: bool, folder: Path) -> None:  # noqa:
         raise NotFound(
             f"There is no message {message_id!r}.", mend="`anlass show customer ID` lists a customer's messages."
         )
+    act = Act(act="show_message", what=message_id, customer=status.message.customer, why=reason)
+    asyncio.run(bootstrap.note(project_folder(folder), act))
     if as_json:
         timeline = [_with_why(each) for each in decisions]
         click.echo(json_line({**_message(status), "context": plain(status.message.context), "timeline": timeline}))
@@ -130,27 +137,35 @@ def show_workflow(workflow: str, *, lines: int, as_json: bool, folder: Path) -> 
     """
     from engine import bootstrap
     from engine.cli.operate import known_workflow
+    from engine.clock import to_rfc3339
     from engine.runtimes.base import Query
 
-    async def question(reader: Reader) -> tuple[dict[str, Any], list[Decision]]:
+    async def question(reader: Reader) -> tuple[dict[str, Any], list[Decision], Paused | None]:
         decisions = await reader.decisions(Query(workflow=workflow, limit=lines))
-        return await reader.counts(), [each for _, each in reversed(decisions)]
+        said = next((each for each in await reader.pauses() if each.workflow == workflow), None)
+        return await reader.counts(), [each for _, each in reversed(decisions)], said
 
     quiet_log()
-    counts, decisions = asyncio.run(bootstrap.ask(project_folder(folder), question))
+    counts, decisions, said = asyncio.run(bootstrap.ask(project_folder(folder), question))
     enrollments = counts["enrollments"].get(workflow)
     if enrollments is None and not decisions:
         known_workflow(project_folder(folder), workflow)
         enrollments = {}
     if as_json:
         timeline = [_with_why(each) for each in decisions]
-        click.echo(json_line({"workflow": workflow, "enrollments": enrollments or {}, "timeline": timeline}))
+        shown = {"workflow": workflow, "enrollments": enrollments or {}, "timeline": timeline}
+        click.echo(json_line({**shown, "paused": plain(said) if said is not None and said.paused else None}))
         return
     if not enrollments:
         click.echo(f"Nobody has entered {workflow} yet.")
     else:
         counted = ", ".join(f"{count} {kind}" for kind, count in enrollments.items())
         click.echo(f"{workflow}: {counted}")
+    if said is not None and said.paused:
+        click.echo(
+            f"{workflow} is paused since {to_rfc3339(said.at_ms)} ({safe(said.reason or said.cause)}). "
+            f"`anlass resume {workflow}` lets it go on."
+        )
     _print_timeline(decisions, with_customer=True)
 
 

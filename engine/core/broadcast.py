@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from engine.core.customer import UNTIL_RESUMED_MS
-from engine.core.effect import Decision
+from engine.core.effect import Decision, of_pause
 from engine.core.operators import point
 from engine.core.record import Pause
 from engine.core.schedule import local_datetime, next_local
@@ -138,7 +138,7 @@ def in_force(catalog: Catalog, record: Control) -> tuple[Catalog, list[Decision]
             return catalog, [], False
         paused = catalog.paused | {record.workflow} if record.paused else catalog.paused - {record.workflow}
         goes_on = not record.paused and is_broadcast(catalog, record.workflow)
-        return replace(catalog, paused=paused), [], goes_on
+        return replace(catalog, paused=paused), [of_pause(record)], goes_on
     key = test_key(record.workflow, record.issue, record.step)
     if key in catalog.winners:
         return catalog, [], False

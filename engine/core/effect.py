@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from engine.core.message import Message
-from engine.core.record import Record
+from engine.core.record import Pause, Record
 from engine.core.schedule import rfc3339
 
 
@@ -69,7 +69,7 @@ KINDS = (
 
 KINDS_MORE = (
     "goal", "consent", "outcome", "split", "merged", "retried", "erased", "suppressed_address", "migrated", "not_migrated",
-    "winner",
+    "winner", "paused", "resumed",
 )  # fmt: skip
 """What the journal holds besides, for operators."""
 
@@ -81,6 +81,14 @@ REASONS = (
 """Why a send was suppressed: the closed list."""
 
 WHY_MAX = 12
+
+
+def of_pause(record: Pause) -> Decision:
+    """The line of the journal that says that a workflow was paused, or goes on. It is about no customer."""
+    kind = "paused" if record.paused else "resumed"
+    return Decision(
+        at_ms=record.at_ms, customer="", kind=kind, workflow=record.workflow, detail={"reason": record.reason}
+    )
 
 
 def as_line(decision: Decision) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from engine.core.consent import PURCHASE_EVENT
 from engine.core.customer import EVALUATOR_VERSION, CustomerState, encode_state
 from engine.core.effect import Append, Decision, Effect, Forget
 from engine.core.enrollment import AT_TRIGGER
+from engine.core.objection import of_erased
 from engine.core.record import (
     CONTROL,
     Absorb,
@@ -63,7 +64,7 @@ def evaluate(
     if isinstance(record, CONTROL):
         return state, []
     if isinstance(record, Erase):
-        return None, [Forget(record.customer), *_erase_aliases(state, record)]
+        return None, [Forget(record.customer), *of_erased(state, record.at_ms), *_erase_aliases(state, record)]
     if state is None:
         if not isinstance(record, _CREATES):
             return None, []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
+from engine.core.guarding import BlastRadius, Retention
 from engine.core.schedule import Duration, QuietHours, parse_duration
 
 
@@ -63,3 +64,5 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     bounces: Bounces = Bounces()
     unknown: dict[str, str] = {}
     tracking: str = "off"
+    blast_radius: BlastRadius = BlastRadius()
+    retention: Retention = Retention()

@@ -150,6 +150,8 @@ class Pause(_Base, frozen=True, array_like=True, kw_only=True, tag="pause"):
     id: str
     workflow: str
     paused: bool = True
+    reason: str = ""
+    """Why, for people: begins with the cause (`operator`, `our_fault`, `sends`, `bounces`, `complaints`)."""
 
 
 class Winner(_Base, frozen=True, array_like=True, kw_only=True, tag="winner"):

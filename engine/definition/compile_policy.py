@@ -6,22 +6,27 @@ Invariant: as in `compile.py`. `transactional` is always among the purposes.
 from __future__ import annotations
 
 from engine.core.catalog import Segment
+from engine.core.guarding import BlastRadius, Retention, parse_kept, parse_share, parse_times
 from engine.core.policy import Bounces, Cap, Policy, Purpose, QuietRule
-from engine.core.schedule import QuietHours, parse_quiet_hours, zone_named
+from engine.core.schedule import DAY_MS, QuietHours, parse_quiet_hours, zone_named
 from engine.core.zone import UTC
 from engine.definition.expression import OF_CUSTOMER
 from engine.definition.problem import Problems, Spot
 from engine.definition.project_document import (
     DEFAULT_POLICY,
+    BlastRadiusDocument,
     CapDocument,
     PolicyDocument,
     QuietDocument,
+    RetentionDocument,
     SegmentsDocument,
 )
 from engine.definition.site import Path, Site
 from engine.definition.source import Node, Source
 
 TRANSACTIONAL = "transactional"
+WITHIN_MS_MIN = 300_000
+OF_DAYS_MAX = 60
 
 
 def default_policy() -> Policy:
@@ -67,6 +72,42 @@ def compile_policy(document: PolicyDocument, site: Site) -> Policy:
         ),
         unknown=dict(document.unknown),
         tracking=document.tracking.default,
+        blast_radius=_blast_radius(document.blast_radius, site),
+        retention=_retention(document.retention, site),
+    )
+
+
+def _blast_radius(document: BlastRadiusDocument, site: Site) -> BlastRadius:
+    path: Path = ("blast_radius",)
+    within = site.duration(document.within, (*path, "within"))
+    if not WITHIN_MS_MIN <= within.span_ms <= DAY_MS:
+        site.error((*path, "within"), "duration", message=f"`within` is 5m to 1d, not {document.within}")
+    of = site.duration(document.of, (*path, "of"))
+    if of.ms or not 1 <= of.days <= OF_DAYS_MAX:
+        site.error((*path, "of"), "duration", message=f"`of` is 1d to {OF_DAYS_MAX}d, in whole days, not {document.of}")
+    return BlastRadius(
+        times=site.parsed((*path, "sends"), 0.0, parse=lambda: parse_times(document.sends), code="wrong-value"),
+        of=of,
+        least=document.min,
+        bounces=site.parsed((*path, "bounces"), 0.0, parse=lambda: parse_share(document.bounces), code="wrong-value"),
+        complaints=site.parsed(
+            (*path, "complaints"), 0.0, parse=lambda: parse_share(document.complaints), code="wrong-value"
+        ),
+        within=within,
+    )
+
+
+def _retention(document: RetentionDocument, site: Site) -> Retention:
+    def kept(name: str, text: str | None) -> int | None:
+        if text is None:
+            return None
+        return site.parsed(("retention", name), 0, parse=lambda: parse_kept(text), code="duration")
+
+    return Retention(
+        log=kept("log", document.log),
+        journal=kept("journal", document.journal),
+        messages=kept("messages", document.messages),
+        dead_letters=kept("dead_letters", document.dead_letters),
     )
 
 

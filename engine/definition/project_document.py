@@ -81,6 +81,26 @@ class TrackingDocument(Document):
     default: Literal["off", "on"] = "off"
 
 
+class BlastRadiusDocument(Document):
+    """When a workflow pauses itself."""
+
+    sends: Text = "10x"
+    of: Span = "7d"
+    min: Annotated[int, Field(ge=1, le=100_000_000)] = 500
+    bounces: Text = "5%"
+    complaints: Text = "0.3%"
+    within: Span = "1h"
+
+
+class RetentionDocument(Document):
+    """How long what happened is kept."""
+
+    log: Text | None = None
+    journal: Text | None = None
+    messages: Text | None = None
+    dead_letters: Text | None = None
+
+
 Resend = Literal["keep", "resend"]
 
 
@@ -105,6 +125,8 @@ class PolicyDocument(Document):
     bounces: BouncesDocument = BouncesDocument()
     unknown: dict[Name, Resend] = Field(default_factory=_unknown)
     tracking: TrackingDocument = TrackingDocument()
+    blast_radius: BlastRadiusDocument = BlastRadiusDocument()
+    retention: RetentionDocument = RetentionDocument()
 
 
 DEFAULT_POLICY = PolicyDocument(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from channels.contract import Channel, ChannelError, OutgoingMessage, Receipt, TransientError, UnknownOutcome
+from engine.core import objection
 from engine.core.record import Pause
 from engine.core.sending import paused_until_ms, quiet_until_ms, recheck
 from engine.dispatch import feedback
@@ -231,14 +232,15 @@ class Dispatcher:
 
     async def _sort(self, pendings: list[Pending], leaving: list[tuple[Pending, OutgoingMessage]]) -> None:
         states = await self._outbox.states(list({pending.message.customer for pending in pendings}))
-        addresses = [(pending.message.channel, pending.message.address) for pending in pendings]
-        suppressed = await self._outbox.suppressed(addresses)
+        policy = self._outbox.catalog.policy
+        asked = dict.fromkeys(place for pending in pendings for place in objection.places(policy, pending.message))
+        suppressed = await self._outbox.suppressed(list(asked))
         settled = []
         for pending in pendings:
-            message = pending.message
-            known = "suppressed_address" if (message.channel, message.address) in suppressed else ""
+            message, state = pending.message, states.get(pending.message.customer)
             try:
-                result = self._ready_to_send(pending, states.get(message.customer), known)
+                known = objection.refusal(policy, state, message, answers=suppressed)
+                result = self._ready_to_send(pending, state, known)
             except Exception as error:  # noqa: BLE001 - a mistake of ours about one message must not end the others
                 _log.error(Action.MESSAGE_FAILED, message=message.id, cause=error)
                 result = feedback.mistaken(message, error, self._clock.now_ms())

@@ -69,7 +69,10 @@ def _refused(message: Message, answer: PermanentError, now_ms: int) -> tuple[Rec
     outcome = _outcome(message, kind, now_ms, code=answer.code, reason=_words(answer.reason), verdict=str(verdict))
     if verdict is not Verdict.OUR_FAULT:
         return (outcome,)
-    pause = Pause(customer="", at_ms=now_ms, id=f"our-fault:{message.id}", workflow=message.workflow)
+    pause = Pause(
+        customer="", at_ms=now_ms, id=f"our-fault:{message.id}", workflow=message.workflow,
+        reason=f"our_fault: message {message.id} was refused with {answer.code}",
+    )  # fmt: skip
     return (outcome, pause)
 
 

@@ -17,15 +17,19 @@ from engine.core.effect import Decision
 from engine.core.message import Message
 from engine.core.proof import ConsentRecord
 from engine.core.record import Record
+from engine.dispatch.guardrail import Pace
 from engine.dispatch.ports import FINAL, Outbox, Pending, Settlement, Status
 
 __all__ = [
     "FINAL",
+    "PAUSES",
     "DeadLetter",
     "Front",
     "Intake",
     "MessageStatus",
     "Outbox",
+    "Pace",
+    "Paused",
     "Pending",
     "Query",
     "Reader",
@@ -35,8 +39,13 @@ __all__ = [
     "Settlement",
     "Status",
     "enrollment_counts",
+    "paces",
     "summary",
 ]
+
+
+PAUSES = ("paused", "resumed")
+"""Kinds of decisions about a workflow as a whole."""
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +91,20 @@ class MessageStatus(msgspec.Struct, frozen=True, kw_only=True):
     code: str
     provider_id: str
     updated_ms: int
+
+
+class Paused(msgspec.Struct, frozen=True, kw_only=True):
+    """What was last said about a workflow: `paused`, or that it goes on; when, and why."""
+
+    workflow: str
+    paused: bool
+    at_ms: int
+    reason: str = ""
+
+    @property
+    def cause(self) -> str:
+        """The reason's first word, of a closed list; see `Pause`."""
+        return self.reason.partition(":")[0] or "operator"
 
 
 class Intake(Protocol):
@@ -135,6 +158,12 @@ class Reader(Protocol):
     async def dead_letters(self, *, limit: int = 200) -> list[DeadLetter]:
         """Dead letters, oldest first."""
 
+    async def pace(self, *, since_ms: int, until_ms: int, span_ms: int, workflow: str = "") -> list[Pace]:
+        """What workflows did (or the one named) from `since_ms` up to and without `until_ms`, in stretches of `span_ms`."""
+
+    async def pauses(self) -> list[Paused]:
+        """Workflows that were ever paused, by name: whether they are, since when and why."""
+
     async def counts(self) -> dict[str, Any]:
         """Counts for a summary: events, customers, enrollments by workflow and status, decisions by kind, messages by
         channel and status, dead letters, timers pending and overdue.
@@ -175,6 +204,17 @@ class Runtime(Intake, Outbox, Reader, Protocol):
         """Takes dead letters out and returns how many were appended again."""
 
 
+def paces(rows: Iterable[Sequence[Any]], *, since_ms: int, span_ms: int) -> list[Pace]:
+    """What `Reader.pace` answers, from a store's rows: workflow, number of the stretch, counts."""
+    return [
+        Pace(
+            workflow=workflow, from_ms=since_ms + int(stretch) * span_ms, queued=int(queued), sent=int(sent),
+            bounced=int(bounced), complained=int(complained),
+        )
+        for workflow, stretch, queued, sent, bounced, complained in rows
+    ]  # fmt: skip
+
+
 def summary(rows: Iterable[Sequence[Any]], *, dead_letters: int, overdue: int) -> dict[str, Any]:
     """What `Reader.counts` answers, from a store's counters: (`total` | `message` | `decision`, part, value)."""
     totals: dict[str, int] = {}
@@ -189,7 +229,7 @@ def summary(rows: Iterable[Sequence[Any]], *, dead_letters: int, overdue: int) -
             messages[left][right] = value
         else:
             decisions[left] += value
-            if right:
+            if right and left not in PAUSES:  # those are about nobody
                 enrollments.setdefault(right, {})[left] = value
     return {
         "events": totals.get("records", 0),

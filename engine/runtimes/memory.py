@@ -16,7 +16,7 @@ from engine.core.customer import CustomerState
 from engine.core.effect import Append, Decision, Dispatch, Effect, Forget, Suppress
 from engine.core.evaluate import concerns, evaluate
 from engine.core.message import Message
-from engine.core.record import CONTROL, Control, Record, Resume, Timer
+from engine.core.record import CONTROL, Control, Pause, Record, Resume, Timer
 from engine.errors import LimitExceeded
 from engine.runtimes.effects import STUCK_TIMER_DELAY_MS
 
@@ -48,6 +48,7 @@ class Memory:
         self.on_dispatch: OnDispatch = self.messages.append
         self.on_forget: Callable[[str, int], None] = lambda _customer, _position: None
         self.on_failure: OnFailure | None = None
+        self.on_pause: Callable[[Pause], None] = lambda _record: None
         self._due: dict[str, int] = {}
         self._timers: list[tuple[int, int, str]] = []  # a customer's entry counts only while `_due` says the same
         self._order = count()
@@ -139,7 +140,10 @@ class Memory:
 
     def _control(self, record: Control) -> list[Record]:
         """Puts it in force; the records with which those who waited for it go on."""
-        self.catalog, decisions, goes_on = in_force(self.catalog, record)
+        before = self.catalog
+        self.catalog, decisions, goes_on = in_force(before, record)
+        if isinstance(record, Pause) and self.catalog is not before:
+            self.on_pause(record)
         for decision in decisions:
             self.on_decision(self.position, decision)
         if not goes_on:

@@ -19,9 +19,10 @@ from engine.core.effect import Decision
 from engine.core.message import Message
 from engine.core.migrate import VERSIONS
 from engine.core.proof import ConsentRecord, records_of
-from engine.core.record import Recheck, Record, decode_record, encode_record
+from engine.core.record import Pause, Recheck, Record, decode_record, encode_record
+from engine.dispatch import guardrail
 from engine.dispatch.ports import Pending, Settlement, Status
-from engine.runtimes.base import DeadLetter, MessageStatus, Query, enrollment_counts
+from engine.runtimes.base import PAUSES, DeadLetter, MessageStatus, Pace, Paused, Query, enrollment_counts, paces
 from engine.runtimes.consents import looked_up, without_person
 from engine.runtimes.memory import Memory
 
@@ -50,6 +51,9 @@ class MemoryRuntime:
         self.memory.on_dispatch = self._dispatched
         self.memory.on_forget = self._forgot
         self.memory.on_failure = self._failed
+        self.memory.on_pause = self._paused
+        self._pauses: dict[str, Paused] = {}
+        self._paces: Counter[tuple[str, int, str]] = Counter()
         self._journal: list[tuple[int, int, Decision]] = []
         self._journal_seq = 0
         self._ledger: dict[str, _Entry] = {}
@@ -143,6 +147,8 @@ class MemoryRuntime:
             open_still = ("pending", "claimed") if each.status == "unknown" else ("pending", "claimed", "unknown")
             if entry is None or entry.status not in open_still:
                 continue
+            if each.status == "sent":
+                self._paces[entry.message.workflow, guardrail.bucket_of(each.at_ms), "sent"] += 1
             entry.status, entry.updated_ms = each.status, each.at_ms
             entry.not_before_ms = each.not_before_ms
             entry.reason, entry.code = each.reason, each.code
@@ -210,11 +216,25 @@ class MemoryRuntime:
     async def dead_letters(self, *, limit: int = 200) -> list[DeadLetter]:
         return self._letters[:limit]
 
+    async def pace(self, *, since_ms: int, until_ms: int, span_ms: int, workflow: str = "") -> list[Pace]:
+        found: dict[tuple[int, str], Counter[str]] = {}
+        for (name, bucket_ms, what), number in self._paces.items():
+            if since_ms <= bucket_ms < until_ms and workflow in ("", name):
+                found.setdefault(((bucket_ms - since_ms) // span_ms, name), Counter())[what] += number
+        rows = [
+            (name, stretch, by["queued"], by["sent"], by["bounced"], by["complained"])
+            for (stretch, name), by in sorted(found.items())
+        ]
+        return paces(rows, since_ms=since_ms, span_ms=span_ms)
+
+    async def pauses(self) -> list[Paused]:
+        return [self._pauses[name] for name in sorted(self._pauses)]
+
     async def counts(self) -> dict[str, Any]:
         decisions = Counter(decision.kind for _, _, decision in self._journal)
         enrollments: dict[str, Counter[str]] = {}
         for _, _, decision in self._journal:
-            if decision.workflow:
+            if decision.workflow and decision.kind not in PAUSES:
                 enrollments.setdefault(decision.workflow, Counter())[decision.kind] += 1
         messages: dict[str, Counter[str]] = {}
         for entry in self._ledger.values():
@@ -236,6 +256,14 @@ class MemoryRuntime:
         self._journal.append((self._journal_seq, position, decision))
         known = {record.id for _, record in self._consents} if decision.kind == "consent" else ()
         self._consents += [(position, record) for record in records_of(decision) if record.id not in known]
+        counted = guardrail.count(decision)
+        if counted is not None:
+            self._paces[counted] += 1
+
+    def _paused(self, record: Pause) -> None:
+        self._pauses[record.workflow] = Paused(
+            workflow=record.workflow, paused=record.paused, at_ms=record.at_ms, reason=record.reason
+        )
 
     def _dispatched(self, message: Message) -> None:
         later_ms = message.due_ms if message.due_ms > message.decided_ms else 0

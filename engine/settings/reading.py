@@ -27,6 +27,8 @@ SECTIONS_LATER = frozenset({"sms", "console", "newsletter"})
 SHORT = {"kafka": "bootstrap"}
 """Sections whose bare variable (`ANLASS_KAFKA=host:port`) stands for one setting."""
 """Fixed names of parts that are not in this version: accepted, unread, and reported by `explain`."""
+NO_SETTINGS = frozenset({"ANLASS_OPERATOR"})
+"""Variables that the command line reads by itself: who works with it."""
 _FILE_BYTES_MAX = 1_000_000
 
 
@@ -154,7 +156,7 @@ def _check_environment(foreign: frozenset[str]) -> tuple[dict[str, dict[str, Any
     later: list[str] = []
     for name, value in os.environ.items():
         variable = name.upper()
-        if not variable.startswith(PREFIX):
+        if not variable.startswith(PREFIX) or variable in NO_SETTINGS:
             continue
         section, nested, key = variable.removeprefix(PREFIX).lower().partition("__")
         if section in SECTIONS_LATER:

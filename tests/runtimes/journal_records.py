@@ -116,10 +116,15 @@ TABLES = {
     "totals": "name, part, partition, value",
     "consents": "partition, log_offset, customer, channel, action, at_ms, proof, erased_ms, length(address), "
     "CASE WHEN erased_ms > 0 THEN '' ELSE record END",  # what is hidden is hashed with the database's own key
+    "pace": "bucket_ms, workflow, partition, queued, sent, bounced, complained",
+    "control": "workflow, paused, at_ms, reason",
     "forgotten": "partition, log_offset, alias, at_ms",
     "progress": "topic, partition, next_offset",
 }
 """What must be the same however it came; serial numbers and counts of removed rows tell the order of arrival."""
+
+
+_WHERE = {"totals": " WHERE value <> 0", "pace": " WHERE queued <> 0 OR sent <> 0 OR bounced <> 0 OR complained <> 0"}
 
 
 async def tables(database: Database) -> dict[str, list[tuple[Any, ...]]]:
@@ -129,7 +134,7 @@ async def tables(database: Database) -> dict[str, list[tuple[Any, ...]]]:
     found: dict[str, list[tuple[Any, ...]]] = {}
     async with database.transaction() as transaction:
         for table, columns in TABLES.items():
-            where = " WHERE value <> 0" if table == "totals" else ""
+            where = _WHERE.get(table, "")
             asked = Statement(f"SELECT {columns} FROM {table}{where}")  # noqa: S608 - our own words
             rows = await transaction._connection.execute(asked, {})
             found[table] = sorted(rows)

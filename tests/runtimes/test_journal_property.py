@@ -37,6 +37,15 @@ from tests.runtimes.journal_records import (
 CUSTOMERS = {0: ("a", "b"), 1: ("c", "d")}
 STATUSES = ("pending", "claimed", "sent", "failed")
 
+LINES: list[dict[str, Any]] = [
+    {"kind": "entered"},
+    {"kind": "completed"},
+    {"kind": "send", "detail": {"answer": "queued"}},
+    {"kind": "send", "detail": {"answer": "held"}},
+    {"kind": "outcome", "detail": {"outcome": "bounced"}},
+    {"kind": "outcome", "detail": {"outcome": "complained"}},
+]
+
 Topics = dict[tuple[Kind, int], list[Record]]
 
 
@@ -53,10 +62,10 @@ class _History:
         """A record that decides something, and what its customer's state and ledger become."""
         self.offset += 1
         for index in range(dice.randint(0, 2)):
-            kind = dice.choice(["entered", "completed", "send", "consent"])
-            told = consent(customer, self.offset, index, ip="192.0.2.7", wording="Yes")
-            if kind != "consent":
-                told = line(customer, self.offset, index, kind=kind)
+            if dice.random() < 0.2:
+                told = consent(customer, self.offset, index, ip="192.0.2.7", wording="Yes")
+            else:
+                told = line(customer, self.offset, index, **dice.choice(LINES))
             self.topics["journal"].append(told)
         due_ms = dice.choice([0, T0])
         self.topics["states"].append(state(customer, self.offset, due_ms=due_ms, traits={"n": self.offset}))
@@ -65,6 +74,10 @@ class _History:
             for version in range(1, dice.randint(1, 3) + 1):
                 status = dice.choice(STATUSES)
                 self.topics["ledger"].append(entry(sent, version, offset=self.offset, status=status))
+        if dice.random() < 0.2:  # what an operator says stands on one partition, which the workflow decides
+            kind, reason = dice.choice([("paused", "sends: too many"), ("resumed", "operator")])
+            told_of = {"kind": kind, "workflow": f"flow{self.partition}", "detail": {"reason": reason}}
+            self.topics["journal"].append(line("", self.offset, 7, **told_of))
         if dice.random() < 0.5:
             origin = dice.choice([f"t:{self.partition}:{self.offset}", "http:/v1/track"])
             self.topics["dead-letters"].append(letter(customer, origin))

@@ -171,8 +171,9 @@ def write_plan(store: Store, plan: Plan) -> None:
         ("journal_insert", plan.journal_rows),
         ("ledger_insert", plan.ledger_rows),
         ("counters_add", [row for row in counts if row[2]]),
-        ("control_set", [(each.workflow, int(each.paused), each.at_ms) for each in plan.pauses]),
+        ("control_set", [(each.workflow, int(each.paused), each.at_ms, each.reason) for each in plan.pauses]),
         ("winner_insert", [(_test_key(each), each.variant, each.at_ms) for each in plan.winners]),
+        ("pace_add", _pace_rows(plan)),
         ("suppressed_insert", suppressions),
         ("dead_letter_insert", failures),
     )
@@ -189,6 +190,15 @@ def _write_consents(store: Store, plan: Plan) -> None:
     rows = [(seq, *consents.row_of(record)) for seq, decision in plan.decisions for record in records_of(decision)]
     if rows:
         store.connection.executemany(SQL["consents_insert"], rows)
+
+
+def _pace_rows(plan: Plan) -> list[tuple[int, str, int, int, int]]:
+    places = dict.fromkeys((bucket_ms, workflow) for workflow, bucket_ms, _ in plan.paced)
+    paced = plan.paced
+    return [
+        (at_ms, name, paced[name, at_ms, "queued"], paced[name, at_ms, "bounced"], paced[name, at_ms, "complained"])
+        for at_ms, name in places
+    ]
 
 
 def _write_rest(connection: sqlite3.Connection, order: Order) -> None:

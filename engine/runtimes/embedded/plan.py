@@ -17,6 +17,7 @@ from engine.core.effect import Append, Decision, Dispatch, Effect, Forget, Suppr
 from engine.core.evaluate import concerns, evaluate
 from engine.core.message import Message
 from engine.core.record import CONTROL, Control, Pause, Record, Timer, Winner, encode_record
+from engine.dispatch import guardrail
 from engine.runtimes.effects import STUCK_TIMER_DELAY_MS, encode_decision, encode_message, encode_outcome
 
 APPENDED_MAX = 1_000
@@ -75,8 +76,10 @@ class Plan:
         self.timer_deletes: list[tuple[int, str]] = []
         self.timer_inserts: list[tuple[int, str]] = []
         self.journal_rows: list[tuple[int, int, str, str, str, str, str, bytes]] = []
-        self.ledger_rows: list[tuple[str, str, str, str, int, int, int, int, bytes]] = []
+        self.ledger_rows: list[tuple[str, str, str, str, int, int, int, int, bytes, str]] = []
         self.decision_counts: Counter[str] = Counter()
+        self.paced: Counter[tuple[str, int, str]] = Counter()
+        """(workflow, beginning of the stretch, what) → how many more, for `pace`."""
 
     def control(self, seq: int, record: Control) -> None:
         """Puts a control record in force for what follows."""
@@ -84,9 +87,11 @@ class Plan:
         self.catalog, decisions, goes_on = in_force(before, record)
         self.decisions += [(seq, decision) for decision in decisions]
         self.goes_on = self.goes_on or goes_on
+        if self.catalog is before:
+            return
         if isinstance(record, Pause):
             self.pauses.append(record)
-        elif self.catalog is not before:
+        else:
             self.winners.append(record)
 
     def take(self, seq: int, record: Record, *, effects: list[Effect]) -> list[Record]:
@@ -126,6 +131,9 @@ class Plan:
                 )
             )
             self.decision_counts[f"{decision.kind}:{decision.workflow}"] += 1
+            counted = guardrail.count(decision)
+            if counted is not None:
+                self.paced[counted] += 1
         for _, message in self.messages:
             domain = message.address.rpartition("@")[2].lower() if "@" in message.address else ""
             later = int(message.due_ms > message.decided_ms)
@@ -140,6 +148,7 @@ class Plan:
                     message.due_ms if later else 0,
                     message.decided_ms,
                     encode_message(message),
+                    message.workflow,
                 )
             )
 

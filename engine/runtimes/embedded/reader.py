@@ -12,7 +12,7 @@ from engine.core.customer import CustomerState, decode_state
 from engine.core.effect import Decision
 from engine.core.proof import ConsentRecord
 from engine.runtimes import consents
-from engine.runtimes.base import DeadLetter, MessageStatus, Query, summary
+from engine.runtimes.base import DeadLetter, MessageStatus, Pace, Paused, Query, paces, summary
 from engine.runtimes.embedded.outbox import decode_message
 from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import translated
@@ -83,6 +83,16 @@ class EmbeddedReader:
             for number, at_ms, origin, reason, customer, body in self._rows(
                 "dead_letters_oldest", {"limit": min(limit, ROWS_MAX)}
             )
+        ]
+
+    async def pace(self, *, since_ms: int, until_ms: int, span_ms: int, workflow: str = "") -> list[Pace]:
+        asked = {"since_ms": since_ms, "until_ms": until_ms, "span_ms": span_ms, "workflow": workflow}
+        return paces(self._rows("pace_read", asked), since_ms=since_ms, span_ms=span_ms)
+
+    async def pauses(self) -> list[Paused]:
+        return [
+            Paused(workflow=workflow, paused=bool(paused), at_ms=at_ms, reason=reason)
+            for workflow, paused, at_ms, reason in self._rows("control_all")
         ]
 
     async def counts(self) -> dict[str, Any]:

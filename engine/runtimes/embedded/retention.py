@@ -3,6 +3,7 @@
 Invariant: a step is short, so that intake does not feel it; nothing that is not evaluated yet is removed.
 """
 
+from engine.dispatch.guardrail import KEPT_MS
 from engine.runtimes import consents
 from engine.runtimes.embedded import erasure
 from engine.runtimes.embedded.statements import SQL
@@ -17,6 +18,7 @@ def step(store: Store, options: Options, *, now_ms: int, applied_seq: int) -> bo
     if erasure.step(store, now_ms):
         return True
     more = False
+    store.connection.execute(SQL["pace_prune"], {"before_ms": now_ms - KEPT_MS})
     if options.log_days:
         before_ms = now_ms - options.log_days * DAY_MS
         with store.transaction() as connection:

@@ -25,7 +25,7 @@ from engine.core.proof import ConsentRecord
 from engine.core.record import Record, decode_record, encode_record
 from engine.dispatch.ports import Pending, Settlement
 from engine.errors import StorageError
-from engine.runtimes.base import DeadLetter, MessageStatus, Query
+from engine.runtimes.base import DeadLetter, MessageStatus, Pace, Paused, Query
 from engine.runtimes.embedded import handovers, outbox, retention
 from engine.runtimes.embedded.batch import Order, address_hash
 from engine.runtimes.embedded.loop import BatchLoop, Walk
@@ -192,6 +192,12 @@ class EmbeddedRuntime:
 
     async def dead_letters(self, *, limit: int = 200) -> list[DeadLetter]:
         return await self._reader.dead_letters(limit=limit)
+
+    async def pace(self, *, since_ms: int, until_ms: int, span_ms: int, workflow: str = "") -> list[Pace]:
+        return await self._reader.pace(since_ms=since_ms, until_ms=until_ms, span_ms=span_ms, workflow=workflow)
+
+    async def pauses(self) -> list[Paused]:
+        return await self._reader.pauses()
 
     async def counts(self) -> dict[str, Any]:
         return await self._reader.counts()

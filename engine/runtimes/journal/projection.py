@@ -14,18 +14,20 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from engine.dispatch.guardrail import KEPT_MS
 from engine.errors import StorageError
+from engine.runtimes.base import PAUSES
 from engine.runtimes.journal.connection import Row
 from engine.runtimes.journal.consents import NEVER, ConsentRows, Erasures, alias_in
 from engine.runtimes.journal.consumed import Consumed, Kind, LetterRow, MessageRow, Reading, Stretch
 from engine.runtimes.journal.database import Database, Transaction, Unstorable
+from engine.runtimes.journal.pace import PaceChanges
+from engine.runtimes.journal.rows import row_of_letter, row_of_line, row_of_message
 from engine.runtimes.kafka.topics import JournalLine, Removed
 
 PRUNE_ROWS = 5_000
 DAY_MS = 86_400_000
 
-_encode_message = msgspec.msgpack.Encoder().encode
-_encode_json = msgspec.json.Encoder().encode
 
 Totals = Counter[tuple[str, str, int]]
 """(name, part, partition) → how much it changes."""
@@ -78,6 +80,11 @@ class Projection:
             return await self._apply(stretches)
         except Unstorable:
             return await self._apply_carefully(stretches)
+
+    async def prune_pace(self, now_ms: int) -> None:
+        """Removes counts that nobody asks for any more."""
+        async with self._database.transaction() as transaction:
+            await transaction.rows("pace_prune", before_ms=now_ms - KEPT_MS)
 
     async def prune(self, before_ms: int) -> int:
         """Removes the oldest journal lines if they are older, at most PRUNE_ROWS; returns how many."""
@@ -175,6 +182,8 @@ class _Work:
         self._key = key
         self._rows = rows
         self._totals: Totals = Counter()
+        self._pace = PaceChanges()
+        self._control: dict[str, Row] = {}
         self._raised: list[Row] = []
         self._lines: list[tuple[int, JournalLine]] = []
         self._messages: list[tuple[int, int, MessageRow]] = []  # number (0: none yet), partition, row
@@ -202,18 +211,20 @@ class _Work:
         changes = [(*key, value) for key, value in sorted(self._totals.items()) if value]
         await self._transaction.write("totals_add", changes)
         await self._transaction.write("totals_raise", sorted(self._raised))
+        await self._transaction.write("pace_add", self._pace.rows())
+        await self._transaction.write("control_put", [self._control[name] for name in sorted(self._control)])
         fresh = [each for each in self._messages if not each[0]]
         number = await self._serial("messages", len(fresh))
-        rows = [_message_row(known, partition, row) for known, partition, row in self._messages if known]
-        rows += [_message_row(number + i, partition, row) for i, (_, partition, row) in enumerate(fresh)]
+        rows = [row_of_message(known, partition, row) for known, partition, row in self._messages if known]
+        rows += [row_of_message(number + i, partition, row) for i, (_, partition, row) in enumerate(fresh)]
         await self._transaction.write("messages_put", rows)
         number = await self._serial("dead_letters", len(self._letters))
         await self._transaction.write(
-            "dead_letters_insert", [_letter(number + i, e) for i, e in enumerate(self._letters)]
+            "dead_letters_insert", [row_of_letter(number + i, e) for i, e in enumerate(self._letters)]
         )
         number = await self._serial("journal", len(self._lines))
         await self._transaction.write(
-            "journal_insert", [_line(number + i, *each) for i, each in enumerate(self._lines)]
+            "journal_insert", [row_of_line(number + i, *each) for i, each in enumerate(self._lines)]
         )
         number = await self._serial("consents", len(self._consents))
         await self._transaction.write("consents_insert", self._consents.rows(number))
@@ -239,10 +250,12 @@ class _Work:
         letters = await self._transaction.rows("dead_letters_forget", **place, at_ms=removed.at_ms)
         states = await self._transaction.rows("customers_forget", **place)
         await self._consents.hide(partition, removed)
-        for kind, workflow in lines:
+        for kind, workflow, at_ms, detail in lines:
             self._totals["decision", f"{kind}:{workflow}", partition] -= 1
-        for channel, status in messages:
+            self._pace.line(partition, kind, workflow, at_ms=at_ms, detail=detail, by=-1)
+        for channel, status, workflow, updated_ms in messages:
             self._totals["message", f"{channel}:{status}", partition] -= 1
+            self._pace.message(partition, status, workflow, updated_ms=updated_ms, by=-1)
         for (due_ms,) in states:
             self._totals["total", "customers", partition] -= 1
             self._totals["total", "timers", partition] -= due_ms > 0
@@ -327,8 +340,9 @@ class _Work:
             return
         rows = await self._transaction.rows("messages_known", messages=list(reading.messages))
         known = {
-            message: (version, f"{channel}:{status}", number) for message, version, channel, status, number in rows
+            message: (version, f"{channel}:{status}", number) for message, version, channel, status, number, *_ in rows
         }
+        told = {message: (status, workflow, updated_ms) for message, _, _, status, _, workflow, updated_ms in rows}
         deletes: list[str] = []
         for message, row in reading.messages.items():
             version, counted, number = known.get(message, (-1, "", 0))
@@ -336,7 +350,11 @@ class _Work:
                 continue
             if counted:
                 self._totals["message", counted, reading.partition] -= 1
+                status, workflow, updated_ms = told[message]
+                self._pace.message(reading.partition, status, workflow, updated_ms=updated_ms, by=-1)
             if row.entry is not None:
+                entry = row.entry
+                self._pace.message(reading.partition, entry.status, entry.message.workflow, updated_ms=entry.updated_ms)
                 self._totals["message", f"{row.entry.message.channel}:{row.entry.status}", reading.partition] += 1
                 self._messages.append((number, reading.partition, row))
             elif number:
@@ -364,32 +382,11 @@ class _Work:
             if identity not in known:
                 self._lines.append((partition, line))
                 self._totals["decision", f"{line.kind}:{line.workflow}", partition] += 1
+                self._pace.line(partition, line.kind, line.workflow, at_ms=line.at_ms, detail=line.detail)
+                if line.kind in PAUSES:
+                    reason = str(line.detail.get("reason", "")).replace("\0", "\ufffd")
+                    self._control[line.workflow] = (line.workflow, int(line.kind == "paused"), line.at_ms, reason)
 
 
 def _digest(key: bytes, text: str) -> bytes:
     return hmac.digest(key, text.encode("utf-8", "surrogatepass"), "sha256")
-
-
-def _line(seq: int, partition: int, line: JournalLine) -> Row:
-    message = str(line.detail.get("message", "")).replace("\0", "\ufffd")
-    names = (line.customer, line.kind, line.workflow, line.version, line.enrollment, line.step, message)
-    detail, why = _encode_json(line.detail).decode(), _encode_json(line.why).decode()
-    return (seq, partition, line.offset, line.index, line.at_ms, *names, detail, why)
-
-
-def _message_row(number: int, partition: int, row: MessageRow) -> Row:
-    entry = row.entry
-    assert entry is not None, "a row that is gone is not written"
-    message = entry.message
-    told = (entry.reason, entry.code, entry.provider_id)
-    return (
-        *(number, row.message, partition, row.version, entry.offset, message.customer, message.workflow, message.step),
-        *(message.channel, message.template, message.purpose, entry.status, entry.attempts),
-        *(text.replace("\0", "\ufffd") for text in told),
-        *(message.decided_ms, entry.updated_ms, _encode_message(message)),
-    )
-
-
-def _letter(number: int, row: LetterRow) -> Row:
-    where = (number, row.identity, row.log_partition, row.log_offset, row.at_ms)
-    return (*where, row.origin, row.reason, row.customer, row.body)

@@ -17,7 +17,7 @@ from engine.core.effect import Decision
 from engine.core.message import Message
 from engine.core.proof import ConsentRecord
 from engine.runtimes import consents
-from engine.runtimes.base import DeadLetter, MessageStatus, Query, Receipt, summary
+from engine.runtimes.base import DeadLetter, MessageStatus, Pace, Paused, Query, Receipt, paces, summary
 from engine.runtimes.journal.connection import Row
 from engine.runtimes.journal.database import Database
 
@@ -116,6 +116,18 @@ class DatabaseReader:
         return Receipt(
             requested_ms=at_ms, finished_ms=0, rows_removed=rows_removed, customer_hash=name_hash, alias=alias
         )
+
+    async def pace(self, *, since_ms: int, until_ms: int, span_ms: int, workflow: str = "") -> list[Pace]:
+        """As in the port."""
+        asked = {"since_ms": since_ms, "until_ms": until_ms, "span_ms": span_ms, "workflow": _key(workflow)}
+        return paces(await self._database.rows("pace_read", **asked), since_ms=since_ms, span_ms=span_ms)
+
+    async def pauses(self) -> list[Paused]:
+        """As in the port."""
+        return [
+            Paused(workflow=workflow, paused=bool(paused), at_ms=at_ms, reason=reason)
+            for workflow, paused, at_ms, reason in await self._database.rows("control_all")
+        ]
 
     async def counts(self) -> dict[str, Any]:
         """As in the port. Kept up to date as things happen, so asking is cheap."""

@@ -70,6 +70,7 @@ def layouts(topics: Topics, *, partitions: int, retention_days: int = 7) -> dict
         topics.ledger: Layout(partitions=partitions, fixed=compacted, chosen=pace),
         topics.definitions: Layout(partitions=1, fixed=compacted, chosen=pace),
         topics.suppressions: Layout(partitions=1, fixed=compacted, chosen=pace),
+        topics.audit: Layout(partitions=1, fixed={**kept, "retention.ms": "-1", "retention.bytes": "-1"}),
     }  # fmt: skip
 
 
@@ -183,7 +184,7 @@ def _partitions(client: KafkaAdminClient, topics: Topics) -> dict[str, int]:
 
 
 def _same_partitions(topics: Topics, there: Mapping[str, int]) -> int:
-    for name in (topics.definitions, topics.suppressions):
+    for name in (topics.definitions, topics.suppressions, topics.audit):
         if there[name] != 1:
             raise SettingsError(
                 f"The topic {name} has {there[name]} partitions and must have one, so that its records have one order.",

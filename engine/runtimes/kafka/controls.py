@@ -64,7 +64,8 @@ class Controls:
         if goes_on:
             self.resume = b""
             sent.append(self.to_self(Shard(at_ms=record.at_ms, catalog="", resumes=True)))
-        told = isinstance(record, Pause) or not record.final  # one line in the journal, not one of each partition
+        # One line in the journal, not one of each partition.
+        told = self._here.partition == DECIDES if isinstance(record, Pause) else not record.final
         return decisions if told else [], sent
 
     def _announced(self, record: Winner) -> list[Outgoing]:

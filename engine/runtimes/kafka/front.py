@@ -13,7 +13,7 @@ from engine.core.customer import CustomerState
 from engine.core.effect import Decision
 from engine.core.proof import ConsentRecord
 from engine.core.record import Record
-from engine.runtimes.base import DeadLetter, Intake, MessageStatus, Query, Reader
+from engine.runtimes.base import DeadLetter, Intake, MessageStatus, Pace, Paused, Query, Reader
 
 
 class KafkaFront:
@@ -55,6 +55,12 @@ class KafkaFront:
 
     async def dead_letters(self, *, limit: int = 200) -> list[DeadLetter]:
         return await self._reader.dead_letters(limit=limit)
+
+    async def pace(self, *, since_ms: int, until_ms: int, span_ms: int, workflow: str = "") -> list[Pace]:
+        return await self._reader.pace(since_ms=since_ms, until_ms=until_ms, span_ms=span_ms, workflow=workflow)
+
+    async def pauses(self) -> list[Paused]:
+        return await self._reader.pauses()
 
     async def counts(self) -> dict[str, Any]:
         return await self._reader.counts()

@@ -13,6 +13,7 @@ customer, because all of them have the same number of partitions and one partiti
 | `states` | customer | changelog of customer states (`pack_row`), and each partition's `Checkpoint` |
 | `ledger` | message id | changelog of the ledger, and each partition's `Checkpoint` |
 | `suppressions` | keyed hash of channel and address | why nothing more goes to this address |
+| `audit` | none | what operators did (`AuditLine`), each line with the hash of the one before |
 """
 
 from __future__ import annotations
@@ -77,6 +78,10 @@ class Topics(msgspec.Struct, frozen=True):
     @property
     def suppressions(self) -> str:
         return f"{self.prefix}suppressions"
+
+    @property
+    def audit(self) -> str:
+        return f"{self.prefix}audit"
 
     def group(self, role: str) -> str:
         """The consumer group of a role: `worker`, `dispatcher`, `sink`."""

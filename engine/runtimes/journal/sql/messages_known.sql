@@ -1,1 +1,1 @@
-SELECT message, version, channel, status, number FROM messages WHERE message IN @texts(messages)
+SELECT message, version, channel, status, number, workflow, updated_ms FROM messages WHERE message IN @texts(messages)

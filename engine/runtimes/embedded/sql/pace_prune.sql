@@ -1,0 +1,1 @@
+DELETE FROM pace WHERE bucket_ms < :before_ms

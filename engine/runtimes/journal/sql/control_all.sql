@@ -1,0 +1,1 @@
+SELECT workflow, paused, at_ms, reason FROM control ORDER BY workflow
