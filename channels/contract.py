@@ -10,13 +10,14 @@ result                 what it says
 =====================  =============================================================================================
 `Receipt`              the provider accepted the message and is responsible for it now
 `TransientError`       the provider certainly did **not** accept it; the same message may be sent again later
+                       (of an `idempotent` channel also: it may have, and a second delivery of the id is the first)
 `PermanentError`       the provider did not accept it and never will; `address_verdict` says what that means
 `Unsupported`          a `PermanentError`: this adapter or provider cannot do something the message asks for
 `UnknownOutcome`       it may or may not have been accepted; resending it risks a second copy
 =====================  =============================================================================================
 
 Cancelling a `send` leaves the outcome unknown: who cancels it must record that. Adapters of others are found by the
-entry-point group ``anlass.channels``; `tests/channels/test_adapter_conformance.py` holds all to this page.
+entry-point group ``anlass.channels``; `channels.conformance` holds all to this page.
 
 The error tree::
 
