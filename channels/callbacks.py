@@ -64,6 +64,8 @@ class Heard(msgspec.Struct, frozen=True, kw_only=True):
     inbound: tuple[Inbound, ...] = ()
     body: bytes = b""
     content_type: str = "text/plain"
+    unreadable: tuple[str, ...] = ()
+    """Why parts of the request could not be understood, beside those that could: the request is kept as a dead letter, too."""
 
 
 class Forged(Exception):
@@ -85,7 +87,9 @@ class Unreadable(Exception):
 
 
 class CallbackReader(Protocol):
-    """Reads the callbacks of one provider."""
+    """Reads the callbacks of one provider. One that may have to wait for a certificate has `blocking = True`: it is called in
+    a thread.
+    """
 
     def read(self, request: CallbackRequest) -> Heard:
         """What the request says. Raises `Forged` or `Unreadable`, nothing else."""

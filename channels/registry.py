@@ -24,7 +24,12 @@ BUILT_IN: dict[str, str] = {
 
 
 # Who reads the callbacks of which provider; the name is the one in the path `/callbacks/PROVIDER/…`.
-CALLBACKS: dict[str, str] = {}
+CALLBACKS: dict[str, str] = {
+    "ses": "channels.ses:create",
+    "sendgrid": "channels.sendgrid:create",
+    "mailgun": "channels.mailgun:create",
+    "postmark": "channels.postmark:create",
+}
 
 
 class UnknownChannel(LookupError):

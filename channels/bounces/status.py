@@ -20,6 +20,7 @@ _STATUS_PARTS = frozenset({"message/delivery-status", "message/global-delivery-s
 _CODE = re.compile(r"(?<![\d.])([245])\.(\d{1,3}\.\d{1,3})(?![\d.])")
 _REPLY = re.compile(r"(?<![\d.])([45]\d\d)(?=[ \t#-]|$)")
 _GENERAL = re.compile(r"\d+\.0\Z")
+_PROTOCOL = range(500, 505)
 _MILD = (Verdict.MESSAGE, Verdict.SOFT, Verdict.OUR_FAULT, Verdict.SUPPRESS)
 
 
@@ -61,6 +62,8 @@ def judge(status: str, reply: int, words: str) -> tuple[str, Verdict]:
         return code, Verdict.SOFT
     if subject_detail.startswith("5."):  # the next server's trouble with the one after it: no protocol of ours
         return code, Verdict.SOFT
+    if reply in _PROTOCOL and _says_little(subject_detail):  # likewise: some say "500 unknown recipient"
+        reply = 0
     return code, refusal_verdict(subject_detail, reply, words)
 
 

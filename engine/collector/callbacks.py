@@ -6,6 +6,7 @@ written is durable. What is signed and cannot be used is kept as a dead letter; 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 from aiohttp import web
@@ -19,6 +20,8 @@ from engine.core.record import Record
 from engine.runtimes.base import DeadLetter, Front, MessageStatus
 from engine.telemetry import Action, get_log
 
+BODY_BYTES_MAX = 2_000_000
+"""Some services send the events of half a minute at once."""
 _log = get_log("collector")
 
 
@@ -55,13 +58,14 @@ class CallbackApi:
         asked = CallbackRequest(
             url=f"{self._public_url or request.url.origin()}{request.rel_url.raw_path_qs}",
             headers={name.lower(): value for name, value in request.headers.items()},
-            body=await read_body(request),
+            body=await read_body(request, bytes_max=BODY_BYTES_MAX),
             query=request.query,
             source=source,
             now_ms=now_ms,
         )
         try:
-            heard = reader.read(asked)
+            blocking = getattr(reader, "blocking", False)
+            heard = await asyncio.to_thread(reader.read, asked) if blocking else reader.read(asked)
         except Forged as error:
             _log.info(Action.REQUEST_REFUSED, provider=provider, reason=error.reason)
             return answers.refusal(403, "forged", f"This callback is not believed: {error.reason}.")
@@ -86,6 +90,7 @@ class CallbackApi:
                 patience_seconds = 0.0  # a request with a thousand strangers shall not take an hour
                 reason = f"no message is known that this report ({report.outcome}) is about"
                 letters.append(self._letter(provider, reason, asked.body, now_ms=asked.now_ms))
+        letters += [self._letter(provider, reason, asked.body, now_ms=asked.now_ms) for reason in heard.unreadable[:1]]
         if records:
             await self._runtime.append(records)
         if letters:

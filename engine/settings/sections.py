@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, m
 
 from engine.errors import SettingsError
 from engine.settings.bounces import BouncesSettings, mark_secret
+from engine.settings.mail_services import MailgunSettings, PostmarkSettings, SendgridSettings, SesSettings
 from engine.settings.section import CallbackSection, ChannelSection, Days, Port, Rate, Section
 from engine.settings.webhook import WebhookSettings
 
@@ -197,6 +198,10 @@ MODELS: dict[str, type[Section]] = {
     "kafka": KafkaSettings,
     "webhook": WebhookSettings,
     "bounces": BouncesSettings,
+    "ses": SesSettings,
+    "sendgrid": SendgridSettings,
+    "mailgun": MailgunSettings,
+    "postmark": PostmarkSettings,
 }
 
 
@@ -212,6 +217,10 @@ class Settings(BaseModel):
     kafka: KafkaSettings = KafkaSettings()
     webhook: WebhookSettings = WebhookSettings()
     bounces: BouncesSettings = BouncesSettings()
+    ses: SesSettings = SesSettings()
+    sendgrid: SendgridSettings = SendgridSettings()
+    mailgun: MailgunSettings = MailgunSettings()
+    postmark: PostmarkSettings = PostmarkSettings()
     more: dict[str, dict[str, Any]] = {}
     later: tuple[str, ...] = ()
     """Where settings stand that no part of this version reads."""
