@@ -45,6 +45,7 @@ class Verdict(enum.StrEnum):
     SUPPRESS = "suppress"  # the address does not exist or refuses us for good: send nothing to it again
     SOFT = "soft"  # this time not (full mailbox, unclear refusal): count it against the address, don't suppress it
     OUR_FAULT = "our_fault"  # our sender, reputation, login or settings: stop the campaign and alert, suppress nobody
+    OPT_OUT = "opt_out"  # the person told the provider to stop: consent to this channel is withdrawn
     MESSAGE = "message"  # this message itself (too large, malformed, unsafe): says nothing about the address
 
 
@@ -162,6 +163,20 @@ class Channel(Protocol):
 
     async def send(self, delivery: OutgoingMessage) -> Receipt:
         """Deliver one message once; see the table above for what each result promises."""
+
+
+@runtime_checkable
+class Resolver(Protocol):
+    """A channel whose provider can be asked for a message that it may have: so that `UnknownOutcome` need not be the last word.
+
+    Optional; a channel that has it is also asked before it is given a message a second time.
+    """
+
+    async def resolve(self, delivery: OutgoingMessage, *, since_ms: int) -> Receipt | None:
+        """The receipt of a message that was first sent at `since_ms` (UTC milliseconds) or later, when the provider has it.
+
+        None: it is not there (yet), which proves nothing. No message answers for two. Raises what `send` raises.
+        """
 
 
 # What an entry point in the group ``anlass.channels`` names: builds an adapter from its section of the settings. Raises

@@ -19,7 +19,10 @@ GROUP = "anlass.channels"
 BUILT_IN: dict[str, str] = {
     "email": "channels.email:create",
     "mailbox": "channels.recording:create",
+    "sms": "channels.sms:create",
+    "voice": "channels.voice:create",
     "webhook": "channels.webhook:create",
+    "whatsapp": "channels.whatsapp:create",
 }
 
 
@@ -29,6 +32,7 @@ CALLBACKS: dict[str, str] = {
     "sendgrid": "channels.sendgrid:create",
     "mailgun": "channels.mailgun:create",
     "postmark": "channels.postmark:create",
+    "twilio": "channels.twilio_callbacks:create_callbacks",
 }
 
 

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from channels.callbacks import CallbackReader, CallbackRequest, Forged, Heard, Report, Unreadable
 from engine.clock import Clock
-from engine.collector import answers
+from engine.collector import answers, inbound
 from engine.collector.body import read_body
 from engine.collector.reports import PATIENCE_SECONDS, Reports
 from engine.core.record import Record
@@ -91,15 +91,20 @@ class CallbackApi:
                 reason = f"no message is known that this report ({report.outcome}) is about"
                 letters.append(self._letter(provider, reason, asked.body, now_ms=asked.now_ms))
         letters += [self._letter(provider, reason, asked.body, now_ms=asked.now_ms) for reason in heard.unreadable[:1]]
+        for each in heard.inbound:
+            found = await inbound.records_of(self._runtime, each, now_ms=asked.now_ms)
+            records += found
+            if not found and not await inbound.is_known(self._runtime, each):
+                letters.append(self._letter(provider, inbound.STRANGER, asked.body, now_ms=asked.now_ms))
         if records:
             await self._runtime.append(records)
         if letters:
             await self._runtime.dead_letter(letters[:1])  # the request is kept once, whatever number of reports it had
 
     async def _message_of(self, report: Report, *, patience_seconds: float) -> MessageStatus | None:
-        if not report.message:
-            return None
-        return await self._reports.message_of(report.message, patience_seconds=patience_seconds)
+        return await self._reports.message_of(
+            report.message, provider_id=report.provider_id, patience_seconds=patience_seconds
+        )
 
     def _letter(self, provider: str, reason: str, body: bytes, *, now_ms: int) -> DeadLetter:
         return DeadLetter(at_ms=now_ms, origin=f"callback:{provider}", reason=reason, body=body)

@@ -38,14 +38,20 @@ class Reports:
         self._pause_after = pause_after
         self._refused: OrderedDict[str, dict[str, tuple[str, int]]] = OrderedDict()
 
-    async def message_of(self, message_id: str, *, patience_seconds: float = PATIENCE_SECONDS) -> MessageStatus | None:
-        """The message, asked for again for a while when it is not there; None when it is not known."""
+    async def message_of(
+        self, message_id: str, *, provider_id: str = "", patience_seconds: float = PATIENCE_SECONDS
+    ) -> MessageStatus | None:
+        """The message, by our id or by its provider's, asked for again for a while; None when it is not known."""
         for _ in range(round(patience_seconds / _ASK_AGAIN_SECONDS)):
-            status = await self._runtime.message(message_id)
+            status = await self._known(message_id, provider_id)
             if status is not None:
                 return status
             await asyncio.sleep(_ASK_AGAIN_SECONDS)
-        return await self._runtime.message(message_id)
+        return await self._known(message_id, provider_id)
+
+    async def _known(self, message_id: str, provider_id: str) -> MessageStatus | None:
+        status = await self._runtime.message(message_id) if message_id else None
+        return await self._runtime.message_of(provider_id) if status is None and provider_id else status
 
     async def records(self, report: Report, about: MessageStatus) -> list[Record]:
         """The records to append: the outcome, and the pause when our own reputation is at fault too often."""

@@ -33,6 +33,8 @@ _ALSO = {
 SOFT_KEPT_MAX = 20
 _OBJECTIONS = ("unsubscribed", "complained")
 """Who presses "this is spam" objects to mails of this purpose no less than who unsubscribes (GDPR Art. 21 (3))."""
+ANSWERED, ANSWERED_NOTHING = "answer", "answer: nothing was given"
+"""Sources of a withdrawal by STOP: it took a consent away, which START gives back, or there was none to take."""
 _NOT_DELIVERED = ("failed", "undelivered", "bounced")
 
 
@@ -42,7 +44,9 @@ def apply(turn: Turn, record: Outcome) -> Sent | None:
     if sent is None:
         turn.decide("outcome", outcome=record.outcome, message=record.message, reason="message not known")
         return None
-    if record.outcome in _OBJECTIONS:  # they count, whatever else is known of the message
+    if record.detail.get("verdict") == "opt_out":
+        _opt_out(turn, sent, record)
+    elif record.outcome in _OBJECTIONS:  # they count, whatever else is known of the message
         origin = consenting.Origin(record.id, record.time_ms, "outcome", {"message": sent.id})
         consenting.change_consent(turn, "withdraw", {sent.purpose: [sent.channel]}, origin=origin)
     if RANK.get(record.outcome, -1) <= RANK.get(sent.outcome, 0):
@@ -57,6 +61,21 @@ def apply(turn: Turn, record: Outcome) -> Sent | None:
     )  # fmt: skip
     _judge_address(turn, new, record)
     return new
+
+
+def _opt_out(turn: Turn, sent: Sent, record: Outcome) -> None:
+    """The provider says that the person answered STOP: nothing more on this channel, whatever it is for."""
+    channel = sent.channel
+    given = {purpose: by.get(channel) for purpose, by in turn.state.consent.items()}
+    for purpose, rule in turn.catalog.policy.purposes.items():
+        old = given.get(purpose)
+        if rule.consent == "none" or (old is not None and old.status == "withdrawn"):
+            continue
+        source = (
+            ANSWERED if old is not None and old.status == "granted" and old.basis == "consent" else ANSWERED_NOTHING
+        )
+        origin = consenting.Origin(record.id, record.time_ms, source, {"message": sent.id})
+        consenting.change_consent(turn, "withdraw", {purpose: [channel]}, origin=origin)
 
 
 def amounts_to(outcome: str, wanted: str) -> bool:

@@ -19,7 +19,7 @@ from channels.contract import Channel, ChannelError, OutgoingMessage, Receipt, T
 from engine.core import objection
 from engine.core.record import Pause
 from engine.core.sending import paused_until_ms, quiet_until_ms, recheck
-from engine.dispatch import feedback
+from engine.dispatch import feedback, resolving
 from engine.dispatch.berths import Berths
 from engine.dispatch.cause import cause_of
 from engine.dispatch.limits import UNDER_WAY_MAX, Limits, Providers
@@ -52,6 +52,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     send_seconds_max: float = 360.0
     """A provider that has not answered by then is not waited for: the outcome is unknown."""
     stop_seconds_max: float = 10.0
+    resolve_pauses_seconds: tuple[float, ...] = (2.0, 8.0, 20.0)
+    """After an unknown outcome, when a provider that can be asked is asked for the message."""
 
 
 class Dispatcher:
@@ -123,6 +125,10 @@ class Dispatcher:
         try:
             while not self._stopping.is_set():
                 try:
+                    for message in await self._outbox.interrupted():
+                        task = asyncio.create_task(self._resolve(message))
+                        self._tasks.add(task)
+                        task.add_done_callback(self._tasks.discard)
                     if not await self._round():
                         await self._outbox.wait_for_work(self._idle_seconds())
                 except StorageError as error:  # a full disk, say: nothing is sent that cannot be recorded
@@ -278,8 +284,7 @@ class Dispatcher:
                 message_id=message.id, status="pending", at_ms=now_ms, reason="quiet_hours", not_before_ms=quiet_ms
             )
         try:
-            purpose = catalog.policy.purposes.get(message.purpose)
-            return self._composer.compose(message, bulk=purpose is None or purpose.consent != "none")
+            return self._compose(message)
         except TemplateError as error:
             _log.error(
                 Action.TEMPLATE_FAILED,
@@ -289,14 +294,31 @@ class Dispatcher:
             )
             return feedback.suppressed(message, "template_error", now_ms, detail=str(error)[:200])
 
+    def _compose(self, message: Message) -> OutgoingMessage:
+        purpose = self._outbox.catalog.policy.purposes.get(message.purpose)
+        return self._composer.compose(message, bulk=purpose is None or purpose.consent != "none")
+
+    async def _resolve(self, message: Message) -> None:
+        """A process ended while it sent this one: its provider is asked for it."""
+        try:
+            outgoing = self._compose(message)
+        except TemplateError:
+            return
+        pauses, channel = self._options.resolve_pauses_seconds, self._channels.get(message.channel)
+        receipt = await resolving.afterwards(channel, outgoing, since_ms=message.decided_ms, pauses_seconds=pauses)
+        if receipt is not None:
+            self._settle_soon(feedback.found(message, receipt, self._clock.now_ms()))
+
     async def _send(self, pending: Pending, outgoing: OutgoingMessage) -> None:
         """One call of the provider, whatever comes of it."""
         message, started = pending.message, self._clock.monotonic()
-        domain = domain_of(message.address)
+        domain, channel = domain_of(message.address), self._channels[message.channel]
         answer: Receipt | ChannelError
+        since_ms, sent_ms = pending.first_attempt_ms, self._clock.now_ms()
         try:
             async with asyncio.timeout(self._options.send_seconds_max):
-                answer = await self._channels[message.channel].send(outgoing)
+                earlier = await resolving.before_sending(channel, outgoing, since_ms=since_ms)
+                answer = earlier or await channel.send(outgoing)
             self._throttle.accepted(message.channel, domain)
         except ChannelError as error:
             answer = error
@@ -305,6 +327,11 @@ class Dispatcher:
         except Exception as error:  # noqa: BLE001 - an adapter's own mistake: what it did is not known
             _log.error(Action.MESSAGE_BECAME_UNKNOWN, message=message.id, cause=error)
             answer = UnknownOutcome(f"the adapter failed: {type(error).__name__}")
+        seconds = self._clock.monotonic() - started
+        if isinstance(answer, UnknownOutcome):
+            since_ms, pauses = since_ms or sent_ms, self._options.resolve_pauses_seconds
+            found = await resolving.afterwards(channel, outgoing, since_ms=since_ms, pauses_seconds=pauses)
+            answer = found or answer
         now_ms = self._clock.now_ms()
         if isinstance(answer, TransientError) and answer.throttle is not None:
             lane = domain if answer.throttle == "domain" else ""
@@ -312,7 +339,6 @@ class Dispatcher:
                 message.channel, lane, now_ms=now_ms, retry_after_seconds=answer.retry_after_seconds
             )
             _log.info(Action.CHANNEL_PAUSED, channel=message.channel, code=answer.code)
-        seconds = self._clock.monotonic() - started
         self._metrics.send_seconds.labels(message.channel).observe(seconds)
         resend = self._outbox.catalog.policy.unknown.get(message.purpose) == "resend"
         settlement = feedback.settle(pending, answer, now_ms=now_ms, resend_unknown=resend)
@@ -326,6 +352,9 @@ class Dispatcher:
             _log.error(Action.WORKFLOW_PAUSED, workflow=message.workflow, message=message.id, code=settlement.code)
         if settlement.status != "sent":
             _log.info(_ACTIONS[settlement.status], message=message.id, code=settlement.code, attempt=pending.attempt)
+        self._settle_soon(settlement)
+
+    def _settle_soon(self, settlement: Settlement) -> None:
         self._answers.append(settlement)
         self._answered.set()
 

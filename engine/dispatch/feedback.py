@@ -13,6 +13,7 @@ from engine.dispatch.retry import RESEND_ATTEMPTS_MAX, next_attempt_ms
 
 REASON_CHARS_MAX = 300
 INTERRUPTED = "process ended while sending"
+_KINDS = {Verdict.SUPPRESS: "bounced", Verdict.SOFT: "bounced", Verdict.OPT_OUT: "unsubscribed"}
 
 
 def settle(
@@ -65,7 +66,7 @@ def _again(pending: Pending, answer: TransientError, reason: str, now_ms: int) -
 def _refused(message: Message, answer: PermanentError, now_ms: int) -> tuple[Record, ...]:
     """A refused address bounces; a refusal that is our own fault pauses the workflow and blames nobody's address."""
     verdict = answer.address_verdict
-    kind = "bounced" if verdict in (Verdict.SUPPRESS, Verdict.SOFT) else "failed"
+    kind = _KINDS.get(verdict, "failed")
     outcome = _outcome(message, kind, now_ms, code=answer.code, reason=_words(answer.reason), verdict=str(verdict))
     if verdict is not Verdict.OUR_FAULT:
         return (outcome,)
@@ -94,6 +95,18 @@ def interrupted(message: Message, now_ms: int) -> Settlement:
         message=message.id, workflow=message.workflow, step=message.step, detail={"reason": INTERRUPTED},
     )  # fmt: skip
     return Settlement(message_id=message.id, status="unknown", at_ms=now_ms, reason=INTERRUPTED, records=(outcome,))
+
+
+def found(message: Message, receipt: Receipt, now_ms: int) -> Settlement:
+    """It was settled as unknown, and its provider turned out to have it: the customer hears that it was sent after all."""
+    told = Outcome(
+        customer=message.customer, at_ms=now_ms, id=f"{message.id}:sent", time_ms=now_ms, outcome="sent",
+        message=message.id, workflow=message.workflow, step=message.step,
+    )  # fmt: skip
+    return Settlement(
+        message_id=message.id, status="sent", at_ms=now_ms, reason=_words(f"found at the provider: {receipt.response}"),
+        provider_id=_words(receipt.provider_id), records=(told,),
+    )  # fmt: skip
 
 
 def mistaken(message: Message, error: Exception, now_ms: int) -> Settlement:

@@ -59,6 +59,9 @@ class Outbox(Protocol):
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         """Records the answers, and appends their outcome records."""
 
+    async def interrupted(self) -> list[Message]:
+        """Messages that became `unknown` because their process ended while it sent them; each is told once."""
+
     async def wait_for_work(self, timeout_seconds: float) -> None:
         """Returns when a message may be ready, at the latest after the timeout."""
 

@@ -40,6 +40,7 @@ __all__ = [
     "Status",
     "enrollment_counts",
     "paces",
+    "same_address",
     "summary",
 ]
 
@@ -155,6 +156,12 @@ class Reader(Protocol):
     async def consents(self, *, customer: str = "", address: str = "") -> list[ConsentRecord]:
         """The consent ledger's entries of a customer, or of an address (also of one whose customer was erased), oldest first."""
 
+    async def message_of(self, provider_id: str) -> MessageStatus | None:
+        """The newest message that its provider knows by this id."""
+
+    async def written_to(self, address: str, *, limit: int = 100) -> list[MessageStatus]:
+        """The newest message to this address of each customer and channel, newest first: who has been written to there."""
+
     async def dead_letters(self, *, limit: int = 200) -> list[DeadLetter]:
         """Dead letters, oldest first."""
 
@@ -213,6 +220,11 @@ def paces(rows: Iterable[Sequence[Any]], *, since_ms: int, span_ms: int) -> list
         )
         for workflow, stretch, queued, sent, bounced, complained in rows
     ]  # fmt: skip
+
+
+def same_address(address: str) -> str:
+    """The form in which an address is looked up: mailboxes are the same in any case."""
+    return address.strip().casefold()
 
 
 def summary(rows: Iterable[Sequence[Any]], *, dead_letters: int, overdue: int) -> dict[str, Any]:

@@ -22,7 +22,17 @@ from engine.core.proof import ConsentRecord, records_of
 from engine.core.record import Pause, Recheck, Record, decode_record, encode_record
 from engine.dispatch import guardrail
 from engine.dispatch.ports import Pending, Settlement, Status
-from engine.runtimes.base import PAUSES, DeadLetter, MessageStatus, Pace, Paused, Query, enrollment_counts, paces
+from engine.runtimes.base import (
+    PAUSES,
+    DeadLetter,
+    MessageStatus,
+    Pace,
+    Paused,
+    Query,
+    enrollment_counts,
+    paces,
+    same_address,
+)
 from engine.runtimes.consents import looked_up, without_person
 from engine.runtimes.memory import Memory
 
@@ -157,6 +167,9 @@ class MemoryRuntime:
                 self.memory.step(record)
         self._work.set()
 
+    async def interrupted(self) -> list[Message]:
+        return []
+
     async def wait_for_work(self, timeout_seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_seconds):
@@ -212,6 +225,16 @@ class MemoryRuntime:
             for _, record in self._consents
             if (record.customer == customer if customer else record.address in texts)
         ]
+
+    async def message_of(self, provider_id: str) -> MessageStatus | None:
+        found = [entry for entry in self._ledger.values() if provider_id and entry.provider_id == provider_id]
+        return next(_statuses(found[-1:]), None)
+
+    async def written_to(self, address: str, *, limit: int = 100) -> list[MessageStatus]:
+        wanted = same_address(address)
+        found = [entry for entry in self._ledger.values() if wanted and same_address(entry.message.address) == wanted]
+        newest = {(entry.message.customer, entry.message.channel): entry for entry in found}
+        return list(_statuses(sorted(newest.values(), key=lambda entry: -entry.number)[:limit]))
 
     async def dead_letters(self, *, limit: int = 200) -> list[DeadLetter]:
         return self._letters[:limit]

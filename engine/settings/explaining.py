@@ -5,6 +5,7 @@ Invariant: no secret is in what is said.
 
 from __future__ import annotations
 
+from engine.settings.phone import explain_phone
 from engine.settings.sections import SENDER_ON_LOOPBACK, DatabaseSettings, EmailSettings, Settings
 
 
@@ -29,6 +30,7 @@ def explain(settings: Settings) -> list[str]:
     lines.append(_rates(email))
     lines += settings.webhook.explained()
     lines += _bounces(settings)
+    lines += explain_phone(settings.sms, public_url=collector.public_url)
     where = settings.database.url if settings.database.is_postgresql else settings.database_path
     lines += [f"database: {where}", _keeping(settings.database), *_kafka(settings)]
     lines += [f"{name}: an adapter of another package; its settings are passed on to it" for name in settings.more]

@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, m
 from engine.errors import SettingsError
 from engine.settings.bounces import BouncesSettings, mark_secret
 from engine.settings.mail_services import MailgunSettings, PostmarkSettings, SendgridSettings, SesSettings
+from engine.settings.phone import SmsSettings
 from engine.settings.section import CallbackSection, ChannelSection, Days, Port, Rate, Section
 from engine.settings.webhook import WebhookSettings
 
@@ -194,6 +195,7 @@ class KafkaSettings(Section):
 MODELS: dict[str, type[Section]] = {
     "collector": CollectorSettings,
     "email": EmailSettings,
+    "sms": SmsSettings,
     "database": DatabaseSettings,
     "kafka": KafkaSettings,
     "webhook": WebhookSettings,
@@ -213,6 +215,7 @@ class Settings(BaseModel):
     project: Path
     collector: CollectorSettings = CollectorSettings()
     email: EmailSettings = EmailSettings()
+    sms: SmsSettings = SmsSettings()
     database: DatabaseSettings = DatabaseSettings()
     kafka: KafkaSettings = KafkaSettings()
     webhook: WebhookSettings = WebhookSettings()

@@ -17,6 +17,7 @@ from engine.clock import ManualClock
 from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState
 from engine.core.effect import Decision
+from engine.core.message import Message
 from engine.core.record import Record
 from engine.dispatch.ports import Pending, Settlement
 from engine.runtimes.base import MessageStatus, Query
@@ -70,6 +71,9 @@ class KafkaRuntime(KafkaFront):
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         await self._harness.outbox.settle(settlements)
 
+    async def interrupted(self) -> list[Message]:
+        return await self._harness.outbox.interrupted()
+
     async def wait_for_work(self, timeout_seconds: float) -> None:
         await self._harness.outbox.wait_for_work(timeout_seconds)
 
@@ -94,6 +98,14 @@ class KafkaRuntime(KafkaFront):
     async def messages(self, *, customer: str = "", status: str = "", limit: int = 200) -> list[MessageStatus]:
         await self._harness.sunk()
         return await super().messages(customer=customer, status=status, limit=limit)
+
+    async def message_of(self, provider_id: str) -> MessageStatus | None:
+        await self._harness.sunk()
+        return await super().message_of(provider_id)
+
+    async def written_to(self, address: str, *, limit: int = 100) -> list[MessageStatus]:
+        await self._harness.sunk()
+        return await super().written_to(address, limit=limit)
 
     async def counts(self) -> dict[str, Any]:
         await self._harness.sunk()

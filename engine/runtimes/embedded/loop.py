@@ -89,6 +89,8 @@ class BatchLoop:
         self._decided: dict[str, Callable[[float], None]] = {}  # kind → the counter of its decisions
         self._idle: list[asyncio.Future[None]] = []
         self._stopping = False
+        self.interrupted: list[str] = []
+        """Messages that this start found claimed, and nobody has asked about yet."""
 
     @property
     def backlog(self) -> int:
@@ -101,6 +103,7 @@ class BatchLoop:
         recovery = outbox.recover(self._store, self.catalog, now_ms=self._clock.now_ms())
         for settlement in recovery.settlements:
             self._log.warning(Action.MESSAGE_BECAME_UNKNOWN, message=settlement.message_id)
+            self.interrupted.append(settlement.message_id)
         if recovery.settlements or recovery.resends:
             self._took_effect(self.batches.commit(self.catalog, recovery), recovery)
         self.timer_ms = self._next_timer_ms()

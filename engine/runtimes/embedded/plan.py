@@ -18,6 +18,7 @@ from engine.core.evaluate import concerns, evaluate
 from engine.core.message import Message
 from engine.core.record import CONTROL, Control, Pause, Record, Timer, Winner, encode_record
 from engine.dispatch import guardrail
+from engine.runtimes.base import same_address
 from engine.runtimes.effects import STUCK_TIMER_DELAY_MS, encode_decision, encode_message, encode_outcome
 
 APPENDED_MAX = 1_000
@@ -76,7 +77,7 @@ class Plan:
         self.timer_deletes: list[tuple[int, str]] = []
         self.timer_inserts: list[tuple[int, str]] = []
         self.journal_rows: list[tuple[int, int, str, str, str, str, str, bytes]] = []
-        self.ledger_rows: list[tuple[str, str, str, str, int, int, int, int, bytes, str]] = []
+        self.ledger_rows: list[tuple[str, str, str, str, int, int, int, int, str, bytes, str]] = []
         self.decision_counts: Counter[str] = Counter()
         self.paced: Counter[tuple[str, int, str]] = Counter()
         """(workflow, beginning of the stretch, what) → how many more, for `pace`."""
@@ -147,6 +148,7 @@ class Plan:
                     later,
                     message.due_ms if later else 0,
                     message.decided_ms,
+                    same_address(message.address),
                     encode_message(message),
                     message.workflow,
                 )

@@ -20,6 +20,7 @@ from engine.core.broadcast import WINNERS_MAX
 from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState, decode_state
 from engine.core.effect import Decision
+from engine.core.message import Message
 from engine.core.migrate import VERSIONS
 from engine.core.proof import ConsentRecord
 from engine.core.record import Record, decode_record, encode_record
@@ -148,6 +149,10 @@ class EmbeddedRuntime:
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         await self._ask(Order(now_ms=0, settlements=list(settlements)))
 
+    async def interrupted(self) -> list[Message]:
+        found, self._loop.interrupted = self._loop.interrupted, []
+        return [known.message for each in found if (known := await self._reader.message(each)) is not None]
+
     async def wait_for_work(self, timeout_seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_seconds):
@@ -189,6 +194,12 @@ class EmbeddedRuntime:
 
     async def consents(self, *, customer: str = "", address: str = "") -> list[ConsentRecord]:
         return await self._reader.consents(customer=customer, address=address)
+
+    async def message_of(self, provider_id: str) -> MessageStatus | None:
+        return await self._reader.message_of(provider_id)
+
+    async def written_to(self, address: str, *, limit: int = 100) -> list[MessageStatus]:
+        return await self._reader.written_to(address, limit=limit)
 
     async def dead_letters(self, *, limit: int = 200) -> list[DeadLetter]:
         return await self._reader.dead_letters(limit=limit)

@@ -17,7 +17,7 @@ from engine.core.effect import Decision
 from engine.core.message import Message
 from engine.core.proof import ConsentRecord
 from engine.runtimes import consents
-from engine.runtimes.base import DeadLetter, MessageStatus, Pace, Paused, Query, Receipt, paces, summary
+from engine.runtimes.base import DeadLetter, MessageStatus, Pace, Paused, Query, Receipt, paces, same_address, summary
 from engine.runtimes.journal.connection import Row
 from engine.runtimes.journal.database import Database
 
@@ -87,6 +87,16 @@ class DatabaseReader:
         )
         rows = await self._database.rows("consents_of_address", address=_key(plain), hidden=hidden, limit=limit)
         return consents.found(rows)
+
+    async def message_of(self, provider_id: str) -> MessageStatus | None:
+        """As in the port."""
+        return next(_statuses(await self._database.rows("messages_by_provider", provider_id=_key(provider_id))), None)
+
+    async def written_to(self, address: str, *, limit: int = 100) -> list[MessageStatus]:
+        """As in the port."""
+        wanted = _key(same_address(address))
+        rows = await self._database.rows("messages_by_address", address=wanted, limit=min(limit, ROWS_MAX))
+        return list(_statuses(rows))
 
     async def dead_letters(self, *, limit: int = 200) -> list[DeadLetter]:
         """As in the port."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
+from engine.runtimes.base import same_address
 from engine.runtimes.journal.connection import Row
 from engine.runtimes.journal.consumed import LetterRow, MessageRow
 from engine.runtimes.kafka.topics import JournalLine
@@ -29,11 +30,12 @@ def row_of_message(number: int, partition: int, row: MessageRow) -> Row:
     assert entry is not None, "a row that is gone is not written"
     message = entry.message
     told = (entry.reason, entry.code, entry.provider_id)
+    address = same_address(message.address).replace("\0", "\ufffd")
     return (
         *(number, row.message, partition, row.version, entry.offset, message.customer, message.workflow, message.step),
         *(message.channel, message.template, message.purpose, entry.status, entry.attempts),
         *(text.replace("\0", "\ufffd") for text in told),
-        *(message.decided_ms, entry.updated_ms, _encode_message(message)),
+        *(message.decided_ms, entry.updated_ms, address, _encode_message(message)),
     )
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from engine.core.message import Message
 from engine.dispatch.ports import Status
+from engine.runtimes.base import MessageStatus
 
 
 class LedgerEntry(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
@@ -37,3 +38,11 @@ _decoder = msgspec.msgpack.Decoder(LedgerEntry)
 def decode_entry(body: bytes) -> LedgerEntry:
     """A row's body without its prefix. Raises msgspec.ValidationError or DecodeError when the bytes are not one."""
     return _decoder.decode(body)
+
+
+def status_of(entry: LedgerEntry) -> MessageStatus:
+    """What the ledger says of a message, as a runtime tells it."""
+    return MessageStatus(
+        message=entry.message, status=entry.status, attempts=entry.attempts, reason=entry.reason, code=entry.code,
+        provider_id=entry.provider_id, updated_ms=entry.updated_ms,
+    )  # fmt: skip

@@ -53,6 +53,12 @@ class KafkaFront:
     async def consents(self, *, customer: str = "", address: str = "") -> list[ConsentRecord]:
         return await self._reader.consents(customer=customer, address=address)
 
+    async def message_of(self, provider_id: str) -> MessageStatus | None:
+        return await self._reader.message_of(provider_id)
+
+    async def written_to(self, address: str, *, limit: int = 100) -> list[MessageStatus]:
+        return await self._reader.written_to(address, limit=limit)
+
     async def dead_letters(self, *, limit: int = 200) -> list[DeadLetter]:
         return await self._reader.dead_letters(limit=limit)
 

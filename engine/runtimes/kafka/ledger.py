@@ -24,6 +24,7 @@ import msgspec
 
 from engine.clock import Clock
 from engine.core.catalog import Catalog
+from engine.core.message import Message
 from engine.dispatch.ports import Pending, Settlement
 from engine.dispatch.throttle import Lane
 from engine.errors import LimitExceeded, StorageError
@@ -32,7 +33,7 @@ from engine.runtimes.kafka import handed
 from engine.runtimes.kafka.arrival import Incoming
 from engine.runtimes.kafka.changelog import Fenced
 from engine.runtimes.kafka.draft import Draft, Put
-from engine.runtimes.kafka.entry import LedgerEntry, decode_entry
+from engine.runtimes.kafka.entry import LedgerEntry, decode_entry, status_of
 from engine.runtimes.kafka.ledger_log import LedgerLog, LedgerStore
 from engine.runtimes.kafka.ledger_queue import PendingQueue, Slot
 from engine.runtimes.kafka.outlet import Outlet
@@ -75,6 +76,8 @@ class LedgerPartition:
         self.queue = PendingQueue()
         self.claims: dict[bytes, tuple[str, int]] = {}
         """Messages under way: key → customer, number of the attempt (from 1)."""
+        self.interrupted: list[Message] = []
+        """Found claimed when the partition was taken over."""
         self.restore_seconds = 0.0
         self.releasing = False
         self.on_work: Callable[[], None] = lambda: None
@@ -130,6 +133,7 @@ class LedgerPartition:
                 changed, records = recovered(entry, resend=resend, now_ms=now_ms)
                 draft.put(key, changed, records)
                 if not resend:
+                    self.interrupted.append(entry.message)
                     self._lines.warning(Action.MESSAGE_BECAME_UNKNOWN, message=entry.message.id)
             checkpoint = await self._write(draft)
             await self._send(checkpoint.outgoing)
@@ -164,8 +168,7 @@ class LedgerPartition:
                 if not self.claims:
                     self._quiet.set()
         except BaseException as error:
-            ended = error if isinstance(error, StorageError) else StorageError("The partition was given away.")
-            self._end(ended)
+            self._end(error if isinstance(error, StorageError) else StorageError("The partition was given away."))
             raise
 
     def _end(self, error: StorageError) -> None:
@@ -376,12 +379,7 @@ class LedgerPartition:
     def status(self, message_id: str) -> MessageStatus | None:
         """What the ledger says of a message, as a runtime tells it."""
         entry = self.entry(message_id)
-        if entry is None:
-            return None
-        return MessageStatus(
-            message=entry.message, status=entry.status, attempts=entry.attempts, reason=entry.reason, code=entry.code,
-            provider_id=entry.provider_id, updated_ms=entry.updated_ms,
-        )  # fmt: skip
+        return None if entry is None else status_of(entry)
 
     def close(self) -> None:
         """Closes the rows, once `work` is over."""

@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from engine.clock import Clock
 from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState
+from engine.core.message import Message
 from engine.dispatch.ports import Pending, Settlement
 from engine.errors import StorageError
 from engine.runtimes.base import MessageStatus
@@ -143,6 +144,13 @@ class KafkaOutbox:
                 raise errors[0]
             if left:
                 await asyncio.sleep(RETRY_SECONDS)
+
+    async def interrupted(self) -> list[Message]:
+        found: list[Message] = []
+        for ledger, _ in self._owned.values():
+            found += ledger.interrupted
+            ledger.interrupted.clear()
+        return found
 
     async def wait_for_work(self, timeout_seconds: float) -> None:
         due = [ledger.queue.next_due_ms for ledger, _ in self._owned.values()]

@@ -1,0 +1,72 @@
+"""The one word that people answer with, in every spelling; and what is none."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from channels import gsm, opt_out
+from channels.callbacks import Wish
+
+WORDS = [
+    "STOP",
+    "STOPALL",
+    "UNSUBSCRIBE",
+    "CANCEL",
+    "END",
+    "QUIT",
+    "ARRET",
+    "STOPP",
+    "ABMELDEN",
+    "ABBESTELLEN",
+    "KÜNDIGEN",
+    "ENDE",
+]
+
+
+@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.parametrize(
+    "form", ["{}", "{}.", " {}! ", "„{}“", "{} 🙏", "\n{}\n", "bitte {}", "{} please", "*{}*", "{} SMS"]
+)
+def test_every_word_in_every_form_stops(word: str, form: str) -> None:
+    """In capitals, small and mixed; with punctuation, courtesy, an emoji."""
+    for spelt in (word, word.lower(), word.title(), word.swapcase()):
+        assert opt_out.wish_of(form.format(spelt)) == "stop"
+
+
+@pytest.mark.parametrize("word", ["ARRÊT", "KUENDIGEN", "ku\u0308ndigen", "ＳＴＯＰ", "stop stop", "Stop all", "ſtop"])
+def test_other_spellings_stop_too(word: str) -> None:
+    """Accents, umlauts written out or joined, wide letters."""
+    assert opt_out.wish_of(word) == "stop"
+
+
+@pytest.mark.parametrize(
+    ("text", "wish"),
+    [
+        ("START", "start"), ("unstop", "start"), ("Anmelden", "start"), ("help", "help"), ("HILFE!", "help"), ("Info?", "help"),
+        ("", ""), ("bitte", ""), ("STOP the parcel", ""), ("Das Ende der Woche passt", ""), ("end of June", ""), ("non-stop", ""),
+        ("Stopp! Nicht vor Freitag liefern", ""), ("infos", ""), ("Cancel my order", ""), ("🛑", ""), ("stop " * 30, ""),
+        ("Ja", ""), ("yes", ""), ("s t o p", ""),
+    ],
+)  # fmt: skip
+def test_what_else_is_meant(text: str, wish: str) -> None:
+    """A word within a sentence is an answer for a person to read."""
+    assert opt_out.wish_of(text) == wish
+
+
+@given(st.text())
+def test_any_text_is_read(text: str) -> None:
+    """Whatever comes: one of four answers, and a language."""
+    assert opt_out.wish_of(text) in {"stop", "start", "help", ""}
+    assert opt_out.language_of(text, "+1") in {"en", "de"}
+
+
+@pytest.mark.parametrize("wish", ["stop", "start", "help"])
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_answers_are_one_segment(wish: Wish, language: opt_out.Language) -> None:
+    """With a brand and a contact; in GSM-7."""
+    said = opt_out.answer(wish, language, brand="Lindenhof", contact="service@shop.example")
+    assert str(gsm.size_of(said)) == "1 segment, GSM-7"
+    assert said.startswith("Lindenhof: ")
+    assert opt_out.answer("", language) == ""
