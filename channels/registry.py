@@ -23,6 +23,7 @@ BUILT_IN: dict[str, str] = {
     "voice": "channels.voice:create",
     "webhook": "channels.webhook:create",
     "whatsapp": "channels.whatsapp:create",
+    "newsletter": "channels.newsletter:create",
 }
 
 

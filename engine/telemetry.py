@@ -54,6 +54,7 @@ class Action(StrEnum):
     TEMPLATE_FAILED = "template_failed"
     CHANNEL_PAUSED = "channel_paused"
     CHANNEL_RESUMED = "channel_resumed"
+    SUBJECT_WON = "subject_won"
     WORKFLOW_PAUSED = "workflow_paused"
     WORKFLOW_RESUMED = "workflow_resumed"
     GUARDRAIL_TRIPPED = "guardrail_tripped"

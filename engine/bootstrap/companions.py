@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 
 from engine.bootstrap import bounces
 from engine.bootstrap.guardrail import Guardrail
+from engine.bootstrap.subject_tests import SubjectTests
 from engine.bootstrap.surroundings import Companion, Surroundings
 from engine.telemetry import Action, get_log
 
@@ -33,7 +34,7 @@ def beside_journal(around: Surroundings) -> list[Companion]:
 
 COLLECTOR: tuple[Callable[[Surroundings], Companion | None], ...] = (bounces.listener, bounces.mailbox_reader)
 """Each builds a companion, or nothing where the settings ask for none."""
-JOURNAL: tuple[Callable[[Surroundings], Companion | None], ...] = (Guardrail,)
+JOURNAL: tuple[Callable[[Surroundings], Companion | None], ...] = (Guardrail, SubjectTests)
 
 
 @contextlib.asynccontextmanager

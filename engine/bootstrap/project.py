@@ -20,6 +20,7 @@ from engine.definition.check import CHANNELS
 from engine.definition.load import Loaded, load_files, load_project
 from engine.definition.problem import Problem
 from engine.definition.public_holidays import with_public_holidays
+from engine.dispatch.archive import broadcast_problems
 from engine.dispatch.templates import TemplateSet
 from engine.errors import DefinitionError, SettingsError
 from engine.runtimes.embedded import inbox
@@ -79,7 +80,9 @@ class TemplateNames:
 def check(folder: Path) -> list[Problem]:
     """Everything that is wrong with the definitions and the templates of a project, in the order of files and lines."""
     loaded, templates = _read(folder)
-    return sorted([*loaded.problems, *_template_problems(templates), *objections_missing(loaded.catalog, templates)])
+    return sorted(
+        [*loaded.problems, *_template_problems(loaded, templates), *objections_missing(loaded.catalog, templates)]
+    )
 
 
 def open_project(folder: Path, *, with_templates: bool = True) -> Project:
@@ -119,7 +122,7 @@ def open_rehearsal(folder: Path, *, with_templates: bool = True) -> Rehearsal:
 
 def _usable(folder: Path, loaded: Loaded, templates: TemplateSet) -> tuple[Catalog, tuple[str, ...]]:
     """The catalog and the warnings of a project without errors."""
-    found = [*loaded.problems, *_template_problems(templates), *objections_missing(loaded.catalog, templates)]
+    found = [*loaded.problems, *_template_problems(loaded, templates), *objections_missing(loaded.catalog, templates)]
     problems = sorted(found)
     errors = [problem for problem in problems if problem.severity == "error"]
     if loaded.catalog is None or errors:
@@ -148,11 +151,11 @@ def _read(folder: Path, earlier: Iterable[Workflow] = (), *, with_templates: boo
     return loaded, TemplateSet.load(root, zone=zone)
 
 
-def _template_problems(templates: TemplateSet) -> list[Problem]:
-    return [
-        Problem(f"templates/{found.file}", found.line, found.column, "error", found.code, found.message)
-        for found in templates.check()
-    ]
+def _template_problems(loaded: Loaded, templates: TemplateSet) -> list[Problem]:
+    found = templates.check()
+    if loaded.catalog is not None:
+        found += broadcast_problems(loaded.catalog, templates)
+    return [Problem(f"templates/{one.file}", one.line, one.column, "error", one.code, one.message) for one in found]
 
 
 def _earlier_versions(var: Path, sources: Mapping[str, str]) -> list[Workflow]:

@@ -49,10 +49,10 @@ class Range(msgspec.Struct, frozen=True):
 
 
 class Happens(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the timeline. `kind` is one of `event identify consent request confirm withdraw outcome enroll`.
+    """One line of the timeline. `kind` is one of `event identify consent request confirm withdraw outcome enroll winner`.
 
-    `name` is the event, the outcome or the workflow ("" = the one tested); `values` the properties, the traits or
-    {purpose: [channel, …]}; `of` the step id of an outcome; `time` when it happened, if that is not `at`.
+    `name` is the event, the outcome, the variant that won or the workflow ("" = the one tested); `values` the properties, the
+    traits or {purpose: [channel, …]}; `of` the step id of an outcome or a test; `time` when it happened, if that is not `at`.
     """
 
     at: Moment
@@ -81,6 +81,7 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
     answer: str = "queued"
     reason: str | None = None
     until: Range | None = None
+    variant: str | None = None
 
 
 class TestCase(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,7 +138,7 @@ def _case(case: CaseDocument, path: Path, site: Site) -> TestCase:
 def _happens(line: HappensDocument, path: Path, site: Site) -> Happens:
     kind = next(kind for kind in HAPPENS if kind in line.model_fields_set)
     values: dict[str, Any] = line.properties
-    name = line.event or line.outcome or ""
+    name = line.event or line.outcome or line.winner or ""
     if line.enroll is not None:
         name, values = line.enroll.workflow or "", line.enroll.properties
     elif kind in ("identify", *CONSENT):
@@ -168,6 +169,7 @@ def _expected(line: ExpectDocument, path: Path, site: Site) -> Expected:
         answer=line.answer,
         reason=line.reason,
         until=_range(line.until, (*path, "until"), site),
+        variant=line.variant,
     )
 
 

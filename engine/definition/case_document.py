@@ -17,7 +17,7 @@ LINES_MAX = 1_000
 Grants = Annotated[dict[Name, list[Name]], Field(min_length=1)]
 Answer = Literal["queued", "held", "suppressed"]
 CONSENT = ("consent", "request", "confirm", "withdraw")
-HAPPENS = ("event", "identify", *CONSENT, "outcome", "enroll")
+HAPPENS = ("event", "identify", *CONSENT, "outcome", "enroll", "winner")
 EXPECTED = (
     "entered", "not_entered", "send", "exited", "completed", "failed", "updated", "emitted", "task", "segment_entered",
     "segment_left",
@@ -55,14 +55,16 @@ class HappensDocument(Document):
     outcome: Outcome | None = None
     of: Text | None = None
     enroll: EnrollDocument | None = None
+    winner: Name | None = Field(default=None, description="Which subject won the test; without it the first wins.")
 
     @model_validator(mode="after")
     def _one(self) -> Self:
         form = exactly_one(self, HAPPENS, what="a line of the timeline")
         only_with(self, "properties", other="event")
-        only_with(self, "of", other="outcome")
-        if form == "outcome" and self.of is None:
-            raise Misfit("only-with", "`outcome` needs `of`: the id of the send", fill="of")
+        if form not in ("outcome", "winner"):
+            only_with(self, "of", other="outcome")
+        elif self.of is None:
+            raise Misfit("only-with", f"`{form}` needs `of`: the id of the send", fill="of")
         return self
 
 
@@ -86,11 +88,12 @@ class ExpectDocument(Document):
     answer: Answer = "queued"
     reason: Text | None = None
     until: Text | None = None
+    variant: Name | None = Field(default=None, description="Its subject in a test; who waits for the winner has none.")
 
     @model_validator(mode="after")
     def _one(self) -> Self:
         form = exactly_one(self, EXPECTED, what="a line of `expect`")
-        for key in ("channel", "template", "answer", "until"):
+        for key in ("channel", "template", "answer", "until", "variant"):
             only_with(self, key, other="send")
         if form not in ("send", "not_entered", "failed"):
             only_with(self, "reason", other="send")

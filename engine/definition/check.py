@@ -228,10 +228,16 @@ class _Checker:
                     self._consent(site, (*here, line.kind), line.values)
                 elif line.kind == "enroll" and line.name:
                     self._workflow_name(site, (*here, "enroll", "workflow"), line.name)
-                elif line.kind == "outcome" and tested is not None:
+                elif line.kind in ("outcome", "winner") and tested is not None:
                     self._send_step(site, (*here, "of"), line.of, tested)
+                    if line.kind == "winner":
+                        self._variant(site, (*here, "winner"), line.name, op=tested.workflow.ops.get(line.of))
             for at, expected in enumerate(case.expect):
                 self._expected(site, (*path, "expect", at), expected)
+
+    def _variant(self, site: Site, path: Path, name: str, *, op: core.Op | None) -> None:
+        if isinstance(op, core.Send):
+            self._known(site, path, name, kind="variant", names=() if op.ab is None else op.ab.subjects)
 
     def _consent(self, site: Site, path: Path, consent: dict[str, list[str]]) -> None:
         for purpose, channels in consent.items():

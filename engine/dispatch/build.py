@@ -13,7 +13,7 @@ from jinja2 import nodes
 from engine.core.consent import OWN_CHANNELS
 from engine.dispatch.compiled import Part
 from engine.dispatch.flatten import Flattener, undeclared
-from engine.dispatch.front_matter import Field, FrontMatter, split
+from engine.dispatch.front_matter import VARIANT, Field, FrontMatter, split
 from engine.dispatch.grammar import LINES_PER_FILE, Sources, parse, walk
 from engine.dispatch.inline_css import Unfit, has_style, inline, with_preheader
 from engine.dispatch.linear import linearize
@@ -48,7 +48,7 @@ class Builder:
         parts: dict[str, Part | None] = {}
         trees = self._fields(front, index, channel)
         for key, tree in trees.items():
-            parts[FIELDS[key]] = self._compile(tree, frozenset())
+            parts[FIELDS.get(key, key)] = self._compile(tree, frozenset())
         if channel in MAIL_CHANNELS and not front.fields.get("subject", Field("", 0, 0)).source:
             message = "an email needs a subject; start the file with lines of '---', 'subject: ...', '---'"
             self._report(index, 1, "missing_subject", message)
@@ -73,7 +73,8 @@ class Builder:
     def _fields(self, front: FrontMatter, index: int, channel: str) -> dict[str, nodes.Template]:
         trees: dict[str, nodes.Template] = {}
         for key, field in front.fields.items():
-            if channel not in MAIL_CHANNELS and key in {"subject", "preheader", "reply_to"}:
+            of_mails = key in {"subject", "preheader", "reply_to"} or key.startswith(VARIANT)
+            if channel not in MAIL_CHANNELS and of_mails:
                 self._report(index, field.line, "front_matter", f"'{key}' is of mails; {channel} has no such thing")
             if channel not in OWN_CHANNELS and key == "to":
                 message = f"'to' is of {' and '.join(sorted(OWN_CHANNELS))}; {channel} goes to the customer"

@@ -5,6 +5,7 @@ Invariant: whatever the bytes, `split` returns; what it does not like becomes a 
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from ruamel.yaml.nodes import Node
 
 KEYS: Final = ("subject", "preheader", "from", "reply_to", "to")
+VARIANT: Final = "subject_"
+"""How the key of a tested subject begins: `subject_b` is that of the variant `b`."""
+_VARIANT_KEY: Final = re.compile(r"subject_[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 LENGTH_MAX: Final = 8_192  # characters of the whole front matter
 FENCE: Final = "---"
 _TAGS: Final = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "timestamp"))
@@ -98,9 +102,9 @@ def _mapping(file: str, root: MappingNode, problems: list[TemplateProblem]) -> d
     for key_node, value_node in root.value:
         line, column = key_node.start_mark.line + 2, key_node.start_mark.column + 1
         key = key_node.value if isinstance(key_node, ScalarNode) else ""
-        if key not in KEYS:
+        if key not in KEYS and not _VARIANT_KEY.fullmatch(key):
             known = f"unknown key '{key}'{nearest(key, KEYS)}" if key else "a key must be a word"
-            message = f"{known}; known are {', '.join(KEYS)}"
+            message = f"{known}; known are {', '.join(KEYS)}, subject_VARIANT"
             problems.append(TemplateProblem(file, line, column, "front_matter", message))
             continue
         if key in fields:

@@ -12,6 +12,7 @@ import msgspec
 
 from engine.dispatch.compiled import Part
 from engine.dispatch.flatten import paths, undeclared
+from engine.dispatch.front_matter import VARIANT
 from engine.dispatch.grammar import LINES_PER_FILE
 from engine.dispatch.local_format import known_locale, known_zone
 from engine.dispatch.sample import sample_context
@@ -65,7 +66,7 @@ class Template:
 
         `context` maps `NAMES` to plain data: `customer` (traits and `id`), `event` (properties and `name`, `id`,
         `time`), `enrollment` (`event`, `entered_at`, `key`), `data`, `now` (RFC 3339, datetime or milliseconds), and
-        the addresses. Raises `TemplateError` with file, line and, for a missing value, its name.
+        the addresses; `variant` chooses the subject. Raises `TemplateError` with file, line and, for a missing value, its name.
         """
         return self._render(context, Part.render)
 
@@ -80,7 +81,10 @@ class Template:
         parts = self._parts
         done = {"subject": "", "preheader": "", "from_": "", "reply_to": "", "html": "", "text": "", "to": ""}
         try:
-            for field, part in parts.items():
+            for field, found in parts.items():
+                if field.startswith(VARIANT):
+                    continue
+                part = found if field != "subject" else self._subject(names.get("variant"), found)
                 text = way(part, names, budget)
                 if field not in {"html", "text"}:
                     text = names[field] = " ".join(text.split())
@@ -88,6 +92,14 @@ class Template:
         except RenderFailure as failure:
             raise self._error(failure) from None
         return Rendered(**done)
+
+    def _subject(self, variant: Any, plain: Part) -> Part:
+        """The subject of a variant that is tested, or the plain one."""
+        return self._parts.get(f"{VARIANT}{variant}", plain) if variant else plain
+
+    def subjects(self) -> frozenset[str]:
+        """Return the variants that have a subject of their own."""
+        return frozenset(field.removeprefix(VARIANT) for field in self._parts if field.startswith(VARIANT))
 
     def _budget(self, customer: Any) -> Budget:
         locale, zone = self._locale_default, self._zone_default

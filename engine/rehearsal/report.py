@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from engine.rehearsal.testing import Result
 
 COLUMN_CHARS = 52
-_DETAILS = ("channel", "template", "answer", "reason", "until")
+_DETAILS = ("channel", "template", "answer", "reason", "until", "variant")
 
 
 def failure(result: Result) -> Iterator[str]:
@@ -44,7 +44,7 @@ def _expected(expected: Expected) -> str:
     ]
     if expected.kind == "send":
         parts.append(expected.answer)
-    parts += [value for value in (expected.channel, expected.template, expected.reason) if value]
+    parts += [value for value in (expected.channel, expected.template, expected.reason, expected.variant) if value]
     if expected.until is not None:
         parts.append(f"until {_range(expected.until)}")
     return " ".join(parts)

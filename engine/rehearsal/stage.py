@@ -38,6 +38,8 @@ class Stage:
         self, catalog: Catalog, *, start_ms: int, templates: TemplateSet | None, on_decision: Callable[[Decision], None]
     ) -> None:
         """An empty stage at that time."""
+        # Nobody has to be waited for: a winner comes by the timeline, or it is the first subject when the test is over.
+        catalog = msgspec.structs.replace(catalog, winner_wait_ms=0)
         self.memory = Memory(catalog, clock=ManualClock(start_ms))
         self.memory.on_decision = self._decided
         self.memory.on_dispatch = self._dispatched

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from engine.clock import from_rfc3339
-from engine.core.record import Consent, Enroll, Event, Identify, Outcome, Record
+from engine.core.record import Consent, Enroll, Event, Identify, Outcome, Record, Winner
 from engine.core.schedule import add, parse_duration, zone_named, zone_of
 from engine.core.workflow import EnterWorkflow
 from engine.definition.assemble import assemble
@@ -123,6 +123,8 @@ def _record(workflow: str, customer: str, index: int, line: Happens, *, start_ms
         return Identify(**base, time_ms=time_ms, traits=line.values)
     if line.kind == "outcome":
         return Outcome(**base, time_ms=time_ms, outcome=line.name, workflow=workflow, step=line.of)
+    if line.kind == "winner":
+        return Winner(**(base | {"customer": ""}), workflow=workflow, step=line.of, variant=line.name)
     if line.kind == "enroll":
         return Enroll(**base, workflow=line.name or workflow, properties=line.values)
     return Consent(**base, time_ms=time_ms, action=_ACTIONS[line.kind], purposes=line.values, source="test")
@@ -169,7 +171,12 @@ def _fits(workflow: str, expected: Expected, decision: Decision, *, start_ms: in
         return False
     if expected.kind == "send" and detail.get("answer") != expected.answer:
         return False
-    wanted = {"channel": expected.channel, "template": expected.template, "reason": expected.reason}
+    wanted = {
+        "channel": expected.channel,
+        "template": expected.template,
+        "reason": expected.reason,
+        "variant": expected.variant,
+    }
     if any(value is not None and detail.get(name) != value for name, value in wanted.items()):
         return False
     until = detail.get("until")

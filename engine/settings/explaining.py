@@ -31,6 +31,7 @@ def explain(settings: Settings) -> list[str]:
     lines += settings.webhook.explained()
     lines += _bounces(settings)
     lines += explain_phone(settings.sms, public_url=collector.public_url)
+    lines.append(_newsletter(settings))
     where = settings.database.url if settings.database.is_postgresql else settings.database_path
     lines += [f"database: {where}", _keeping(settings.database), *_kafka(settings)]
     lines += [f"{name}: an adapter of another package; its settings are passed on to it" for name in settings.more]
@@ -65,6 +66,22 @@ def _kafka(settings: Settings) -> list[str]:
     if settings.collector.secret is None:
         lines.append("kafka: several machines need one secret for links; set ANLASS_COLLECTOR__SECRET on all of them")
     return lines
+
+
+def _newsletter(settings: Settings) -> str:
+    """Through whom newsletters go, and at which rate."""
+    newsletter, email = settings.newsletter, settings.email
+    if newsletter.host:
+        where = f"sends through {newsletter.host}:{newsletter.port}"
+    else:
+        where = "goes where email goes" if email.configured else "goes to the local mailbox, as email does"
+    rate = newsletter.rate_per_second
+    if rate is None:
+        said = "shares its rate" if not newsletter.host and newsletter.connections is None else "no limit on the rate"
+    else:
+        said = f"at most {rate:g} messages a second" if rate else "no limit on the rate"
+    sender = f", from {newsletter.from_}" if newsletter.from_ else ""
+    return f"newsletter: {where}, {said}{sender}"
 
 
 def _rates(email: EmailSettings) -> str:

@@ -23,7 +23,7 @@ from engine.settings.sections import MODELS, SECRET_BYTES_MIN, Settings
 
 FILE_NAME = "anlass.toml"
 PREFIX = "ANLASS_"
-SECTIONS_LATER = frozenset({"console", "newsletter"})
+SECTIONS_LATER = frozenset({"console"})
 SHORT = {"kafka": "bootstrap"}
 """Sections whose bare variable (`ANLASS_KAFKA=host:port`) stands for one setting."""
 """Fixed names of parts that are not in this version: accepted, unread, and reported by `explain`."""
@@ -195,6 +195,11 @@ def _with_secret_files(settings: Settings) -> Settings:
             mend="Make one with: python3 -c 'import secrets; print(secrets.token_hex(32))'",
         )
     settings = settings.model_copy(update=changed)
+    if stray := settings.newsletter.stray:
+        raise SettingsError(
+            f"newsletter.{stray} belongs to a server of its own, and newsletter.host is not set.",
+            mend="Set ANLASS_NEWSLETTER__HOST, or leave it out: newsletters go where [email] goes.",
+        )
     for section in settings.channel_sections.values():
         if missing := section.missing():
             sentence, _, mend = missing.partition(". ")

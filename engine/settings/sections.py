@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, m
 from engine.errors import SettingsError
 from engine.settings.bounces import BouncesSettings, mark_secret
 from engine.settings.mail_services import MailgunSettings, PostmarkSettings, SendgridSettings, SesSettings
+from engine.settings.newsletter import NewsletterSettings
 from engine.settings.phone import SmsSettings
 from engine.settings.section import CallbackSection, ChannelSection, Days, Port, Rate, Section
 from engine.settings.webhook import WebhookSettings
@@ -133,6 +134,42 @@ class EmailSettings(ChannelSection):
         return ""
 
 
+class SharedMail(EmailSettings):
+    """Mail and newsletters through one server, which has one rate and so many connections for both."""
+
+    SERVES: ClassVar[tuple[str, ...]] = ("email", "newsletter")
+    NOT_THE_ADAPTERS: ClassVar[frozenset[str]] = EmailSettings.NOT_THE_ADAPTERS | {"newsletter"}
+
+    newsletter: dict[str, object] = Field(default_factory=dict)
+
+    def adapter(self, channel: str) -> dict[str, object]:
+        """The newsletter's with what it has of its own."""
+        return {**super().adapter(channel), **(self.newsletter if channel == "newsletter" else {})}
+
+
+class NewsletterMail(EmailSettings):
+    """Newsletters by themselves: a server, or a rate, of their own."""
+
+    SERVES: ClassVar[tuple[str, ...]] = ("newsletter",)
+
+
+def mail_sections(email: EmailSettings, newsletter: NewsletterSettings) -> dict[str, ChannelSection]:
+    """Who mail and newsletters go through, by section."""
+    given = newsletter.model_fields_set - {"password_file"}
+    own = {name: getattr(newsletter, name) for name in given}
+    if newsletter.host:
+        own = {"from_": email.from_, **own}
+        if newsletter.password is not None:
+            own["password"] = newsletter.password
+        provider = NewsletterMail.model_construct(_fields_set=set(own), **own)
+        return {"email": email, "newsletter": provider}
+    base = {name: getattr(email, name) for name in email.model_fields_set}
+    if given & {"rate_per_second", "connections"}:
+        return {"email": email, "newsletter": NewsletterMail.model_construct(_fields_set={*base, *own}, **(base | own))}
+    words = {"from" if name == "from_" else name: value for name, value in own.items()}
+    return {"email": SharedMail.model_construct(_fields_set=set(base), **base, newsletter=words)}
+
+
 class DatabaseSettings(Section):
     """Where things are kept. `sqlite:///PATH` (a relative PATH counts from the project) is what `anlass run` needs; on Kafka the
     sink writes the journal there, or to `postgresql://user@host/name`.
@@ -196,6 +233,7 @@ MODELS: dict[str, type[Section]] = {
     "collector": CollectorSettings,
     "email": EmailSettings,
     "sms": SmsSettings,
+    "newsletter": NewsletterSettings,
     "database": DatabaseSettings,
     "kafka": KafkaSettings,
     "webhook": WebhookSettings,
@@ -216,6 +254,7 @@ class Settings(BaseModel):
     collector: CollectorSettings = CollectorSettings()
     email: EmailSettings = EmailSettings()
     sms: SmsSettings = SmsSettings()
+    newsletter: NewsletterSettings = NewsletterSettings()
     database: DatabaseSettings = DatabaseSettings()
     kafka: KafkaSettings = KafkaSettings()
     webhook: WebhookSettings = WebhookSettings()
@@ -255,7 +294,8 @@ class Settings(BaseModel):
     def channel_sections(self) -> dict[str, ChannelSection]:
         """The sections that configure a provider, by name."""
         sections = {name: getattr(self, name) for name in MODELS}
-        return {name: section for name, section in sections.items() if isinstance(section, ChannelSection)}
+        channels = {name: section for name, section in sections.items() if isinstance(section, ChannelSection)}
+        return channels | mail_sections(self.email, self.newsletter)
 
     @property
     def callback_sections(self) -> dict[str, CallbackSection]:
