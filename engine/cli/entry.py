@@ -46,6 +46,7 @@ COMMANDS = {
     "send-test": ("engine.cli.send_test:send_test", "Send one real message."),
     "dkim-key": ("engine.cli.dkim:dkim_key", "Make a key that signs mail, and its DNS record."),
     "show": ("engine.cli.show:show", "Show a customer, a message or a workflow."),
+    "broadcast": ("engine.cli.broadcast:broadcast", "Show how far newsletters are."),
     "pause": ("engine.cli.operate:pause", "Pause a workflow."),
     "resume": ("engine.cli.operate:resume", "Let a paused workflow go on."),
     "retry": ("engine.cli.operate:retry", "Let failed enrollments move again."),

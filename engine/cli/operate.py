@@ -16,7 +16,7 @@ import click
 
 from engine.cli.options import json_option, project_folder, project_option, reason_option, sentence
 from engine.cli.output import console, json_line, quiet_log, safe, table
-from engine.errors import NotFound, UsageError
+from engine.errors import AnlassError, NotFound, UsageError
 
 if TYPE_CHECKING:
     from engine.core.effect import Decision
@@ -39,11 +39,14 @@ _WORKFLOW = re.compile(r"^\ufeff?[\"']?workflow[\"']?\s*:", re.MULTILINE)
 def pause(workflow: str, *, reason: str, folder: Path) -> None:
     """Pause a workflow: it takes nobody in, and what it decides to send is suppressed, until it is resumed.
 
+    A broadcast (`trigger: schedule`) loses nothing by it: whoever comes due and whatever is to be sent waits until it is resumed.
+
     Examples:
       anlass pause cart-recovery
     """
     _set_paused(folder, workflow, paused=True, why=reason)
-    click.echo(f"{workflow} is paused. `anlass resume {workflow}` lets it go on.")
+    held = _held(folder, workflow)
+    click.echo(f"{workflow} is paused. `anlass resume {workflow}` lets it go on.{held}")
 
 
 @click.command()
@@ -56,8 +59,24 @@ def resume(workflow: str, *, reason: str, folder: Path) -> None:
     Examples:
       anlass resume cart-recovery
     """
+    held = _held(folder, workflow)
     _set_paused(folder, workflow, paused=False, why=reason)
-    click.echo(f"{workflow} goes on.")
+    click.echo(f"{workflow} goes on.{held}")
+
+
+def _held(folder: Path, workflow: str) -> str:
+    """What a pause of a broadcast holds now, as a sentence; "" for what is none, and where nothing is known."""
+    from engine import bootstrap
+    from engine.bootstrap.broadcasts import waiting
+
+    root = project_folder(folder)
+    try:
+        people, messages = asyncio.run(bootstrap.ask(root, lambda reader: waiting(reader, workflow)))
+    except AnlassError:  # nobody can be asked: that must not keep anybody from pausing
+        return ""
+    if not people and not messages:
+        return ""
+    return f" It held {people} customers whose time came meanwhile, and {messages} messages; none of them is lost."
 
 
 def _set_paused(folder: Path, workflow: str, *, paused: bool, why: str) -> None:

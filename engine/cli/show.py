@@ -205,6 +205,7 @@ def _message(status: MessageStatus) -> dict[str, Any]:
 
 def _print_state(customer: str, state: CustomerState | None) -> None:
     from engine.clock import to_rfc3339
+    from engine.core.customer import UNTIL_RESUMED_MS
 
     out = console()
     out.print(
@@ -235,7 +236,8 @@ def _print_state(customer: str, state: CustomerState | None) -> None:
             runs.add_row(safe(run.id), run.version, safe(run.step), until, safe(note))
         out.print(runs)
     for held in state.held:
-        out.print(f"held until {to_rfc3339(held.until_ms)} ({safe(held.reason)}): {safe(held.message.template)}")
+        until = "it goes on" if held.until_ms >= UNTIL_RESUMED_MS else to_rfc3339(held.until_ms)
+        out.print(f"held until {until} ({safe(held.reason)}): {safe(held.message.template)}")
 
 
 def _print_timeline(decisions: list[Decision], *, with_customer: bool = False) -> None:

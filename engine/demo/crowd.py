@@ -110,6 +110,7 @@ def _subscribe(pen: Pen, day: float, hour: float) -> None:
     """Wants the newsletter; some never confirm, some leave soon."""
     pen.person.traits.pop("consent", None)
     pen.person.traits["consent_request"] = {"marketing": ["email"]}
+    pen.person.traits["newsletter"] = True
     pen.person.confirms = pen.chance(0.75)
     pen.person.leaves = pen.chance(0.15)
     pen.identify(day, hour)

@@ -162,6 +162,12 @@ class Reader(Protocol):
     async def written_to(self, address: str, *, limit: int = 100) -> list[MessageStatus]:
         """The newest message to this address of each customer and channel, newest first: who has been written to there."""
 
+    async def customers(self, *, after: str = "", limit: int = 1_000) -> list[CustomerState]:
+        """Customers in the order of their ids, from the first one behind `after` on."""
+
+    async def statuses(self, messages: Sequence[str]) -> dict[str, tuple[Status, int]]:
+        """Message id → its status, and since when; without those that are not known."""
+
     async def dead_letters(self, *, limit: int = 200) -> list[DeadLetter]:
         """Dead letters, oldest first."""
 

@@ -236,6 +236,14 @@ class MemoryRuntime:
         newest = {(entry.message.customer, entry.message.channel): entry for entry in found}
         return list(_statuses(sorted(newest.values(), key=lambda entry: -entry.number)[:limit]))
 
+    async def customers(self, *, after: str = "", limit: int = 1_000) -> list[CustomerState]:
+        names = sorted(name for name in self.memory.states if name > after)
+        return [self.memory.states[name] for name in names[:limit]]
+
+    async def statuses(self, messages: Sequence[str]) -> dict[str, tuple[Status, int]]:
+        found = {message: self._ledger[message] for message in messages if message in self._ledger}
+        return {message: (entry.status, entry.updated_ms) for message, entry in found.items()}
+
     async def dead_letters(self, *, limit: int = 200) -> list[DeadLetter]:
         return self._letters[:limit]
 

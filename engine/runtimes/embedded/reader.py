@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -12,7 +12,7 @@ from engine.core.customer import CustomerState, decode_state
 from engine.core.effect import Decision
 from engine.core.proof import ConsentRecord
 from engine.runtimes import consents
-from engine.runtimes.base import DeadLetter, MessageStatus, Pace, Paused, Query, paces, same_address, summary
+from engine.runtimes.base import DeadLetter, MessageStatus, Pace, Paused, Query, Status, paces, same_address, summary
 from engine.runtimes.embedded.outbox import decode_message
 from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import translated
@@ -83,6 +83,14 @@ class EmbeddedReader:
     async def written_to(self, address: str, *, limit: int = 100) -> list[MessageStatus]:
         parameters = {"address": same_address(address), "limit": min(limit, ROWS_MAX)}
         return list(_statuses(self._rows("ledger_by_address", parameters)))
+
+    async def customers(self, *, after: str = "", limit: int = 1_000) -> list[CustomerState]:
+        rows = self._rows("states_after", {"after": after, "limit": min(limit, ROWS_MAX)})
+        return [decode_state(body) for (body,) in rows]
+
+    async def statuses(self, messages: Sequence[str]) -> dict[str, tuple[Status, int]]:
+        rows = self._rows("ledger_statuses", (json.dumps(list(messages)),))
+        return {message: (status, updated_ms) for message, status, updated_ms in rows}
 
     async def dead_letters(self, *, limit: int = 200) -> list[DeadLetter]:
         return [

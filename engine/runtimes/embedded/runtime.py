@@ -26,7 +26,7 @@ from engine.core.proof import ConsentRecord
 from engine.core.record import Record, decode_record, encode_record
 from engine.dispatch.ports import Pending, Settlement
 from engine.errors import StorageError
-from engine.runtimes.base import DeadLetter, MessageStatus, Pace, Paused, Query
+from engine.runtimes.base import DeadLetter, MessageStatus, Pace, Paused, Query, Status
 from engine.runtimes.embedded import handovers, outbox, retention
 from engine.runtimes.embedded.batch import Order, address_hash
 from engine.runtimes.embedded.loop import BatchLoop, Walk
@@ -200,6 +200,12 @@ class EmbeddedRuntime:
 
     async def written_to(self, address: str, *, limit: int = 100) -> list[MessageStatus]:
         return await self._reader.written_to(address, limit=limit)
+
+    async def customers(self, *, after: str = "", limit: int = 1_000) -> list[CustomerState]:
+        return await self._reader.customers(after=after, limit=limit)
+
+    async def statuses(self, messages: Sequence[str]) -> dict[str, tuple[Status, int]]:
+        return await self._reader.statuses(messages)
 
     async def dead_letters(self, *, limit: int = 200) -> list[DeadLetter]:
         return await self._reader.dead_letters(limit=limit)

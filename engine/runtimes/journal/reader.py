@@ -17,7 +17,18 @@ from engine.core.effect import Decision
 from engine.core.message import Message
 from engine.core.proof import ConsentRecord
 from engine.runtimes import consents
-from engine.runtimes.base import DeadLetter, MessageStatus, Pace, Paused, Query, Receipt, paces, same_address, summary
+from engine.runtimes.base import (
+    DeadLetter,
+    MessageStatus,
+    Pace,
+    Paused,
+    Query,
+    Receipt,
+    Status,
+    paces,
+    same_address,
+    summary,
+)
 from engine.runtimes.journal.connection import Row
 from engine.runtimes.journal.database import Database
 
@@ -97,6 +108,16 @@ class DatabaseReader:
         wanted = _key(same_address(address))
         rows = await self._database.rows("messages_by_address", address=wanted, limit=min(limit, ROWS_MAX))
         return list(_statuses(rows))
+
+    async def customers(self, *, after: str = "", limit: int = 1_000) -> list[CustomerState]:
+        """As in the port."""
+        rows = await self._database.rows("customers_after", after=_key(after), limit=min(limit, ROWS_MAX))
+        return [decode_state(row[0]) for row in rows]
+
+    async def statuses(self, messages: Sequence[str]) -> dict[str, tuple[Status, int]]:
+        """As in the port."""
+        rows = await self._database.rows("messages_statuses", messages=[_key(message) for message in messages])
+        return {row[0]: (row[1], row[2]) for row in rows}
 
     async def dead_letters(self, *, limit: int = 200) -> list[DeadLetter]:
         """As in the port."""

@@ -13,7 +13,7 @@ from engine.core.customer import CustomerState
 from engine.core.effect import Decision
 from engine.core.proof import ConsentRecord
 from engine.core.record import Record
-from engine.runtimes.base import DeadLetter, Intake, MessageStatus, Pace, Paused, Query, Reader
+from engine.runtimes.base import DeadLetter, Intake, MessageStatus, Pace, Paused, Query, Reader, Status
 
 
 class KafkaFront:
@@ -58,6 +58,12 @@ class KafkaFront:
 
     async def written_to(self, address: str, *, limit: int = 100) -> list[MessageStatus]:
         return await self._reader.written_to(address, limit=limit)
+
+    async def customers(self, *, after: str = "", limit: int = 1_000) -> list[CustomerState]:
+        return await self._reader.customers(after=after, limit=limit)
+
+    async def statuses(self, messages: Sequence[str]) -> dict[str, tuple[Status, int]]:
+        return await self._reader.statuses(messages)
 
     async def dead_letters(self, *, limit: int = 200) -> list[DeadLetter]:
         return await self._reader.dead_letters(limit=limit)

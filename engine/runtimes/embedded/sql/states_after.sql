@@ -1,0 +1,1 @@
+SELECT state FROM states WHERE customer > :after ORDER BY customer LIMIT :limit

@@ -1,0 +1,1 @@
+SELECT body FROM customers WHERE customer > :after ORDER BY customer LIMIT :limit

@@ -1,0 +1,1 @@
+SELECT message, status, updated_ms FROM messages WHERE message IN @texts(messages)
