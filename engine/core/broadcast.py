@@ -100,11 +100,11 @@ def start_of(turn: Turn, workflow: Workflow, at_ms: int) -> int:
 
 
 def belongs(state: CustomerState, schedule: ScheduleTrigger, start_ms: int) -> bool:
-    """Whether the customer is in the segment, and was when the issue began: who joined since is not included."""
+    """Whether the customer is in the segment, and was before the issue began: who joined since is not included."""
     if not schedule.segment:
-        return state.first_seen_ms <= start_ms
+        return state.first_seen_ms < start_ms
     since_ms = state.segments.get(schedule.segment)
-    return since_ms is not None and since_ms <= start_ms
+    return since_ms is not None and since_ms < start_ms
 
 
 def _schedule(workflow: Workflow) -> ScheduleTrigger:
