@@ -24,6 +24,7 @@ from engine.collector.mailbox import MailboxPages
 from engine.collector.reports import PAUSE_AFTER, Reports
 from engine.collector.segment import Handler, SegmentApi
 from engine.collector.traced import TracedIntake
+from engine.collector.tracking import TracePages
 from engine.core.message import Message
 from engine.dispatch.tokens import TokenSigner
 from engine.errors import Backlog
@@ -70,6 +71,7 @@ def build_collector(settings: CollectorSettings, parts: Parts) -> web.Applicatio
     app.add_routes(SegmentApi(intake, gate, parts.clock.now_ms).routes())
     app.add_routes(CloudEventsApi(intake, gate, parts.clock.now_ms).routes())
     app.add_routes(LinkPages(parts.runtime, parts.signer, parts.clock, content=parts.content).routes())
+    app.add_routes(TracePages(parts.runtime, parts.signer, parts.clock).routes())
     reports = Reports(parts.runtime, parts.clock, parts.metrics, pause_after=parts.pause_after)
     callbacks = CallbackApi(
         parts.runtime, parts.callbacks, parts.clock, reports=reports, public_url=settings.public_url

@@ -53,6 +53,8 @@ class Sent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     outcome: str = ""
     issue: str = ""
     variant: str = ""
+    seen: tuple[str, ...] = ()
+    """Of a tracked message: the links that were clicked, `open`, and each with `m:` where a machine did it."""
 
 
 class Held(msgspec.Struct, frozen=True, array_like=True, gc=False):

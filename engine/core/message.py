@@ -53,6 +53,8 @@ class Message(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=Fal
     """The variants of its subject that are tested against each other; the first is the fallback."""
     variant: str = ""
     """The one it has; empty while it waits for a winner, and where nothing is tested."""
+    tracked: bool = False
+    """Whether the customer had agreed to tracking when it was decided; asked again when it leaves."""
 
 
 def names(message: Message) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from engine.core import broadcast, consenting, sending
+from engine.core import broadcast, consenting, sending, tracking
 from engine.core.consent import suppression_key
 from engine.core.effect import Suppress
 from engine.core.schedule import subtract
@@ -49,7 +49,10 @@ def apply(turn: Turn, record: Outcome) -> Sent | None:
     elif record.outcome in _OBJECTIONS:  # they count, whatever else is known of the message
         origin = consenting.Origin(record.id, record.time_ms, "outcome", {"message": sent.id})
         consenting.change_consent(turn, "withdraw", {sent.purpose: [sent.channel]}, origin=origin)
-    if RANK.get(record.outcome, -1) <= RANK.get(sent.outcome, 0):
+    further = RANK.get(record.outcome, -1) > RANK.get(sent.outcome, 0)
+    if tracking.is_ours(record):
+        return tracking.apply(turn, sent, record, further=further)
+    if not further:
         return None
     state = turn.state
     new = msgspec.structs.replace(sent, outcome=record.outcome)

@@ -52,6 +52,16 @@ class Bounces(msgspec.Struct, frozen=True):
     complaint: str = "suppress"
 
 
+class Tracking(msgspec.Struct, frozen=True):
+    """Opens, clicks and campaign parameters. `utm` are names and values, `{workflow}` and the like still in them; `hosts`
+    restricts the links that get them (empty: all). `machine` is `label` or `count`: whether what scanners do moves workflows.
+    """
+
+    machine: str = "label"
+    utm: tuple[tuple[str, str], ...] = ()
+    hosts: tuple[str, ...] = ()
+
+
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """The policy in force. `zone` is the project's time zone name; `unknown` maps purpose → `keep` or `resend`."""
 
@@ -63,6 +73,6 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     quiet: tuple[QuietRule, ...] = ()
     bounces: Bounces = Bounces()
     unknown: dict[str, str] = {}
-    tracking: str = "off"
+    tracking: Tracking = Tracking()
     blast_radius: BlastRadius = BlastRadius()
     retention: Retention = Retention()

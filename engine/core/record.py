@@ -71,7 +71,8 @@ class Outcome(_Base, frozen=True, array_like=True, kw_only=True, tag="outcome"):
     """What became of a message: one of `channels.delivery`'s outcomes.
 
     Either `message` names it, or `step` and `workflow` do (the customer's newest message of that step).
-    `detail` may hold `code`, `reason`, `verdict` (`suppress`, `soft`, `our_fault`), `url`, `machine`.
+    `detail` may hold `code`, `reason`, `verdict` (`suppress`, `soft`, `our_fault`), `url`, `machine`, and `link` where one of
+    Anlass's own links or pixels told it.
     """
 
     id: str

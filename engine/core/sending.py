@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from engine.core import broadcast
+from engine.core import broadcast, tracking
 from engine.core.consent import Permission, address_of, clean_address, permission
 from engine.core.customer import UNTIL_RESUMED_MS, Held, Sent
 from engine.core.effect import Dispatch
@@ -154,8 +154,10 @@ def _choose_channel(
         allowed = permission(turn.state, turn.catalog.policy, purpose=message.purpose, channel=channel, address=address)
         turn.why(f"{channel}: {allowed.reason or 'allowed, ' + allowed.basis}")
         chosen = msgspec.structs.replace(
-            message, channel=channel, address=address, consent=allowed.basis, more_channels=channels[index + 1 :]
-        )
+            message, channel=channel, address=address, consent=allowed.basis, more_channels=channels[index + 1 :],
+            # `to` may lead to somebody else's mailbox, who agreed to nothing.
+            tracked=to is None and tracking.consented(turn.state, turn.catalog.policy, channel=channel, address=address),
+        )  # fmt: skip
         if not allowed.reason:
             return chosen, allowed
         if first_refused is None and address:

@@ -10,6 +10,7 @@ from engine.core.guarding import BlastRadius, Retention, parse_kept, parse_share
 from engine.core.policy import Bounces, Cap, Policy, Purpose, QuietRule
 from engine.core.schedule import DAY_MS, QuietHours, parse_quiet_hours, zone_named
 from engine.core.zone import UTC
+from engine.definition.compile_tracking import compile_tracking
 from engine.definition.expression import OF_CUSTOMER
 from engine.definition.problem import Problems, Spot
 from engine.definition.project_document import (
@@ -51,12 +52,6 @@ def compile_policy(document: PolicyDocument, site: Site) -> Policy:
                 "say which, as in similar_goods: coffee and accessories",
             )
     soft = document.bounces.soft
-    if document.tracking.default == "on":
-        site.error(
-            ("tracking", "default"),
-            "wrong-value",
-            message="tracking of opens and clicks is not built yet; leave it off",
-        )
     return Policy(
         name=document.policy,
         zone=document.zone,
@@ -71,7 +66,7 @@ def compile_policy(document: PolicyDocument, site: Site) -> Policy:
             complaint=document.bounces.complaint,
         ),
         unknown=dict(document.unknown),
-        tracking=document.tracking.default,
+        tracking=compile_tracking(document.tracking, document.purposes, site),
         blast_radius=_blast_radius(document.blast_radius, site),
         retention=_retention(document.retention, site),
     )

@@ -75,10 +75,23 @@ class BouncesDocument(Document):
     complaint: Literal["suppress", "keep"] = "suppress"
 
 
+class UtmDocument(Document):
+    """Campaign parameters for the links of mails. They name no person, so they need nobody's consent."""
+
+    source: Text | None = None
+    medium: Text | None = None
+    campaign: Text | None = None
+    content: Text | None = None
+    term: Text | None = None
+    hosts: Annotated[list[Text], Field(max_length=LIST_MAX)] = Field(default_factory=list)
+
+
 class TrackingDocument(Document):
-    """Whether opens and clicks are tracked without a choice of the customer."""
+    """What of opens and clicks is recorded of those who agreed to it, and which campaign parameters links carry."""
 
     default: Literal["off", "on"] = "off"
+    machine: Literal["label", "count"] = "label"
+    utm: UtmDocument | None = None
 
 
 class BlastRadiusDocument(Document):

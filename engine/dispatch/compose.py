@@ -7,16 +7,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
 from channels import guard
 from channels.contract import OutgoingMessage, PermanentError
 from engine.core.consent import OWN_CHANNELS
 from engine.core.message import names
+from engine.core.policy import Tracking
+from engine.core.tracking import consented
+from engine.dispatch.build import MAIL_CHANNELS
+from engine.dispatch.tracking import Trails, marked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from engine.core.customer import CustomerState
     from engine.core.message import Message
+    from engine.core.policy import Policy
     from engine.dispatch.render import Rendered
+
+
+_NO_RULES = Tracking()
 
 
 class Renderer(Protocol):
@@ -27,12 +38,19 @@ class Renderer(Protocol):
         ...
 
 
-class Links(Protocol):
+class Links(Trails, Protocol):
     """Where a message's own links lead."""
 
     def of(self, message: Message) -> dict[str, str]:
         """`unsubscribe_url`, `preferences_url`, `view_url` and `confirm_url`."""
         ...
+
+
+class Composed(msgspec.Struct, frozen=True):
+    """A message for an adapter, and where its tracked links lead, by their keys: to be stored before it leaves."""
+
+    outgoing: OutgoingMessage
+    links: dict[str, str]
 
 
 class Composer:
@@ -49,14 +67,31 @@ class Composer:
         return self._renderer.render(message.channel, message.template, message.locale, context=context)
 
     def compose(self, message: Message, *, bulk: bool) -> OutgoingMessage:
-        """The whole message; `bulk` mail carries the headers to unsubscribe. Raises TemplateError."""
+        """The whole message, neither tracked nor tagged; `bulk` mail carries the headers to unsubscribe. Raises TemplateError."""
+        return self._composed(message, bulk=bulk, rules=_NO_RULES, tracked=False).outgoing
+
+    def prepare(self, message: Message, *, policy: Policy, state: CustomerState | None) -> Composed:
+        """The whole message as the policy in force has it and the customer's consent allows it. Raises TemplateError."""
+        purpose = policy.purposes.get(message.purpose)
+        # Agreed to when it was decided, and still: who has withdrawn since is not tracked.
+        tracked = (
+            message.tracked
+            and state is not None
+            and consented(state, policy, channel=message.channel, address=message.address)
+        )
+        # In an SMS every letter costs.
+        rules = policy.tracking if message.channel in MAIL_CHANNELS else _NO_RULES
+        return self._composed(message, bulk=purpose is None or purpose.consent != "none", rules=rules, tracked=tracked)
+
+    def _composed(self, message: Message, *, bulk: bool, rules: Tracking, tracked: bool) -> Composed:
         links = self._links.of(message)
         rendered = self._renderer.render(
             message.channel, message.template, message.locale, context={**names(message), **links}
         )
+        rendered, targets = marked(rendered, message, self._links, rules=rules, tracked=tracked)
         customer = message.context.get("customer", {})
         parts = (customer.get(part) for part in ("first_name", "last_name"))
-        return OutgoingMessage(
+        outgoing = OutgoingMessage(
             id=message.id,
             channel=message.channel,
             to=rendered.to if rendered.to and message.address == OWN_CHANNELS.get(message.channel) else message.address,
@@ -76,6 +111,7 @@ class Composer:
             data=message.context.get("data", {}),
             deadline_ms=message.deadline_ms,
         )
+        return Composed(outgoing, targets)
 
 
 def _display_name(parts: Iterable[object]) -> str:

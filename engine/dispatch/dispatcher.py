@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from engine.clock import Clock
     from engine.core.customer import CustomerState
     from engine.core.message import Message
-    from engine.dispatch.compose import Composer
+    from engine.dispatch.compose import Composed, Composer
 
 IDLE_SECONDS_MAX = 1.0
 PAUSED_SECONDS_MAX = 0.05
@@ -168,16 +168,17 @@ class Dispatcher:
             return bool(full) and await self._something_ended()
         leaving = await self._prepare([each for each in pendings if self._may_leave(each, now_ms)])
         if leaving:
+            links = {pending.message.id: composed.links for pending, composed in leaving if composed.links}
             try:
-                claimed = await self._outbox.claim([pending.message.id for pending, _ in leaving])
+                claimed = await self._outbox.claim([pending.message.id for pending, _ in leaving], links=links)
             except BaseException:
                 self._give_up(pending.message for pending, _ in leaving)
                 raise
             self._give_up(pending.message for pending, _ in leaving if pending.message.id not in claimed)
-            for pending, outgoing in leaving:
+            for pending, composed in leaving:
                 if pending.message.id not in claimed:
                     continue
-                task = asyncio.create_task(self._send(pending, outgoing))
+                task = asyncio.create_task(self._send(pending, composed.outgoing))
                 self._tasks.add(task)
                 task.add_done_callback(functools.partial(self._sent, pending.message))
         return True
@@ -226,9 +227,9 @@ class Dispatcher:
         """How long a call takes is real time, also where the clock runs faster (a demo's)."""
         return int(self._clock.monotonic() * 1_000)
 
-    async def _prepare(self, pendings: list[Pending]) -> list[tuple[Pending, OutgoingMessage]]:
+    async def _prepare(self, pendings: list[Pending]) -> list[tuple[Pending, Composed]]:
         """Asks again about each, and renders it; what must not or cannot leave now is settled, and gives up its berth."""
-        leaving: list[tuple[Pending, OutgoingMessage]] = []
+        leaving: list[tuple[Pending, Composed]] = []
         try:
             await self._sort(pendings, leaving)
         finally:
@@ -236,7 +237,7 @@ class Dispatcher:
             self._give_up([each.message for each in pendings if each.message.id not in left])
         return leaving
 
-    async def _sort(self, pendings: list[Pending], leaving: list[tuple[Pending, OutgoingMessage]]) -> None:
+    async def _sort(self, pendings: list[Pending], leaving: list[tuple[Pending, Composed]]) -> None:
         states = await self._outbox.states(list({pending.message.customer for pending in pendings}))
         policy = self._outbox.catalog.policy
         asked = dict.fromkeys(place for pending in pendings for place in objection.places(policy, pending.message))
@@ -260,9 +261,7 @@ class Dispatcher:
         if settled:
             await self._outbox.settle(settled)
 
-    def _ready_to_send(
-        self, pending: Pending, state: CustomerState | None, known: str
-    ) -> OutgoingMessage | Settlement | None:
+    def _ready_to_send(self, pending: Pending, state: CustomerState | None, known: str) -> Composed | Settlement | None:
         message, now_ms, catalog = pending.message, self._clock.now_ms(), self._outbox.catalog
         reason = known or recheck(catalog, state, message, now_ms=now_ms)
         if reason:
@@ -284,7 +283,7 @@ class Dispatcher:
                 message_id=message.id, status="pending", at_ms=now_ms, reason="quiet_hours", not_before_ms=quiet_ms
             )
         try:
-            return self._compose(message)
+            return self._composer.prepare(message, policy=catalog.policy, state=state)
         except TemplateError as error:
             _log.error(
                 Action.TEMPLATE_FAILED,
@@ -294,14 +293,10 @@ class Dispatcher:
             )
             return feedback.suppressed(message, "template_error", now_ms, detail=str(error)[:200])
 
-    def _compose(self, message: Message) -> OutgoingMessage:
-        purpose = self._outbox.catalog.policy.purposes.get(message.purpose)
-        return self._composer.compose(message, bulk=purpose is None or purpose.consent != "none")
-
     async def _resolve(self, message: Message) -> None:
         """A process ended while it sent this one: its provider is asked for it."""
         try:
-            outgoing = self._compose(message)
+            outgoing = self._composer.prepare(message, policy=self._outbox.catalog.policy, state=None).outgoing
         except TemplateError:
             return
         pauses, channel = self._options.resolve_pauses_seconds, self._channels.get(message.channel)

@@ -5,7 +5,8 @@ Invariant: when a call that writes returns, what it wrote is durable; when it ra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal, Protocol
 
 import msgspec
@@ -17,6 +18,11 @@ from engine.core.record import Record
 
 Status = Literal["pending", "claimed", "sent", "failed", "suppressed", "unknown"]
 FINAL: frozenset[Status] = frozenset(("sent", "failed", "suppressed", "unknown"))
+
+
+Links = Mapping[str, Mapping[str, str]]
+"""Message → key of a tracked link → where it leads."""
+NO_LINKS: Links = MappingProxyType({})
 
 
 class Pending(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,8 +56,10 @@ class Outbox(Protocol):
         `exclude` holds (channel, destination domain or "") that are being throttled.
         """
 
-    async def claim(self, message_ids: Sequence[str]) -> frozenset[str]:
+    async def claim(self, message_ids: Sequence[str], *, links: Links = NO_LINKS) -> frozenset[str]:
         """Records that a provider is about to be called for these. A crash after this leaves them `unknown`.
+
+        `links` says where the tracked links of some of them lead; they are added to those of an earlier attempt.
 
         Returns those that are claimed now. One that is missing (its customer was erased meanwhile) must not be sent.
         """

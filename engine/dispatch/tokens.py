@@ -21,10 +21,13 @@ if TYPE_CHECKING:
     from engine.core.message import Message
 
 Door = Literal["unsubscribe", "confirm", "preferences", "view"]
+Trace = Literal["click", "open"]
+"""Doors that lead to a message's links, and to nothing of its customer's."""
 CONFIRM_EVENT = "Consent Requested"
 """The event that a double opt-in mail answers; it names the purpose and channels that were asked for."""
 TOKEN_CHARS_MAX = 2_048
 _PATHS: dict[Door, str] = {"unsubscribe": "u", "confirm": "confirm", "preferences": "me", "view": "view"}
+_TRACES: dict[Trace, str] = {"click": "c", "open": "o"}
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,14 +38,21 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
     purposes: dict[str, list[str]] = {}
 
 
+class Trail(msgspec.Struct, frozen=True):
+    """What a click or open is about: a message, and which of its stored links."""
+
+    message: str
+    link: str
+
+
 class TokenSigner:
     """Makes and reads tokens. `secret` has at least 16 bytes and stays the same as long as links shall work."""
 
     def __init__(self, secret: bytes) -> None:
         """Derives one key for each kind of link."""
         assert len(secret) >= 16, "a short secret can be guessed"  # noqa: PLR2004 - bytes
-        doors: tuple[Door, ...] = ("unsubscribe", "confirm", "preferences", "view")
-        self._serializers = {
+        doors: tuple[Door | Trace, ...] = ("unsubscribe", "confirm", "preferences", "view", "click", "open")
+        self._serializers: dict[Door | Trace, URLSafeSerializer] = {
             door: URLSafeSerializer(
                 secret,
                 salt=f"anlass.{door}",
@@ -58,7 +68,14 @@ class TokenSigner:
         """The text that stands in a URL."""
         # What `dumps` would write, without its compression and its derivation of the key each time: four times faster, and
         # every message has four of them. `read` is itsdangerous's own.
-        payload = _text(msgspec.json.encode((link.customer, link.message, link.purposes)))
+        return self._signed(door, (link.customer, link.message, link.purposes))
+
+    def trail(self, door: Trace, message_id: str, link: str) -> str:
+        """A token that leads to a link of a message, as it was stored when the message left."""
+        return self._signed(door, (message_id, link))
+
+    def _signed(self, door: Door | Trace, content: tuple[object, ...]) -> str:
+        payload = _text(msgspec.json.encode(content))
         return f"{payload}.{_text(hmac.digest(self._keys[door], payload.encode(), 'sha256'))}"
 
     def unsubscribe(self, message_id: str, customer: str, *, purpose: str, channel: str) -> str:
@@ -86,6 +103,14 @@ class TokenSigner:
             raise NotFound("This link is not complete.", mend="Copy the whole link from the message.") from error
         return Link(customer=customer, message=message, purposes=purposes)
 
+    def read_trail(self, door: Trace, token: str) -> Trail:
+        """As `read`, for clicks and opens."""
+        try:
+            message, link = msgspec.convert(self._serializers[door].loads(token[:TOKEN_CHARS_MAX]), tuple[str, str])
+        except (BadData, ValueError, RecursionError) as error:
+            raise NotFound("This link is not complete.", mend="Copy the whole link from the message.") from error
+        return Trail(message, link)
+
 
 def _text(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
@@ -112,6 +137,15 @@ class SignedLinks:
 
     def _url(self, door: Door, token: str) -> str:
         return f"{self._base_url}/{_PATHS[door]}/{token}"
+
+    def trail(self, door: Trace, message_id: str, link: str) -> str:
+        """The address that a tracked link, or the pixel, has in this message."""
+        return f"{self._base_url}/{_TRACES[door]}/{self._signer.trail(door, message_id, link)}"
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """What the addresses of our own pages begin with: they are never tracked or tagged."""
+        return tuple(f"{self._base_url}/{path}/" for path in (*_PATHS.values(), *_TRACES.values()))
 
 
 def _asked_for(message: Message) -> dict[str, list[str]]:

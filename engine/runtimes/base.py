@@ -92,6 +92,8 @@ class MessageStatus(msgspec.Struct, frozen=True, kw_only=True):
     code: str
     provider_id: str
     updated_ms: int
+    links: dict[str, str] = {}
+    """Where its tracked links lead, by their keys; empty for a message that is not tracked."""
 
 
 class Paused(msgspec.Struct, frozen=True, kw_only=True):

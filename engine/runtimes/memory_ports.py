@@ -21,7 +21,7 @@ from engine.core.migrate import VERSIONS
 from engine.core.proof import ConsentRecord, records_of
 from engine.core.record import Pause, Recheck, Record, decode_record, encode_record
 from engine.dispatch import guardrail
-from engine.dispatch.ports import Pending, Settlement, Status
+from engine.dispatch.ports import NO_LINKS, Links, Pending, Settlement, Status
 from engine.runtimes.base import (
     PAUSES,
     DeadLetter,
@@ -50,6 +50,7 @@ class _Entry(msgspec.Struct, kw_only=True):
     reason: str = ""
     code: str = ""
     provider_id: str = ""
+    links: dict[str, str] = {}
 
 
 class MemoryRuntime:
@@ -138,7 +139,7 @@ class MemoryRuntime:
             for entry in due[:limit]
         ]
 
-    async def claim(self, message_ids: Sequence[str]) -> frozenset[str]:
+    async def claim(self, message_ids: Sequence[str], *, links: Links = NO_LINKS) -> frozenset[str]:
         now_ms = self.memory.clock.now_ms()
         claimed = []
         for message_id in message_ids:
@@ -148,6 +149,7 @@ class MemoryRuntime:
             entry.status, entry.updated_ms = "claimed", now_ms
             entry.attempts += 1
             entry.first_attempt_ms = entry.first_attempt_ms or now_ms
+            entry.links = {**entry.links, **links.get(message_id, {})}
             claimed.append(message_id)
         return frozenset(claimed)
 
@@ -348,4 +350,5 @@ def _statuses(entries: Iterable[_Entry]) -> Iterator[MessageStatus]:
             code=entry.code,
             provider_id=entry.provider_id,
             updated_ms=entry.updated_ms,
+            links=entry.links,
         )

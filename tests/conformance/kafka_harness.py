@@ -19,7 +19,7 @@ from engine.core.customer import CustomerState
 from engine.core.effect import Decision
 from engine.core.message import Message
 from engine.core.record import Record
-from engine.dispatch.ports import Pending, Settlement
+from engine.dispatch.ports import NO_LINKS, Links, Pending, Settlement
 from engine.runtimes.base import MessageStatus, Query
 from engine.runtimes.journal import Database, DatabaseReader
 from engine.runtimes.kafka import admin
@@ -65,8 +65,8 @@ class KafkaRuntime(KafkaFront):
     async def ready(self, limit: int, *, exclude: frozenset[tuple[str, str]] = frozenset()) -> list[Pending]:
         return await self._harness.outbox.ready(limit, exclude=exclude)
 
-    async def claim(self, message_ids: Sequence[str]) -> frozenset[str]:
-        return await self._harness.outbox.claim(message_ids)
+    async def claim(self, message_ids: Sequence[str], *, links: Links = NO_LINKS) -> frozenset[str]:
+        return await self._harness.outbox.claim(message_ids, links=links)
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         await self._harness.outbox.settle(settlements)

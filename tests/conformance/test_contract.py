@@ -125,6 +125,31 @@ async def test_a_claimed_message_is_not_handed_out_again(harness: Harness) -> No
     assert [sent.outcome for sent in state.messages] == ["sent"]
 
 
+async def test_where_tracked_links_lead_is_kept_with_the_claim(harness: Harness) -> None:
+    """Before the provider is called; added to what an earlier attempt left with; erased with the customer."""
+    await harness.append(identify("a"), event("a", "Order Completed"))
+    (pending,) = await harness.runtime.ready(10)
+    message_id = pending.message.id
+    first, second = (
+        {"k1": "https://shop.example/1", "k2": "https://shop.example/2"},
+        {"k3": "https://shop.example/ü?a=1"},
+    )
+    await harness.runtime.claim([message_id], links={message_id: first, "never-heard-of": second})
+    status = await harness.runtime.message(message_id)
+    assert status is not None
+    assert (status.status, status.links) == ("claimed", first)
+    assert await harness.runtime.claim([message_id], links={message_id: second}) == frozenset()  # nothing leaves by it
+    await harness.settle(Settlement(message_id=message_id, status="pending", at_ms=T0, not_before_ms=T0 + 1))
+    await harness.advance(T0 + 60_000)
+    await harness.runtime.claim([message_id], links={message_id: second})
+    await harness.settle(Settlement(message_id=message_id, status="sent", at_ms=T0 + 60_000))
+    status = await harness.runtime.message(message_id)
+    assert status is not None
+    assert (status.status, status.links) == ("sent", first | second)
+    await harness.append(Erase(customer="a", at_ms=T0 + 60_001, id="x"))
+    assert await harness.runtime.message(message_id) is None
+
+
 async def test_the_first_final_answer_stays(harness: Harness) -> None:
     """A settlement repeated, or contradicting an earlier one, says nothing new and appends nothing."""
     await harness.append(identify("a"), event("a", "Order Completed"))

@@ -241,12 +241,13 @@ def test_all_mistakes_come_at_once() -> None:
 
 
 @pytest.mark.parametrize("on", ["on", '"on"'])
-def test_tracking_cannot_be_switched_on_yet(on: str) -> None:
-    """Nobody is to believe that opens are counted: an error at the value, with the mend; `off` is fine."""
+def test_tracking_cannot_be_switched_on_for_everybody(on: str) -> None:
+    """There is no way to track people who did not agree: an error at the value, with the mend; `off` is fine."""
     loaded = load({"workflows/policy.yaml": f"policy: default\ntracking: {{default: {on}}}\n"})
     assert loaded.catalog is None
     assert [str(problem) for problem in loaded.problems] == [
-        "workflows/policy.yaml:2:21: wrong-value tracking of opens and clicks is not built yet; leave it off"
+        "workflows/policy.yaml:2:21: wrong-value nobody may be tracked without a consent of their own, so there is no `on`;"
+        " write `default: off` and offer the purpose `tracking`"
     ]
     assert load({"workflows/policy.yaml": "policy: default\ntracking: {default: off}\n"}).problems == ()
 

@@ -6,6 +6,7 @@ import pytest
 
 from engine.core import workflow as core
 from engine.core.catalog import Catalog, Interest
+from engine.core.policy import Tracking
 from engine.core.schedule import Duration, Window, parse_when
 from engine.core.scope import Scope
 from engine.core.zone import zone_named
@@ -260,13 +261,14 @@ def test_the_policy_of_the_specification() -> None:
         "frequency: [{purpose: marketing, channel: sms, at_most: 1, per: 2d, hold_up_to: 4h}]\n"
         "quiet_hours: [{channels: [sms], purposes: [marketing], between: '20:00-08:00', days: sunday, then: drop, spread: 5m}]\n"
         "bounces: {hard: keep, soft: {suppress_after: 2, within: 9d}, complaint: keep}\n"
-        "unknown: {marketing: resend}\ntracking: {default: off}\n",
+        "unknown: {marketing: resend}\n"
+        "tracking: {default: off, machine: count, utm: {source: shop, campaign: '{workflow}', hosts: [Shop.example]}}\n",
     ).policy
     assert (policy.name, policy.zone, policy.lateness, policy.tracking) == (
         "strict",
         "Europe/Vienna",
         Duration(days=3),
-        "off",
+        Tracking("count", (("utm_source", "shop"), ("utm_campaign", "{workflow}")), ("shop.example",)),
     )
     assert policy.purposes["marketing"].double == ("email",)
     assert policy.purposes["transactional"].consent == "none"

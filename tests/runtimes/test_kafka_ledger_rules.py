@@ -156,9 +156,10 @@ def test_an_outline_names_the_first_fields_of_what_it_stands_for() -> None:
     assert [field.encode_name for field in msgspec.structs.fields(MessageOutline)] == names[
         : len(msgspec.structs.fields(MessageOutline))
     ]
-    assert [field.encode_name for field in msgspec.structs.fields(Outline)] == [
-        field.encode_name for field in msgspec.structs.fields(LedgerEntry)
-    ]
+    names = [field.encode_name for field in msgspec.structs.fields(LedgerEntry)]
+    outline = [field.encode_name for field in msgspec.structs.fields(Outline)]
+    assert outline == names[: len(outline)]
+    assert "number" in outline
 
 
 @pytest.mark.parametrize("status", ["pending", "claimed", "sent", "unknown"])

@@ -6,7 +6,7 @@ it raises, nothing of it is, and the same requests may be tried again.
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -31,6 +31,8 @@ class Order(msgspec.Struct, kw_only=True):
 
     records: list[tuple[Record, bytes]] = []
     claims: list[str] = []
+    links: dict[str, Mapping[str, str]] = {}
+    """Where the tracked links of claimed messages lead."""
     settlements: list[Settlement] = []
     resends: list[str] = []
     """Claimed messages of a dead process that are to be sent again."""
@@ -79,6 +81,10 @@ class Batches:
                 for message in order.claims
                 if connection.execute(SQL["ledger_claim"], {"message": message, "now_ms": order.now_ms}).rowcount
             )
+            for message, links in order.links.items():
+                if message in claimed:
+                    text = msgspec.json.encode(links).decode()
+                    connection.execute(SQL["ledger_links"], {"message": message, "links": text})
             answers = self._settle(connection, order.settlements)
             carried, more_on_log = self._carried(connection)
             fresh = answers + order.records

@@ -203,6 +203,7 @@ class BatchLoop:
             asked = request.order
             order.records.extend(asked.records)
             order.claims.extend(asked.claims)
+            order.links.update(asked.links)
             order.settlements.extend(asked.settlements)
             order.letters.extend(asked.letters)
             order.letters_done.extend(asked.letters_done)

@@ -19,6 +19,7 @@ from engine.runtimes.embedded.store import translated
 
 ROWS_MAX = 10_000
 
+_decode_links = msgspec.json.Decoder(dict[str, str]).decode
 _decode_decision = msgspec.msgpack.Decoder(Decision).decode
 
 
@@ -119,7 +120,7 @@ class EmbeddedReader:
 
 
 def _statuses(rows: Iterable[tuple[Any, ...]]) -> Iterator[MessageStatus]:
-    for body, status, attempts, reason, code, provider_id, updated_ms in rows:
+    for body, status, attempts, reason, code, provider_id, updated_ms, links in rows:
         yield MessageStatus(
             message=decode_message(body),
             status=status,
@@ -128,4 +129,5 @@ def _statuses(rows: Iterable[tuple[Any, ...]]) -> Iterator[MessageStatus]:
             code=code,
             provider_id=provider_id,
             updated_ms=updated_ms,
+            links=_decode_links(links) if links else {},
         )

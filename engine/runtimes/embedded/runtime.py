@@ -24,7 +24,7 @@ from engine.core.message import Message
 from engine.core.migrate import VERSIONS
 from engine.core.proof import ConsentRecord
 from engine.core.record import Record, decode_record, encode_record
-from engine.dispatch.ports import Pending, Settlement
+from engine.dispatch.ports import NO_LINKS, Links, Pending, Settlement
 from engine.errors import StorageError
 from engine.runtimes.base import DeadLetter, MessageStatus, Pace, Paused, Query, Status
 from engine.runtimes.embedded import handovers, outbox, retention
@@ -143,8 +143,8 @@ class EmbeddedRuntime:
     async def ready(self, limit: int, *, exclude: frozenset[tuple[str, str]] = frozenset()) -> list[Pending]:
         return outbox.ready(self._store, limit, exclude=exclude, now_ms=self._clock.now_ms())
 
-    async def claim(self, message_ids: Sequence[str]) -> frozenset[str]:
-        return await self._ask(Order(now_ms=0, claims=list(message_ids)))
+    async def claim(self, message_ids: Sequence[str], *, links: Links = NO_LINKS) -> frozenset[str]:
+        return await self._ask(Order(now_ms=0, claims=list(message_ids), links=dict(links)))
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         await self._ask(Order(now_ms=0, settlements=list(settlements)))

@@ -36,6 +36,7 @@ ROWS_MAX = 10_000
 
 _decode_message = msgspec.msgpack.Decoder(Message).decode
 _decode_detail = msgspec.json.Decoder(dict[str, Any]).decode
+_decode_links = msgspec.json.Decoder(dict[str, str]).decode
 _decode_why = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
@@ -189,7 +190,7 @@ def _decision(row: Row) -> Decision:
 
 
 def _statuses(rows: Iterable[Row]) -> Iterator[MessageStatus]:
-    for body, status, attempts, reason, code, provider_id, updated_ms in rows:
+    for body, status, attempts, reason, code, provider_id, updated_ms, links in rows:
         yield MessageStatus(
             message=_decode_message(body),
             status=status,
@@ -198,6 +199,7 @@ def _statuses(rows: Iterable[Row]) -> Iterator[MessageStatus]:
             code=code,
             provider_id=provider_id,
             updated_ms=updated_ms,
+            links=_decode_links(links) if links else {},
         )
 
 

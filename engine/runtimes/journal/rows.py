@@ -36,6 +36,7 @@ def row_of_message(number: int, partition: int, row: MessageRow) -> Row:
         *(message.channel, message.template, message.purpose, entry.status, entry.attempts),
         *(text.replace("\0", "\ufffd") for text in told),
         *(message.decided_ms, entry.updated_ms, address, _encode_message(message)),
+        _encode_json(entry.links).decode() if entry.links else "",
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from engine.core.record import CONTROL, Record
-from engine.dispatch.ports import FINAL, Settlement
+from engine.dispatch.ports import FINAL, NO_LINKS, Links, Settlement
 from engine.runtimes.kafka.entry import LedgerEntry, decode_entry, encode_entry
 from engine.runtimes.kafka.store import Change
 from engine.runtimes.kafka.topics import (
@@ -60,12 +60,12 @@ class Draft:
 
     # ---------------------------------------------------------------------------------------------------------- requests
 
-    def claim(self, message_ids: Sequence[str], now_ms: int) -> frozenset[str]:
+    def claim(self, message_ids: Sequence[str], now_ms: int, *, links: Links = NO_LINKS) -> frozenset[str]:
         """Claims what is pending; returns which messages that were."""
         taken = []
         for message_id in message_ids:
             key = message_id.encode()
-            entry = claimed(self.get(key), now_ms)
+            entry = claimed(self.get(key), now_ms, links=links.get(message_id))
             if entry is not None:
                 self.put(key, entry)
                 taken.append(message_id)

@@ -29,6 +29,8 @@ class LedgerEntry(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc
     """Of the record on `touchpoints` that led to the message, as its `Handover` told."""
     number: int = -1
     """Offset of that `Handover` on `dispatches`: the order in which messages of a partition were decided."""
+    links: dict[str, str] = {}
+    """Where its tracked links lead, by their keys."""
 
 
 encode_entry = msgspec.msgpack.Encoder().encode
@@ -44,5 +46,5 @@ def status_of(entry: LedgerEntry) -> MessageStatus:
     """What the ledger says of a message, as a runtime tells it."""
     return MessageStatus(
         message=entry.message, status=entry.status, attempts=entry.attempts, reason=entry.reason, code=entry.code,
-        provider_id=entry.provider_id, updated_ms=entry.updated_ms,
+        provider_id=entry.provider_id, updated_ms=entry.updated_ms, links=entry.links,
     )  # fmt: skip

@@ -25,7 +25,7 @@ import msgspec
 from engine.clock import Clock
 from engine.core.catalog import Catalog
 from engine.core.message import Message
-from engine.dispatch.ports import Pending, Settlement
+from engine.dispatch.ports import NO_LINKS, Links, Pending, Settlement
 from engine.dispatch.throttle import Lane
 from engine.errors import LimitExceeded, StorageError
 from engine.runtimes.base import MessageStatus
@@ -281,19 +281,20 @@ class LedgerPartition:
         found = self.load(keys)
         return [found[key] for key in keys if key in found]
 
-    async def claim(self, message_ids: Sequence[str]) -> frozenset[str]:
+    async def claim(self, message_ids: Sequence[str], *, links: Links = NO_LINKS) -> frozenset[str]:
         """As in the port. While the partition is being released nothing is claimed."""
         if self.releasing or not message_ids:
             return frozenset()
         now_ms = self._tools.clock.now_ms()
         try:
-            answer: frozenset[str] = await self._ask(_keys(message_ids), lambda draft: draft.claim(message_ids, now_ms))
+            change = functools.partial(Draft.claim, message_ids=message_ids, now_ms=now_ms, links=links)
+            return frozenset(await self._ask(_keys(message_ids), change))
         except LimitExceeded:
             if len(message_ids) == 1:
                 raise
             middle = len(message_ids) // 2
-            return await self.claim(message_ids[:middle]) | await self.claim(message_ids[middle:])
-        return answer
+            parts = (message_ids[:middle], message_ids[middle:])
+            return frozenset().union(*[await self.claim(part, links=links) for part in parts])
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         """As in the port."""

@@ -21,7 +21,7 @@ from engine.clock import Clock
 from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState
 from engine.core.message import Message
-from engine.dispatch.ports import Pending, Settlement
+from engine.dispatch.ports import NO_LINKS, Links, Pending, Settlement
 from engine.errors import StorageError
 from engine.runtimes.base import MessageStatus
 from engine.runtimes.kafka.copies import StateCopy, Suppressions
@@ -104,11 +104,12 @@ class KafkaOutbox:
             loaded |= ledger.load([slot.key for slot, of in found if of is ledger])
         return [loaded[slot.key] for slot, _ in found if slot.key in loaded]
 
-    async def claim(self, message_ids: Sequence[str]) -> frozenset[str]:
+    async def claim(self, message_ids: Sequence[str], *, links: Links = NO_LINKS) -> frozenset[str]:
         asked = self._route(message_ids, key=lambda message_id: message_id)
         asked.pop(None, None)
         answers = await asyncio.gather(
-            *(ledger.claim(ids) for ledger, ids in asked.items() if ledger is not None), return_exceptions=True
+            *(ledger.claim(ids, links=links) for ledger, ids in asked.items() if ledger is not None),
+            return_exceptions=True,
         )
         claimed: frozenset[str] = frozenset()
         errors = []

@@ -6,6 +6,8 @@ stays, except that `unknown` may still be found out to be something else.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 from msgspec.structs import replace
 
@@ -36,8 +38,8 @@ def fresh(handover: Handover, number: int) -> LedgerEntry:
     )
 
 
-def claimed(entry: LedgerEntry | None, now_ms: int) -> LedgerEntry | None:
-    """The entry once a provider is about to be called; None: it must not be."""
+def claimed(entry: LedgerEntry | None, now_ms: int, *, links: Mapping[str, str] | None = None) -> LedgerEntry | None:
+    """The entry once a provider is about to be called, with the tracked links that it leaves with; None: it must not be."""
     if entry is None or entry.status != "pending":
         return None
     return replace(
@@ -46,6 +48,7 @@ def claimed(entry: LedgerEntry | None, now_ms: int) -> LedgerEntry | None:
         attempts=entry.attempts + 1,
         first_attempt_ms=entry.first_attempt_ms or now_ms,
         updated_ms=now_ms,
+        links={**entry.links, **links} if links else entry.links,
     )
 
 

@@ -1,1 +1,1 @@
-SELECT body, status, attempts, reason, code, provider_id, updated_ms FROM messages ORDER BY number DESC LIMIT :limit
+SELECT body, status, attempts, reason, code, provider_id, updated_ms, links FROM messages ORDER BY number DESC LIMIT :limit

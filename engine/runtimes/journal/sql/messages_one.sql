@@ -1,1 +1,1 @@
-SELECT body, status, attempts, reason, code, provider_id, updated_ms FROM messages WHERE message = :message
+SELECT body, status, attempts, reason, code, provider_id, updated_ms, links FROM messages WHERE message = :message
