@@ -245,11 +245,32 @@ def test_tracking_cannot_be_switched_on_for_everybody(on: str) -> None:
     """There is no way to track people who did not agree: an error at the value, with the mend; `off` is fine."""
     loaded = load({"workflows/policy.yaml": f"policy: default\ntracking: {{default: {on}}}\n"})
     assert loaded.catalog is None
-    assert [str(problem) for problem in loaded.problems] == [
+    (problem,) = map(str, loaded.problems)
+    assert problem == (
         "workflows/policy.yaml:2:21: wrong-value nobody may be tracked without a consent of their own, so there is no `on`;"
         " write `default: off` and offer the purpose `tracking`"
-    ]
+    )
     assert load({"workflows/policy.yaml": "policy: default\ntracking: {default: off}\n"}).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        ("purposes: {tracking: {consent: none}}", "write `consent: opt_in`"),
+        ("purposes: {tracking: {consent: existing_customer, similar_goods: tea}}", "write `consent: opt_in`"),
+        ('tracking: {utm: {source: "{customer}"}}', "none of which names a person"),
+        ('tracking: {utm: {content: "{email}-{workflow}"}}', "`{email}` is not known here"),
+        ("tracking: {utm: {hosts: ['https://shop.example']}}", "without https://"),
+        ("tracking: {utm: {id: x}}", "`id` is not known here"),
+        ("tracking: {machine: ignore}", "`label` or `count`"),
+    ],
+)
+def test_tracking_is_refused_where_it_could_name_or_miss_somebody(policy: str, said: str) -> None:
+    """Consent of another kind, parameters of the recipient's, and misspelt ones: one sentence each."""
+    loaded = load({"workflows/policy.yaml": f"policy: default\n{policy}\n"})
+    assert loaded.catalog is None
+    (problem,) = map(str, loaded.problems)
+    assert said in problem
 
 
 def test_a_problem_reads_as_one_line() -> None:
