@@ -262,7 +262,7 @@ def test_tracking_cannot_be_switched_on_for_everybody(on: str) -> None:
         ('tracking: {utm: {content: "{email}-{workflow}"}}', "`{email}` is not known here"),
         ("tracking: {utm: {hosts: ['https://shop.example']}}", "without https://"),
         ("tracking: {utm: {id: x}}", "`id` is not known here"),
-        ("tracking: {machine: ignore}", "`label` or `count`"),
+        ("tracking: {machine: ignore}", "known here: count, label"),
     ],
 )
 def test_tracking_is_refused_where_it_could_name_or_miss_somebody(policy: str, said: str) -> None:
