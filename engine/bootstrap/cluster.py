@@ -14,6 +14,7 @@ from typing import Any
 from engine.core.catalog import Catalog
 from engine.core.workflow import Workflow
 from engine.definition.load import load_files
+from engine.definition.phone_numbers import with_phone_numbers
 from engine.definition.public_holidays import with_public_holidays
 from engine.errors import DefinitionError, SettingsError, StorageError
 from engine.runtimes.kafka import admin
@@ -139,7 +140,7 @@ def compile_definition(definition: Definition, earlier: Sequence[Definition]) ->
     if loaded.catalog is None:
         problems = [problem for problem in loaded.problems if problem.severity == "error"]
         raise DefinitionError(f"The definition {definition.id} does not compile.", problems=problems)
-    return with_public_holidays(loaded.catalog)
+    return with_phone_numbers(with_public_holidays(loaded.catalog))
 
 
 def _workflow_files(definition: Definition) -> list[tuple[str, bytes]]:

@@ -52,7 +52,7 @@ def open_channels(settings: Settings, names: Iterable[str], mailbox: Mailbox) ->
         if provider.configured:
             url = {"public_url": settings.collector.public_url} if provider.NEEDS_URL else {}
             marks = {"mark_secret": settings.mark_secret()} if provider.NEEDS_MARKS else {}
-            configured |= {name: {**provider.adapter(name), **url, **marks} for name in provider.SERVES}
+            configured |= {name: {**provider.adapter(name), **url, **marks} for name in provider.serves}
     for adapter, written in settings.more.items():
         for name in foreign_serves(adapter, written):
             if name in configured:

@@ -18,6 +18,7 @@ from engine.core.workflow import Workflow
 from engine.definition.case import TestFile
 from engine.definition.check import CHANNELS
 from engine.definition.load import Loaded, load_files, load_project
+from engine.definition.phone_numbers import with_phone_numbers
 from engine.definition.problem import Problem
 from engine.definition.public_holidays import with_public_holidays
 from engine.dispatch.archive import broadcast_problems
@@ -106,7 +107,7 @@ def compile_folder(folder: Path, settings: Settings, *, with_templates: bool = T
     catalog, warnings = _usable(folder, loaded, templates)
     return Project(
         settings=settings,
-        catalog=with_public_holidays(catalog),
+        catalog=with_phone_numbers(with_public_holidays(catalog)),
         templates=templates,
         sources=sources,
         warnings=warnings,
@@ -117,7 +118,8 @@ def open_rehearsal(folder: Path, *, with_templates: bool = True) -> Rehearsal:
     """Reads definitions, tests and templates. Raises DefinitionError with every problem."""
     loaded, templates = _read(folder, with_templates=with_templates)
     catalog, _ = _usable(folder, loaded, templates)
-    return Rehearsal(catalog=with_public_holidays(catalog), templates=templates, tests=loaded.tests)
+    catalog = with_phone_numbers(with_public_holidays(catalog))
+    return Rehearsal(catalog=catalog, templates=templates, tests=loaded.tests)
 
 
 def _usable(folder: Path, loaded: Loaded, templates: TemplateSet) -> tuple[Catalog, tuple[str, ...]]:

@@ -6,7 +6,7 @@ Invariant: a catalog is a value with a content hash (`id`); what concerns an eve
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 
 import msgspec
 
@@ -54,6 +54,8 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     paused: frozenset[str] = frozenset()
     holidays: Mapping[str, Container[dt.date]] = {}
     """Country code → its public holidays, asked with `day in …`; "" = the project's."""
+    read_phone: Callable[[str, str], tuple[str, str]] | None = None
+    """Reads a telephone number: a text and a country ("": the project's) → (E.164, "") or ("", why it is none)."""
     sandbox: bool = False
     """Nothing leaves: every send is suppressed as `sandbox`."""
     winners: Mapping[str, str] = {}

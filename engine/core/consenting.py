@@ -12,6 +12,7 @@ import msgspec
 
 from engine.core.consent import ADDRESS_TRAITS, BASES, NOTICE_PROPERTY, address_of, normal_address
 from engine.core.customer import CustomerState, Granted
+from engine.core.phone import with_number
 from engine.core.profile import set_traits
 from engine.core.proof import PROOF_CHARS_MAX, PROOF_KEYS, record_id
 from engine.core.record import Consent, Event, Identify
@@ -59,7 +60,7 @@ class _Change(NamedTuple):
 
 def apply_identify(turn: Turn, record: Identify) -> tuple[str, ...]:
     """Traits and the consent that came with them. Returns the names of traits that changed."""
-    traits = record.traits
+    traits = with_number(turn, record.traits)
     plain = traits
     if not _NOT_TRAITS.isdisjoint(traits):
         plain = {name: value for name, value in traits.items() if name not in _NOT_TRAITS}

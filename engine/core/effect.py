@@ -69,7 +69,7 @@ KINDS = (
 
 KINDS_MORE = (
     "goal", "consent", "outcome", "split", "merged", "retried", "erased", "suppressed_address", "migrated", "not_migrated",
-    "winner", "paused", "resumed",
+    "winner", "paused", "resumed", "trait_refused",
 )  # fmt: skip
 """What the journal holds besides, for operators."""
 

@@ -74,5 +74,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     bounces: Bounces = Bounces()
     unknown: dict[str, str] = {}
     tracking: Tracking = Tracking()
+    country: str = ""
+    """Of telephone numbers that name none, of customers without one: ISO alpha-2."""
     blast_radius: BlastRadius = BlastRadius()
     retention: Retention = Retention()

@@ -12,6 +12,7 @@ from engine.core.schedule import DAY_MS, QuietHours, parse_quiet_hours, zone_nam
 from engine.core.zone import UTC
 from engine.definition.compile_tracking import compile_tracking
 from engine.definition.expression import OF_CUSTOMER
+from engine.definition.phone_numbers import is_country
 from engine.definition.problem import Problems, Spot
 from engine.definition.project_document import (
     DEFAULT_POLICY,
@@ -41,6 +42,9 @@ def default_policy() -> Policy:
 def compile_policy(document: PolicyDocument, site: Site) -> Policy:
     """The compiled policy; mistakes are added to the site's problems."""
     site.parsed(("zone",), UTC, parse=lambda: zone_named(document.zone), code="zone")
+    if document.country and not is_country(document.country):
+        message = f"{document.country} is no country that telephone numbers are known of; write two letters, such as DE"
+        site.error(("country",), "country", message=message)
     purposes = {TRANSACTIONAL: Purpose(TRANSACTIONAL, "none")}
     for name, purpose in document.purposes.items():
         purposes[name] = Purpose(name, purpose.consent, tuple(purpose.double), purpose.similar_goods)
@@ -67,6 +71,7 @@ def compile_policy(document: PolicyDocument, site: Site) -> Policy:
         ),
         unknown=dict(document.unknown),
         tracking=compile_tracking(document.tracking, document.purposes, site),
+        country=document.country or "",
         blast_radius=_blast_radius(document.blast_radius, site),
         retention=_retention(document.retention, site),
     )

@@ -126,6 +126,7 @@ class PolicyDocument(Document):
 
     policy: Name
     zone: Text = "UTC"
+    country: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] | None = None
     lateness: Span = "7d"
     purposes: Annotated[dict[Name, PurposeDocument], Field(max_length=LIST_MAX)] = Field(
         default_factory=lambda: {

@@ -17,10 +17,18 @@ from engine.core.effect import Decision
 from engine.core.message import Message
 from engine.demo.postbox import Postbox
 from engine.demo.shop import Shop
+from engine.demo.texts import Texts
 from engine.runtimes.base import Query, Reader
 
 _PAGE = 5_000
 _MAILBOX_KEEPS = 10_000
+
+
+class Doors(msgspec.Struct, frozen=True):
+    """Where messages leave through: the mail server, and the stand-in of Twilio."""
+
+    postbox: Postbox
+    texts: Texts
 
 
 class Account(msgspec.Struct, kw_only=True):
@@ -50,8 +58,9 @@ class Account(msgspec.Struct, kw_only=True):
         return self.latency_ms[min(len(self.latency_ms) - 1, int(share * len(self.latency_ms)))]
 
 
-async def draw_up(reader: Reader, *, shop: Shop, postbox: Postbox, seconds: float) -> Account:
+async def draw_up(reader: Reader, *, shop: Shop, doors: Doors, seconds: float) -> Account:
     """Asks everybody. `seconds` is how long the shop was open."""
+    postbox = doors.postbox
     counts = await reader.counts()
     answers: dict[str, Counter[str]] = defaultdict(Counter)
     for channel, by in counts["messages"].items():
@@ -70,7 +79,7 @@ async def draw_up(reader: Reader, *, shop: Shop, postbox: Postbox, seconds: floa
         answers[message.message.channel][message.code] += 1
     templates: Counter[str] = Counter()
     latency_ms, differences = await _compare(reader, shop=shop, postbox=postbox, sent_to=templates)
-    differences += _books(counts, postbox)
+    differences += _books(counts, doors)
     return Account(
         counts=counts,
         told=dict(shop.counts),
@@ -132,9 +141,13 @@ def _cause(message: Message) -> str:
     return str(enrollment["event"]["id"]) if direct else ""
 
 
-def _books(counts: dict[str, Any], postbox: Postbox) -> list[str]:
+def _books(counts: dict[str, Any], doors: Doors) -> list[str]:
     """What the totals say."""
     wrong = []
+    postbox, texts = doors.postbox, doors.texts.received
+    sent = counts["messages"].get("sms", {}).get("sent", 0)
+    if sent != len(texts) or sent != texts.total():
+        wrong.append(f"the ledger has {sent} texts sent, Twilio took {texts.total()} of {len(texts)} messages")
     email = counts["messages"].get("email", {})
     if email.get("sent", 0) != len(postbox.received):
         wrong.append(f"the ledger has {email.get('sent', 0)} mails sent, the mail server took {len(postbox.received)}")

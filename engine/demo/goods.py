@@ -52,9 +52,12 @@ CITIES: Final = (
 COMPLAINTS_DE: Final = ("Das Glas kam zerbrochen an.", "Die Farbe passt nicht zum Bild.", "Eine Schraube fehlt.")
 COMPLAINTS_EN: Final = ("The glass arrived broken.", "The colour is not the one in the picture.", "A screw is missing.")
 _GERMAN_NUMBERS: Final = 100
+_AREAS: Final = (212, 310, 415, 617, 702, 206, 312, 404, 512, 720, 213, 214, 215, 216, 217, 303, 305, 313, 314, 315)
 
 
 def phone(number: int) -> str:
-    """A mobile number that no network gives out: the German regulator's for films, then the British one's."""
+    """A number that no network gives out: those that the German regulator keeps for films, then the American 555-01."""
     assert number >= 0
-    return f"+4917139200{number:02d}" if number < _GERMAN_NUMBERS else f"+447700900{number % 1_000:03d}"
+    if number < _GERMAN_NUMBERS:
+        return f"+4917139200{number:02d}"
+    return f"+1{_AREAS[number // 100 % len(_AREAS)]}55501{number % 100:02d}"

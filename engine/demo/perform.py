@@ -10,16 +10,18 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, TextIO
 
 import msgspec
+from pydantic import SecretStr
 from rich.console import Console
 
 from engine.bootstrap import Project, Service, open_project
 from engine.clock import SystemClock
-from engine.demo.account import Account, draw_up, mailbox_differences
+from engine.demo.account import Account, Doors, draw_up, mailbox_differences
 from engine.demo.board import Board, Glance
 from engine.demo.cast import cast
 from engine.demo.crowd import crowd
@@ -29,8 +31,10 @@ from engine.demo.postbox import Postbox
 from engine.demo.script import DAY_MS, DAYS, HOUR_MS
 from engine.demo.shop import Shop
 from engine.demo.summary import WIDTH, show_summary
+from engine.demo.telephone import ACCOUNT_SID, AUTH_TOKEN, Telephone
+from engine.demo.texts import SENDER, Texts
 from engine.errors import SettingsError
-from engine.settings import CollectorSettings, DatabaseSettings, EmailSettings, Settings
+from engine.settings import CollectorSettings, DatabaseSettings, EmailSettings, Settings, SmsSettings
 from engine.telemetry import configure_logging
 
 PORT_PREFERRED: Final = 8080
@@ -138,19 +142,23 @@ async def _perform(wishes: Wishes, console: Console, told: asyncio.Event, log: T
         postbox = Postbox(now=clock.monotonic)
         stack.push_async_callback(postbox.stop)
         smtp_port = await postbox.start()
-        service = await _started(project, smtp_port, clock)
+        texts = Texts(Telephone(now_ms=clock.now_ms))
+        stack.push_async_callback(texts.close)
+        twilio_url = await texts.telephone.start()
+        service = await _started(project, smtp_port, twilio_url, clock=clock)
         stack.push_async_callback(_stopped, service)
-        postbox.mailbox = service.mailbox
+        postbox.mailbox = texts.mailbox = service.mailbox
+        texts.telephone.inbound_url = f"{service.url}/callbacks/twilio/inbound"
         shop = Shop(people, url=service.url, key=WRITE_KEY, clock=clock)
         postbox.on_letter = shop.read
         await shop.open()
         stack.push_async_callback(shop.close)
         console.print(
             f"{len(people)} people, {DAYS} days in {wishes.seconds:g} s: events to {service.url}/v1/…,"
-            f" mail by SMTP to 127.0.0.1:{smtp_port}, text messages to the local mailbox",
+            f" mail by SMTP to 127.0.0.1:{smtp_port}, text messages to a stand-in of Twilio at {twilio_url}",
             highlight=False, soft_wrap=True,
         )  # fmt: skip
-        stage = _Stage(wishes, service, shop=shop, postbox=postbox, clock=clock)
+        stage = _Stage(wishes, service, shop=shop, doors=Doors(postbox, texts), clock=clock)
         return await stage.perform(console, told, start_ms)
 
 
@@ -164,14 +172,14 @@ def _without_settings() -> Iterator[None]:
         os.environ.update(hidden)
 
 
-async def _started(project: Project, smtp_port: int, clock: CompressedClock) -> Service:
-    """The service, on the preferred port or, when somebody else has that one, on any that is free."""
-    for port in (PORT_PREFERRED, 0):
-        service = Service(_at_home(project, port, smtp_port), clock=clock)
+async def _started(project: Project, smtp_port: int, twilio_url: str, *, clock: CompressedClock) -> Service:
+    """The service, on the preferred port or, when somebody else has that one, on another that is free."""
+    for port in (PORT_PREFERRED, _free_port()):
+        service = Service(_at_home(project, port, smtp_port, twilio_url=twilio_url), clock=clock)
         try:
             await service.start()
         except SettingsError:
-            if port == 0:
+            if port != PORT_PREFERRED:
                 raise
             continue
         return service
@@ -184,12 +192,30 @@ async def _stopped(service: Service) -> None:
         await asyncio.wait_for(service.stop(), STOP_SECONDS_MAX)
 
 
-def _at_home(project: Project, port: int, smtp_port: int) -> Project:
+def _free_port() -> int:
+    """Known before the service starts, because Twilio is told where its reports go."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _at_home(project: Project, port: int, smtp_port: int, *, twilio_url: str) -> Project:
     """The project with settings that keep everything on this machine, whatever the environment says."""
     settings = Settings(
         project=project.settings.project,
-        collector=CollectorSettings(host="127.0.0.1", port=port, write_keys={"demo": WRITE_KEY}),
+        collector=CollectorSettings(
+            host="127.0.0.1", port=port, write_keys={"demo": WRITE_KEY}, public_url=f"http://127.0.0.1:{port}"
+        ),
         email=EmailSettings(host="127.0.0.1", port=smtp_port, tls="none", **{"from": "Lindenhof <hello@shop.example>"}),
+        sms=SmsSettings(
+            account_sid=ACCOUNT_SID,
+            auth_token=SecretStr(AUTH_TOKEN),
+            base_url=twilio_url,
+            brand="Lindenhof",
+            contact="service@shop.example",
+            **{"from": SENDER},
+        ),
         database=DatabaseSettings(),
     )
     return msgspec.structs.replace(project, settings=settings)
@@ -198,13 +224,11 @@ def _at_home(project: Project, port: int, smtp_port: int) -> Project:
 class _Stage:
     """The parts while the shop is open."""
 
-    def __init__(
-        self, wishes: Wishes, service: Service, *, shop: Shop, postbox: Postbox, clock: CompressedClock
-    ) -> None:
+    def __init__(self, wishes: Wishes, service: Service, *, shop: Shop, doors: Doors, clock: CompressedClock) -> None:
         self._wishes = wishes
         self._service = service
         self._shop = shop
-        self._postbox = postbox
+        self._doors = doors
         self._clock = clock
 
     async def perform(self, console: Console, told: asyncio.Event, start_ms: int) -> Result:
@@ -218,7 +242,8 @@ class _Stage:
             console.print("Interrupted; what was answered is stored, and `anlass run` goes on from there.")
             return Result(INTERRUPTED, None)
         days = min(DAYS, -(-(self._clock.now_ms() - start_ms) // DAY_MS))
-        account = await draw_up(self._service.runtime, shop=self._shop, postbox=self._postbox, seconds=seconds)
+        await self._doors.texts.telephone.quiet()
+        account = await draw_up(self._service.runtime, shop=self._shop, doors=self._doors, seconds=seconds)
         assert self._service.mailbox is not None, "started"
         account.differences += mailbox_differences(self._service.mailbox, account.counts)
         show_summary(console, account, folder=self._wishes.folder, days=days, drained=drained)

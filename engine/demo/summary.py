@@ -1,6 +1,6 @@
 """The last page of the demo: the account in words and tables, and where to look next.
 
-Invariant: says what went through which door: mail over SMTP, everything else into the local mailbox.
+Invariant: says what went through which door: mail over SMTP, texts to the stand-in of Twilio, the rest into the local mailbox.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _messages(account: Account) -> Table:
     table.add_column("sent", justify="right", header_style="dim")
     table.add_column("everything else", header_style="dim")
     for channel, by in sorted(account.answers.items()):
-        door = "SMTP" if channel == "email" else "local mailbox"
+        door = {"email": "SMTP", "sms": "Twilio's stand-in"}.get(channel, "local mailbox")
         rest = ", ".join(f"{number} {answer}" for answer, number in by.most_common() if answer != "sent")
         table.add_row(f"{channel} ({door})", str(by.get("sent", 0)), rest)
     return table

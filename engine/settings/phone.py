@@ -6,7 +6,7 @@ Invariant: without an `account_sid` nothing leaves; the token stands in no file 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
@@ -57,6 +57,17 @@ class SmsSettings(ChannelSection, CallbackSection):
         """Whether anything is to leave this machine through the account."""
         return bool(self.account_sid)
 
+    @property
+    def serves(self) -> tuple[str, ...]:
+        """Those that have a sender."""
+        return tuple(channel for channel, sender in self.senders.items() if sender)
+
+    @property
+    def senders(self) -> dict[str, str]:
+        """Channel → who its messages come from, "" for one without."""
+        texts = self.from_ or self.messaging_service
+        return {"sms": texts, "whatsapp": self.whatsapp_from, "voice": self.voice_from}
+
     def callbacks(self, public_url: str) -> dict[str, dict[str, object]]:
         """What Twilio's reports and people's answers are checked with."""
         if self.auth_token is None:
@@ -84,15 +95,11 @@ def explain_phone(sms: SmsSettings, *, public_url: str) -> list[str]:
     if not sms.configured:
         return ["sms: no ANLASS_SMS__ACCOUNT_SID; texts, WhatsApp and calls go to the local mailbox and nothing leaves"]
     where = sms.base_url or "Twilio"
-    senders: dict[str, Any] = {
-        "sms": sms.from_ or sms.messaging_service, "whatsapp": sms.whatsapp_from, "voice": sms.voice_from,
-    }  # fmt: skip
-    ready = ", ".join(f"{channel} from {sender}" for channel, sender in senders.items() if sender)
+    ready = ", ".join(f"{channel} from {sender}" for channel, sender in sms.senders.items() if sender)
     lines = [f"sms: through {where}, {ready}; {sms.connections} under way at once"]
+    without = [channel for channel, sender in sms.senders.items() if not sender]
     lines += [
-        f"sms: no sender for {channel}; a workflow that uses it is refused"
-        for channel in senders
-        if not senders[channel]
+        f"sms: no sender for {channel}: its messages go to the local mailbox, and nothing leaves" for channel in without
     ]
     if public_url:
         base = public_url.rstrip("/")

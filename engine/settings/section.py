@@ -61,6 +61,11 @@ class ChannelSection(Section):
         """Whether something is to leave this machine through it."""
         raise NotImplementedError
 
+    @property
+    def serves(self) -> tuple[str, ...]:
+        """Those of the channels that have what they need; the others go to the local mailbox."""
+        return self.SERVES
+
     def adapter(self, channel: str) -> dict[str, object]:
         """What the adapter's factory gets for one of the channels: what was set, with the names of interfaces.md."""
         ours = {
