@@ -78,9 +78,12 @@ class ImapMailbox:
     def read(self, limit: int) -> list[tuple[int, bytes]]:
         client = self._there()
         numbers = sorted(client.search(["NOT", "DELETED"]))[:limit]
+        sizes = client.fetch(numbers, ["RFC822.SIZE"]) if numbers else {}
         mails = []
-        for number in numbers:  # one by one: a hundred of a megabyte each need not be in memory together
-            answer = client.fetch([number], [f"BODY.PEEK[]<0.{MAIL_BYTES_MAX}>"]).get(number, {})
+        for number in numbers:
+            large = sizes.get(number, {}).get(b"RFC822.SIZE", 0) > MAIL_BYTES_MAX
+            wanted = f"BODY.PEEK[]<0.{MAIL_BYTES_MAX}>" if large else "BODY.PEEK[]"
+            answer = client.fetch([number], [wanted]).get(number, {})
             body = next((value for key, value in answer.items() if key.startswith(b"BODY[")), None)
             if isinstance(body, bytes):
                 mails.append((number, body))

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import smtplib
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -18,14 +16,8 @@ from engine.errors import StorageFull
 from engine.runtimes.base import Query
 from tests.channels.conftest import Accepted, SmtpDouble
 from tests.channels.returned_mails import complaint, plain, report_of
+from tests.services.ports import free_ports
 from tests.test_bootstrap_limits import FILES, greet, until
-
-
-def _free_port() -> int:
-    with contextlib.closing(socket.socket()) as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 class Way:
@@ -78,7 +70,7 @@ async def way(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[W
         (tmp_path / name).write_text(text, "utf-8")
     server = SmtpDouble()
     await server.start()
-    port = _free_port()
+    (port,) = free_ports(1)
     (tmp_path / "anlass.toml").write_text(
         f'[collector]\nport = 0\n[email]\nhost = "127.0.0.1"\nport = {server.port}\n'
         'return_path = "b+{id}@bounces.shop.example"\n'
