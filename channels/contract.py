@@ -95,6 +95,9 @@ class Receipt(msgspec.Struct, frozen=True):
 
     provider_id: str
     response: str
+    event: str = ""
+    """An event of the customer that the acceptance means, with its `properties`; "" for none. It is raised once per message."""
+    properties: dict[str, Any] = {}
 
 
 class ChannelError(Exception):

@@ -255,6 +255,7 @@ class Metrics:
             ["cause"],
             **with_registry,
         )
+        self.tasks = Gauge("anlass_tasks", "Follow-ups for people, counted every 30 s.", ["status"], **with_registry)
         self.guardrail_trips = Counter(
             "anlass_guardrail_trips_total", "Times that a workflow paused itself.", ["cause"], **with_registry
         )

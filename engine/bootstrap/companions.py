@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 
 from engine.bootstrap import bounces
 from engine.bootstrap.guardrail import Guardrail
+from engine.bootstrap.overdue import TaskCounter
 from engine.bootstrap.subject_tests import SubjectTests
 from engine.bootstrap.surroundings import Companion, Surroundings
 from engine.telemetry import Action, get_log
@@ -34,7 +35,7 @@ def beside_journal(around: Surroundings) -> list[Companion]:
 
 COLLECTOR: tuple[Callable[[Surroundings], Companion | None], ...] = (bounces.listener, bounces.mailbox_reader)
 """Each builds a companion, or nothing where the settings ask for none."""
-JOURNAL: tuple[Callable[[Surroundings], Companion | None], ...] = (Guardrail, SubjectTests)
+JOURNAL: tuple[Callable[[Surroundings], Companion | None], ...] = (Guardrail, SubjectTests, TaskCounter)
 
 
 @contextlib.asynccontextmanager

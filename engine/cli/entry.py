@@ -51,6 +51,7 @@ COMMANDS = {
     "resume": ("engine.cli.operate:resume", "Let a paused workflow go on."),
     "retry": ("engine.cli.operate:retry", "Let failed enrollments move again."),
     "replay": ("engine.cli.operate:replay", "List dead letters, or put them back."),
+    "task": ("engine.cli.task:task", "List and end the tasks of people."),
     "audit": ("engine.cli.audit:audit", "List and check what operators did."),
     "export": ("engine.cli.privacy:export", "Export all that is kept about a customer."),
     "erase": ("engine.cli.privacy:erase", "Erase a customer for good."),

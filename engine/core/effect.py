@@ -68,6 +68,7 @@ KINDS = (
 """What `simulate` and `test` print."""
 
 KINDS_MORE = (
+    "task_assigned", "task_done",
     "goal", "consent", "outcome", "split", "merged", "retried", "erased", "suppressed_address", "migrated", "not_migrated",
     "winner", "paused", "resumed", "trait_refused",
 )  # fmt: skip

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, assert_never
 
 import msgspec
 
-from engine.core import broadcast, consenting, entry, merge, migrate, outcome, profile, run, segment, sending
+from engine.core import broadcast, consenting, entry, merge, migrate, outcome, profile, run, segment, sending, task
 from engine.core.consent import PURCHASE_EVENT
 from engine.core.customer import EVALUATOR_VERSION, CustomerState, encode_state
 from engine.core.effect import Append, Decision, Effect, Forget
@@ -54,7 +54,7 @@ _CREATES = (Event, Identify, Consent, Enroll, Absorb, Merge)
 
 def concerns(catalog: Catalog, record: Record) -> bool:
     """Whether the record can change anything; if not, the state need not even be loaded."""
-    return not isinstance(record, Event) or record.name in catalog.interests
+    return not isinstance(record, Event) or record.name in catalog.interests or record.name in task.KINDS
 
 
 def evaluate(
@@ -192,6 +192,8 @@ def _event(turn: Turn, event: Event) -> None:
     interest = turn.catalog.interests.get(event.name)
     if interest is not None and interest.counted is not None:
         profile.count_event(turn, event, interest=interest)
+    if event.name in task.KINDS:
+        task.note(turn, event)
     if event.name == PURCHASE_EVENT:
         consenting.apply_purchase(turn, event)
     if not _new_catalog(turn) and interest is not None and interest.segments:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from channels.contract import ChannelError, PermanentError, Receipt, TransientError, UnknownOutcome, Verdict
 from engine.core.message import Message
-from engine.core.record import Outcome, Pause, Record
+from engine.core.record import Event, Outcome, Pause, Record
 from engine.dispatch.ports import Pending, Settlement
 from engine.dispatch.retry import RESEND_ATTEMPTS_MAX, next_attempt_ms
 
@@ -24,7 +24,7 @@ def settle(
     if isinstance(answer, Receipt):
         return Settlement(
             message_id=message.id, status="sent", at_ms=now_ms, reason=_words(answer.response),
-            provider_id=_words(answer.provider_id),
+            provider_id=_words(answer.provider_id), records=_raised(message, answer, now_ms),
         )  # fmt: skip
     reason = _words(answer.reason)
     if isinstance(answer, TransientError):
@@ -41,6 +41,19 @@ def settle(
             code="unknown", not_before_ms=now_ms,
         )  # fmt: skip
     return Settlement(message_id=message.id, status="unknown", at_ms=now_ms, reason=reason, code="unknown")
+
+
+def _raised(message: Message, answer: Receipt, now_ms: int) -> tuple[Record, ...]:
+    """The event that the acceptance means; its id follows from the message's, so a repetition is the same one."""
+    if not answer.event:
+        return ()
+    origin = {"workflow": message.workflow, "enrollment": message.enrollment, "step": message.step}
+    return (
+        Event(
+            customer=message.customer, at_ms=now_ms, id=f"{message.id}:accepted", name=answer.event, time_ms=now_ms,
+            properties={**origin, **answer.properties},
+        ),
+    )  # fmt: skip
 
 
 def _again(pending: Pending, answer: TransientError, reason: str, now_ms: int) -> Settlement:

@@ -20,6 +20,7 @@ from engine.settings.mail_services import MailgunSettings, PostmarkSettings, Sen
 from engine.settings.newsletter import NewsletterSettings
 from engine.settings.phone import SmsSettings
 from engine.settings.section import CallbackSection, ChannelSection, Days, Port, Rate, Section
+from engine.settings.task import TaskSettings
 from engine.settings.webhook import WebhookSettings
 
 SENDER_ON_LOOPBACK = "Anlass <anlass@localhost>"
@@ -236,6 +237,7 @@ MODELS: dict[str, type[Section]] = {
     "newsletter": NewsletterSettings,
     "database": DatabaseSettings,
     "kafka": KafkaSettings,
+    "task": TaskSettings,
     "webhook": WebhookSettings,
     "bounces": BouncesSettings,
     "ses": SesSettings,
@@ -257,6 +259,7 @@ class Settings(BaseModel):
     newsletter: NewsletterSettings = NewsletterSettings()
     database: DatabaseSettings = DatabaseSettings()
     kafka: KafkaSettings = KafkaSettings()
+    task: TaskSettings = TaskSettings()
     webhook: WebhookSettings = WebhookSettings()
     bounces: BouncesSettings = BouncesSettings()
     ses: SesSettings = SesSettings()

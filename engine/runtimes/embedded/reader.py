@@ -11,6 +11,7 @@ from engine.clock import Clock
 from engine.core.customer import CustomerState, decode_state
 from engine.core.effect import Decision
 from engine.core.proof import ConsentRecord
+from engine.core.task import KINDS
 from engine.runtimes import consents
 from engine.runtimes.base import DeadLetter, MessageStatus, Pace, Paused, Query, Status, paces, same_address, summary
 from engine.runtimes.embedded.outbox import decode_message
@@ -49,6 +50,8 @@ class EmbeddedReader:
                 return []
             customer = rows[0][0]
         by = "customer" if customer else "workflow" if query.workflow else "all"
+        if by == "all" and query.oldest_first and len(query.kinds) == 1 and query.kinds[0] in KINDS.values():
+            by = "tasks"
         rows = self._rows(
             f"journal_{by}_{'oldest' if query.oldest_first else 'newest'}",
             {
