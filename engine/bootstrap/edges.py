@@ -70,6 +70,7 @@ class CollectorRole:
                 signer=signer,
                 mailbox=mailbox,
                 content=lambda message: page_of(composer.content(message)),
+                render=current.render,
                 callbacks=open_callbacks(settings),
                 pause_after=settings.bounces.pause_after,
             )

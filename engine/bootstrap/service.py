@@ -113,6 +113,7 @@ class Service:
                 signer=signer,
                 mailbox=self.mailbox,
                 content=lambda message: page_of(composer.content(message)),
+                render=renderer.render,
                 callbacks=open_callbacks(self.project.settings),
                 pause_after=self.project.settings.bounces.pause_after,
             )

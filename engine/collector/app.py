@@ -16,6 +16,7 @@ from channels.callbacks import CallbackReader
 from channels.recording import Mailbox
 from engine.clock import Clock
 from engine.collector import answers
+from engine.collector.archive import ArchivePages, Render
 from engine.collector.body import BODY_BYTES_MAX, Gate
 from engine.collector.callbacks import CallbackApi
 from engine.collector.cloudevents import CloudEventsApi
@@ -55,6 +56,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     signer: TokenSigner
     mailbox: Mailbox | None = None
     content: Callable[[Message], str] | None = None
+    render: Render | None = None
+    """The templates in force; None: there is no `/archive`."""
     callbacks: Mapping[str, CallbackReader] = {}
     """Provider → who reads its callbacks, which come to `/callbacks/PROVIDER/SOURCE`."""
     pause_after: int = PAUSE_AFTER
@@ -77,6 +80,8 @@ def build_collector(settings: CollectorSettings, parts: Parts) -> web.Applicatio
         parts.runtime, parts.callbacks, parts.clock, reports=reports, public_url=settings.public_url
     )
     app.add_routes(callbacks.routes())
+    if parts.render is not None:
+        app.add_routes(ArchivePages(parts.runtime, parts.clock, render=parts.render).routes())
     if parts.mailbox is not None:
         app.add_routes(MailboxPages(parts.mailbox).routes())
     app.add_routes(

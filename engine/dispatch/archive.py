@@ -7,11 +7,11 @@ published.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
-from engine.core.broadcast import issue_of, test_key
+from engine.core.broadcast import issue_of
 from engine.core.catalog import Catalog
 from engine.core.message import Message, names
 from engine.core.schedule import next_local, rfc3339, zone_named
@@ -65,8 +65,10 @@ def mail_of(workflow: Workflow) -> Send | None:
     return next(sends, None)
 
 
-def for_nobody(catalog: Catalog, workflow: Workflow, send: Send, *, issue: Issue) -> Message:
-    """The message as it is for nobody in particular. Raises ExpressionError when its data needs a customer."""
+def for_nobody(catalog: Catalog, workflow: Workflow, send: Send, *, issue: Issue, won: str = "") -> Message:
+    """The message as it is for nobody in particular. `won`: the subject that won its test. Raises ExpressionError when its data
+    needs a customer.
+    """
     scope = Scope(customer_id="", now_ms=issue.start_ms, project_zone=zone_named(catalog.policy.zone))
     now = rfc3339(issue.start_ms)
     event = {"id": "", "name": "", "time": now, "properties": {"issue": issue.name}}
@@ -77,7 +79,6 @@ def for_nobody(catalog: Catalog, workflow: Workflow, send: Send, *, issue: Issue
         "now": now,
     }
     subjects = () if send.ab is None else send.ab.subjects
-    won = catalog.winners.get(test_key(workflow.name, issue.name, send.id), "")
     return Message(
         id="", customer="", enrollment="", workflow=workflow.name, version=workflow.version, step=send.id,
         channel=next(channel for channel in send.channels if channel in MAIL_CHANNELS), address="",
@@ -86,9 +87,14 @@ def for_nobody(catalog: Catalog, workflow: Workflow, send: Send, *, issue: Issue
     )  # fmt: skip
 
 
+def context_of(message: Message) -> dict[str, Any]:
+    """What its template sees."""
+    return {**names(message), **_LINKS, "customer": {}}
+
+
 def render(template: Template, message: Message) -> Rendered:
     """The page's content. Raises TemplateError when the template needs somebody."""
-    return template.render({**names(message), **_LINKS, "customer": {}})
+    return template.render(context_of(message))
 
 
 def broadcast_problems(catalog: Catalog, templates: TemplateSet) -> list[TemplateProblem]:
