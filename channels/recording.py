@@ -46,6 +46,15 @@ class RecordedMessage(msgspec.Struct, frozen=True):
     delivery: OutgoingMessage
 
 
+class _Whose(msgspec.Struct):
+    """A message, as far as it says whose it is."""
+
+    customer: str = ""
+
+
+_whose = msgspec.msgpack.Decoder(_Whose).decode
+
+
 class Mailbox:
     """The store: one SQLite file in `folder`, the newest `messages_max` kept. Safe between threads and processes."""
 
@@ -59,6 +68,7 @@ class Mailbox:
         self._db = sqlite3.connect(folder / FILE_NAME, timeout=5.0, isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
+        self._db.execute("PRAGMA secure_delete=ON")  # what is deleted may be somebody's mail
         self._db.executescript(_SCHEMA)
 
     def close(self) -> None:
@@ -107,11 +117,19 @@ class Mailbox:
     def remove(self, message_ids: Sequence[str]) -> int:
         """Forget these messages (their customer is erased); how many were there."""
         with self._lock:
-            self._db.execute("PRAGMA secure_delete=ON")
             statement = "DELETE FROM message WHERE id = ?"
             removed = sum(self._db.execute(statement, (each,)).rowcount for each in message_ids)
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             return removed
+
+    def remove_customer(self, customer: str) -> int:
+        """Forget every message to a customer who is erased; how many were there."""
+        with self._lock:
+            rows = self._db.execute("SELECT seq, delivery FROM message").fetchall()
+            theirs = [(seq,) for seq, delivery in rows if _whose(delivery).customer == customer]
+            self._db.executemany("DELETE FROM message WHERE seq = ?", theirs)
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            return len(theirs)
 
     def _prune(self) -> None:
         oldest = "SELECT seq FROM message ORDER BY seq DESC LIMIT 1 OFFSET ?"

@@ -162,6 +162,7 @@ class EmbeddedOperations:
             await publish(runtime, project)  # whatever is evaluated on definitions has them on record
             await _taken(var)
             await runtime.idle()
+            await runtime.tidy()
         finally:
             await runtime.stop()
 

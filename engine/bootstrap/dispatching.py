@@ -7,13 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 
 from channels.recording import Mailbox
 from engine.bootstrap.cluster import Cluster, Slot
 from engine.bootstrap.current import Current
 from engine.bootstrap.lag import LagGauge
 from engine.bootstrap.listening import bind, url_of
-from engine.bootstrap.parts import channel_names, dispatch_options, open_channels, open_mailbox
+from engine.bootstrap.parts import (
+    channel_names,
+    dispatch_options,
+    forget_customer_in_mailbox,
+    open_channels,
+    open_mailbox,
+)
 from engine.bootstrap.status import StatusServer
 from engine.clock import Clock, SystemClock
 from engine.core.catalog import Catalog
@@ -61,7 +68,11 @@ class DispatcherRole:
             stack.callback(slot.release)
             self._mailbox = open_mailbox(settings.database_path.parent)
             stack.callback(self._mailbox.close)
-            room = PostroomSettings(**cluster.membership(slot.path), address_key=cluster.address_key)
+            room = PostroomSettings(
+                **cluster.membership(slot.path),
+                address_key=cluster.address_key,
+                on_forget=functools.partial(forget_customer_in_mailbox, settings.database_path.parent),
+            )
             postroom = self._postroom = Postroom(
                 room, catalog=lambda: self._current.catalog, clock=self._clock, metrics=self.metrics
             )

@@ -120,6 +120,7 @@ class SinkRole:
                 clock=self._clock,
                 options=SinkOptions(
                     journal_days=settings.database.journal_days,
+                    retention=lambda: current.catalog.policy.retention,
                     session_timeout_seconds=kafka.session_timeout_seconds,
                     instance=kafka.instance,
                 ),

@@ -6,6 +6,7 @@ stands before it on the log is evaluated by the old catalog, what stands after i
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -20,6 +21,7 @@ from engine.clock import SystemClock
 from engine.core.customer import decode_state
 from engine.core.deployment import plan_deploy
 from engine.errors import DefinitionError, StorageError
+from engine.runtimes.kafka import admin
 from engine.runtimes.kafka.definitions import Definitions
 from engine.runtimes.kafka.outlet import Outlet
 from engine.runtimes.kafka.passed import passed
@@ -142,6 +144,10 @@ class KafkaDeploy:
             )
         finally:
             await outlet.stop()
+        said = prepared.project.catalog.policy.retention
+        await asyncio.to_thread(
+            admin.set_retention, cluster.bootstrap, topics, log_days=said.log, letter_days=said.dead_letters
+        )
         return await self._taken({number: offset for (_, number), offset in ends.items()})
 
     async def _taken(self, offsets: dict[int, int]) -> Status:

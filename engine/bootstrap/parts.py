@@ -6,6 +6,7 @@ Invariant: nothing leaves this machine through a channel that no setting asks fo
 from __future__ import annotations
 
 import contextlib
+import functools
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -35,7 +36,9 @@ def open_runtime(project: Project, *, clock: Clock | None = None, metrics: Metri
         log_days=database.log_days,
         journal_days=database.journal_days,
     )
-    return EmbeddedRuntime(project.var, project.catalog, clock=clock, options=options, metrics=metrics)
+    runtime = EmbeddedRuntime(project.var, project.catalog, clock=clock, options=options, metrics=metrics)
+    runtime.on_forget = functools.partial(forget_customer_in_mailbox, project.var)
+    return runtime
 
 
 def channel_names(catalog: Catalog) -> list[str]:
@@ -125,6 +128,15 @@ def open_mailbox(var: Path) -> Mailbox:
         return Mailbox(var)
     except (OSError, sqlite3.Error) as error:
         raise StorageError(f"The mailbox in {var} cannot be opened: {error}.") from error
+
+
+def forget_customer_in_mailbox(var: Path, customer: str) -> None:
+    """Removes the messages of a customer who is erased, however that was asked for. Raises StorageError."""
+    try:
+        with contextlib.closing(open_mailbox(var)) as mailbox:
+            mailbox.remove_customer(customer)
+    except sqlite3.Error as error:
+        raise StorageError(f"The mailbox in {var} cannot be written: {error}.") from error
 
 
 def forget_in_mailbox(var: Path, message_ids: Sequence[str]) -> int:

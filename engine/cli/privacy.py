@@ -18,11 +18,7 @@ from engine.errors import NotFound, ServiceUnreachable, UsageError
 
 if TYPE_CHECKING:
     from engine.bootstrap import Operations
-    from engine.core.effect import Decision
-    from engine.runtimes.base import Reader
 
-PAGE = 5_000
-MESSAGES_MAX = 10_000
 CHECKS_MAX = 100
 CHECK_SECONDS = 0.1
 
@@ -30,28 +26,35 @@ CHECK_SECONDS = 0.1
 @click.command()
 @click.argument("customer")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file instead.")
+@click.option(
+    "--html", "as_html", is_flag=True, help="A page that the person can read, with explanations, instead of JSON."
+)
 @reason_option
 @project_option
-def export(customer: str, *, output: Path | None, reason: str, folder: Path) -> None:
-    """Export everything that is kept about a customer, as JSON.
+def export(customer: str, *, output: Path | None, as_html: bool, reason: str, folder: Path) -> None:
+    """Export everything that is kept about a customer, as JSON or as a page.
 
-    The profile with traits, consent and enrollments, every decision with its reasons, every message and what became of it, and
-    dead letters.
+    The profile with traits and enrollments, the consent ledger, every message with what it said and what became of it, every
+    decision with its reasons, addresses that nothing is sent to, and dead letters.
 
     Examples:
       anlass export ana
       anlass export ana -o ana.json
+      anlass export ana --html -o ana.html
     """
     from engine import bootstrap
+    from engine.cli.dossier import content_of, gather, page
     from engine.runtimes.audit import Act
 
     quiet_log()
-    operations = bootstrap.operations(project_folder(folder))
-    found = asyncio.run(operations.ask(lambda reader: _everything(reader, customer)))
+    root = project_folder(folder)
+    operations = bootstrap.operations(root)
+    content = content_of(root)
+    found = asyncio.run(operations.ask(lambda reader: gather(reader, customer, content=content)))
     if found is None:
         raise NotFound(f"Nothing is kept about a customer {customer!r}.", mend="Ids are compared letter by letter.")
     asyncio.run(operations.note(Act(act="export", customer=customer, why=reason)))
-    text = json.dumps(found, ensure_ascii=False, indent=2) + "\n"
+    text = page(found) if as_html else json.dumps(found, ensure_ascii=False, indent=2) + "\n"
     if output is None:
         click.echo(text, nl=False)
         return
@@ -60,42 +63,6 @@ def export(customer: str, *, output: Path | None, reason: str, folder: Path) -> 
     except OSError as error:
         raise UsageError(f"{output} cannot be written: {error.strerror}.", mend="Choose another file.") from error
     click.echo(f"Wrote {output}.", err=True)
-
-
-async def _everything(reader: Reader, customer: str) -> dict[str, Any] | None:
-    from engine.clock import SystemClock, to_rfc3339
-
-    state = await reader.state(customer)
-    journal = await _journal(reader, customer)
-    messages = await reader.messages(customer=customer, limit=MESSAGES_MAX)
-    letters = [each for each in await reader.dead_letters(limit=MESSAGES_MAX) if each.customer == customer]
-    if state is None and not journal and not messages and not letters:
-        return None
-    profile = plain(state)
-    if profile is not None:
-        profile.pop("seen", None)  # hashes of event ids, for recognising repetitions
-    return {
-        "customer": customer,
-        "exported_at": to_rfc3339(SystemClock().now_ms()),
-        "profile": profile,
-        "journal": [plain(decision) for decision in journal],
-        "messages": [plain(message) for message in messages],
-        "dead_letters": [{**plain(each), "body": each.body.decode("utf-8", "backslashreplace")} for each in letters],
-    }
-
-
-async def _journal(reader: Reader, customer: str) -> list[Decision]:
-    """All decisions about a customer, oldest first."""
-    from engine.runtimes.base import Query
-
-    found: list[Decision] = []
-    after = 0
-    while True:
-        page = await reader.decisions(Query(customer=customer, after_seq=after, limit=PAGE, oldest_first=True))
-        found += [decision for _, decision in page]
-        if len(page) < PAGE:
-            return found
-        after = page[-1][0]
 
 
 @click.command()
@@ -114,11 +81,12 @@ def erase(customer: str, *, yes: bool, reason: str, folder: Path) -> None:
       anlass erase ana --yes
     """
     from engine import bootstrap
+    from engine.cli.dossier import gather
     from engine.runtimes.audit import Act
 
     quiet_log()
     operations = bootstrap.operations(project_folder(folder))
-    found = asyncio.run(operations.ask(lambda reader: _everything(reader, customer)))
+    found = asyncio.run(operations.ask(lambda reader: gather(reader, customer)))
     if found is None:
         raise NotFound(f"Nothing is kept about a customer {customer!r}.", mend="Ids are compared letter by letter.")
     counted = {name: len(found[name]) for name in ("journal", "messages", "dead_letters")}
@@ -150,10 +118,12 @@ def _until(moment: str | None) -> str:
 
 async def _erase(operations: Operations, customer: str) -> dict[str, Any]:
     """Erases and looks whether it happened; returns the receipt."""
+    from engine.cli.dossier import gather
+
     await operations.erase(customer)
     for _ in range(CHECKS_MAX):
         receipt = await operations.receipt(customer)
-        if receipt is not None and await operations.ask(lambda reader: _everything(reader, customer)) is None:
+        if receipt is not None and await operations.ask(lambda reader: gather(reader, customer)) is None:
             kept = [plain(each) for each in await operations.kept()]
             return {**plain(receipt), "finished": bool(receipt.finished_ms), "kept": kept}
         await asyncio.sleep(CHECK_SECONDS)

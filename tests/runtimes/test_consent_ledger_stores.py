@@ -17,6 +17,7 @@ from engine.runtimes.base import Runtime
 from engine.runtimes.consents import PROOF_MS
 from engine.runtimes.embedded import EmbeddedRuntime
 from engine.runtimes.journal import Database, DatabaseReader, Projection
+from engine.runtimes.journal.pruning import Pruning
 from engine.runtimes.memory_ports import MemoryRuntime
 from tests.conformance.shop import catalog
 from tests.runtimes.journal_records import consent, line, removed, stretch
@@ -126,7 +127,9 @@ async def test_the_embedded_store_refuses_every_change(statement: str, tmp_path:
 
 async def test_pruning_the_journal_leaves_the_ledger_and_old_proofs_go(tmp_path: Path) -> None:
     """The journal for a day, a proof for as long as its customer stays, and five years after the erasure."""
-    from engine.runtimes.embedded import Options, retention
+    from engine.core.guarding import Retention
+    from engine.runtimes.embedded import retention
+    from engine.runtimes.keeping import kept
 
     clock = ManualClock(T0)
     runtime = EmbeddedRuntime(tmp_path, catalog(), clock=clock)
@@ -137,7 +140,7 @@ async def test_pruning_the_journal_leaves_the_ledger_and_old_proofs_go(tmp_path:
     store = runtime._store
     for days, left in ((30, 2), (PROOF_MS // 86_400_000 + 1, 0)):
         now_ms = T0 + days * 86_400_000
-        while retention.step(store, Options(journal_days=1), now_ms=now_ms, applied_seq=99):
+        while retention.step(store, kept(Retention(journal=1)), now_ms=now_ms, applied_seq=99):
             pass
         (journal,) = store.connection.execute("SELECT count(*) FROM journal").fetchone()
         assert journal == 0
@@ -190,7 +193,7 @@ async def test_the_database_keeps_and_guards_the_ledger(database: Database, url:
     for statement in ("UPDATE consents SET action = 'x'", "DELETE FROM consents", "UPDATE consents SET customer = 'x'"):
         with pytest.raises((sqlite3.IntegrityError, psycopg.errors.RaiseException), match="only added to"):
             _execute(url, statement)
-    await projection.prune(1 << 60)
+    await Pruning(database).prune(1 << 60)
     assert await reader.consents(customer="a") == [kept]
 
 
@@ -204,7 +207,7 @@ async def test_the_database_forgets_the_person_whenever_it_hears_of_it(database:
     found = await reader.consents(address="a@shop.example")
     assert [one.customer for one in found] == ["erased:1", "erased:1", "erased:1", "a"]
     assert all(not one.proof for one in found)
-    assert await projection.prune_proofs(1 << 60) == 3
+    assert await Pruning(database).prune_proofs(1 << 60) == 3
     assert [one.customer for one in await reader.consents(address="a@shop.example")] == ["a"]
 
 

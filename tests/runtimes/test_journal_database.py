@@ -12,6 +12,7 @@ from engine.errors import NotFound
 from engine.runtimes.base import Query
 from engine.runtimes.journal import Database, DatabaseReader, Displaced, Projection
 from engine.runtimes.journal.consumed import Consumed, Stretch
+from engine.runtimes.journal.pruning import Pruning
 from tests.runtimes.journal_records import (
     T0,
     checkpoint,
@@ -200,13 +201,15 @@ async def test_what_is_read_twice_in_part_is_written_in_part(database: Database,
     assert found["progress"] == [("journal", 0, 6)]
 
 
-async def test_what_was_taken_out_does_not_come_back(projection: Projection, reader: DatabaseReader) -> None:
+async def test_what_was_taken_out_does_not_come_back(
+    database: Database, projection: Projection, reader: DatabaseReader
+) -> None:
     """A batch that begins before the database's place does not bring back a letter that was replayed, or a pruned line."""
     letters = [letter("", f"t:0:{number}") for number in range(3)]
     lines = [line("a", number) for number in range(3)]
     await projection.apply([stretch("dead-letters", letters[:2]), stretch("journal", lines[:2])])
     await reader.remove_dead_letters([each.id for each in await reader.dead_letters()])
-    await projection.prune(T0 + 2)
+    await Pruning(database).prune(T0 + 2)
     await projection.apply([stretch("dead-letters", letters), stretch("journal", lines)])
     assert [each.origin for each in await reader.dead_letters()] == ["t:0:2"]
     assert [decision.at_ms - T0 for _, decision in await reader.decisions(Query())] == [2]
@@ -368,10 +371,13 @@ async def test_holes_of_compaction_are_no_gap(database: Database, projection: Pr
     assert ([row[0] for row in found["customers"]], found["progress"]) == (["a", "b", "c"], [("states", 0, 19)])
 
 
-async def test_old_journal_lines_are_pruned_from_the_oldest(projection: Projection, reader: DatabaseReader) -> None:
+async def test_old_journal_lines_are_pruned_from_the_oldest(
+    database: Database, projection: Projection, reader: DatabaseReader
+) -> None:
     """Only lines, only older ones; what was counted stays counted."""
     await projection.apply([stretch("journal", [line("a", number) for number in range(10)])])
-    assert await projection.prune(T0 + 4) == 4
-    assert await projection.prune(T0 + 4) == 0
+    pruning = Pruning(database)
+    assert await pruning.prune(T0 + 4) == 4
+    assert await pruning.prune(T0 + 4) == 0
     assert [row.at_ms - T0 for _, row in await reader.decisions(Query(oldest_first=True))] == [4, 5, 6, 7, 8, 9]
     assert (await reader.counts())["decisions"] == {"entered": 10}

@@ -5,18 +5,24 @@ the consent ledger without the person.
 Records that arrive after the erasure are a new beginning and stay.
 """
 
+import sqlite3
 from itertools import compress
 
 import msgspec
 from msgspec.structs import replace
 
 from engine.core.effect import Decision
+from engine.core.objection import ERASED
+from engine.errors import StorageError
 from engine.runtimes import consents
 from engine.runtimes.embedded.plan import Plan
 from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import Store
+from engine.telemetry import Action, get_log
 
 LOG_ROWS_PER_STEP = 20_000
+WAL_TRIES_MAX = 200
+_log = get_log("erasure")
 
 _encode_decision = msgspec.msgpack.Encoder().encode
 
@@ -29,6 +35,7 @@ def forget(store: Store, plan: Plan) -> None:
         removed = 0
         for name in ("journal_forget", "ledger_forget", "dead_letters_forget"):
             removed += connection.execute(SQL[name], {"customer": customer, "log_seq": seq}).rowcount
+        removed += _forget_nameless_letters(connection, plan)
         kept = [customer != message.customer or at > seq for at, message in plan.messages]
         plan.messages = list(compress(plan.messages, kept))
         plan.ledger_rows = list(compress(plan.ledger_rows, kept))
@@ -56,6 +63,14 @@ def forget(store: Store, plan: Plan) -> None:
                 "rows_removed": removed,
             },
         )
+
+
+def _forget_nameless_letters(connection: sqlite3.Connection, plan: Plan) -> int:
+    """Dead letters that do not say whose they are, and hold an address of somebody who is erased."""
+    addresses = {each.address for each in plan.suppressions if each.channel.startswith(f"{ERASED}/") and each.address}
+    return sum(
+        connection.execute(SQL["dead_letters_forget_address"], {"address": address}).rowcount for address in addresses
+    )
 
 
 def _hide_consents(store: Store, customer: str, *, log_seq: int, alias: str, erased_ms: int) -> None:
@@ -88,6 +103,12 @@ def step(store: Store, now_ms: int) -> bool:
     if row is None:
         return False
     number, customer, log_seq, scanned_seq = row
+    if scanned_seq == 0:
+        try:
+            store.on_forget(customer)
+        except StorageError as error:
+            _log.error(Action.BATCH_FAILED, cause=error)
+            return False  # it is tried again in the next round; until then the erasure is not finished
     until = min(scanned_seq + LOG_ROWS_PER_STEP, log_seq)
     with store.transaction() as connection:
         removed = connection.execute(
@@ -96,4 +117,7 @@ def step(store: Store, now_ms: int) -> bool:
         connection.execute(SQL["erasure_scanned"], {"number": number, "scanned_seq": until, "rows_removed": removed})
         if until == log_seq:
             connection.execute(SQL["erasure_finish"], {"number": number, "finished_ms": now_ms})
+    if until == log_seq:
+        store.wal_tries = WAL_TRIES_MAX
+        _log.info(Action.CUSTOMER_ERASED, number=number)
     return True

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from engine.runtimes.embedded.reader import EmbeddedReader
 from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import Options, Store, translated
 from engine.runtimes.intake_check import check_room, checked
+from engine.runtimes.keeping import kept
 from engine.telemetry import Action, Metrics, get_log
 
 COMMANDS_PER_POLL = 500
@@ -316,13 +317,27 @@ class EmbeddedRuntime:
     async def _tidy(self) -> None:
         while True:
             with self._going_on():
-                while self._tidy_step():  # noqa: ASYNC110 - lets batches run between the steps
-                    await asyncio.sleep(0.005)
+                await self.tidy()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._options.tidy_interval_seconds):
                     await self._loop.forgot.wait()
             self._loop.forgot.clear()
 
+    async def tidy(self) -> None:
+        """Finishes what is to be forgotten, and removes what is kept no longer."""
+        while self._tidy_step():  # noqa: ASYNC110 - lets batches run between the steps
+            await asyncio.sleep(0.005)
+
+    @property
+    def on_forget(self) -> Callable[[str], None]:
+        """As in `Store`."""
+        return self._store.on_forget
+
+    @on_forget.setter
+    def on_forget(self, forget: Callable[[str], None]) -> None:
+        self._store.on_forget = forget
+
     def _tidy_step(self) -> bool:
         now_ms = self._clock.now_ms()
-        return retention.step(self._store, self._options, now_ms=now_ms, applied_seq=self._loop.batches.applied_seq)
+        days = kept(self.catalog.policy.retention, log=self._options.log_days, journal=self._options.journal_days)
+        return retention.step(self._store, days, now_ms=now_ms, applied_seq=self._loop.batches.applied_seq)

@@ -11,7 +11,7 @@ import os
 import secrets
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -61,6 +61,11 @@ class Store:
         self._key = b""
         self.has_suppressed = False
         """Whether nothing may be sent to some address; false only when there is none, and then none has to be looked up."""
+        self.on_forget: Callable[[str], None] = lambda _customer: None
+        """Called with the id of a customer who is erased, before the erasure counts as finished; may be called again. Raises
+        StorageError when it has to be tried later."""
+        self.wal_tries = 0
+        """How often it is still to be tried to empty the write-ahead log: it holds what was erased."""
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -121,6 +126,17 @@ class Store:
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
+    def empty_wal(self) -> bool:
+        """Moves everything into the database and empties the write-ahead log; False while somebody reads from it."""
+        self.connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            busy: int = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        except sqlite3.OperationalError:
+            return False
+        finally:
+            self.connection.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_SECONDS * 1_000)}")
+        return not busy
+
     def keyed_hash(self, text: str) -> bytes:
         """HMAC-SHA-256 of `text` with the project's key: recognises it again without keeping it."""
         return keyed_hash(self._key, text)
@@ -142,7 +158,7 @@ def connect(
     if not read_only:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA wal_autocheckpoint = 0")
-        connection.execute("PRAGMA secure_delete = FAST")
+        connection.execute("PRAGMA secure_delete = ON")
     connection.execute("PRAGMA cache_size = -65536")
     connection.execute("PRAGMA temp_store = MEMORY")
     return connection

@@ -70,7 +70,7 @@ class SqliteConnection:
         self._connection = connection
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA secure_delete = FAST")
+        connection.execute("PRAGMA secure_delete = ON")
         connection.execute("PRAGMA cache_size = -65536")
 
     async def execute(self, statement: Statement, values: Mapping[str, Any]) -> list[Row]:

@@ -98,6 +98,13 @@ class Database:
         if not await self.rows("progress_all"):
             raise _empty()
 
+    async def empty_wal(self) -> None:
+        """Of an SQLite file: leaves nothing in the write-ahead log, as far as nobody reads from it; else nothing happens."""
+        if self.dialect == "sqlite":
+            with contextlib.suppress(StorageBusy):
+                async with self._connection() as connection:
+                    await connection.script("PRAGMA wal_checkpoint(TRUNCATE)")
+
     async def close(self) -> None:
         """Closes what is idle; what is in use is closed when it is given back. Idempotent."""
         self._opened = False

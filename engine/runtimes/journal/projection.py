@@ -14,7 +14,6 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from engine.dispatch.guardrail import KEPT_MS
 from engine.errors import StorageError
 from engine.runtimes.base import PAUSES
 from engine.runtimes.journal.connection import Row
@@ -24,10 +23,6 @@ from engine.runtimes.journal.database import Database, Transaction, Unstorable
 from engine.runtimes.journal.pace import PaceChanges
 from engine.runtimes.journal.rows import row_of_letter, row_of_line, row_of_message
 from engine.runtimes.kafka.topics import JournalLine, Removed
-
-PRUNE_ROWS = 5_000
-DAY_MS = 86_400_000
-
 
 Totals = Counter[tuple[str, str, int]]
 """(name, part, partition) → how much it changes."""
@@ -80,21 +75,6 @@ class Projection:
             return await self._apply(stretches)
         except Unstorable:
             return await self._apply_carefully(stretches)
-
-    async def prune_pace(self, now_ms: int) -> None:
-        """Removes counts that nobody asks for any more."""
-        async with self._database.transaction() as transaction:
-            await transaction.rows("pace_prune", before_ms=now_ms - KEPT_MS)
-
-    async def prune(self, before_ms: int) -> int:
-        """Removes the oldest journal lines if they are older, at most PRUNE_ROWS; returns how many."""
-        async with self._database.transaction() as transaction:
-            return len(await transaction.rows("journal_prune", before_ms=before_ms, limit=PRUNE_ROWS))
-
-    async def prune_proofs(self, before_ms: int) -> int:
-        """Removes consent records of those who were erased before; returns how many."""
-        async with self._database.transaction() as transaction:
-            return len(await transaction.rows("consents_prune", before_ms=before_ms, limit=PRUNE_ROWS))
 
     async def _apply_carefully(self, stretches: Sequence[Stretch]) -> Written:
         total = Written(Counter())
@@ -152,6 +132,8 @@ class Projection:
                 await work.write(reading)
             await transaction.write("progress_set", progress)
             await work.finish()
+        if any(reading.removals for reading in readings.values()):
+            await self._database.empty_wal()
         self._key = key  # not before: what was rolled back is nobody's key
         return written
 

@@ -244,6 +244,33 @@ def _tool(name: str) -> str:
     return f"kafka-{name}.sh --bootstrap-server HOST:PORT"
 
 
+def set_retention(bootstrap: str, topics: Topics, *, log_days: int | None, letter_days: int | None) -> None:
+    """Has the topics keep records as long as the policy says (days; 0: for ever; None: it says nothing, as they are).
+
+    The journal and dead letters stay 30 days at least unless the policy names them. Raises ServiceUnreachable.
+    """
+    days: dict[str, int] = {}
+    if log_days is not None:
+        days = dict.fromkeys((topics.touchpoints, topics.dispatches), log_days)
+        days |= dict.fromkeys((topics.journal, topics.dead_letters), log_days and max(JOURNAL_DAYS, log_days))
+    if letter_days is not None:
+        days[topics.dead_letters] = letter_days
+    if not days:
+        return
+    wanted = [
+        ConfigResource("TOPIC", name, {"retention.ms": str(kept * DAY_MS if kept else -1)})
+        for name, kept in days.items()
+    ]
+    with connected(bootstrap) as client:
+        answers = client.alter_configs(wanted)
+    refused = [f"{name}: {said}" for of_kind in answers.values() for name, said in of_kind.items() if said != "OK"]
+    if refused:
+        raise SettingsError(
+            f"Kafka does not change how long topics keep records ({'; '.join(refused)}).",
+            mend="Allow it, or set retention.ms of these topics by hand.",
+        )
+
+
 def brokers(bootstrap: str) -> int:
     """How many brokers the cluster has. Raises ServiceUnreachable."""
     with connected(bootstrap) as client:

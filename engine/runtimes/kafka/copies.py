@@ -60,6 +60,10 @@ class StateCopy:
         rows = self._store.rows([customer.encode() for customer in customers])
         return {key.decode(): decode_state(row[PREFIX_BYTES:]) for key, row in rows.items()}
 
+    def scrub(self) -> None:
+        """Leaves nothing of what was removed in the files; for another thread."""
+        self._store.scrub()
+
     def close(self) -> None:
         """Once `run` is over."""
         self._store.close()

@@ -12,11 +12,14 @@ from typing import Any, Protocol
 
 import msgspec
 
+from engine.errors import StorageError
 from engine.runtimes.kafka.arrival import Incoming
 from engine.runtimes.kafka.changelog import Fenced
 from engine.telemetry import Action, get_log
 
 STOP_SECONDS_MAX = 20.0
+SCRUB_SECONDS = 30.0
+"""How long what was removed stays in the files of the copies, at most, and the time that rewriting them takes."""
 
 
 class PartitionOwner(Protocol):
@@ -35,6 +38,9 @@ class PartitionOwner(Protocol):
     def assigned_again(self) -> None:
         """It is ours after a rebalance as before, but may have been another's in between. Called before packs come again."""
 
+    def scrub(self) -> None:
+        """Leaves nothing of what was removed in files of its own; called in another thread while it works."""
+
     def release(self) -> None:
         """Lets `run` return after the batch under way."""
 
@@ -47,6 +53,9 @@ class Standby(Protocol):
 
     async def run(self) -> None:
         """Follows the owner until cancelled."""
+
+    def scrub(self) -> None:
+        """As of an owner."""
 
     def close(self) -> None:
         """Closes the copy."""
@@ -66,6 +75,8 @@ class Host:
         self._owners: dict[int, _Held] = {}
         self._standbys: dict[int, _Held] = {}
         self._changing = asyncio.Lock()
+        self._scrubbing: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
         self.on_change: Callable[[], None] = lambda: None
         self.failed: BaseException | None = None
         """Why an owner ended by itself, when that was a mistake of ours."""
@@ -89,6 +100,8 @@ class Host:
 
     async def assign(self, owned: set[int], standing_by: set[int]) -> None:
         """Lets go what is no longer ours, then takes what is new. Returns before the new ones are restored."""
+        if self._scrubbing is None and (owned or standing_by):
+            self._scrubbing = asyncio.create_task(self._scrub(), name="anlass-scrub")
         async with self._changing:
             standing_by = standing_by - owned
             ended = [number for number, held in self._owners.items() if held.task.done()]
@@ -103,8 +116,28 @@ class Host:
                 self._standbys[number] = self._begin(self._stand_by(number), f"standby-{number}")
         self.on_change()
 
+    async def _scrub(self) -> None:
+        """Somebody who is erased does not stay in files until RocksDB happens to rewrite them."""
+        while not self._closing.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SCRUB_SECONDS):
+                    await self._closing.wait()
+            for held in (*self._owners.values(), *self._standbys.values()):
+                if held.task.done() or self._closing.is_set():
+                    continue
+                try:
+                    async with self._changing:  # nothing is closed meanwhile
+                        await asyncio.to_thread(held.what.scrub)
+                except StorageError as error:
+                    self._log.error(Action.BATCH_FAILED, cause=error)
+
     async def close(self) -> None:
         """Lets everything go, in order."""
+        scrubbing, self._scrubbing = self._scrubbing, None
+        if scrubbing is not None:
+            self._closing.set()  # what it is at is finished: nothing may be closed under it
+            await scrubbing
+            self._closing.clear()
         await self.assign(set(), set())
 
     def _begin(self, what: Any, name: str) -> _Held:

@@ -39,17 +39,16 @@ from engine.runtimes.kafka.ledger_queue import PendingQueue, Slot
 from engine.runtimes.kafka.outlet import Outlet
 from engine.runtimes.kafka.topics import OWNER_KEY, PREFIX_BYTES, Checkpoint, Outgoing, Topics
 from engine.runtimes.kafka.transitions import CLAIMED_DUE_MS, outline_of, recovered, slot_of
+from engine.runtimes.keeping import before_ms, kept
 from engine.telemetry import Action, Metrics, get_log
 
-GROUP_MAX = 64
-"""Requests that one commit carries out."""
+GROUP_MAX = 64  # requests that one commit carries out
 ROWS_PER_STEP = 500
 RETRY_SECONDS = 0.5
-DAY_MS = 86_400_000
 
 
 class LedgerTools(msgspec.Struct, frozen=True, kw_only=True):
-    """What all partitions of a process share. Final entries are kept for `ledger_days`."""
+    """What all partitions of a process share. `on_forget` is told first, in another thread, who is to be forgotten."""
 
     topics: Topics
     partitions: int
@@ -58,6 +57,7 @@ class LedgerTools(msgspec.Struct, frozen=True, kw_only=True):
     metrics: Metrics
     catalog: Callable[[], Catalog]
     ledger_days: int = 90
+    on_forget: Callable[[str], None] = lambda _customer: None
 
 
 class _Asked(msgspec.Struct):
@@ -74,16 +74,15 @@ class LedgerPartition:
     def __init__(self, number: int, store: LedgerStore, log: LedgerLog, *, tools: LedgerTools) -> None:
         self.number = number
         self.queue = PendingQueue()
-        self.claims: dict[bytes, tuple[str, int]] = {}
-        """Messages under way: key → customer, number of the attempt (from 1)."""
-        self.interrupted: list[Message] = []
-        """Found claimed when the partition was taken over."""
+        self.claims: dict[bytes, tuple[str, int]] = {}  # under way: key → customer, number of the attempt (from 1)
+        self.interrupted: list[Message] = []  # found claimed when the partition was taken over
         self.restore_seconds = 0.0
         self.releasing = False
         self.on_work: Callable[[], None] = lambda: None
         """Called when a message may have become ready."""
         self.commits = 0
         self._store = store
+        self.scrub = store.scrub
         self._log = log
         self._tools = tools
         self._forgotten = handed.Forgets()
@@ -321,10 +320,10 @@ class LedgerPartition:
         """
         new = [each for each in records if each.offset > self.applied]
         for part in handed.parts(new, f"{self._tools.topics.dispatches}:{self.number}"):
+            await asyncio.to_thread(list, map(self._tools.on_forget, part.forgets))
             doomed = await self._keys_of(part.forgets) if part.forgets else {}
             keys = [*part.keys, *(key for found in doomed.values() for key in found)]
-            now_ms = self._tools.clock.now_ms()
-            here = handed.Here(self._tools.topics.dead_letters, self.number, now_ms)
+            here = handed.Here(self._tools.topics.dead_letters, self.number, self._tools.clock.now_ms())
             await self._ask(keys, functools.partial(self._take, part=part, doomed=doomed, here=here))
 
     def _take(self, draft: Draft, *, part: handed.Part, doomed: dict[str, list[bytes]], here: handed.Here) -> None:
@@ -353,10 +352,11 @@ class LedgerPartition:
         """Looks at the next few hundred entries, and removes those that are final for too long; returns how many."""
         rows = self._store.walk(self._pruned, ROWS_PER_STEP)
         self._pruned = rows[-1][0] if len(rows) == ROWS_PER_STEP else b""
-        before_ms = self._tools.clock.now_ms() - self._tools.ledger_days * DAY_MS
-        old = [key for key, row in rows if key != OWNER_KEY and handed.is_old(outline_of(row), before_ms)]
+        days = kept(self._tools.catalog().policy.retention, messages=self._tools.ledger_days).messages
+        oldest_ms = before_ms(days, self._tools.clock.now_ms()) or 0
+        old = [key for key, row in rows if key != OWNER_KEY and handed.is_old(outline_of(row), oldest_ms)]
         if old:
-            await self._ask(old, lambda draft: draft.prune(old, before_ms))
+            await self._ask(old, lambda draft: draft.prune(old, oldest_ms))
         return len(old)
 
     # --------------------------------------------------------------------------------------------------------- leaving

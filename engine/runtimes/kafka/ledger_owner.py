@@ -81,6 +81,11 @@ class LedgerOwner:
         self._waiting_records = 0
         self._wake.set()
 
+    def scrub(self) -> None:
+        """Leaves nothing of what was removed in the files; for another thread."""
+        self.ledger.scrub()
+        self._copy.scrub()
+
     def close(self) -> None:
         """Closes what is on disk, once `run` is over."""
         self._outbox.remove(self.ledger)
@@ -180,6 +185,11 @@ class LedgerCopy:
     async def run(self) -> None:
         """Follows the owners until cancelled."""
         await asyncio.gather(self._log.follow(), self._states.run())
+
+    def scrub(self) -> None:
+        """As of an owner."""
+        self._store.scrub()
+        self._states.scrub()
 
     def close(self) -> None:
         """Closes the copies."""

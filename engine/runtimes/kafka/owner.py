@@ -132,6 +132,10 @@ class Owner:
         if self._running is not None and not self.ready.is_set():
             self._running.cancel()
 
+    def scrub(self) -> None:
+        """Leaves nothing of what was removed in the copy's files; for another thread."""
+        self._store.scrub()
+
     def close(self) -> None:
         """Closes the rows, once `run` is over."""
         self._store.close()

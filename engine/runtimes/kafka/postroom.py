@@ -27,6 +27,8 @@ class PostroomSettings(Membership, frozen=True, kw_only=True):
     """Where a dispatcher works. `folder` is this process's alone."""
 
     address_key: Callable[[str, str], bytes]
+    on_forget: Callable[[str], None] = lambda _customer: None
+    """See `LedgerTools`."""
 
 
 class Postroom:
@@ -45,6 +47,7 @@ class Postroom:
             clock=clock,
             metrics=metrics,
             catalog=catalog,
+            on_forget=settings.on_forget,
         )
         self._addresses = RowStore(settings.folder / "suppressions")
         self.suppressions = Suppressions(settings.bootstrap, settings.topics, self._addresses, key=settings.address_key)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -18,12 +18,15 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import IllegalStateError, KafkaError
 
 from engine.clock import Clock, SystemClock
+from engine.core.guarding import Retention
 from engine.errors import AnlassError, ServiceUnreachable, StorageError
 from engine.runtimes.consents import PROOF_MS
 from engine.runtimes.journal.consumed import Consumed, Kind, Stretch
 from engine.runtimes.journal.database import Database
-from engine.runtimes.journal.projection import DAY_MS, PRUNE_ROWS, Displaced, Place, Projection
+from engine.runtimes.journal.projection import Displaced, Place, Projection
+from engine.runtimes.journal.pruning import PRUNE_ROWS, Pruning
 from engine.runtimes.kafka.topics import BATCH_BYTES_MAX, Topics
+from engine.runtimes.keeping import Kept, before_ms, kept
 from engine.telemetry import Action, Metrics, get_log
 
 POLL_MS = 200
@@ -47,7 +50,9 @@ class SinkOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How a sink works."""
 
     journal_days: int = 0
-    """How long lines of the journal stay in the database; 0: for ever."""
+    """How long lines of the journal stay in the database, where the policy does not say; 0: for ever."""
+    retention: Callable[[], Retention] = Retention
+    """What the policy in force says."""
     batch_records_max: int = 5_000
     session_timeout_seconds: float = 10.0
     """Without a sign for so long a sink counts as dead, and others take its partitions."""
@@ -70,6 +75,7 @@ class Sink:
     ) -> None:
         self._database = database
         self._projection = Projection(database)
+        self._pruning = Pruning(database)
         self._bootstrap = bootstrap
         self._metrics = metrics or Metrics()
         self._clock = clock or SystemClock()
@@ -280,11 +286,20 @@ class Sink:
                 await self._commit(consumer)
         if now >= self._next["proofs"]:
             self._next["proofs"] = now + PROOFS_SECONDS
-            await self._projection.prune_proofs(self._clock.now_ms() - PROOF_MS)
-        days = self._options.journal_days
-        if days and now >= self._next["prune"]:
-            removed = await self._projection.prune(self._clock.now_ms() - days * DAY_MS)
+            await self._pruning.prune_proofs(self._clock.now_ms() - PROOF_MS)
+        if now >= self._next["prune"]:
+            removed = await self._prune(kept(self._options.retention(), journal=self._options.journal_days))
             self._next["prune"] = now + (PRUNE_SECONDS if removed < PRUNE_ROWS else 0.0)
+
+    async def _prune(self, days: Kept) -> int:
+        """Removes what is kept no longer; the most rows of one table."""
+        now_ms = self._clock.now_ms()
+        await self._pruning.prune_pace(now_ms)
+        lines, letters = before_ms(days.journal, now_ms), before_ms(days.dead_letters, now_ms)
+        return max(
+            0 if lines is None else await self._pruning.prune(lines),
+            0 if letters is None else await self._pruning.prune_letters(letters),
+        )
 
     async def _commit(self, consumer: AIOKafkaConsumer) -> None:
         held = consumer.assignment()

@@ -59,6 +59,8 @@ class RowStore:
         self._broken = False
         self._gone: dict[bytes, int] = {}  # removed of late: an older row, read afterwards, must not bring it back
         self._due_from_ms = 0  # nothing is due before: what was removed there need not be passed again
+        self._has_remains = False
+        """Whether something was removed that still stands in a file."""
         self.stale: set[bytes] = set()
         """Keys whose last record on the changelog, as far as it was read, is older than what is here."""
 
@@ -108,6 +110,19 @@ class RowStore:
             self._due_from_ms = 0
         assert self._db is not None, "the store is not open"
         return self._db
+
+    def scrub(self) -> bool:
+        """Rewrites the files so that nothing of what was removed is left in them; whether there was anything to do.
+
+        Takes as long as copying the rows: for another thread. Raises StorageError.
+        """
+        if not self._has_remains or self._db is None:
+            return False
+        self._has_remains = False
+        with _translated():
+            self.db.flush()
+            self.db.compact_range(None, None)
+        return True
 
     @property
     def offset(self) -> int:
@@ -223,6 +238,7 @@ class RowStore:
     def _put(self, batch: WriteBatch, change: Change) -> None:
         if change.row is None:
             batch.delete(ROW + change.key)
+            self._has_remains = True
             self._gone.pop(change.key, None)
             self._gone[change.key] = change.position
             if len(self._gone) > GONE_MAX:

@@ -41,6 +41,10 @@ class Copy:
     async def run(self) -> None:
         await self._changelog.follow()
 
+    def scrub(self) -> None:
+        """Leaves nothing of what was removed in the copy's files; for another thread."""
+        self._store.scrub()
+
     def close(self) -> None:
         self._store.close()
 
