@@ -13,7 +13,9 @@ from engine.errors import SettingsError
 from engine.settings import Settings, load_settings
 from engine.settings.explaining import explain
 
-EMAIL = "[email]\nhost = 'smtp.shop.example'\nusername = 'shop'\nfrom = 'Shop <hello@shop.example>'\nrate_per_second = 50\n"
+EMAIL = (
+    "[email]\nhost = 'smtp.shop.example'\nusername = 'shop'\nfrom = 'Shop <hello@shop.example>'\nrate_per_second = 50\n"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +56,10 @@ def test_a_sender_of_its_own_changes_nothing_else(tmp_path: Path) -> None:
     """Only `from` differs; the rate is still one for both."""
     settings = settings_of(tmp_path, EMAIL + "[newsletter]\nfrom = 'News <news@shop.example>'\n")
     email, newsletter = channels_of(settings, tmp_path)
-    assert (email.settings.from_, newsletter.settings.from_) == ("Shop <hello@shop.example>", "News <news@shop.example>")
+    assert (email.settings.from_, newsletter.settings.from_) == (
+        "Shop <hello@shop.example>",
+        "News <news@shop.example>",
+    )
     assert newsletter.settings.host == "smtp.shop.example"
     assert len(dispatch_options(settings).providers) == 1
 

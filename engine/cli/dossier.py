@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.cli.output import plain
+from engine.dispatch.tokens import SignedLinks, TokenSigner
 from engine.errors import AnlassError
 
 if TYPE_CHECKING:
@@ -94,10 +95,10 @@ async def _journal(reader: Reader, customer: str) -> list[Decision]:
 # ------------------------------------------------------------------------------------------------------------ content
 
 
-class _NoLinks:
+class _NoLinks(SignedLinks):
     """In place of a message's links: their tokens would let whoever has the export act for the person."""
 
-    def of(self, _message: Message) -> dict[str, str]:
+    def of(self, message: Message) -> dict[str, str]:
         return dict.fromkeys(("unsubscribe_url", "confirm_url", "preferences_url", "view_url"), LINK)
 
 
@@ -111,7 +112,7 @@ def content_of(root: Path) -> Content:
     project = None
     with contextlib.suppress(AnlassError):  # a project in the middle of being edited still has its data exported
         project = bootstrap.open_project(root)
-        composer = Composer(Renderer(project.templates), _NoLinks())
+        composer = Composer(Renderer(project.templates), _NoLinks("", TokenSigner(bytes(32))))
 
     def content(status: MessageStatus) -> dict[str, Any]:
         message = status.message
