@@ -53,6 +53,7 @@ COMMANDS = {
     "replay": ("engine.cli.operate:replay", "List dead letters, or put them back."),
     "task": ("engine.cli.task:task", "List and end the tasks of people."),
     "audit": ("engine.cli.audit:audit", "List and check what operators did."),
+    "consent": ("engine.cli.consent:consent", "Show, import, give or take back consent."),
     "export": ("engine.cli.privacy:export", "Export all that is kept about a customer."),
     "erase": ("engine.cli.privacy:erase", "Erase a customer for good."),
 }

@@ -73,7 +73,8 @@ def build_collector(settings: CollectorSettings, parts: Parts) -> web.Applicatio
     intake = parts.runtime if tracing is None else TracedIntake(parts.runtime, tracing, parts.clock)
     app.add_routes(SegmentApi(intake, gate, parts.clock.now_ms).routes())
     app.add_routes(CloudEventsApi(intake, gate, parts.clock.now_ms).routes())
-    app.add_routes(LinkPages(parts.runtime, parts.signer, parts.clock, content=parts.content).routes())
+    links = LinkPages(parts.runtime, parts.signer, parts.clock, content=parts.content, public_url=settings.public_url)
+    app.add_routes(links.routes())
     app.add_routes(TracePages(parts.runtime, parts.signer, parts.clock).routes())
     reports = Reports(parts.runtime, parts.clock, parts.metrics, pause_after=parts.pause_after)
     callbacks = CallbackApi(

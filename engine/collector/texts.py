@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-TEXTS: Mapping[str, Mapping[str, str]] = {
+from engine.collector.me_texts import ME_TEXTS
+
+_LINK_TEXTS: Mapping[str, Mapping[str, str]] = {
     "en": {
         "unsubscribe_title": "Unsubscribe?",
         "unsubscribe_ask": "You will get no more {purpose} messages by {channel}.",
@@ -79,6 +81,7 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "transactional": "Bestellung",
     },
 }
+TEXTS: Mapping[str, Mapping[str, str]] = {lang: {**texts, **ME_TEXTS[lang]} for lang, texts in _LINK_TEXTS.items()}
 _HEADER_CHARS_MAX = 200
 _RANGES_MAX = 20
 
@@ -108,6 +111,12 @@ def _quality(parameter: str) -> float:
 def word(lang: str, name: str) -> str:
     """A purpose's or channel's name in that language; names that a shop made up stay as they are."""
     return TEXTS[lang].get(name, name.replace("_", " "))
+
+
+def title(lang: str, name: str) -> str:
+    """The same with a capital at its beginning, for a headline."""
+    text = word(lang, name)
+    return text[:1].upper() + text[1:]
 
 
 def sentence(lang: str, key: str, purposes: Mapping[str, list[str]]) -> str:

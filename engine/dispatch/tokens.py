@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 from itsdangerous import BadData, URLSafeSerializer
@@ -20,13 +20,21 @@ from engine.errors import NotFound
 if TYPE_CHECKING:
     from engine.core.message import Message
 
-Door = Literal["unsubscribe", "confirm", "preferences", "view"]
+Door = Literal["unsubscribe", "confirm", "preferences", "view", "address"]
 Trace = Literal["click", "open"]
 """Doors that lead to a message's links, and to nothing of its customer's."""
 CONFIRM_EVENT = "Consent Requested"
 """The event that a double opt-in mail answers; it names the purpose and channels that were asked for."""
 TOKEN_CHARS_MAX = 2_048
-_PATHS: dict[Door, str] = {"unsubscribe": "u", "confirm": "confirm", "preferences": "me", "view": "view"}
+ADDRESS_EVENT = "Email Change Requested"
+"""The event that a mail to a new address answers: its `confirm_url` makes the address the customer's."""
+_PATHS: dict[Door, str] = {
+    "unsubscribe": "u",
+    "confirm": "confirm",
+    "preferences": "me",
+    "view": "view",
+    "address": "address",
+}
 _TRACES: dict[Trace, str] = {"click": "c", "open": "o"}
 
 
@@ -51,14 +59,13 @@ class TokenSigner:
     def __init__(self, secret: bytes) -> None:
         """Derives one key for each kind of link."""
         assert len(secret) >= 16, "a short secret can be guessed"  # noqa: PLR2004 - bytes
-        doors: tuple[Door | Trace, ...] = ("unsubscribe", "confirm", "preferences", "view", "click", "open")
         self._serializers: dict[Door | Trace, URLSafeSerializer] = {
             door: URLSafeSerializer(
                 secret,
                 salt=f"anlass.{door}",
                 signer_kwargs={"digest_method": hashlib.sha256, "key_derivation": "hmac"},
             )
-            for door in doors
+            for door in (*_PATHS, *_TRACES)
         }
         self._keys = {
             door: serializer.make_signer(serializer.salt).derive_key() for door, serializer in self._serializers.items()
@@ -89,6 +96,10 @@ class TokenSigner:
     def preferences(self, message_id: str, customer: str) -> str:
         """A token that opens the customer's own page."""
         return self.token("preferences", Link(customer=customer, message=message_id))
+
+    def address(self, message_id: str, customer: str) -> str:
+        """A token that makes the address that this message went to the customer's own."""
+        return self.token("address", Link(customer=customer, message=message_id))
 
     def view(self, message_id: str, customer: str) -> str:
         """A token that shows a message in the browser."""
@@ -130,10 +141,17 @@ class SignedLinks:
         unsubscribe = signer.unsubscribe(message.id, customer, purpose=message.purpose, channel=message.channel)
         return {
             "unsubscribe_url": self._url("unsubscribe", unsubscribe),
-            "confirm_url": self._url("confirm", signer.confirm(message.id, customer, purposes=_asked_for(message))),
+            "confirm_url": self._confirm_url(message),
             "preferences_url": self._url("preferences", signer.preferences(message.id, customer)),
             "view_url": self._url("view", signer.view(message.id, customer)),
         }
+
+    def _confirm_url(self, message: Message) -> str:
+        """What a click in this message confirms: a new address, or consent."""
+        signer, customer = self._signer, message.customer
+        if any(event.get("name") == ADDRESS_EVENT for event in _events(message)):
+            return self._url("address", signer.address(message.id, customer))
+        return self._url("confirm", signer.confirm(message.id, customer, purposes=_asked_for(message)))
 
     def _url(self, door: Door, token: str) -> str:
         return f"{self._base_url}/{_PATHS[door]}/{token}"
@@ -153,8 +171,7 @@ def _asked_for(message: Message) -> dict[str, list[str]]:
 
     A click in a mail says nothing about a telephone number.
     """
-    given = message.context
-    for event in (given.get("event", {}), given.get("enrollment", {}).get("event", {})):
+    for event in _events(message):
         properties = event.get("properties", {})
         purpose, channels = properties.get("purpose"), properties.get("channels")
         if event.get("name") == CONFIRM_EVENT and isinstance(purpose, str) and isinstance(channels, list):
@@ -165,3 +182,9 @@ def _asked_for(message: Message) -> dict[str, list[str]]:
                 ]
             }
     return {message.purpose: [message.channel]}
+
+
+def _events(message: Message) -> tuple[dict[str, Any], ...]:
+    """The event that led to the message, and the one that its workflow began with."""
+    given = message.context
+    return (given.get("event", {}), given.get("enrollment", {}).get("event", {}))

@@ -1,0 +1,142 @@
+"""`anlass consent import`: brings consents of another system into the ledger, with where they come from and what they rest on.
+
+Invariant: without `--partly` a file with a bad row imports nothing. A row that was imported before changes nothing, so that a
+command that was cut off is simply given again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from engine.cli.options import project_folder, project_option
+from engine.cli.output import progress, quiet_log
+from engine.errors import AnlassError, UsageError
+
+if TYPE_CHECKING:
+    from engine.cli.consent_rows import Refused, Row
+
+CHUNK_ROWS = 5_000
+COMPLAINTS_MAX = 50
+
+
+@click.command("import")
+@click.argument("file", metavar="F.csv", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--origin", metavar="TEXT", required=True, help="Where the list comes from, as it is to stand in the proof."
+)
+@click.option(
+    "--basis", metavar="BASIS", default="", help="Of rows without one: consent, existing_customer or contract."
+)
+@click.option("--encoding", metavar="NAME", default="", help="When the file is not UTF-8, such as cp1252.")
+@click.option("--dry-run", is_flag=True, help="Only look: nothing is imported.")
+@click.option("--partly", is_flag=True, help="Import the good rows though others are refused.")
+@click.option(
+    "--report", type=click.Path(path_type=Path, dir_okay=False), help="Write every refused row to this CSV file."
+)
+@project_option
+def import_(file: Path, *, folder: Path, dry_run: bool, partly: bool, report: Path | None, **told: str) -> int:
+    """Import consents from a CSV file into the ledger.
+
+    The first line names the columns: customer, purpose, channel, address, given_at (with its zone), basis; and, where known, row,
+    action (grant or withdraw), wording, wording_version, language, form, page, ip, user_agent, requested_at, confirmed_at, zone,
+    message. Commas, semicolons and tabs are understood. Every refused row is named with the reason; then nothing is imported and
+    the status is 1, unless --partly is given. A row that was imported before changes nothing.
+
+    Examples:
+      anlass consent import old-shop.csv --origin "Old shop, export of 2026-11-01" --dry-run
+      anlass consent import old-shop.csv --origin "Old shop, export of 2026-11-01" --basis consent
+      anlass consent import old-shop.csv --origin "Old shop" --partly --report refused.csv
+    """
+    from engine import bootstrap
+    from engine.runtimes.audit import Act
+
+    quiet_log()
+    root = project_folder(folder)
+    rows, refused = _read(root, file, **told)
+    for each in refused[:COMPLAINTS_MAX]:
+        click.echo(f"{file}:{each.number}: {each.reason}", err=True)
+    if len(refused) > COMPLAINTS_MAX:
+        click.echo(f"{file}: and {len(refused) - COMPLAINTS_MAX} more; --report writes them all.", err=True)
+    if report is not None:
+        _write_report(report, refused)
+    said = f"{len(rows)} good row{'' if len(rows) == 1 else 's'}, {len(refused)} refused"
+    if dry_run or (refused and not partly):
+        why = "" if dry_run else " Mend the rows, or import the good ones with --partly."
+        click.echo(f"{said}; nothing was imported.{why}")
+        return 1 if refused else 0
+    asyncio.run(bootstrap.note(root, Act(act="consent", what="import", count=len(rows), why=told["origin"])))
+    asyncio.run(_import(root, rows))
+    click.echo(f"{said}; {len(rows)} imported.")
+    return 1 if refused else 0
+
+
+def _read(root: Path, file: Path, *, origin: str, basis: str, encoding: str) -> tuple[list[Row], list[Refused]]:
+    from engine import bootstrap
+    from engine.cli import consent_rows
+    from engine.clock import SystemClock
+    from engine.core.consent import BASES
+
+    if basis and basis not in BASES:
+        raise UsageError(f"There is no legal basis {basis!r}.", mend=f"It may be {', '.join(BASES)}.")
+    if not origin.strip() or len(origin) > consent_rows.ID_CHARS_MAX:
+        raise UsageError("--origin is empty or too long.", mend="Say in a few words where the list comes from.")
+    try:
+        if file.stat().st_size > consent_rows.FILE_BYTES_MAX:
+            raise UsageError(f"{file} is larger than 500 MB.", mend="Split it; each part begins with the header.")
+        data = file.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}.", mend="Name a CSV file.") from error
+    project = bootstrap.open_project(root, with_templates=False)
+    rules = consent_rows.Rules(
+        origin=origin.strip(),
+        purposes=frozenset(project.catalog.policy.purposes),
+        now_ms=SystemClock().now_ms(),
+        basis=basis,
+    )
+    rows: list[Row] = []
+    refused: list[Refused] = []
+    for each in consent_rows.read(consent_rows.decoded(data, encoding), rules):
+        if isinstance(each, consent_rows.Row):
+            rows.append(each)
+        else:
+            refused.append(each)
+    return rows, refused
+
+
+async def _import(root: Path, rows: list[Row]) -> None:
+    from engine import bootstrap
+
+    done = 0
+    try:
+        with progress(unit="rows") as bar:
+            task = bar.add_task("Importing", total=len(rows))
+            for at in range(0, len(rows), CHUNK_ROWS):
+                part = rows[at : at + CHUNK_ROWS]
+                operations = bootstrap.operations(root)
+                await operations.submit([row.record for row in part])
+                await operations.settle()
+                done += len(part)
+                bar.update(task, completed=done)
+    except (AnlassError, KeyboardInterrupt):
+        click.echo(
+            f"anlass: {done} of {len(rows)} rows are imported for certain. Give the same command again: those change nothing.",
+            err=True,
+        )
+        raise
+
+
+def _write_report(path: Path, refused: list[Refused]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["line", "reason", "row"])
+    writer.writerows((each.number, each.reason, each.text) for each in refused)
+    try:
+        path.write_text(text.getvalue(), "utf-8", newline="")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}.", mend="Choose another file.") from error

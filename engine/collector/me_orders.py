@@ -1,0 +1,110 @@
+"""What can be said about a customer's orders without asking the shop.
+
+Invariant: pure. Anlass keeps no orders: what is known stands in the events that messages and waiting workflows came from. A link
+is shown only when it leads to the web.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from engine.collector.texts import TEXTS
+from engine.core.customer import CustomerState
+from engine.core.message import Message
+from engine.core.schedule import rfc3339
+
+ORDERS_MAX = 20
+STATES = {
+    "Order Completed": "ordered",
+    "Order Updated": "ordered",
+    "Shipment Sent": "sent",
+    "Shipment Delivered": "delivered",
+    "Order Picked Up": "delivered",
+    "Order Cancelled": "cancelled",
+    "Order Refunded": "refunded",
+}
+"""Event → what it says about its order. Later ones in this order win over earlier ones of the same moment."""
+_TEXT_CHARS_MAX = 200
+
+
+class Order(msgspec.Struct, kw_only=True):
+    """One order: its number, when it was made, the newest that is known, and what its events said."""
+
+    number: str
+    first_at: str
+    state: str
+    state_at: str
+    properties: dict[str, Any]
+    parcel: dict[str, Any]
+
+    def shown(self, lang: str) -> dict[str, str]:
+        """For a page, in words."""
+        texts = TEXTS[lang]
+        total, currency = self.properties.get("total"), self.properties.get("currency", "")
+        return {
+            "number": self.number,
+            "date": self.first_at[:10],
+            "total": f"{total:.2f} {currency}".strip() if isinstance(total, int | float) else "",
+            "state": texts[f"state_{self.state}"],
+            "state_date": self.state_at[:10],
+            "carrier": _text(self.parcel.get("carrier")),
+            "expected": _text(self.parcel.get("expected_at"))[:10],
+            "url": _web(self.parcel.get("tracking_url")),
+        }
+
+
+def orders_of(state: CustomerState, messages: Sequence[Message]) -> list[Order]:
+    """The newest orders first."""
+    found: dict[str, Order] = {}
+    for event in sorted(_events(state, messages), key=lambda event: str(event.get("time", ""))):
+        properties = event.get("properties")
+        name = event.get("name")
+        if not isinstance(properties, dict) or not isinstance(name, str) or name not in STATES:
+            continue
+        number = str(properties.get("order_id", ""))
+        if not number or len(number) > 100 or not number.isprintable():  # noqa: PLR2004 - no number of an order
+            continue
+        _tell(found, number, event, properties)
+    newest = sorted(found.values(), key=lambda order: order.first_at, reverse=True)
+    return newest[:ORDERS_MAX]
+
+
+def _tell(found: dict[str, Order], number: str, event: Mapping[str, Any], properties: dict[str, Any]) -> None:
+    at, said = str(event.get("time", "")), STATES[event["name"]]
+    order = found.get(number)
+    if order is None:
+        order = found[number] = Order(number=number, first_at=at, state=said, state_at=at, properties={}, parcel={})
+    order.state, order.state_at = said, at
+    if said == "ordered":
+        order.properties = properties
+    else:
+        order.parcel = {**order.parcel, **properties}
+
+
+def _events(state: CustomerState, messages: Iterable[Message]) -> Iterable[dict[str, Any]]:
+    for message in messages:
+        context = message.context
+        for event in (context.get("event"), context.get("enrollment", {}).get("event")):
+            if isinstance(event, dict):
+                yield event
+    for run in state.enrollments:
+        cause = run.event
+        yield {"name": cause.name, "time": rfc3339(cause.time_ms), "properties": cause.properties}
+
+
+def _text(value: object) -> str:
+    return value[:_TEXT_CHARS_MAX] if isinstance(value, str) else ""
+
+
+def _web(value: object) -> str:
+    if not isinstance(value, str):
+        return ""
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        return ""
+    return value if parts.scheme in {"http", "https"} and parts.netloc else ""
