@@ -6,11 +6,15 @@ is shown only when it leads to the web.
 
 from __future__ import annotations
 
+import datetime as dt
+import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
+from babel import dates, numbers
 
 from engine.collector.texts import TEXTS
 from engine.core.customer import CustomerState
@@ -44,15 +48,13 @@ class Order(msgspec.Struct, kw_only=True):
     def shown(self, lang: str) -> dict[str, str]:
         """For a page, in words."""
         texts = TEXTS[lang]
-        total, currency = self.properties.get("total"), self.properties.get("currency", "")
         return {
             "number": self.number,
-            "date": self.first_at[:10],
-            "total": f"{total:.2f} {currency}".strip() if isinstance(total, int | float) else "",
+            "total": _money(self.properties, lang),
             "state": texts[f"state_{self.state}"],
-            "state_date": self.state_at[:10],
+            "state_date": _day(self.state_at, lang),
             "carrier": _text(self.parcel.get("carrier")),
-            "expected": _text(self.parcel.get("expected_at"))[:10],
+            "expected": _day(_text(self.parcel.get("expected_at")), lang),
             "url": _web(self.parcel.get("tracking_url")),
         }
 
@@ -94,6 +96,24 @@ def _events(state: CustomerState, messages: Iterable[Message]) -> Iterable[dict[
     for run in state.enrollments:
         cause = run.event
         yield {"name": cause.name, "time": rfc3339(cause.time_ms), "properties": cause.properties}
+
+
+def _money(properties: Mapping[str, Any], lang: str) -> str:
+    total, currency = properties.get("total"), properties.get("currency")
+    if isinstance(total, bool) or not isinstance(total, int | float) or not math.isfinite(total):
+        return ""
+    if not isinstance(currency, str) or re.fullmatch("[A-Z]{3}", currency) is None:
+        return numbers.format_decimal(total, "0.00", locale=lang)
+    return numbers.format_currency(total, currency, locale=lang)
+
+
+def _day(text: str, lang: str) -> str:
+    """In the words of the language; a time that cannot be read says nothing."""
+    try:
+        day = dt.date.fromisoformat(text[:10])
+    except ValueError:
+        return ""
+    return dates.format_date(day, "long", locale=lang)
 
 
 def _text(value: object) -> str:

@@ -30,6 +30,8 @@ def _ran(run: Run) -> Path:
     return running.project
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_the_ledger_is_shown_given_to_and_taken_from(run: Run, tmp_path: Path) -> None:
     """What the shop said, what an operator says, and the message that cites its record."""
     folder = _ran(run)
@@ -81,6 +83,8 @@ def test_the_ledger_is_shown_given_to_and_taken_from(run: Run, tmp_path: Path) -
         assert "Traceback" not in refused.err
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_an_import_refuses_by_line_and_can_be_given_again(run: Run, tmp_path: Path) -> None:
     """Dry, then refused as a whole, then the good rows, then the same once more: two records in the end."""
     folder = _ran(run)
@@ -129,7 +133,14 @@ def test_page_and_document_hold_everything_and_obey_nothing(monkeypatch: pytest.
     data = consent_proof.as_pdf(proof)
     streams = re.findall(rb"stream\n(.*?)\nendstream", data, re.DOTALL)
     text = b" ".join(zlib.decompress(each) for each in streams if each[:1] == b"x").decode("latin-1")
-    for fact in ("Europe/Berlin", "2026-03-26T04:40:00.000Z", "2026-03-27T08:26:40.000Z", "ana@example.com", "m1", "r1"):
+    for fact in (
+        "Europe/Berlin",
+        "2026-03-26T04:40:00.000Z",
+        "2026-03-27T08:26:40.000Z",
+        "ana@example.com",
+        "m1",
+        "r1",
+    ):
         assert fact in page
         assert fact in text
 
