@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from engine.core import push
 from engine.core.schedule import rfc3339
 
 if TYPE_CHECKING:
@@ -43,11 +44,15 @@ def address_of(state: CustomerState, channel: str) -> str:
     """The customer's address for the channel, "" when there is none that could be one; a fixed one for `OWN_CHANNELS`."""
     if channel in OWN_CHANNELS:
         return OWN_CHANNELS[channel]
+    if channel == push.CHANNEL:
+        return push.address(state.traits.get(push.CHANNEL), state.suppressed)
     return clean_address(state.traits.get(ADDRESS_TRAITS.get(channel, channel)), channel)
 
 
 def clean_address(value: object, channel: str) -> str:
     """The value as an address of this channel, "" when it can't be one. Real syntax is the adapter's to judge."""
+    if channel == push.CHANNEL:
+        return push.address(value)
     if not isinstance(value, str):
         return ""
     address = value.strip()

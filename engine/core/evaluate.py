@@ -10,7 +10,20 @@ from typing import TYPE_CHECKING, assert_never
 
 import msgspec
 
-from engine.core import broadcast, consenting, entry, merge, migrate, outcome, profile, run, segment, sending, task
+from engine.core import (
+    broadcast,
+    consenting,
+    entry,
+    merge,
+    migrate,
+    outcome,
+    profile,
+    push,
+    run,
+    segment,
+    sending,
+    task,
+)
 from engine.core.consent import PURCHASE_EVENT
 from engine.core.customer import EVALUATOR_VERSION, CustomerState, encode_state
 from engine.core.effect import Append, Decision, Effect, Forget
@@ -52,9 +65,13 @@ ROUNDS_MAX = 10
 _CREATES = (Event, Identify, Consent, Enroll, Absorb, Merge)
 
 
+_OURS = frozenset((*task.KINDS, push.GONE))
+"""Events that mean something to the engine itself, whatever workflows ask for."""
+
+
 def concerns(catalog: Catalog, record: Record) -> bool:
     """Whether the record can change anything; if not, the state need not even be loaded."""
-    return not isinstance(record, Event) or record.name in catalog.interests or record.name in task.KINDS
+    return not isinstance(record, Event) or record.name in catalog.interests or record.name in _OURS
 
 
 def evaluate(
@@ -194,6 +211,8 @@ def _event(turn: Turn, event: Event) -> None:
         profile.count_event(turn, event, interest=interest)
     if event.name in task.KINDS:
         task.note(turn, event)
+    if event.name == push.GONE:
+        push.forget(turn, event)
     if event.name == PURCHASE_EVENT:
         consenting.apply_purchase(turn, event)
     if not _new_catalog(turn) and interest is not None and interest.segments:

@@ -19,6 +19,7 @@ from engine.settings.bounces import BouncesSettings, mark_secret
 from engine.settings.mail_services import MailgunSettings, PostmarkSettings, SendgridSettings, SesSettings
 from engine.settings.newsletter import NewsletterSettings
 from engine.settings.phone import SmsSettings
+from engine.settings.push import PushSettings
 from engine.settings.section import CallbackSection, ChannelSection, Days, Port, Rate, Section
 from engine.settings.task import TaskSettings
 from engine.settings.webhook import WebhookSettings
@@ -237,6 +238,7 @@ MODELS: dict[str, type[Section]] = {
     "newsletter": NewsletterSettings,
     "database": DatabaseSettings,
     "kafka": KafkaSettings,
+    "push": PushSettings,
     "task": TaskSettings,
     "webhook": WebhookSettings,
     "bounces": BouncesSettings,
@@ -259,6 +261,7 @@ class Settings(BaseModel):
     newsletter: NewsletterSettings = NewsletterSettings()
     database: DatabaseSettings = DatabaseSettings()
     kafka: KafkaSettings = KafkaSettings()
+    push: PushSettings = PushSettings()
     task: TaskSettings = TaskSettings()
     webhook: WebhookSettings = WebhookSettings()
     bounces: BouncesSettings = BouncesSettings()

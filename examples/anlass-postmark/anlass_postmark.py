@@ -38,7 +38,7 @@ class PostmarkSettings(msgspec.Struct, frozen=True, kw_only=True, rename={"from_
 class PostmarkChannel:
     """The contract is `channels.contract.Channel`."""
 
-    name = "postmark"
+    name = "postmark_api"
     capabilities = Capabilities(html=True, subject=True, list_unsubscribe=True, delivery_reports=True)
 
     def __init__(self, settings: PostmarkSettings) -> None:
@@ -98,14 +98,14 @@ class PostmarkChannel:
 def create(settings: Mapping[str, object]) -> PostmarkChannel:
     """What the entry point names. Raises ValueError with the mend in it."""
     if not settings.get("server_token"):
-        raise ValueError("The [postmark] settings need the server's token; set ANLASS_POSTMARK__SERVER_TOKEN.")
+        raise ValueError("The [postmark_api] settings need the server's token; set ANLASS_POSTMARK_API__SERVER_TOKEN.")
     hosts = settings.get("allow_hosts", [])
     if isinstance(hosts, str):  # what comes by the environment is text
         settings = {**settings, "allow_hosts": hosts.split(",")}
     try:
         return PostmarkChannel(msgspec.convert(dict(settings), PostmarkSettings, strict=False))
     except (msgspec.ValidationError, ValueError) as error:
-        raise ValueError(f"The [postmark] settings cannot be used: {error}.") from None
+        raise ValueError(f"The [postmark_api] settings cannot be used: {error}.") from None
 
 
 def _written(mailbox: guard.Mailbox) -> str:

@@ -97,11 +97,11 @@ def test_anlass_run_sends_through_it(library: Path, run: Callable[..., Running],
     running = run(
         {
             "PYTHONPATH": f"{ROOT}:{library}",
-            "ANLASS_POSTMARK__SERVES": "email,newsletter",
-            "ANLASS_POSTMARK__SERVER_TOKEN": postmark.token,
-            "ANLASS_POSTMARK__FROM": "Shop <shop@example.com>",
-            "ANLASS_POSTMARK__BASE_URL": postmark.url,
-            "ANLASS_POSTMARK__ALLOW_HOSTS": "127.0.0.1",
+            "ANLASS_POSTMARK_API__SERVES": "email,newsletter",
+            "ANLASS_POSTMARK_API__SERVER_TOKEN": postmark.token,
+            "ANLASS_POSTMARK_API__FROM": "Shop <shop@example.com>",
+            "ANLASS_POSTMARK_API__BASE_URL": postmark.url,
+            "ANLASS_POSTMARK_API__ALLOW_HOSTS": "127.0.0.1",
         }
     )
     assert running.post(*signed_up("ana")) == 200

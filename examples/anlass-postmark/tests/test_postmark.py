@@ -83,7 +83,7 @@ def test_each_code_blames_whom_it_should(status: int, code: int, verdict: Verdic
 
 def test_settings_without_a_token_say_how_to_set_it() -> None:
     """The mend stands in the sentence, and a bad sender is found before anything is sent."""
-    with pytest.raises(ValueError, match="ANLASS_POSTMARK__SERVER_TOKEN"):
+    with pytest.raises(ValueError, match="ANLASS_POSTMARK_API__SERVER_TOKEN"):
         create({"from": "Shop <shop@example.com>"})
     with pytest.raises(ValueError, match="postmark"):
         create({"server_token": TOKEN, "from": "no address"})
