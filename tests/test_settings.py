@@ -255,3 +255,19 @@ def test_the_secret_for_links_is_made_once(project: Path, monkeypatch: pytest.Mo
 def test_a_folder_that_is_none(tmp_path: Path) -> None:
     """Says how to make one."""
     assert "anlass init" in mistake(tmp_path / "gone")
+
+
+@pytest.mark.parametrize("more", ["", "rate_per_second = 5", "host = 'other.example'"])
+def test_newsletters_are_signed_as_other_mail_is(tmp_path: Path, more: str) -> None:
+    """For the domain that the key is published at, with a sender, a rate or a server of their own; paths are whole."""
+    (tmp_path / "anlass.toml").write_text(
+        "[email]\nhost = 'mail.example'\nfrom = 'Shop <a@shop.example>'\ndkim_selector = 's1'\ndkim_key_file = 'k.pem'\n"
+        f"[newsletter]\nfrom = 'News <b@news.shop.example>'\n{more}\n"
+    )
+    sections = load_settings(tmp_path).channel_sections
+    for channel in ("email", "newsletter"):
+        (section,) = (each for each in sections.values() if channel in each.SERVES)
+        told = section.adapter(channel)
+        assert told["dkim_domain"] == "shop.example"
+        assert told["dkim_key_file"] == str(tmp_path / "k.pem")
+        assert ("news" in str(told["from"])) == (channel == "newsletter")

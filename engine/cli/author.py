@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 @folder_argument
 @json_option
 @click.option("--settings", "explain_settings", is_flag=True, help="Say how each part would work and what it lacks.")
-def check(folder: Path, as_json: bool, explain_settings: bool) -> int:  # noqa: FBT001 - click calls it by name
+@click.option("--deliverability", is_flag=True, help="Say which DNS records mail needs, ready to be published.")
+@click.option("--dns", "ask_dns", is_flag=True, help="With --deliverability: ask DNS what of it is there.")
+@click.option("--nameserver", metavar="ADDRESS", default="", help="With --dns: ask this server, not the machine's own.")
+def check(folder: Path, *, as_json: bool, explain_settings: bool, deliverability: bool, **dns: Any) -> int:
     """Check a project: every error and warning in workflows, segments, policy, tests and templates.
 
     Prints `file:line:column: code message`; the status is 1 when there is an error, 0 otherwise.
@@ -39,12 +42,21 @@ def check(folder: Path, as_json: bool, explain_settings: bool) -> int:  # noqa: 
       anlass check
       anlass check shop --json
       anlass check --settings
+      anlass check --deliverability --dns
     """
     from engine import bootstrap
     from engine.settings import explain, load_settings
 
     root = project_folder(folder)
     settings = load_settings(root)
+    if deliverability:
+        from engine.cli.deliverability import report
+
+        return report(root, as_json=as_json, **dns)
+    if dns["ask_dns"] or dns["nameserver"]:
+        from engine.errors import UsageError
+
+        raise UsageError("--dns and --nameserver are for --deliverability.", mend="Add --deliverability.")
     if explain_settings:
         for line in explain(settings):
             click.echo(json_line({"settings": line}) if as_json else line)

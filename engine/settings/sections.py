@@ -111,6 +111,15 @@ class EmailSettings(ChannelSection):
     dkim_ed25519_key_file: Path | None = None
 
     @property
+    def signing(self) -> dict[str, object]:
+        """The settings that sign, of other mail and of newsletters: always for the domain that the keys are published at."""
+        names = (name for name in EmailSettings.model_fields if name.startswith("dkim_"))
+        told: dict[str, object] = {name: str(value) for name in names if (value := getattr(self, name))}
+        if self.dkim_key_file or self.dkim_ed25519_key_file:
+            told.setdefault("dkim_domain", self.from_.rpartition("@")[2].strip(" >"))
+        return told
+
+    @property
     def domain_limits(self) -> tuple[int, float]:
         """What the dispatcher holds to, for each destination domain."""
         return self.domain_connections, self.domain_rate_per_second
@@ -122,7 +131,7 @@ class EmailSettings(ChannelSection):
 
     def adapter(self, channel: str) -> dict[str, object]:
         """As of every channel; without a sender, the one of mail to this machine's own server."""
-        return {**super().adapter(channel), "from": self.from_ or SENDER_ON_LOOPBACK}
+        return {**super().adapter(channel), "from": self.from_ or SENDER_ON_LOOPBACK, **self.signing}
 
     def missing(self) -> str:
         """A sender, or half of the login."""
@@ -160,12 +169,12 @@ def mail_sections(email: EmailSettings, newsletter: NewsletterSettings) -> dict[
     given = newsletter.model_fields_set - {"password_file"}
     own = {name: getattr(newsletter, name) for name in given}
     if newsletter.host:
-        own = {"from_": email.from_, **own}
+        own = {"from_": email.from_, **email.signing, **own}
         if newsletter.password is not None:
             own["password"] = newsletter.password
         provider = NewsletterMail.model_construct(_fields_set=set(own), **own)
         return {"email": email, "newsletter": provider}
-    base = {name: getattr(email, name) for name in email.model_fields_set}
+    base = {name: getattr(email, name) for name in email.model_fields_set} | email.signing
     if given & {"rate_per_second", "connections"}:
         return {"email": email, "newsletter": NewsletterMail.model_construct(_fields_set={*base, *own}, **(base | own))}
     words = {"from" if name == "from_" else name: value for name, value in own.items()}
