@@ -20,6 +20,8 @@ from engine.definition.source import Source
 _DocumentT = TypeVar("_DocumentT", bound=BaseModel)
 _SHOWN_MAX = 60
 _ROUNDS_MAX = 20
+_TAGS = frozenset({"(text)", "(list)", "(mapping)"})
+"""Steps of a place that pydantic adds: which form of a value was written. A key may begin with a bracket as well."""
 _SCALARS = ("str", "int", "float", "bool")
 
 _Details = Mapping[str, Any]
@@ -85,7 +87,7 @@ def _round(
 
 def _path(details: _Details) -> list[str | int]:
     """Where it is in the data: without the names of the forms that a value can have."""
-    path = [step for step in details["loc"] if not (isinstance(step, str) and step.startswith("("))]
+    path = [step for step in details["loc"] if step not in _TAGS]
     return path[:-1] if _scalar(details) else path
 
 
@@ -174,7 +176,7 @@ def _below(annotation: Any, step: int | str) -> Any:
     """What is at that step of a value of this type. Steps in parentheses choose the form of a value with several."""
     options = list(_options(annotation))
     for option, tags in options:
-        if isinstance(step, str) and step.startswith("("):
+        if step in _TAGS:
             if step in tags:
                 return option
         elif isinstance(option, type) and issubclass(option, BaseModel):

@@ -22,6 +22,8 @@ from tests.conformance.harness import Crashed, EmbeddedHarness, Harness, MemoryH
 from tests.conformance.kafka_harness import KafkaHarness
 from tests.conformance.shop import T0, catalog
 
+pytestmark = pytest.mark.timeout(300)
+
 MINUTE = 60_000
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR

@@ -14,7 +14,7 @@ from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState, decode_state
 from engine.core.effect import Decision, Effect
 from engine.core.message import Message
-from engine.core.record import Event, Pause, Record, Timer
+from engine.core.record import CONTROL, Event, Record, Timer
 from engine.errors import BadRecord
 from engine.runtimes.kafka.arrival import Here, Incoming, read_arrival
 from engine.runtimes.kafka.plan import Plan, Planner
@@ -188,7 +188,7 @@ class Cluster:
     def append(self, *records: Record) -> None:
         """Each to its partition, control records to all."""
         for record in records:
-            if isinstance(record, Pause):
+            if isinstance(record, CONTROL):
                 for each in self.partitions:
                     each.append(record)
             else:
