@@ -45,6 +45,7 @@ SECTIONS: dict[str, tuple[str, str]] = {
         "Messages",
         "Every message, what became of it and what it said: as the local mailbox has it, or made again from the template of now.",
     ),
+    "tasks": ("Tasks", "Follow-ups about the person that somebody was asked to do, and what came of them."),
     "journal": ("Decisions", "What was decided about the person and why, oldest first."),
     "dead_letters": ("Input that could not be used", "As it came, with the reason."),
 }
@@ -54,6 +55,7 @@ SECTIONS: dict[str, tuple[str, str]] = {
 async def gather(reader: Reader, customer: str, *, content: Content | None = None) -> dict[str, Any] | None:
     """The export as JSON data; None when nothing is kept."""
     from engine.clock import SystemClock, to_rfc3339
+    from engine.core.task import gather as gather_tasks
 
     state = await reader.state(customer)
     journal = await _journal(reader, customer)
@@ -73,20 +75,21 @@ async def gather(reader: Reader, customer: str, *, content: Content | None = Non
         "consents": [plain(record) for record in consents],
         "suppression": dict(state.suppressed) if state is not None else {},
         "messages": [{**plain(each), "content": content(each) if content else None} for each in messages],
-        "journal": [plain(decision) for decision in journal],
+        "tasks": [plain(task) for task in gather_tasks(journal).values()],
+        "journal": [plain(decision) for _, decision in journal],
         "dead_letters": [{**plain(each), "body": each.body.decode("utf-8", "backslashreplace")} for each in letters],
     }
 
 
-async def _journal(reader: Reader, customer: str) -> list[Decision]:
-    """All decisions about a customer, oldest first."""
+async def _journal(reader: Reader, customer: str) -> list[tuple[int, Decision]]:
+    """All decisions about a customer with their numbers, oldest first."""
     from engine.runtimes.base import Query
 
-    found: list[Decision] = []
+    found: list[tuple[int, Decision]] = []
     after = 0
     while True:
         page = await reader.decisions(Query(customer=customer, after_seq=after, limit=PAGE, oldest_first=True))
-        found += [decision for _, decision in page]
+        found += page
         if len(page) < PAGE:
             return found
         after = page[-1][0]

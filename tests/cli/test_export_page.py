@@ -76,7 +76,8 @@ def test_the_data_has_everything_with_what_the_messages_said(shop: Path) -> None
     """Made again while it is nowhere else, and as it was sent where the mailbox has it; no link in it can be used."""
     found = json.loads(anlass("export", "ana", "--project", shop).out)
     assert list(found) == [
-        "customer", "exported_at", "about", "profile", "consents", "suppression", "messages", "journal", "dead_letters",
+        "customer", "exported_at", "about", "profile", "consents", "suppression", "messages", "tasks", "journal",
+        "dead_letters",
     ]  # fmt: skip
     assert {record["channel"] for record in found["consents"]} == {"email", "sms"}
     assert any(record.get("proof", {}).get("ip") == "192.0.2.7" for record in found["consents"])
