@@ -54,6 +54,7 @@ COMMANDS = {
     "task": ("engine.cli.task:task", "List and end the tasks of people."),
     "audit": ("engine.cli.audit:audit", "List and check what operators did."),
     "consent": ("engine.cli.consent:consent", "Show, import, give or take back consent."),
+    "bounces": ("engine.cli.bounces:bounces", "Say how mails that came back are understood."),
     "export": ("engine.cli.privacy:export", "Export all that is kept about a customer."),
     "erase": ("engine.cli.privacy:erase", "Erase a customer for good."),
 }

@@ -22,6 +22,7 @@ LETTER_BYTES_MAX = 256_000
 """Of a mail that could not be used so much is kept."""
 UNKNOWN_MS_MAX = 600_000
 """A marked mail about a message that is not known (yet) is asked for again for so long."""
+UNBELIEVABLE = "it names a message by its Message-ID alone, and another address than the message went to"
 _WAITING_MAX = 10_000
 _log = get_log("bounces")
 
@@ -72,9 +73,8 @@ class BounceDesk:
         if about is None:
             return await self._put_aside(understood, "no message is known that it is about", raw, origin)
         self._waiting.pop(report.message, None)
-        if not understood.proven and not _same_address(understood, about):
-            reason = "it names a message by its Message-ID alone, and another address than the message went to"
-            return await self._put_aside(understood, reason, raw, origin, customer=about.message.customer)
+        if not believable(understood, about):
+            return await self._put_aside(understood, UNBELIEVABLE, raw, origin, customer=about.message.customer)
         await self._runtime.append(await self._reports.records(report, about))
         return Taken(understood=understood, kept="outcome")
 
@@ -99,5 +99,6 @@ class BounceDesk:
         return Taken(understood=understood, kept="dead_letter", reason=reason)
 
 
-def _same_address(understood: Understood, about: MessageStatus) -> bool:
-    return about.message.address.strip().lower() in understood.recipients
+def believable(understood: Understood, about: MessageStatus) -> bool:
+    """Whether the mail is about this message: a mark of ours says so, or it also speaks of the message's address."""
+    return understood.proven or about.message.address.strip().lower() in understood.recipients

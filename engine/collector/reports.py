@@ -13,7 +13,7 @@ from channels.callbacks import Report
 from channels.contract import Verdict
 from engine.clock import Clock
 from engine.core.record import Outcome, Pause, Record
-from engine.runtimes.base import Front, MessageStatus, Query
+from engine.runtimes.base import MessageStatus, Query, Reader
 from engine.telemetry import Action, Metrics, get_log
 
 PAUSE_AFTER = 3
@@ -30,7 +30,7 @@ _log = get_log("reports")
 class Reports:
     """Turns reports into records. One per process, so that what came just now counts before it is in the journal."""
 
-    def __init__(self, runtime: Front, clock: Clock, metrics: Metrics, *, pause_after: int = PAUSE_AFTER) -> None:
+    def __init__(self, runtime: Reader, clock: Clock, metrics: Metrics, *, pause_after: int = PAUSE_AFTER) -> None:
         """Keeps what it is given."""
         self._runtime = runtime
         self._clock = clock
@@ -73,9 +73,11 @@ class Reports:
             _log.error(Action.REPUTATION_REFUSED, workflow=message.workflow, message=message.id, code=code)
             if await self._too_often(about, now_ms):
                 _log.error(Action.WORKFLOW_PAUSED, workflow=message.workflow, message=message.id, code=code)
-                records.append(
-                    Pause(customer="", at_ms=now_ms, id=f"our-fault:{message.id}", workflow=message.workflow)
+                reason = f"our_fault: message {message.id} was refused with {code or 'no code'}, and others before it"
+                pause = Pause(
+                    customer="", at_ms=now_ms, id=f"our-fault:{message.id}", workflow=message.workflow, reason=reason
                 )
+                records.append(pause)
         return records
 
     async def _too_often(self, about: MessageStatus, now_ms: int) -> bool:

@@ -105,3 +105,23 @@ def test_who_unsubscribes_is_unsubscribed(before: str) -> None:
     play.outcome("1m", before, "mail")
     play.outcome("2m", "unsubscribed", "mail")
     assert after(play, "3m") == "email suppressed unsubscribed"
+
+
+def test_a_complaint_withdraws_the_consent_it_was_sent_on() -> None:
+    """For this purpose on this channel, once, whatever the policy does to the address: it is an objection."""
+    for policy in (POLICY, POLICY + "bounces: {complaint: keep}\n"):
+        play = sent(policy, "marketing")
+        play.outcome("1m", "complained", "mail")
+        play.outcome("2m", "complained", "mail")
+        withdrawn = [each for each in play.details("consent") if each["action"] == "withdraw"]
+        assert [(each["purpose"], each["channels"]) for each in withdrawn] == [("marketing", ["email"])]
+
+
+def test_our_own_fault_says_nothing_about_the_address() -> None:
+    """A message that bounced because of our reputation, or because of itself, suppresses and counts nothing."""
+    play = sent()
+    play.outcome("1m", "bounced", "mail", verdict="our_fault")
+    assert (play.state().suppressed, play.state().soft_bounces) == ({}, {})
+    play = sent()
+    play.outcome("1m", "bounced", "mail", verdict="message")
+    assert (play.state().suppressed, play.state().soft_bounces) == ({}, {})
