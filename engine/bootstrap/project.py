@@ -23,6 +23,7 @@ from engine.definition.problem import Problem
 from engine.definition.public_holidays import with_public_holidays
 from engine.dispatch.archive import broadcast_problems
 from engine.dispatch.templates import TemplateSet
+from engine.dispatch.text_cost import dear_texts
 from engine.errors import DefinitionError, SettingsError
 from engine.runtimes.embedded import inbox
 from engine.runtimes.embedded.store import FILE
@@ -81,9 +82,8 @@ class TemplateNames:
 def check(folder: Path) -> list[Problem]:
     """Everything that is wrong with the definitions and the templates of a project, in the order of files and lines."""
     loaded, templates = _read(folder)
-    return sorted(
-        [*loaded.problems, *_template_problems(loaded, templates), *objections_missing(loaded.catalog, templates)]
-    )
+    missing = objections_missing(loaded.catalog, templates)
+    return sorted([*loaded.problems, *_template_problems(loaded, templates), *missing, *_dear_texts(folder)])
 
 
 def open_project(folder: Path, *, with_templates: bool = True) -> Project:
@@ -158,6 +158,13 @@ def _template_problems(loaded: Loaded, templates: TemplateSet) -> list[Problem]:
     if loaded.catalog is not None:
         found += broadcast_problems(loaded.catalog, templates)
     return [Problem(f"templates/{one.file}", one.line, one.column, "error", one.code, one.message) for one in found]
+
+
+def _dear_texts(folder: Path) -> list[Problem]:
+    return [
+        Problem(f"templates/{found.file}", found.line, found.column, "warning", found.code, found.message)
+        for found in dear_texts(folder / "templates")
+    ]
 
 
 def _earlier_versions(var: Path, sources: Mapping[str, str]) -> list[Workflow]:

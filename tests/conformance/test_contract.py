@@ -246,6 +246,40 @@ async def test_a_claimed_message_of_a_dead_process_becomes_unknown(durable: Harn
     assert [outcome.outcome for outcome in outcomes] == ["unknown"]
 
 
+async def test_who_was_written_to_is_found_by_address_and_provider(harness: Harness) -> None:
+    """In any case of letters: the newest message of each customer; and the message that a provider knows by its own id."""
+    await harness.append(identify("a"), event("a", "Order Completed"), event("a", "Order Completed", id="second"))
+    sent = await messages(harness)
+    await harness.runtime.claim([each.message.id for each in sent])
+    await harness.runtime.settle(
+        [
+            Settlement(message_id=each.message.id, status="sent", at_ms=T0, provider_id=f"p-{n}")
+            for n, each in enumerate(sent)
+        ]
+    )
+    written = await harness.runtime.written_to(" A@Example.COM ")
+    assert {each.message.customer for each in written} == {"a"}
+    assert len(written) == 1
+    assert await harness.runtime.written_to("nobody@example.com") == []
+    assert await harness.runtime.written_to("") == []
+    known = await harness.runtime.message_of("p-0")
+    assert known is not None
+    assert known.message.id == sent[0].message.id
+    assert await harness.runtime.message_of("p-9") is None
+    assert await harness.runtime.message_of("") is None
+
+
+async def test_what_a_dead_process_was_sending_is_told_once(durable: Harness) -> None:
+    """So that its provider can be asked for it."""
+    await durable.append(identify("a"), event("a", "Order Completed"))
+    (known,) = await messages(durable)
+    await durable.runtime.claim([known.message.id])
+    await durable.crash()
+    await durable.reopen()
+    assert [message.id for message in await durable.runtime.interrupted()] == [known.message.id]
+    assert await durable.runtime.interrupted() == []
+
+
 async def test_an_operator_enrolls_by_a_record(harness: Harness) -> None:
     """Commands are records as well."""
     await harness.append(identify("a"), Enroll(customer="a", at_ms=T0, id="n1", workflow="thanks"))
