@@ -5,18 +5,13 @@ Invariant: nothing that is written here can track somebody who did not agree, or
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
+from engine.core import utm
 from engine.core.policy import Tracking
 from engine.core.tracking import PURPOSE
 from engine.definition.project_document import PurposeDocument, TrackingDocument
 from engine.definition.site import Site
-
-UTM_NAMES = ("source", "medium", "campaign", "content", "term")
-PLACEHOLDERS = ("workflow", "step", "template", "channel", "purpose", "locale")
-"""What a campaign parameter may hold in braces; nothing of the recipient's."""
-PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 
 def compile_tracking(document: TrackingDocument, purposes: Mapping[str, PurposeDocument], site: Site) -> Tracking:
@@ -34,24 +29,24 @@ def compile_tracking(document: TrackingDocument, purposes: Mapping[str, PurposeD
             message="nobody may be tracked without a consent of their own, so there is no `on`; write `default: off` and offer"
             " the purpose `tracking`",
         )
-    utm = document.utm
-    if utm is None:
+    written = document.utm
+    if written is None:
         return Tracking(document.machine)
     found = []
-    for name in UTM_NAMES:
-        value: str | None = getattr(utm, name)
+    for name in utm.NAMES:
+        value: str | None = getattr(written, name)
         if value is None:
             continue
-        for word in PLACEHOLDER.findall(value):
-            if word not in PLACEHOLDERS:
-                site.error(
-                    ("tracking", "utm", name),
-                    "wrong-value",
-                    message=f"`{{{word}}}` is not known here; known are {', '.join(f'`{{{each}}}`' for each in PLACEHOLDERS)},"
-                    " none of which names a person",
-                )
+        word = utm.unknown_placeholder(value)
+        if word:
+            known = ", ".join(f"`{{{each}}}`" for each in utm.PLACEHOLDERS)
+            site.error(
+                ("tracking", "utm", name),
+                "wrong-value",
+                message=f"`{{{word}}}` is not known here; known are {known}, none of which names a person",
+            )
         found.append((f"utm_{name}", value))
-    hosts = tuple(host.lower().strip(".") for host in utm.hosts)
+    hosts = tuple(host.lower().strip(".") for host in written.hosts)
     for index, host in enumerate(hosts):
         if "/" in host or ":" in host or not host:
             site.error(

@@ -10,6 +10,7 @@ from typing import Final
 
 from jinja2 import nodes
 
+from engine.core import utm
 from engine.core.consent import OWN_CHANNELS
 from engine.dispatch.compiled import Part
 from engine.dispatch.flatten import Flattener, undeclared
@@ -22,7 +23,14 @@ from engine.dispatch.template_problem import TemplateProblem, nearest
 from engine.dispatch.text_part import generate
 
 MAIL_CHANNELS: Final = frozenset({"email", "newsletter"})
-FIELDS: Final = {"subject": "subject", "preheader": "preheader", "from": "from_", "reply_to": "reply_to", "to": "to"}
+FIELDS: Final = {
+    "subject": "subject",
+    "preheader": "preheader",
+    "from": "from_",
+    "reply_to": "reply_to",
+    "to": "to",
+    "utm": "utm",
+}
 
 
 class Builder:
@@ -73,12 +81,14 @@ class Builder:
     def _fields(self, front: FrontMatter, index: int, channel: str) -> dict[str, nodes.Template]:
         trees: dict[str, nodes.Template] = {}
         for key, field in front.fields.items():
-            of_mails = key in {"subject", "preheader", "reply_to"} or key.startswith(VARIANT)
+            of_mails = key in {"subject", "preheader", "reply_to", "utm"} or key.startswith(VARIANT)
             if channel not in MAIL_CHANNELS and of_mails:
                 self._report(index, field.line, "front_matter", f"'{key}' is of mails; {channel} has no such thing")
             if channel not in OWN_CHANNELS and key == "to":
                 message = f"'to' is of {' and '.join(sorted(OWN_CHANNELS))}; {channel} goes to the customer"
                 self._report(index, field.line, "front_matter", message)
+            if key == "utm" and (problem := utm.problem_of(field.source)):
+                self._report(index, field.line, "front_matter", problem)
             tree = self._straight(field.source, index, field.line)
             if tree is not None:
                 trees[key] = tree

@@ -66,10 +66,6 @@ class Composer:
         context = {**names(message), **self._links.of(message)}
         return self._renderer.render(message.channel, message.template, message.locale, context=context)
 
-    def compose(self, message: Message, *, bulk: bool) -> OutgoingMessage:
-        """The whole message, neither tracked nor tagged; `bulk` mail carries the headers to unsubscribe. Raises TemplateError."""
-        return self._composed(message, bulk=bulk, rules=_NO_RULES, tracked=False).outgoing
-
     def prepare(self, message: Message, *, policy: Policy, state: CustomerState | None) -> Composed:
         """The whole message as the policy in force has it and the customer's consent allows it. Raises TemplateError."""
         purpose = policy.purposes.get(message.purpose)

@@ -18,7 +18,7 @@ from engine.dispatch.template_problem import TemplateProblem, nearest
 if TYPE_CHECKING:
     from ruamel.yaml.nodes import Node
 
-KEYS: Final = ("subject", "preheader", "from", "reply_to", "to")
+KEYS: Final = ("subject", "preheader", "from", "reply_to", "to", "utm")
 VARIANT: Final = "subject_"
 """How the key of a tested subject begins: `subject_b` is that of the variant `b`."""
 _VARIANT_KEY: Final = re.compile(r"subject_[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")

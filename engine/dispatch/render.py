@@ -42,6 +42,8 @@ class Rendered(msgspec.Struct, frozen=True):
     text: str
     to: str = ""
     """Who gets it, for channels whose templates may say so."""
+    utm: str = ""
+    """The template's own campaign parameters, as `engine.core.utm` reads them."""
 
 
 class Template:
@@ -79,7 +81,16 @@ class Template:
         budget = self._budget(names.get("customer"))
         names["locale"] = self._locale_default
         parts = self._parts
-        done = {"subject": "", "preheader": "", "from_": "", "reply_to": "", "html": "", "text": "", "to": ""}
+        done = {
+            "subject": "",
+            "preheader": "",
+            "from_": "",
+            "reply_to": "",
+            "html": "",
+            "text": "",
+            "to": "",
+            "utm": "",
+        }
         try:
             for field, found in parts.items():
                 if field.startswith(VARIANT):

@@ -13,6 +13,7 @@ from urllib.parse import quote, quote_plus, unquote_plus
 
 import msgspec
 
+from engine.core import utm
 from engine.core.tracking import OPEN
 from engine.dispatch import anchors
 
@@ -51,7 +52,7 @@ def marked(
     rendered: Rendered, message: Message, trails: Trails, *, rules: Tracking, tracked: bool
 ) -> tuple[Rendered, dict[str, str]]:
     """The content with its links tagged and, if `tracked`, led through us; and where each of those leads, by its key."""
-    parameters = parameters_of(rules, message)
+    parameters = parameters_of(utm.with_own(rules.utm, rendered.utm), message)
     if not parameters and not tracked:
         return rendered, {}
     own = trails.own
@@ -76,9 +77,9 @@ def marked(
     return msgspec.structs.replace(rendered, html=html, text=text), targets
 
 
-def parameters_of(rules: Tracking, message: Message) -> list[tuple[str, str]]:
+def parameters_of(rules: tuple[tuple[str, str], ...], message: Message) -> list[tuple[str, str]]:
     """The campaign parameters of this message's links: nothing in them is the recipient's."""
-    if not rules.utm:
+    if not rules:
         return []
     words = {
         "workflow": message.workflow,
@@ -88,7 +89,7 @@ def parameters_of(rules: Tracking, message: Message) -> list[tuple[str, str]]:
         "purpose": message.purpose,
         "locale": message.locale,
     }
-    return [(name, _filled(value, words)) for name, value in rules.utm]
+    return [(name, _filled(value, words)) for name, value in rules]
 
 
 def _filled(value: str, words: Mapping[str, str]) -> str:

@@ -110,6 +110,49 @@ def test_campaign_parameters_need_no_consent_and_name_nobody() -> None:
     assert list(tracked(html, rules=UTM)[1].values()) == [expected]
 
 
+OWN_UTM = [
+    ("off", ""),
+    ("campaign=spring", "utm_source=anlass&utm_campaign=spring&utm_content=cart-de"),
+    ("campaign = {purpose} , content=", "utm_source=anlass&utm_campaign=marketing"),
+    ("term=x", "utm_source=anlass&utm_campaign=cart+recovery&utm_content=cart-de&utm_term=x"),
+]
+
+
+@pytest.mark.parametrize(("own", "query"), OWN_UTM)
+def test_a_template_has_its_own_parameters(own: str, query: str) -> None:
+    """Over those of the policy, or none at all."""
+    rendered = Rendered(
+        subject="S", preheader="", from_="", reply_to="", html="<a href=https://x.de/>", text="", utm=own
+    )
+    done, _ = marked(rendered, MESSAGE, LINKS, rules=UTM, tracked=False)
+    expected = f'<a href="https://x.de/?{query.replace("&", "&amp;")}">' if query else "<a href=https://x.de/>"
+    assert done.html == expected
+
+
+REFUSED = [
+    "{{ customer.id }}",
+    "campaign={% if a %}",
+    "campaign",
+    "id=x",
+    "campaign=spring, x",
+    "campaign={email}",
+    "on",
+]
+
+
+@pytest.mark.parametrize("own", [*REFUSED, "off", "campaign={workflow}, content=top"])
+def test_the_front_matter_is_checked(tmp_path: Path, own: str) -> None:
+    """What could name a person, or is misspelt, is a problem at its line; what can be read is rendered as written."""
+    (tmp_path / "email").mkdir()
+    (tmp_path / "email/t.html").write_text(f'---\nsubject: S\nutm: "{own}"\n---\n<p>x</p>')
+    templates = TemplateSet.load(tmp_path)
+    if own in REFUSED:
+        assert [(problem.line, "'" in problem.message) for problem in templates.check()][:1] == [(3, True)]
+    else:
+        assert templates.check() == []
+        assert templates.find("email", "t").render({}).utm == own
+
+
 TAGGED = [
     ("https://x.de", "https://x.de?s=1"),
     ("https://x.de/", "https://x.de/?s=1"),
