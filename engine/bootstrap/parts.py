@@ -95,6 +95,8 @@ def open_callbacks(settings: Settings) -> dict[str, CallbackReader]:
     readers: dict[str, CallbackReader] = {}
     for name, section in settings.callback_sections.items():
         for provider, secrets in section.callbacks(settings.collector.public_url).items():
+            if file := secrets.get("certificates_file"):
+                secrets["certificates_file"] = str(settings.project / str(file))
             try:
                 readers[provider] = registry.load_callbacks(provider)(secrets)
             except ValueError as error:

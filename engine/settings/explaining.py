@@ -47,9 +47,13 @@ def _bounces(settings: Settings) -> list[str]:
     if bounces.mailbox:
         where = f"{bounces.mailbox_host}:{bounces.port_of_mailbox}"
         lines.append(f"bounces: reads the mailbox {where} by {bounces.mailbox} every {bounces.poll_seconds:g} seconds")
+    believed = [
+        name for name in ("ses", "sendgrid", "mailgun", "postmark") if settings.callback_sections[name].callbacks("")
+    ]
+    lines += [f"bounces: webhooks of {name} are believed at /callbacks/{name}/…" for name in believed]
     if not lines and settings.email.configured:
         lines.append("bounces: none are read; set ANLASS_BOUNCES__LISTEN or ANLASS_BOUNCES__MAILBOX")
-    if lines and settings.email.configured and "{id}" not in settings.email.return_path:
+    if (bounces.listen or bounces.mailbox) and settings.email.configured and "{id}" not in settings.email.return_path:
         lines.append(
             "bounces: email.return_path without {id} does not name the message: b+{id}@bounces.shop.example does"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -195,6 +196,18 @@ def test_certificates_come_from_amazon_only_and_once() -> None:
             with pytest.raises(Forged):
                 reader.read(asked)
     assert key.fetched == [CERTIFICATE_URL]
+
+
+def test_certificates_may_be_given(tmp_path: Path) -> None:
+    """Then nothing is fetched: a good signature is believed, another key's is not, whatever address it names."""
+    key = SnsKey()
+    (tmp_path / "sns.pem").write_bytes(key.fetch(""))
+    key.fetched.clear()
+    reader = SesReader(SesSettings(topics=(TOPIC,), certificates_file=str(tmp_path / "sns.pem")), fetch=key.fetch)
+    assert reader.read(request(key.envelope(ses_bounce("Permanent", "General", "5.1.1", "x")))).reports
+    with pytest.raises(Forged):
+        reader.read(request(_BOUNCE))
+    assert key.fetched == []
 
 
 def test_a_subscription_is_confirmed_at_amazon_only() -> None:
