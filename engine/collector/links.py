@@ -144,10 +144,12 @@ def _confirmable(link: Link) -> dict[str, list[str]]:
 
 def _ask(visit: Visit, key: str) -> web.Response:
     texts = visit.texts
-    return page(
+    answer = page(
         "ask", lang=visit.lang, title=texts[f"{key}_title"], text=sentence(visit.lang, f"{key}_ask", visit.link.purposes),
         button=texts[f"{key}_button"],
     )  # fmt: skip
+    answer.headers["Referrer-Policy"] = "same-origin"  # with no-referrer a browser does not say where the button was
+    return answer
 
 
 def _done(visit: Visit, key: str, link: Link) -> web.Response:

@@ -19,7 +19,7 @@ from engine.collector.me_orders import Order, orders_of
 from engine.collector.page import page
 from engine.collector.texts import title, word
 from engine.collector.visit import LANGUAGES, Entrance, Visit
-from engine.core.consent import ADDRESS_TRAITS, address_of, permission
+from engine.core.consent import ADDRESS_TRAITS, address_of, normal_address, permission
 from engine.core.customer import CustomerState
 from engine.core.record import Event, Identify, Record
 from engine.core.workflow import Send
@@ -120,12 +120,16 @@ class MePages:
         }
 
     async def _proven_address(self, visit: Visit) -> str:
-        """The trait of the address that the message with this link went to; "" when the message is not known."""
+        """The trait of the address that the message with this link went to; "" when that is not known, or not in use any more."""
         link = visit.link
         status = await self._runtime.message(link.message) if link.message else None
         if status is None or status.message.customer != link.customer:
             return ""
-        return ADDRESS_TRAITS.get(status.message.channel, status.message.channel)
+        message = status.message
+        current = address_of(await self._state(visit), message.channel)
+        if normal_address(message.address, message.channel) != normal_address(current, message.channel):
+            return ""
+        return ADDRESS_TRAITS.get(message.channel, message.channel)
 
     # ---------------------------------------------------------------------------------------------------- own data
 

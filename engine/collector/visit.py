@@ -6,6 +6,7 @@ many; what goes wrong is said in the visitor's language, and programs read the s
 
 from __future__ import annotations
 
+import ipaddress
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -65,7 +66,7 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
         request, now_ms, link = self.request, self.now_ms, self.link
         proof: dict[str, Any] = {
             "page": request.path.split("/")[1],
-            "ip": request.remote or "",
+            "ip": client_address(request),
             "user_agent": request.headers.get("User-Agent", "")[:USER_AGENT_CHARS_MAX],
             "language": self.lang,
             "message": link.message,
@@ -78,6 +79,17 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
             customer=link.customer, at_ms=now_ms, id=f"link:{action}:{link.message}:{now_ms}", time_ms=now_ms,
             action=action, purposes=purposes, source="link", proof=proof,
         )  # fmt: skip
+
+
+def client_address(request: web.Request) -> str:
+    """Where a request comes from. Behind a proxy in our own network: what the proxy added; the rest anybody may have written."""
+    remote = request.remote or ""
+    told = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
+    try:
+        ours = ipaddress.ip_address(remote)
+        return str(ipaddress.ip_address(told)) if ours.is_private or ours.is_loopback else remote
+    except ValueError:
+        return remote
 
 
 VisitHandler = Callable[[Visit], Awaitable[web.StreamResponse]]
@@ -104,7 +116,7 @@ class Entrance:
             visit = self._visit(door, request)
             self._same_site(request)
             self._count(f"customer:{visit.link.customer}", FORMS_PER_MINUTE)
-            self._count(f"address:{request.remote}", 10 * FORMS_PER_MINUTE)
+            self._count(f"address:{client_address(request)}", 10 * FORMS_PER_MINUTE)
             return await handler(visit)
 
         return self._friendly(guarded)

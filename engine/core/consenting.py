@@ -199,12 +199,12 @@ def _moved(old: Granted, address: str) -> bool:
 def _address(state: CustomerState, action: str, channel: str, *, origin: Origin, old: Granted | None) -> str:
     """Which address a change is about, normalised.
 
-    That of the message whose link was used; else the one that was named with it; for a confirmation the one that was asked;
-    else the customer's.
+    A confirmation speaks for the address of the mail that it was in; else the one that was named, or asked for, counts; else the
+    customer's.
     """
     trait = ADDRESS_TRAITS.get(channel, channel)
     message = origin.proof.get("message")
-    if message:
+    if message and action == "confirm":
         for sent in reversed(state.messages):
             if sent.id == message and ADDRESS_TRAITS.get(sent.channel, sent.channel) == trait:
                 return normal_address(sent.address, channel)

@@ -314,6 +314,26 @@ async def test_our_own_forms_are_taken_however_the_browser_tells(ana: Ana) -> No
         assert (await ana.post("", {"on": "marketing:email"}, **headers))[0] == 200
 
 
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [("203.0.113.7", "203.0.113.7"), ("evil, 203.0.113.7", "203.0.113.7"), ("", "127.0.0.1"), ("<b>", "127.0.0.1")],
+)
+async def test_a_proof_names_the_machine_behind_the_proxy(told: str, kept: str, ana: Ana) -> None:
+    """What the proxy in our own network says last; nothing that is no address."""
+    await ana.post("", {}, **{"X-Forwarded-For": told})
+    assert {each.proof["ip"] for each in ana.written if isinstance(each, Consent)} == {kept}
+
+
+async def test_a_tick_in_a_mail_to_an_old_address_has_to_be_confirmed_at_the_new_one(ana: Ana) -> None:
+    """Who has the old mail need not be who reads the new address."""
+    await ana.collector.post("/v1/identify", {"userId": "ana", "traits": {"email": "new@example.com"}})
+    await ana.post("", {"on": "marketing:email"})
+    actions = {(each.action, *each.purposes) for each in ana.written if isinstance(each, Consent)}
+    assert ("request", "marketing") in actions
+    given = (await ana.collector.runtime.state("ana")).consent["marketing"]["email"]
+    assert (given.status, given.address) == ("requested", "new@example.com")
+
+
 async def test_too_many_forms_in_a_minute_wait(ana: Ana) -> None:
     """The next minute they are taken again; reading is never refused."""
     answers = [(await ana.post("?lang=en", {"on": "marketing:email"}))[0] for _ in range(25)]
