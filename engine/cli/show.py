@@ -25,6 +25,8 @@ LINES_DEFAULT = 50
 LINES_MAX = 10_000
 TRAITS_MAX = 40
 TEXT_MAX = 120
+_IN_JSON_ONLY = frozenset({"basis", "records", "time"})
+"""Of a decision: what a message rests on stands among the reasons, and the consent ledger's entries in `anlass consent show`."""
 
 _limit_option = click.option(
     "-n",
@@ -257,7 +259,7 @@ def _print_timeline(decisions: list[Decision], *, with_customer: bool = False) -
 
 def _detail(decision: Decision) -> str:
     """The kind's own fields that a person wants to see, in a few words."""
-    detail = plain(decision.detail)
+    detail = {name: value for name, value in plain(decision.detail).items() if name not in _IN_JSON_ONLY}
     return _short(
         " ".join(str(value) if isinstance(value, str) else json_line(value) for value in detail.values() if value)
     )
