@@ -148,9 +148,9 @@ def _books(counts: dict[str, Any], doors: Doors) -> list[str]:
     sent = counts["messages"].get("sms", {}).get("sent", 0)
     if sent != len(texts) or sent != texts.total():
         wrong.append(f"the ledger has {sent} texts sent, Twilio took {texts.total()} of {len(texts)} messages")
-    email = counts["messages"].get("email", {})
-    if email.get("sent", 0) != len(postbox.received):
-        wrong.append(f"the ledger has {email.get('sent', 0)} mails sent, the mail server took {len(postbox.received)}")
+    mails = sum(counts["messages"].get(channel, {}).get("sent", 0) for channel in ("email", "newsletter"))
+    if mails != len(postbox.received):
+        wrong.append(f"the ledger has {mails} mails sent, the mail server took {len(postbox.received)}")
     if postbox.strangers:
         wrong.append(f"{postbox.strangers} mails came without an id of ours")
     for channel, by in counts["messages"].items():

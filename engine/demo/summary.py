@@ -64,7 +64,7 @@ def _messages(account: Account) -> Table:
     table.add_column("sent", justify="right", header_style="dim")
     table.add_column("everything else", header_style="dim")
     for channel, by in sorted(account.answers.items()):
-        door = {"email": "SMTP", "sms": "Twilio's stand-in"}.get(channel, "local mailbox")
+        door = {"email": "SMTP", "newsletter": "SMTP", "sms": "Twilio's stand-in"}.get(channel, "local mailbox")
         rest = ", ".join(f"{number} {answer}" for answer, number in by.most_common() if answer != "sent")
         table.add_row(f"{channel} ({door})", str(by.get("sent", 0)), rest)
     return table
