@@ -153,9 +153,11 @@ body { font: 16px/1.5 system-ui, sans-serif; color: #1c1c1c; background: #fff; m
   padding: 0 1rem }
 h1 { font-size: 1.6rem } h2 { font-size: 1.25rem; margin-top: 2.5rem; border-bottom: 2px solid #ddd } p.told { color: #555 }
 article { border: 1px solid #ddd; border-radius: 6px; padding: .5rem 1rem; margin: .75rem 0; overflow-wrap: anywhere }
-dl { display: grid; grid-template-columns: minmax(8rem, 14rem) 1fr; gap: .15rem 1rem; margin: 0 }
-dt { color: #555 } dd { margin: 0 }
-dd dl, dd article { font-size: .95em } pre { white-space: pre-wrap; margin: 0; font: inherit }
+dl { display: grid; grid-template-columns: fit-content(11rem) minmax(0, 1fr); gap: .15rem 1rem; margin: 0 }
+dt { color: #555 } dd { margin: 0; min-width: 0 }
+dd dl { padding-left: .75rem; border-left: 2px solid #eee; font-size: .95em }
+dd dd dl { grid-template-columns: minmax(0, 1fr) }
+pre { white-space: pre-wrap; margin: 0; font: inherit }
 ul { margin: 0; padding-left: 1.2rem }
 @media (max-width: 40rem) { dl { grid-template-columns: 1fr } dt { margin-top: .4rem } }
 """
