@@ -21,6 +21,7 @@ BUILT_IN: dict[str, str] = {
     "mailbox": "channels.recording:create",
     "sms": "channels.sms:create",
     "voice": "channels.voice:create",
+    "print": "channels.print_file:create",
     "push": "channels.web_push:create",
     "task": "channels.task:create",
     "webhook": "channels.webhook:create",

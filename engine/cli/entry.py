@@ -52,6 +52,7 @@ COMMANDS = {
     "retry": ("engine.cli.operate:retry", "Let failed enrollments move again."),
     "replay": ("engine.cli.operate:replay", "List dead letters, or put them back."),
     "task": ("engine.cli.task:task", "List and end the tasks of people."),
+    "letters": ("engine.cli.letters:letters", "List and close batches of letters."),
     "audit": ("engine.cli.audit:audit", "List and check what operators did."),
     "consent": ("engine.cli.consent:consent", "Show, import, give or take back consent."),
     "bounces": ("engine.cli.bounces:bounces", "Say how mails that came back are understood."),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from engine.core import push
+from engine.core import postal, push
 from engine.core.schedule import rfc3339
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ def address_of(state: CustomerState, channel: str) -> str:
         return OWN_CHANNELS[channel]
     if channel == push.CHANNEL:
         return push.address(state.traits.get(push.CHANNEL), state.suppressed)
+    if channel == postal.CHANNEL:
+        return postal.address(state.traits.get(postal.TRAIT))
     return clean_address(state.traits.get(ADDRESS_TRAITS.get(channel, channel)), channel)
 
 
@@ -53,6 +55,8 @@ def clean_address(value: object, channel: str) -> str:
     """The value as an address of this channel, "" when it can't be one. Real syntax is the adapter's to judge."""
     if channel == push.CHANNEL:
         return push.address(value)
+    if channel == postal.CHANNEL:
+        return postal.address(value)
     if not isinstance(value, str):
         return ""
     address = value.strip()

@@ -20,7 +20,7 @@ from engine.definition.compile import Compiled
 from engine.definition.problem import Problems, nearest
 from engine.definition.site import Path, Site
 
-CHANNELS = ("email", "newsletter", "sms", "whatsapp", "messenger", "voice", "webhook", "task", "push")
+CHANNELS = ("email", "newsletter", "sms", "whatsapp", "messenger", "voice", "webhook", "task", "push", "print")
 """Known without any plug-in."""
 TEMPLATE_OPTIONAL = frozenset({"webhook", "task"})
 """Channels that have a form of their own for a message without a template file."""

@@ -23,7 +23,7 @@ from engine.dispatch.template_problem import TemplateError, TemplateProblem, nea
 FILES_MAX: Final = 5_000
 CACHE_SIZE: Final = 2_000  # compiled templates kept between loads, so that a reload compiles only what changed
 LAYOUTS: Final = "layouts"
-TEXT_CHANNELS: Final = frozenset({"sms", "whatsapp", "voice", "webhook", "task", "push"})
+TEXT_CHANNELS: Final = frozenset({"sms", "whatsapp", "voice", "webhook", "task", "push", "print"})
 OPTIONAL: Final = frozenset({"webhook", "task"})
 """Channels whose messages need no template: they have a form of their own for what the step gives."""
 FALL_BACK: Final = {"whatsapp": "sms", "voice": "sms"}

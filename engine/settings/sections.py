@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, m
 
 from engine.errors import SettingsError
 from engine.settings.bounces import BouncesSettings, mark_secret
+from engine.settings.letters import PrintSettings
 from engine.settings.mail_services import MailgunSettings, PostmarkSettings, SendgridSettings, SesSettings
 from engine.settings.newsletter import NewsletterSettings
 from engine.settings.phone import SmsSettings
@@ -247,6 +248,7 @@ MODELS: dict[str, type[Section]] = {
     "newsletter": NewsletterSettings,
     "database": DatabaseSettings,
     "kafka": KafkaSettings,
+    "print": PrintSettings,
     "push": PushSettings,
     "task": TaskSettings,
     "webhook": WebhookSettings,
@@ -270,6 +272,7 @@ class Settings(BaseModel):
     newsletter: NewsletterSettings = NewsletterSettings()
     database: DatabaseSettings = DatabaseSettings()
     kafka: KafkaSettings = KafkaSettings()
+    print: PrintSettings = PrintSettings()
     push: PushSettings = PushSettings()
     task: TaskSettings = TaskSettings()
     webhook: WebhookSettings = WebhookSettings()
