@@ -81,7 +81,9 @@ def test_missing_topics_are_made_with_what_they_need(kafka: str, topics: Topics)
     assert int(_settings(kafka, topics.dead_letters)["max.message.bytes"]) > int(touchpoints["max.message.bytes"])
     with admin(kafka) as client:
         counts = {each["name"]: len(each["partitions"]) for each in client.describe_topics(list(wanted))}
-    assert counts == {name: 1 if name in {topics.definitions, topics.suppressions} else PARTITIONS for name in wanted}
+    assert counts == {
+        name: 1 if name in {topics.definitions, topics.suppressions, topics.audit} else PARTITIONS for name in wanted
+    }
     assert ensure_topics(kafka, topics, partitions=PARTITIONS, replication=1) == []
     assert check_topics(kafka, topics) == PARTITIONS
 
@@ -263,4 +265,4 @@ def test_a_broker_that_comes_late_is_waited_for(kafka_cluster: Start, topics: To
         assert not waited.done()
         cluster.restart(0)
         waited.result(timeout=30)
-    assert len(ensure_topics(cluster.bootstrap, topics, partitions=1, replication=1)) == 8
+    assert len(ensure_topics(cluster.bootstrap, topics, partitions=1, replication=1)) == 9
