@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,7 +40,7 @@ async def test_the_pace_of_workflows_is_counted_and_counted_back(database: Datab
     await projection.apply([stretch("journal", lines), stretch("ledger", [entry(sent, 1, offset=1, status="sent")])])
     reader = DatabaseReader(database)
     start = T0 - T0 % 300_000
-    asked = {"since_ms": start, "until_ms": start + 3_600_000, "span_ms": 3_600_000}
+    asked: dict[str, Any] = {"since_ms": start, "until_ms": start + 3_600_000, "span_ms": 3_600_000}
     assert await reader.pace(**asked) == [Pace(workflow="welcome", from_ms=start, queued=2, sent=1, bounced=1)]
     assert [each.queued for each in await reader.pace(**{**asked, "span_ms": 300_000})] == [2, 0]
     assert await reader.pace(**asked, workflow="other") == []

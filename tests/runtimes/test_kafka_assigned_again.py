@@ -75,6 +75,9 @@ class _Kept:
     async def run(self) -> None:
         await self._released.wait()
 
+    def scrub(self) -> None:
+        pass
+
     def release(self) -> None:
         self._released.set()
 

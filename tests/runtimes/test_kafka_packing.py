@@ -73,6 +73,9 @@ class Slow:
     def assigned_again(self) -> None:
         pass
 
+    def scrub(self) -> None:
+        pass
+
     def release(self) -> None:
         self._released.set()
 
