@@ -35,8 +35,9 @@ COLUMNS = ("message", "name", "street", "extra", "postal_code", "city", "state",
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS letter (
     number INTEGER PRIMARY KEY, message TEXT NOT NULL UNIQUE, day TEXT NOT NULL, name TEXT NOT NULL, address TEXT NOT NULL,
-    text TEXT NOT NULL
+    text TEXT NOT NULL, customer TEXT NOT NULL DEFAULT ''
 );
+CREATE INDEX IF NOT EXISTS letter_customer ON letter (customer);
 CREATE INDEX IF NOT EXISTS letter_day ON letter (day, number);
 CREATE TABLE IF NOT EXISTS closed (day TEXT PRIMARY KEY);
 """
@@ -59,6 +60,7 @@ class Letter(msgspec.Struct, frozen=True):
     name: str
     address: str
     text: str
+    customer: str = ""
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -85,6 +87,7 @@ class Spool:
         database = sqlite3.connect(self._folder / SPOOL, timeout=10.0, isolation_level=None)
         try:
             database.execute("PRAGMA synchronous=FULL")
+            database.execute("PRAGMA secure_delete=ON")
             database.execute("BEGIN IMMEDIATE")
             yield database
             database.execute("COMMIT")
@@ -101,8 +104,10 @@ class Spool:
             day = letter.day
             if last is not None and day <= last:
                 day = (date.fromisoformat(last) + timedelta(days=1)).isoformat()
-            row = (letter.message, day, letter.name, letter.address, letter.text)
-            database.execute("INSERT INTO letter (message, day, name, address, text) VALUES (?, ?, ?, ?, ?)", row)
+            row = (letter.message, day, letter.name, letter.address, letter.text, letter.customer)
+            database.execute(
+                "INSERT INTO letter (message, day, name, address, text, customer) VALUES (?, ?, ?, ?, ?, ?)", row
+            )
             return day
 
     def take_out(self, message: str) -> str:
@@ -116,6 +121,19 @@ class Spool:
                 return f"the batch of {known[0]} is closed"
             database.execute("DELETE FROM letter WHERE message = ?", (message,))
             return ""
+
+    def forget(self, customer: str, settings: PrintSettings) -> int:
+        """Removes the letters of a customer who is erased, also from files of closed batches; returns how many there were."""
+        with self._transaction() as database:
+            found = database.execute("SELECT DISTINCT day FROM letter WHERE customer = ?", (customer,)).fetchall()
+            removed = database.execute("DELETE FROM letter WHERE customer = ?", (customer,)).rowcount
+        for (day,) in found:
+            paths = self._paths(day, settings)
+            if any(path.exists() for path in paths):
+                for path in paths:
+                    path.unlink(missing_ok=True)
+                self._write(day, settings)
+        return removed
 
     def batches(self) -> list[Batch]:
         """All days with letters, oldest first."""
@@ -136,9 +154,11 @@ class Spool:
                 written += self._write(batch.day, settings)
         return written
 
+    def _paths(self, day: str, settings: PrintSettings) -> list[Path]:
+        return [self._folder / f"letters-{day}.csv"] + [self._folder / f"letters-{day}.pdf"] * settings.pdf
+
     def _write(self, day: str, settings: PrintSettings) -> list[Path]:
-        wanted = [self._folder / f"letters-{day}.csv"] + [self._folder / f"letters-{day}.pdf"] * settings.pdf
-        missing = [path for path in wanted if not path.exists()]
+        missing = [path for path in self._paths(day, settings) if not path.exists()]
         if missing:
             with self._transaction() as database:
                 rows = database.execute(
@@ -217,7 +237,7 @@ def _letter(delivery: OutgoingMessage, settings: PrintSettings) -> Letter:
     if any(char in text for text in texts for char in "\0\x0b\x0c\x1b"):
         raise PermanentError("it has control characters", code="characters", address_verdict=Verdict.MESSAGE)
     day = datetime.fromtimestamp(delivery.date_ms / 1000, UTC).date().isoformat()
-    return Letter(delivery.id, day, " ".join(delivery.to_name.split()), delivery.to, delivery.text)
+    return Letter(delivery.id, day, " ".join(delivery.to_name.split()), delivery.to, delivery.text, delivery.customer)
 
 
 def as_csv(letters: list[Letter]) -> bytes:

@@ -17,7 +17,7 @@ from engine.bootstrap.listening import bind, url_of
 from engine.bootstrap.parts import (
     channel_names,
     dispatch_options,
-    forget_customer_in_mailbox,
+    forget_customer,
     open_channels,
     open_mailbox,
 )
@@ -71,7 +71,7 @@ class DispatcherRole:
             room = PostroomSettings(
                 **cluster.membership(slot.path),
                 address_key=cluster.address_key,
-                on_forget=functools.partial(forget_customer_in_mailbox, settings.database_path.parent),
+                on_forget=functools.partial(forget_customer, settings),
             )
             postroom = self._postroom = Postroom(
                 room, catalog=lambda: self._current.catalog, clock=self._clock, metrics=self.metrics

@@ -11,9 +11,12 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
+
 from channels import registry
 from channels.callbacks import CallbackReader
 from channels.contract import Channel
+from channels.print_file import PrintSettings, Spool
 from channels.recording import Mailbox, MailboxChannel
 from engine.bootstrap.project import Project
 from engine.clock import Clock
@@ -37,7 +40,7 @@ def open_runtime(project: Project, *, clock: Clock | None = None, metrics: Metri
         journal_days=database.journal_days,
     )
     runtime = EmbeddedRuntime(project.var, project.catalog, clock=clock, options=options, metrics=metrics)
-    runtime.on_forget = functools.partial(forget_customer_in_mailbox, project.var)
+    runtime.on_forget = functools.partial(forget_customer, project.settings)
     return runtime
 
 
@@ -132,13 +135,22 @@ def open_mailbox(var: Path) -> Mailbox:
         raise StorageError(f"The mailbox in {var} cannot be opened: {error}.") from error
 
 
-def forget_customer_in_mailbox(var: Path, customer: str) -> None:
-    """Removes the messages of a customer who is erased, however that was asked for. Raises StorageError."""
+def forget_customer(settings: Settings, customer: str) -> None:
+    """Removes what channels on this machine keep of a customer who is erased, however that was asked for: messages in the local
+    mailbox, letters that wait for the print shop. Raises StorageError.
+    """
+    var = settings.database_path.parent
     try:
         with contextlib.closing(open_mailbox(var)) as mailbox:
             mailbox.remove_customer(customer)
     except sqlite3.Error as error:
         raise StorageError(f"The mailbox in {var} cannot be written: {error}.") from error
+    if settings.print.configured:
+        printing = msgspec.convert(settings.print.adapter("print"), PrintSettings)
+        try:
+            Spool(Path(printing.folder)).forget(customer, printing)
+        except (OSError, sqlite3.Error) as error:
+            raise StorageError(f"The letters in {printing.folder} cannot be written: {error}.") from error
 
 
 def forget_in_mailbox(var: Path, message_ids: Sequence[str]) -> int:

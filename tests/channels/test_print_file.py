@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pypdf
 import pytest
 from hypothesis import given
@@ -20,9 +21,11 @@ from hypothesis import strategies as st
 from channels.conformance import Conformance, Received, Stage
 from channels.contract import OutgoingMessage, PermanentError, TransientError, Verdict
 from channels.print_file import Letter, PrintChannel, PrintSettings, Spool, as_csv, create
+from engine.bootstrap.parts import forget_customer
 from engine.core.consent import address_of, clean_address
 from engine.core.customer import CustomerState
 from engine.core.postal import address
+from engine.settings import load_settings
 from tests.cli.conftest import anlass
 
 ANA = {"street": "Lindenallee 4", "postalCode": "12345", "city": "Köln"}
@@ -247,3 +250,23 @@ async def test_the_commands_list_undo_and_close(tmp_path: Path) -> None:
     refused = anlass("letters", "undo", letter(1).id, "--project", tmp_path)
     assert (refused.status, "is closed" in refused.err) == (2, True)
     assert anlass("letters", "close", "--day", "soon", "--project", tmp_path).status == 2
+
+
+async def test_who_is_erased_leaves_the_spool_and_the_files(tmp_path: Path) -> None:
+    """Open and closed batches, the file that lies in the folder, and the pages of SQLite; others' letters stay."""
+    (tmp_path / "anlass.toml").write_text('[print]\nfolder = "letters"\npdf = true\n', "utf-8")
+    folder = tmp_path / "letters"
+    text = "only for Ana's eyes"
+    anas = [msgspec.structs.replace(letter(n, day=n, text=text), customer="ana") for n in range(2)]
+    others = [msgspec.structs.replace(letter(n + 5, day=n, text="for Ben"), customer="ben") for n in range(2)]
+    await _filled(folder, *anas, *others)
+    printing = PrintSettings(folder=str(folder), pdf=True)
+    Spool(folder).close("2026-09-21", printing)
+    forget_customer(load_settings(tmp_path), "ana")
+    assert [(batch.letters, batch.closed) for batch in Spool(folder).batches()] == [(1, True), (1, False)]
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert {"letters-2026-09-21.csv", "letters-2026-09-21.pdf"} <= files.keys()
+    assert not [name for name, body in files.items() if text.encode() in body]
+    assert [row["message"] for row in _rows(folder / "letters-2026-09-21.csv")] == [others[0].id]
+    pages = pypdf.PdfReader(folder / "letters-2026-09-21.pdf").pages
+    assert len(pages) == 1
