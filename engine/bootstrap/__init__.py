@@ -3,7 +3,8 @@
 Invariant: everything is built here and handed down; no part below looks anything up by itself.
 """
 
-from engine.bootstrap.commands import Operations, ask, carry_out, note, operations, running_url
+from engine.bootstrap.acting import Operations
+from engine.bootstrap.commands import ask, carry_out, note, operations, running_url
 from engine.bootstrap.parts import (
     channel_names,
     dispatch_options,

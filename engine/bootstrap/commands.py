@@ -7,15 +7,12 @@ whether a service on this machine does it or the workers of a cluster: the setti
 from __future__ import annotations
 
 import asyncio
-import getpass
 import json
-import os
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
-import msgspec
-
+from engine.bootstrap.acting import Audited, Kept, Operations, operator_name
 from engine.bootstrap.deploying import publish
 from engine.bootstrap.parts import open_runtime
 from engine.bootstrap.project import open_project
@@ -31,64 +28,8 @@ from engine.settings import Settings, load_settings
 
 TAKEN_SECONDS_MAX = 15.0
 POLL_SECONDS = 0.05
-OPERATOR = "ANLASS_OPERATOR"
-"""The variable that names the operator, where several work as one user of the system."""
 
 T = TypeVar("T")
-
-
-class Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """What still holds records about a customer who was erased, and until when at most (UTC milliseconds; 0: for ever)."""
-
-    topic: str
-    until_ms: int
-
-
-class Audited(msgspec.Struct, frozen=True, kw_only=True):
-    """The audit log as it stands: its lines, and where it is said to end (number:hash; "" when nobody says)."""
-
-    texts: tuple[bytes, ...]
-    said_head: str = ""
-
-
-class Operations(Protocol):
-    """What operators do to one project. What was handed over is remembered until `settle`; an object is for one command."""
-
-    async def ask(self, question: Callable[[Reader], Awaitable[T]]) -> T:
-        """The answer of the store. Raises NotFound when there is none yet."""
-
-    async def submit(self, records: Sequence[Record]) -> None:
-        """Hands records over; durable when it returns."""
-
-    async def settle(self) -> None:
-        """Returns when what was handed over is applied. Raises ServiceUnreachable when nobody does it in a bounded time."""
-
-    async def put_back(self, dead_letter_ids: Sequence[int]) -> Replayed:
-        """Hands dead letters over again that were records; durable when it returns."""
-
-    async def erase(self, customer: str) -> None:
-        """Hands an erasure over, and settles."""
-
-    async def receipt(self, customer: str) -> Receipt | None:
-        """Of the erasure that `erase` handed over, once it is done."""
-
-    async def kept(self) -> list[Kept]:
-        """What holds records of this customer for a while yet, after the receipt."""
-
-    async def deployed(self) -> dict[str, str]:
-        """Files of definitions (path → text) that were deployed and need not lie in the folder."""
-
-    async def note(self, act: Act) -> None:
-        """Writes into the audit log what is about to be done; durable when it returns. What cannot be noted is not to be done.
-
-        Raises NotFound when the project never ran, StorageError, ServiceUnreachable.
-        """
-
-    async def audit(self) -> Audited:
-        """The audit log."""
-
-    def alias(self, customer: str) -> str:
-        """What stands for a customer in the audit log."""
 
 
 def operations(folder: Path) -> Operations:
@@ -193,14 +134,6 @@ class EmbeddedOperations:
 
     def alias(self, customer: str) -> str:
         return audit.alias_of(self._var)(customer)
-
-
-def operator_name() -> str:
-    """Who works here: ANLASS_OPERATOR, else the system's name of the user."""
-    try:
-        return os.environ.get(OPERATOR, "").strip() or getpass.getuser()
-    except (KeyError, OSError):  # a container's user need not have a name
-        return f"uid {os.getuid()}"
 
 
 async def _taken(var: Path) -> bool:

@@ -9,8 +9,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
+from engine.bootstrap.acting import Audited, Kept, operator_name
 from engine.bootstrap.cluster import Cluster
-from engine.bootstrap.commands import Audited, Kept, operator_name
 from engine.clock import SystemClock
 from engine.core.record import Erase, Record
 from engine.errors import ServiceUnreachable

@@ -158,7 +158,7 @@ def _changing(name: str, action: str, text: str) -> click.Command:
 
 def _change(root: Path, action: str, customer: str, *, purposes: dict[str, list[str]], proof: dict[str, str]) -> None:
     from engine import bootstrap
-    from engine.bootstrap.commands import operator_name
+    from engine.bootstrap.acting import operator_name
     from engine.clock import SystemClock
     from engine.core.record import Consent
     from engine.definition.problem import nearest
