@@ -179,16 +179,19 @@ def _one_consent(turn: Turn, action: str, about: tuple[str, str], origin: Origin
 def _says_nothing(turn: Turn, old: Granted, action: str, *, origin: Origin, about: tuple[str, str, str]) -> bool:
     """Whether what is known already stands against it."""
     channel, address, basis = about
+    if action == "withdraw" and old.status == "granted" and old.basis != "consent":
+        return False  # an objection stands against a sale or a contract, whichever was first
     if old.at_ms > origin.time_ms:
         return True
+    if basis != "consent" and action != "withdraw":
+        # A sale or a contract undoes no objection, also where a consent was asked for since, and is less than consent.
+        return old.status != "granted" or (basis == EXISTING and old.basis != EXISTING)
     if action == "request":
         return old.status == "granted" and old.basis == basis and not _moved(old, address)
     if action == "confirm":  # an old link undoes no withdrawal, and does not speak for another address than its mail's
         current = normal_address(address_of(turn.state, channel), channel)
         elsewhere = old.status == "granted" and _moved(old, address) and old.address == current
         return old.status == "withdrawn" or elsewhere
-    if action == "grant" and basis == EXISTING:  # a purchase undoes no objection, and is less than consent
-        return old.status == "withdrawn" or (old.status == "granted" and old.basis != EXISTING)
     return False
 
 

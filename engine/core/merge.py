@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from engine.core import aggregate, profile, sending
-from engine.core.customer import CustomerState, Entries
+from engine.core.customer import CustomerState, Entries, Granted
 from engine.core.effect import Append
 from engine.core.enrollment import AT_TRIGGER, Enrollment
 from engine.core.entry import KEYS_MAX, plan
@@ -133,9 +133,17 @@ def _consents(mine: CustomerState, other: CustomerState) -> dict[str, dict[str, 
     for purpose, channels in other.consent.items():
         ours = consent.setdefault(purpose, {})
         for channel, granted in channels.items():
-            if channel not in ours or granted.at_ms > ours[channel].at_ms:
+            if channel not in ours or _counts_more(granted, ours[channel]):
                 ours[channel] = granted
     return consent
+
+
+def _counts_more(new: Granted, old: Granted) -> bool:
+    """The newer counts; but an objection stands against a sale or a contract, whichever was first."""
+    for one, other in ((new, old), (old, new)):
+        if one.status == "withdrawn" and other.status == "granted" and other.basis != "consent":
+            return one is new
+    return new.at_ms > old.at_ms
 
 
 def _entries(mine: CustomerState, other: CustomerState) -> dict[str, Entries]:

@@ -96,6 +96,8 @@ def standing(records: Iterable[ConsentRecord]) -> list[Standing]:
         now = known or Standing(purpose=record.purpose, channel=record.channel, status="", address="", basis="")
         if record.action == "withdraw":
             now = msgspec.structs.replace(now, status="withdrawn", withdrawn=record)
+        elif record.basis != "consent" and now.withdrawn is not None:
+            continue  # told later than the objection that stands against it
         elif record.action == "request":
             now = msgspec.structs.replace(now, status="requested", requested=record, given=None, withdrawn=None)
         else:
