@@ -127,6 +127,9 @@ def _changed(envelope: dict[str, Any], **changes: Any) -> CallbackRequest:
 _BOUNCE = SNS.envelope(ses_bounce("Permanent", "General", "5.1.1", "smtp; 550 5.1.1 x"))
 _SENDGRID_GOOD = SENDGRID.request([sendgrid_event("bounce")])
 _MAILGUN_GOOD = mailgun_event("complained")
+_MAILGUN_OTHER = mailgun_event("complained", token="e0" + "t" * 48)["signature"]
+_MAILGUN_SHIFTED = {**_MAILGUN_OTHER, "timestamp": f"{_MAILGUN_OTHER['timestamp']}e0", "token": "t" * 48}
+"""The same signature for another token: only where the time ends was moved."""
 OLD = str((NOW_MS - 2 * DAY_MS) // 1000)
 EARLY = str((NOW_MS + DAY_MS) // 1000)
 FORGED = [
@@ -167,6 +170,7 @@ FORGED = [
     ("mailgun no signature", mailgun(), request({"event-data": _MAILGUN_GOOD["event-data"]})),
     ("mailgun wrong", mailgun(), request({**_MAILGUN_GOOD, "signature": {**_MAILGUN_GOOD["signature"], "token": "u" * 50}})),
     ("mailgun odd", mailgun(), request({**_MAILGUN_GOOD, "signature": {"timestamp": 1, "token": "x", "signature": "ü"}})),
+    ("mailgun shifted", mailgun(), request({**_MAILGUN_GOOD, "signature": _MAILGUN_SHIFTED})),
     ("mailgun old", mailgun(), request(mailgun_event("complained", at=OLD))),
     ("mailgun early", mailgun(), request(mailgun_event("complained", at=EARLY))),
     ("postmark no login", postmark(), request(postmark_event("SpamComplaint"))),
