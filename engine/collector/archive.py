@@ -106,8 +106,10 @@ class ArchivePages:
         schedule = workflow.trigger.schedule
         since_ms = first[0] - 2 * DAY_MS - (schedule.spread_ms if schedule is not None else 0)
         catalog, now_ms = self._runtime.catalog, self._clock.now_ms()
+        newest = Query(workflow=workflow.name, kinds=("entered",), limit=LOOKED_AT)
+        last = max((line.detail.get("issue", "") for _, line in await self._runtime.decisions(newest)), default="")
         found = archive.issues(catalog, workflow, since_ms=since_ms, now_ms=now_ms)
-        return [issue for issue in found if issue.name >= first[1]]
+        return [issue for issue in found if first[1] <= issue.name <= last]
 
     async def _content(self, workflow: Workflow, issue: archive.Issue, lang: str) -> Rendered | None:
         """None when it cannot be rendered for nobody in particular, which `anlass check` tells before a deploy."""

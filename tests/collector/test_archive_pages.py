@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from engine.clock import ManualClock, from_rfc3339
 from engine.collector import Parts, build_collector
-from engine.core.record import Identify, Winner
+from engine.core.record import Identify, Pause, Winner
 from engine.definition.load import load_files
 from engine.dispatch.render import Rendered
 from engine.dispatch.templates import TemplateSet
@@ -105,6 +105,19 @@ async def test_the_list_has_every_issue_that_went_out_newest_first(site: Site) -
     assert "internal" not in text
     assert "First &lt;of&gt; all" in text
     assert "default-src 'none'" in site.policy
+
+
+async def test_an_issue_that_is_held_back_is_not_there(site: Site) -> None:
+    """Paused before its time: nobody has got it, and nobody reads it here before it goes out."""
+    site.runtime.advance_to(START_MS + 2 * DAY)
+    await site.runtime.append(
+        [Pause(customer="", at_ms=START_MS + 2 * DAY, id="p", workflow="news", reason="wrong price")]
+    )
+    site.runtime.advance_to(START_MS + 9 * DAY)
+    text = (await site.get("/archive"))[1]
+    assert "/archive/news/2026-03-02-0900" in text
+    assert "2026-03-09" not in text
+    assert (await site.get("/archive/news/2026-03-09-0900"))[0] == 404
 
 
 async def test_a_page_is_for_nobody_in_particular_and_runs_nothing(site: Site) -> None:
