@@ -18,12 +18,15 @@ from engine.collector.visit import Entrance, Visit
 from engine.core.consent import ADDRESS_TRAITS
 from engine.core.message import Message
 from engine.core.record import Event, Identify, Outcome, Record
-from engine.dispatch.tokens import Link, TokenSigner
+from engine.dispatch.tokens import Link, TokenSigner, answers_new_address
 from engine.errors import NotFound
 from engine.runtimes.base import Front
 from engine.telemetry import Action, get_log
 
 EMAIL_CHANGED = "Email Changed"
+ADDRESS_MS = 6 * 86_400_000
+"""How long a new address can be confirmed: for less time than a click that comes again is recognised as the same one."""
+MESSAGES_MAX = 200
 _log = get_log("collector")
 
 
@@ -100,12 +103,12 @@ class LinkPages:
 
     async def ask_address(self, visit: Visit) -> web.StreamResponse:
         """A button; the address is that of the mail with this link."""
-        await self._new_address(visit.link)
+        await self._new_address(visit)
         return _ask(visit, "address")
 
     async def take_address(self, visit: Visit) -> web.StreamResponse:
         """The address becomes the customer's: whoever clicks in a mail has received it."""
-        address, link, now_ms = await self._new_address(visit.link), visit.link, visit.now_ms
+        address, link, now_ms = await self._new_address(visit), visit.link, visit.now_ms
         key = f"address:{link.message}"
         await self._runtime.append(
             [
@@ -118,13 +121,24 @@ class LinkPages:
         )  # fmt: skip
         return _done(visit, "addressed", visit.link)
 
-    async def _new_address(self, link: Link) -> str:
+    async def _new_address(self, visit: Visit) -> str:
+        link = visit.link
         status = await self._runtime.message(link.message)
         if status is None or status.message.customer != link.customer:
             raise NotFound("This message is not kept any more.")
         if ADDRESS_TRAITS.get(status.message.channel) != "email":
             raise NotFound("This message is no mail.")
+        if visit.now_ms - status.message.decided_ms > ADDRESS_MS or await self._is_overtaken(status.message):
+            raise NotFound("This link does not hold any more.", mend="Enter the address again.")
         return status.message.address
+
+    async def _is_overtaken(self, mail: Message) -> bool:
+        """Whether the customer has asked for another address since: who got the mail to the first one may be a stranger."""
+        messages = (each.message for each in await self._runtime.messages(customer=mail.customer, limit=MESSAGES_MAX))
+        return any(
+            each.decided_ms > mail.decided_ms and each.enrollment != mail.enrollment and answers_new_address(each)
+            for each in messages
+        )
 
     # ------------------------------------------------------------------------------------------------------- view
 

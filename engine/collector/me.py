@@ -1,8 +1,8 @@
 """The customer's own page, `/me/TOKEN`: what they receive, their data, their orders, a complaint.
 
 Invariant: opening a page changes nothing. Every form writes a record that the journal keeps and workflows can answer;
-nothing here decides. What is personal opens only from a message that is not old: who finds an old mail can unsubscribe,
-and sees no address.
+nothing here decides. What is personal opens only from a message that is not old, and went to an address that is still the
+customer's: who finds an old mail, or gets one by a slip in an address, can unsubscribe, and sees nothing of them.
 """
 
 from __future__ import annotations
@@ -127,7 +127,8 @@ class MePages:
             return ""
         message = status.message
         current = address_of(await self._state(visit), message.channel)
-        if normal_address(message.address, message.channel) != normal_address(current, message.channel):
+        reached = normal_address(message.address, message.channel)
+        if not reached or reached != normal_address(current, message.channel):
             return ""
         return ADDRESS_TRAITS.get(message.channel, message.channel)
 
@@ -241,7 +242,7 @@ class MePages:
         status = await self._runtime.message(link.message) if link.message else None
         if status is None or status.message.customer != link.customer:
             return False
-        return visit.now_ms - status.message.decided_ms <= FRESH_MS
+        return visit.now_ms - status.message.decided_ms <= FRESH_MS and bool(await self._proven_address(visit))
 
     async def _state(self, visit: Visit) -> CustomerState:
         return await self._runtime.state(visit.link.customer) or CustomerState(id=visit.link.customer)

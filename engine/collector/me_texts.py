@@ -87,8 +87,8 @@ ME_TEXTS: Mapping[str, Mapping[str, str]] = {
         "complained_text": "Its number is {number}. You get a message at once, and an answer as soon as somebody has "
         "looked into it.",
         "old_title": "This link is not new any more",
-        "old_text": "To protect your data, this page opens only from a message of the last 30 days. We can send you "
-        "a new link.",
+        "old_text": "To protect your data, this page opens only from a message of the last 30 days to the address "
+        "that you use now. We can send you a new link there.",
         "old_button": "Send me a new link",
         "linked_title": "A new link is on its way",
         "linked_text": "It comes to the address that we know.",
@@ -176,8 +176,8 @@ ME_TEXTS: Mapping[str, Mapping[str, str]] = {
         "complained_text": "Sie hat die Nummer {number}. Du bekommst gleich eine Nachricht, und eine Antwort, sobald "
         "jemand nachgesehen hat.",
         "old_title": "Dieser Link ist nicht mehr neu",
-        "old_text": "Zum Schutz deiner Daten öffnet diese Seite sich nur aus einer Nachricht der letzten 30 Tage. "
-        "Wir schicken dir gern einen neuen Link.",
+        "old_text": "Zum Schutz deiner Daten öffnet diese Seite sich nur aus einer Nachricht der letzten 30 Tage an die "
+        "Adresse, die du jetzt nutzt. Dorthin schicken wir dir gern einen neuen Link.",
         "old_button": "Neuen Link schicken",
         "linked_title": "Ein neuer Link ist unterwegs",
         "linked_text": "Er kommt an die Adresse, die wir kennen.",

@@ -149,7 +149,7 @@ class SignedLinks:
     def _confirm_url(self, message: Message) -> str:
         """What a click in this message confirms: a new address, or consent."""
         signer, customer = self._signer, message.customer
-        if any(event.get("name") == ADDRESS_EVENT for event in _events(message)):
+        if answers_new_address(message):
             return self._url("address", signer.address(message.id, customer))
         return self._url("confirm", signer.confirm(message.id, customer, purposes=_asked_for(message)))
 
@@ -164,6 +164,11 @@ class SignedLinks:
     def own(self) -> tuple[str, ...]:
         """What the addresses of our own pages begin with: they are never tracked or tagged."""
         return tuple(f"{self._base_url}/{path}/" for path in (*_PATHS.values(), *_TRACES.values()))
+
+
+def answers_new_address(message: Message) -> bool:
+    """Whether the message came of a customer's wish to have another address."""
+    return any(event.get("name") == ADDRESS_EVENT for event in _events(message))
 
 
 def _asked_for(message: Message) -> dict[str, list[str]]:
