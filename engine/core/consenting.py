@@ -68,7 +68,7 @@ def apply_identify(turn: Turn, record: Identify) -> tuple[str, ...]:
     known = {channel: address_of(before, channel) for channel in ADDRESS_TRAITS} if before.consent else {}
     changed = set_traits(turn, plain, record.time_ms)
     if known and not {"email", "phone"}.isdisjoint(changed):
-        _bind(turn, known)
+        turn.state.consent = bound(turn.state, known)
     if plain is not traits:
         proof = clean_proof(traits.get(PROOF_TRAIT))
         origin = Origin(record.id, record.time_ms, "shop", proof, plain)
@@ -217,9 +217,8 @@ def _address(state: CustomerState, action: str, channel: str, *, origin: Origin,
     return named or normal_address(address_of(state, channel), channel)
 
 
-def _bind(turn: Turn, known: Mapping[str, str]) -> None:
-    """The customer's address changes: consent of which no address was known belongs to the one that there was, or that is new."""
-    state = turn.state
+def bound(state: CustomerState, known: Mapping[str, str] = {}) -> dict[str, dict[str, Granted]]:
+    """The customer's consent; where no address was known, bound to the one there was (`known`, by channel), or there is."""
     consent: dict[str, dict[str, Granted]] = {}
     for purpose, channels in state.consent.items():
         consent[purpose] = dict(channels)
@@ -227,7 +226,21 @@ def _bind(turn: Turn, known: Mapping[str, str]) -> None:
             if not granted.address and channel in ADDRESS_TRAITS:
                 address = normal_address(known.get(channel) or address_of(state, channel), channel)
                 consent[purpose][channel] = msgspec.structs.replace(granted, address=address)
-    state.consent = consent
+    return consent
+
+
+def of_both(ours: Granted, theirs: Granted) -> Granted:
+    """Which consent stands of two ids that are one person: as if all had been said of one, and of the same moment the no."""
+    first, second = sorted((theirs, ours), key=lambda each: (each.at_ms, each.status == "withdrawn"))
+    for one, other in ((first, second), (second, first)):
+        if one.status == "withdrawn" and other.status == "granted" and other.basis != "consent":
+            return one
+    stands = False
+    if second.status == "granted" and second.basis != "consent":
+        stands = first.status != "granted" or (second.basis == EXISTING and first.basis != EXISTING)
+    elif second.status == "requested" and first.status == "granted":
+        stands = first.basis == second.basis and not _moved(first, second.address)
+    return first if stands else second
 
 
 def _well_formed(purposes: object) -> Iterable[tuple[str, list[str]]]:

@@ -306,12 +306,20 @@ def _came_already(turn: Turn, workflow: Workflow, at_ms: int) -> bool:
 
 
 def _broadcast(turn: Turn, workflow: Workflow, schedule: ScheduleTrigger, *, at_ms: int, start_ms: int) -> None:
-    """Enters the customer into an issue; while it is paused remembers that. Of a recurring one the newest is remembered."""
+    """Enters the customer into an issue; while it is paused remembers that. Of a recurring one the newest is remembered.
+
+    Of two ids that became one person the other may have had the issue already: nobody gets it twice.
+    """
     issue = broadcast.issue_of(schedule, start_ms, broadcast.zone_in(turn, schedule))
+    had = profile.digest(f"issue\x1f{workflow.name}\x1f{issue}")
+    if profile.seen_before(turn.state, had):
+        return
     cause = Cause(f"{broadcast.CAUSE}{workflow.name}:{at_ms}", "", at_ms, {"issue": issue})
     turn.show_cause(cause)
     if workflow.name in turn.catalog.paused:
         turn.state.waiting = {**turn.state.waiting, workflow.name: at_ms}
+    else:
+        profile.remember(turn.state, had, turn.now_ms)
     attempt(turn, workflow, cause, due_ms=at_ms)
 
 

@@ -191,6 +191,8 @@ def _apply(turn: Turn, record: Record) -> None:
             merge.absorb(turn, record)
             segment.refresh(turn, None)
             entry.arm(turn)
+            entry.resume(turn)  # what it waited for may have come while it was on its way here
+            sending.resume(turn)
             _settle(turn)
         case Pause() | Winner() | Erase():
             message = "handled before a turn begins"

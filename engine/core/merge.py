@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from engine.core import aggregate, profile, sending
+from engine.core import aggregate, consenting, profile, sending
 from engine.core.customer import CustomerState, Entries, Granted
 from engine.core.effect import Append
 from engine.core.enrollment import AT_TRIGGER, Enrollment
@@ -61,8 +61,8 @@ def absorb(turn: Turn, record: Absorb) -> None:
     mine.merged_into = ""
     names = (*mine.aliases, record.previous, *other.aliases)
     mine.aliases = tuple(dict.fromkeys(name for name in names if name != mine.id))[-ALIASES_MAX:]
+    mine.consent = _consents(mine, other)  # before the addresses are those of both
     turn.set_traits(*_newest(mine, other))
-    mine.consent = _consents(mine, other)
     mine.suppressed = {**other.suppressed, **mine.suppressed}
     mine.soft_bounces = {
         key: sorted((*mine.soft_bounces.get(key, ()), *other.soft_bounces.get(key, ())))
@@ -128,22 +128,13 @@ def _newest(mine: CustomerState, other: CustomerState) -> tuple[dict[str, Any], 
     return traits, times
 
 
-def _consents(mine: CustomerState, other: CustomerState) -> dict[str, dict[str, Any]]:
-    consent = {purpose: dict(channels) for purpose, channels in mine.consent.items()}
-    for purpose, channels in other.consent.items():
+def _consents(mine: CustomerState, other: CustomerState) -> dict[str, dict[str, Granted]]:
+    consent = consenting.bound(mine)
+    for purpose, channels in consenting.bound(other).items():
         ours = consent.setdefault(purpose, {})
         for channel, granted in channels.items():
-            if channel not in ours or _counts_more(granted, ours[channel]):
-                ours[channel] = granted
+            ours[channel] = consenting.of_both(ours[channel], granted) if channel in ours else granted
     return consent
-
-
-def _counts_more(new: Granted, old: Granted) -> bool:
-    """The newer counts; but an objection stands against a sale or a contract, whichever was first."""
-    for one, other in ((new, old), (old, new)):
-        if one.status == "withdrawn" and other.status == "granted" and other.basis != "consent":
-            return one is new
-    return new.at_ms > old.at_ms
 
 
 def _entries(mine: CustomerState, other: CustomerState) -> dict[str, Entries]:

@@ -232,6 +232,9 @@ class Dispatcher:
         leaving: list[tuple[Pending, Composed]] = []
         try:
             await self._sort(pendings, leaving)
+        except BaseException:
+            leaving.clear()  # none of them is claimed
+            raise
         finally:
             left = {pending.message.id for pending, _ in leaving}
             self._give_up([each.message for each in pendings if each.message.id not in left])

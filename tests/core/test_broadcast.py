@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.core.record import Pause, Winner
+from engine.core.record import Absorb, Pause, Winner
 from tests.core.stage import Play, workflow
 
 MEMBERS = "segments:\n  gold: {where: customer.gold == true}"
@@ -183,6 +183,45 @@ def test_what_waits_follows_a_merge() -> None:
     play.merge("2h", "c0", into="c1")
     pause(play, "3h", paused=False)
     assert reached(play) == {"c1": 1}
+
+
+def test_who_moves_to_another_id_while_it_goes_on_is_not_skipped() -> None:
+    """The walk over those who waited may have passed the id that stays before what the other has waiting arrives there."""
+    wait = "[{wait: 20m}, {send: {channel: newsletter, template: issue}, id: mail}]"
+    for steps, pause_at in ((SEND, "30m"), (wait, "65m")):  # waits to enter; has a message that is held
+        before, after = play_of(steps, more="zone: project"), play_of(steps, more="spread: 12h")
+        before.identify("0s", customer="c0", email="c0@example.com", gold=True)
+        after.identify("0s", customer="c1", gold=True)
+        assert after.state("c1").armed["news"] > after.at_ms("4h")
+        for play in (before, after):
+            pause(play, pause_at)
+            play.until("2h")
+        pause(after, "3h", paused=False)
+        moved = Absorb(customer="c1", at_ms=after.at_ms("3h"), id="moved", previous="c0", state=before.state("c0"))
+        after.record(moved)
+        after.until("3h30m")
+        assert reached(after) == {"c1": 1}
+        assert after.state("c1").waiting == {}
+        assert after.state("c1").held == ()
+        after.until("2d")
+        assert reached(after) == {"c1": 1}
+
+
+def test_who_waited_under_another_id_gets_one_issue_not_two() -> None:
+    """One id's own time came while it was paused, the other's comes later: they are one person by then."""
+    for number in range(1, 12):
+        play = play_of(more="spread: 2h", people=number + 1)
+        early, late = sorted(("c0", f"c{number}"), key=lambda name: play.state(name).armed["news"])
+        if play.state(late).armed["news"] - play.state(early).armed["news"] > 1_800_000:
+            break
+    early_ms, late_ms = (play.state(name).armed["news"] - play.start_ms for name in (early, late))
+    pause(play, "30m")
+    play.merge(f"{early_ms // 60_000 + 1}m", early, into=late)
+    pause(play, f"{early_ms // 60_000 + 2}m", paused=False)
+    assert late_ms > early_ms + 120_000
+    play.until("1d")
+    assert reached(play)[late] == 1
+    assert reached(play)[early] == 0
 
 
 @settings(max_examples=60, deadline=None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from engine.core.record import Erase, Event, Timer
 from tests.core.stage import ENDS, Play, all_absorbed, workflow
 
@@ -26,6 +28,42 @@ def test_the_newest_consent_wins() -> None:
     play.merge("2s", "anon", into="c1")
     channels = play.state().consent["marketing"]
     assert {name: granted.status for name, granted in channels.items()} == {"email": "withdrawn", "sms": "granted"}
+
+
+def test_consent_of_two_ids_stands_as_if_all_had_been_said_of_one() -> None:
+    """A purchase undoes no objection of the other id, a request takes no consent away, and at the same moment no beats yes."""
+    for mine, theirs, stands in (
+        (("withdraw", "1s", ""), ("grant", "2s", "existing_customer"), "withdrawn"),
+        (("grant", "2s", "existing_customer"), ("withdraw", "1s", ""), "withdrawn"),
+        (("grant", "1s", ""), ("grant", "2s", "existing_customer"), "granted consent"),
+        (("grant", "1s", ""), ("request", "2s", ""), "granted consent"),
+        (("request", "2s", ""), ("grant", "1s", ""), "granted consent"),
+        (("request", "1s", ""), ("grant", "2s", "existing_customer"), "requested"),
+        (("withdraw", "2s", ""), ("grant", "1s", "contract"), "withdrawn"),
+        (("withdraw", "1s", ""), ("grant", "2s", "contract"), "withdrawn"),
+        (("withdraw", "1s", ""), ("request", "2s", ""), "requested consent"),
+        (("grant", "1s", ""), ("withdraw", "1s", ""), "withdrawn"),
+        (("withdraw", "1s", ""), ("grant", "2s", ""), "granted consent"),
+    ):
+        play = Play(workflow(A))
+        for customer, (action, at, basis) in sorted((("c1", mine), ("anon", theirs)), key=lambda each: each[1][1]):
+            proof = {"basis": basis} if basis else {}
+            play.consent(at, action, {"marketing": ["email"]}, customer=customer, proof=proof)
+        play.merge("3s", "anon", into="c1")
+        consent = play.state().consent["marketing"]["email"]
+        assert f"{consent.status} {consent.basis}".startswith(stands), (mine, theirs)
+
+
+def test_consent_that_names_no_address_does_not_pass_to_the_other_ids_address() -> None:
+    """A state of before consent was bound: it belongs to the address that it was given with."""
+    play = Play(workflow(A))
+    play.identify("0s", customer="anon", email="old@b.example", consent={"marketing": ["email"]})
+    state = play.state("anon")
+    state.consent = {"marketing": {"email": msgspec.structs.replace(state.consent["marketing"]["email"], address="")}}
+    play.identify("1s", email="mine@b.example")
+    play.merge("2s", "anon", into="c1")
+    assert play.state().traits["email"] == "mine@b.example"
+    assert play.state().consent["marketing"]["email"].address == "old@b.example"
 
 
 def test_what_was_counted_is_counted_together_and_moves_segments() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,11 @@ from engine.definition.load import load_files
 from engine.dispatch.compose import Composer
 from engine.dispatch.dispatcher import Dispatcher, Options
 from engine.dispatch.limits import Limits
+from engine.dispatch.ports import Settlement
 from engine.dispatch.render import Rendered
 from engine.dispatch.templates import TemplateSet
 from engine.dispatch.tokens import SignedLinks, TokenSigner
+from engine.errors import StorageError
 from engine.runtimes.embedded import EmbeddedRuntime
 from engine.telemetry import Metrics
 from tests.channels.conftest import Faults, SmtpDouble
@@ -267,6 +269,28 @@ async def test_what_a_paused_broadcast_had_queued_waits_and_leaves_when_it_goes_
         await house.runtime.append([Pause(customer="", at_ms=at_ms, id="p2", workflow="news", paused=False)])
         await house.until(lambda statuses: statuses == ["sent"])
     assert len(house.server.accepted) == 1
+
+
+async def test_a_disk_that_was_full_costs_no_berth(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What could not be recorded is asked about again; what was to leave beside it has its place at the provider still."""
+    for name in ("ana", "bo"):
+        await house.customer(name)
+        await house.event(name)
+    at_ms = house.clock.now_ms()
+    withdrawal = {"action": "withdraw", "purposes": {"marketing": ["email"]}}
+    await house.runtime.append([Consent(customer="ana", at_ms=at_ms, id="w", time_ms=at_ms, **withdrawal)])  # type: ignore[arg-type]
+    settle, failures = house.runtime.settle, ["full"] * 3
+
+    async def full(settlements: Sequence[Settlement]) -> None:
+        if failures:
+            raise StorageError(f"The disk is {failures.pop()}.")
+        await settle(settlements)
+
+    monkeypatch.setattr(house.runtime, "settle", full)
+    monkeypatch.setattr("engine.dispatch.dispatcher.STORAGE_RETRY_SECONDS", 0.01)
+    async with house.dispatching(under_way_max=2) as dispatcher:
+        await house.until(lambda statuses: statuses == ["sent", "suppressed"])
+    assert dispatcher._berths.free("email") == 2
 
 
 async def test_a_connection_lost_after_the_dot_is_unknown_for_marketing(house: House) -> None:
