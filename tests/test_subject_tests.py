@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from pathlib import Path
 
@@ -151,3 +152,22 @@ async def test_one_that_comes_much_too_late_says_what_everybody_got(tmp_path: Pa
     await watch.companion.look()
     (line,) = [line for _, _, line in watch.runtime._journal if line.kind == "winner"]
     assert line.detail["variant"] == "a"
+
+
+async def test_reading_a_long_journal_stops_nobody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a restart all of it is read: between two pages whoever shares the process gets on with their work."""
+    monkeypatch.setattr("engine.bootstrap.subject_tests.PAGE", 10)
+    watch = Watch(tmp_path)
+    await watch.begin()
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    working = asyncio.create_task(other())
+    await watch.companion.look()
+    working.cancel()
+    assert turns >= 20

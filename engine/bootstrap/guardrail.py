@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 2.0
 DAY_MS = 86_400_000
+ASK_AGAIN_MS = 600_000
+"""A pause that the journal does not tell of by then, which may lag behind, is asked for again."""
 _log = get_log("guardrail")
 
 
@@ -33,6 +35,7 @@ class Guardrail:
         self._clock = around.clock
         self._metrics = around.metrics
         self._causes: set[str] = set()
+        self._asked: dict[str, int] = {}  # workflow → when its pause was put on the log
 
     async def run(self) -> None:
         while True:
@@ -50,17 +53,25 @@ class Guardrail:
         found = []
         for recent in await self._runtime.pace(since_ms=since_ms, until_ms=until_ms, span_ms=until_ms - since_ms):
             last = said.get(recent.workflow)
-            if last is not None and last.paused:
+            if (last is not None and last.paused) or self._is_on_its_way(recent.workflow, last, now_ms):
                 continue
             trip = await self._judge(rule, recent, since_ms=since_ms, until_ms=until_ms, last=last)
             if trip is not None:
                 found.append(trip)
         if found:
             await self._runtime.append([_pause(trip, now_ms) for trip in found])
+            self._asked.update((trip.workflow, now_ms) for trip in found)
         for trip in found:
             self._metrics.guardrail_trips.labels(trip.cause).inc()
             _log.error(Action.GUARDRAIL_TRIPPED, workflow=trip.workflow, reason=trip.reason)
         return found
+
+    def _is_on_its_way(self, workflow: str, last: Paused | None, now_ms: int) -> bool:
+        """Whether we asked for a pause that the journal does not tell of yet: a second one could undo an operator's resume."""
+        asked_ms = self._asked.get(workflow)
+        if asked_ms is None or (last is not None and last.at_ms >= asked_ms):
+            return False
+        return now_ms < asked_ms + ASK_AGAIN_MS
 
     async def _judge(
         self, rule: BlastRadius, recent: Pace, *, since_ms: int, until_ms: int, last: Paused | None

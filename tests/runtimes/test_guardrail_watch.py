@@ -149,6 +149,37 @@ async def test_an_operator_lets_it_go_on_and_it_does_not_trip_again_at_once(watc
     assert said.paused
 
 
+async def test_a_journal_that_lags_behind_lets_nothing_be_paused_twice(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An operator who has let it go on by then is not overruled by what the guardrail has not read yet."""
+    await watched.people(60)
+    await watched.events(5)
+    watched.pass_hours(2)
+    before = await watched.runtime.pauses()
+    await watched.events(60)
+
+    async def behind() -> Any:
+        return before
+
+    with monkeypatch.context() as lagging:
+        lagging.setattr(watched.runtime, "pauses", behind)
+        assert len(await watched.guard.look()) == 1
+        watched.pass_hours(0.01)
+        assert await watched.guard.look() == []
+        at_ms = watched.clock.now_ms()
+        goes_on = Pause(customer="", at_ms=at_ms, id="r", workflow="cart", paused=False, reason="operator")
+        await watched.runtime.append([goes_on])
+        assert await watched.guard.look() == []
+        await watched.runtime.idle()
+        assert "cart" not in watched.runtime.catalog.paused
+    assert await watched.guard.look() == []
+    watched.pass_hours(0.2)
+    for _ in range(11):
+        await watched.events(60)
+    assert len(await watched.guard.look()) == 1, "what it does after that is judged again"
+
+
 async def test_a_new_workflow_is_held_against_the_whole_project(watched: Watched) -> None:
     """The others send four an hour: of a new one the forty-first is too much."""
     await watched.people(41)
