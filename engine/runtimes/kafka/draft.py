@@ -34,6 +34,7 @@ class Draft:
         self._puts: dict[bytes, LedgerEntry | None] = {}
         self._records: list[Record] = []
         self._letters: list[Outgoing] = []
+        self._aged: set[bytes] = set()
         self._applied_before = applied
         self.applied = applied
 
@@ -85,6 +86,7 @@ class Draft:
             entry = self.get(key)
             if entry is not None and entry.status in FINAL and entry.updated_ms < before_ms:
                 self.put(key, None)
+                self._aged.add(key)
 
     # ------------------------------------------------------------------------------------------------------------ result
 
@@ -102,7 +104,7 @@ class Draft:
                 due_ms = due_of(entry)
                 found.append(Change(key, pack_row(position, due_ms, encode_entry(entry)), position, due_ms, old_due_ms))
             elif row is not None:
-                found.append(Change(key, None, position, 0, old_due_ms))
+                found.append(Change(key, None, position, 0, old_due_ms, key in self._aged))
         return found
 
     def outgoing(self, topics: Topics, partitions: int) -> tuple[Outgoing, ...]:

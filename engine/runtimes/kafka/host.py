@@ -19,7 +19,9 @@ from engine.telemetry import Action, get_log
 
 STOP_SECONDS_MAX = 20.0
 SCRUB_SECONDS = 30.0
-"""How long what was removed stays in the files of the copies, at most, and the time that rewriting them takes."""
+"""How long what was removed stays in the files of the copies, and the time that rewriting them takes."""
+SCRUB_REST = 20
+"""Of large files longer: after each round so many times of what it took, or they would be rewritten all the time."""
 
 
 class PartitionOwner(Protocol):
@@ -118,10 +120,12 @@ class Host:
 
     async def _scrub(self) -> None:
         """Somebody who is erased does not stay in files until RocksDB happens to rewrite them."""
+        loop, rest_seconds = asyncio.get_running_loop(), SCRUB_SECONDS
         while not self._closing.is_set():
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(SCRUB_SECONDS):
+                async with asyncio.timeout(rest_seconds):
                     await self._closing.wait()
+            begun = loop.time()
             for held in (*self._owners.values(), *self._standbys.values()):
                 if held.task.done() or self._closing.is_set():
                     continue
@@ -130,6 +134,7 @@ class Host:
                         await asyncio.to_thread(held.what.scrub)
                 except StorageError as error:
                     self._log.error(Action.BATCH_FAILED, cause=error)
+            rest_seconds = max(SCRUB_SECONDS, SCRUB_REST * (loop.time() - begun))
 
     async def close(self) -> None:
         """Lets everything go, in order."""

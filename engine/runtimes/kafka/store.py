@@ -38,13 +38,17 @@ _cache: list[Cache] = []
 
 
 class Change(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A row that changes. `row` None: it is removed, as of `position`. `old_due_ms` is what the index holds (0: nothing)."""
+    """A row that changes. `row` None: it is removed, as of `position`. `old_due_ms` is what the index holds (0: nothing).
+
+    `aged`: it is removed by its age, so that its bytes may stay in a file until that is rewritten anyway.
+    """
 
     key: bytes
     row: bytes | None
     position: int
     due_ms: int
     old_due_ms: int
+    aged: bool = False
 
 
 class RowStore:
@@ -238,7 +242,7 @@ class RowStore:
     def _put(self, batch: WriteBatch, change: Change) -> None:
         if change.row is None:
             batch.delete(ROW + change.key)
-            self._has_remains = True
+            self._has_remains = self._has_remains or not change.aged
             self._gone.pop(change.key, None)
             self._gone[change.key] = change.position
             if len(self._gone) > GONE_MAX:
