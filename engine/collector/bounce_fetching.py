@@ -10,7 +10,7 @@ import poplib
 import socket
 import ssl
 from collections.abc import Sequence
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import msgspec
 from imapclient import IMAPClient
@@ -19,6 +19,8 @@ from channels.bounces.parts import MAIL_BYTES_MAX
 
 TIMEOUT_SECONDS = 30.0
 _POP_LINES = 4_000
+_LINE_BYTES_MAX = 100_000
+"""Of a line by POP3 so much is read, as by the listener."""
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,6 +119,28 @@ class ImapMailbox:
         return self._client
 
 
+class _LongLines:
+    """Cuts long lines: the library gives up on those of more than 2,048 bytes, and one such mail would stop the rest."""
+
+    file: BinaryIO
+
+    def _getline(self) -> tuple[bytes, int]:
+        line = end = self.file.readline(_LINE_BYTES_MAX)
+        if not line:
+            raise poplib.error_proto("-ERR EOF")
+        while end and not end.endswith(b"\n"):
+            end = self.file.readline(_LINE_BYTES_MAX)
+        return line.rstrip(b"\r\n"), len(line)
+
+
+class _Pop(_LongLines, poplib.POP3):
+    pass
+
+
+class _PopWithTls(_LongLines, poplib.POP3_SSL):
+    pass
+
+
 class PopMailbox:
     """A mailbox by POP3."""
 
@@ -128,9 +152,9 @@ class PopMailbox:
         account = self._account
         context = _context(account)
         if account.tls == "implicit":
-            self._client = poplib.POP3_SSL(account.host, account.port, timeout=TIMEOUT_SECONDS, context=context)
+            self._client = _PopWithTls(account.host, account.port, timeout=TIMEOUT_SECONDS, context=context)
         else:
-            self._client = poplib.POP3(account.host, account.port, timeout=TIMEOUT_SECONDS)
+            self._client = _Pop(account.host, account.port, timeout=TIMEOUT_SECONDS)
             if account.tls == "starttls":
                 self._client.stls(context)
         self._client.user(account.username)

@@ -186,6 +186,16 @@ async def test_a_message_that_is_not_known_yet_is_waited_for(stage: Stage, mails
     assert (mails.count(), "no message is known" in letter.reason) == (0, True)
 
 
+@pytest.mark.parametrize("protocol", ["imap", "pop3"])
+async def test_a_mail_with_a_very_long_line_stops_no_other(stage: Stage, mails: GreenMail, protocol: str) -> None:
+    """Anybody can send one to the address for bounces: what comes after it is read all the same."""
+    bounces = await stage.begin()
+    chars = 1_500_000 if protocol == "pop3" else 900_000  # GreenMail's answer to a FETCH of a part is no IMAP
+    mails.put(*[plain("Spam", "x" * each, sender="x@y.de") for each in (3_000, chars)], *bounces)
+    await stage.reader(account(mails, protocol)).visit()
+    assert (sorted(stage.bounced()), mails.count()) == (["ana", "ben"], 0)
+
+
 async def test_many_mails_take_several_visits(stage: Stage, mails: GreenMail) -> None:
     """A visit takes a bounded number, and says that there is more."""
     await stage.begin()
