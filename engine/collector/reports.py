@@ -12,6 +12,7 @@ from collections import OrderedDict
 from channels.callbacks import Report
 from channels.contract import Verdict
 from engine.clock import Clock
+from engine.core.outcome import OBJECTIONS
 from engine.core.record import Outcome, Pause, Record
 from engine.runtimes.base import MessageStatus, Query, Reader
 from engine.telemetry import Action, Metrics, get_log
@@ -59,6 +60,8 @@ class Reports:
         detail = {
             name: value[:REASON_CHARS_MAX] if isinstance(value, str) else value for name, value in report.detail.items()
         }
+        if report.outcome in OBJECTIONS:  # the customer's state remembers the newest messages only
+            detail |= {"purpose": message.purpose, "channel": message.channel}
         records: list[Record] = [
             Outcome(
                 customer=message.customer, at_ms=now_ms, id=report.id, time_ms=min(report.at_ms or now_ms, now_ms),

@@ -31,7 +31,7 @@ _ALSO = {
 }
 """Outcome → those that tell the same and more."""
 SOFT_KEPT_MAX = 20
-_OBJECTIONS = ("unsubscribed", "complained")
+OBJECTIONS = ("unsubscribed", "complained")
 """Who presses "this is spam" objects to mails of this purpose no less than who unsubscribes (GDPR Art. 21 (3))."""
 ANSWERED, ANSWERED_NOTHING = "answer", "answer: nothing was given"
 """Sources of a withdrawal by STOP: it took a consent away, which START gives back, or there was none to take."""
@@ -43,12 +43,11 @@ def apply(turn: Turn, record: Outcome) -> Sent | None:
     sent = _find(turn, record)
     if sent is None:
         turn.decide("outcome", outcome=record.outcome, message=record.message, reason="message not known")
+        purpose, channel = record.detail.get("purpose"), record.detail.get("channel")
+        if isinstance(purpose, str) and isinstance(channel, str):  # told by who knows the message
+            _object(turn, record, (record.message, purpose, channel))
         return None
-    if record.detail.get("verdict") == "opt_out":
-        _opt_out(turn, sent, record)
-    elif record.outcome in _OBJECTIONS:  # they count, whatever else is known of the message
-        origin = consenting.Origin(record.id, record.time_ms, "outcome", {"message": sent.id})
-        consenting.change_consent(turn, "withdraw", {sent.purpose: [sent.channel]}, origin=origin)
+    _object(turn, record, (sent.id, sent.purpose, sent.channel))
     further = RANK.get(record.outcome, -1) > RANK.get(sent.outcome, 0)
     if tracking.is_ours(record):
         return tracking.apply(turn, sent, record, further=further)
@@ -66,9 +65,18 @@ def apply(turn: Turn, record: Outcome) -> Sent | None:
     return new
 
 
-def _opt_out(turn: Turn, sent: Sent, record: Outcome) -> None:
+def _object(turn: Turn, record: Outcome, about: tuple[str, str, str]) -> None:
+    """An objection counts, whatever else is known of the message. `about`: its id, purpose and channel."""
+    message, purpose, channel = about
+    if record.detail.get("verdict") == "opt_out":
+        _opt_out(turn, record, channel, message=message)
+    elif record.outcome in OBJECTIONS:
+        origin = consenting.Origin(record.id, record.time_ms, "outcome", {"message": message})
+        consenting.change_consent(turn, "withdraw", {purpose: [channel]}, origin=origin)
+
+
+def _opt_out(turn: Turn, record: Outcome, channel: str, *, message: str) -> None:
     """The provider says that the person answered STOP: nothing more on this channel, whatever it is for."""
-    channel = sent.channel
     given = {purpose: by.get(channel) for purpose, by in turn.state.consent.items()}
     for purpose, rule in turn.catalog.policy.purposes.items():
         old = given.get(purpose)
@@ -77,7 +85,7 @@ def _opt_out(turn: Turn, sent: Sent, record: Outcome) -> None:
         source = (
             ANSWERED if old is not None and old.status == "granted" and old.basis == "consent" else ANSWERED_NOTHING
         )
-        origin = consenting.Origin(record.id, record.time_ms, source, {"message": sent.id})
+        origin = consenting.Origin(record.id, record.time_ms, source, {"message": message})
         consenting.change_consent(turn, "withdraw", {purpose: [channel]}, origin=origin)
 
 

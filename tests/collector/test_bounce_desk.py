@@ -8,6 +8,7 @@ from channels.bounces import Kind
 from engine.collector.bounces import LETTER_BYTES_MAX, BounceDesk
 from engine.collector.reports import Reports
 from engine.core.record import Event, Identify, Outcome, Pause
+from engine.core.sending import SENT_MAX
 from engine.errors import Backlog
 from engine.runtimes.memory_ports import MemoryRuntime
 from engine.telemetry import Metrics
@@ -58,6 +59,22 @@ async def test_a_mail_becomes_the_same_records(runtime: MemoryRuntime, desk: Bou
         state = await runtime.state(name)
         assert state is not None
         assert state.suppressed == {f"email:{name}@example.com": why}
+
+
+async def test_a_complaint_about_an_old_mail_is_an_objection(
+    runtime: MemoryRuntime, desk: BounceDesk, sent: dict[str, str]
+) -> None:
+    """The customer's state remembers the newest messages only; the report says what this one was for."""
+    more = [Event(customer="ben", at_ms=T0, id=f"e{n}", name="News Asked For", time_ms=T0) for n in range(SENT_MAX)]
+    await runtime.append(more)
+    await runtime.idle()
+    place = f"b+{MARKS.mark(sent['ben'])}@bounces.shop.example"
+    assert (await desk.take(complaint(), envelope_to=[place], origin="lmtp")).kept == "outcome"
+    await runtime.idle()
+    state = await runtime.state("ben")
+    assert state is not None
+    assert sent["ben"] not in {each.id for each in state.messages}
+    assert state.consent["marketing"]["email"].status == "withdrawn"
 
 
 async def test_the_third_refusal_for_our_own_fault_pauses(
