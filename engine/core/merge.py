@@ -89,6 +89,7 @@ def absorb(turn: Turn, record: Absorb) -> None:
     mine.goals = (*mine.goals, *other.goals)
     mine.waiting = {**other.waiting, **mine.waiting}
     _join_runs(turn, other)
+    sending.once(turn)
     turn.grew = True
     turn.decide("merged", previous=record.previous)
 

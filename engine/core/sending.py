@@ -277,6 +277,21 @@ def withdraw(turn: Turn, enrollment_id: str, *, reason: str) -> None:
         }
 
 
+def once(turn: Turn) -> None:
+    """Two ids became one: of an issue that was sent or is held for both, what is held for the second is not sent."""
+    had = {(sent.workflow, sent.issue, sent.step): sent.enrollment for sent in turn.state.messages if sent.issue}
+    held: list[Held] = []
+    twice: list[Held] = []
+    for each in turn.state.held:
+        message = each.message
+        first = had.setdefault((message.workflow, message.issue, message.step), message.enrollment)
+        (twice if message.issue and first != message.enrollment else held).append(each)
+    turn.state.held = tuple(held)
+    for each in twice:
+        turn.why("the other id has it already")
+        _suppress(turn, each.message, "too_late")
+
+
 def fall_back(turn: Turn, message: Message, outcome: str) -> None:
     """The message came to one of its `fallback_on` outcomes: tries the next channels."""
     turn.why(f"{message.channel} {outcome}: trying {', '.join(message.more_channels)}")

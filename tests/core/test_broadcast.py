@@ -207,6 +207,22 @@ def test_who_moves_to_another_id_while_it_goes_on_is_not_skipped() -> None:
         assert reached(after) == {"c1": 1}
 
 
+def test_of_two_ids_that_had_it_held_one_message_leaves() -> None:
+    """Each had been decided for somebody by himself; the journal says what became of the other."""
+    play = play_of(
+        "[{wait: 20m}, {send: {channel: newsletter, template: issue}, id: mail}]", more="zone: project", people=2
+    )
+    pause(play, "65m")
+    play.until("2h")
+    assert [len(play.state(name).held) for name in ("c0", "c1")] == [1, 1]
+    play.merge("2h", "c0", into="c1")
+    pause(play, "3h", paused=False)
+    assert reached(play) == {"c1": 1}
+    assert play.lines("send", customer="c1")[-2:] == [
+        "2h send news mail newsletter suppressed too_late", "3h send news mail newsletter queued",
+    ]  # fmt: skip
+
+
 def test_who_waited_under_another_id_gets_one_issue_not_two() -> None:
     """One id's own time came while it was paused, the other's comes later: they are one person by then."""
     for number in range(1, 12):
