@@ -40,7 +40,7 @@ def _consent(record: ConsentRecord) -> dict[str, Any]:
         "legal_basis": record.basis,
         "at": to_rfc3339(record.at_ms),
         "from": record.source,
-        "proof": record.proof,
+        "proof": {name: text for name, text in record.proof.items() if name != "operator"},
     }
 
 

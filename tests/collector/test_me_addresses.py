@@ -1,7 +1,8 @@
-"""The customer's own page and addresses that are not theirs, not any more or not yet: they open nothing and change nothing."""
+"""The customer's own page and what is not theirs: addresses of others, former ones, names of the shop's people."""
 
 from __future__ import annotations
 
+from engine.core.record import Consent
 from tests.collector.conftest import T0
 from tests.collector.test_me_pages import DAY_MS, Ana, ana, runtime
 
@@ -68,3 +69,16 @@ async def test_a_link_to_a_former_address_does_not_bring_it_back(ana: Ana) -> No
     await ana.collector.post("/v1/track", {"userId": "ana", "event": "Page Viewed"})
     assert await _click(ana, message) == 404
     assert (await ana.collector.runtime.state("ana")).traits["email"] == "now@example.com"
+
+
+async def test_her_copy_names_nobody_of_the_shop(ana: Ana) -> None:
+    """A proof says who of the shop wrote it down; that is the shop's to know."""
+    proof = {"reason": "signed at the fair", "operator": "bea"}
+    given = Consent(
+        customer="ana", at_ms=T0, id="operator:1", time_ms=T0, action="grant", purposes={"marketing": ["sms"]},
+        source="operator", proof=proof,
+    )  # fmt: skip
+    await ana.collector.runtime.append([given])
+    await ana.collector.runtime.idle()
+    status, text = await ana.get("/data.json")
+    assert (status, "signed at the fair" in text, "bea" in text) == (200, True, False)
