@@ -121,6 +121,7 @@ def test_without_keys_nobody_else_is_let_in(project: Path, monkeypatch: pytest.M
         ("[email]\npassword_file = 'gone'", ["email.password_file", "gone", "cannot be read"]),
         ("[email]\ntls = 'maybe'", ["email.tls", "starttls"]),
         ("[database]\nurl = 'mysql://x'", ["anlass.toml: database", "sqlite:///"]),
+        ("[database]\nurl = 'postgresql://shop@db/anlass?password=x'", ["url holds a password"]),
         ("[database]\nsynchronous = 'off'", ["database.synchronous", "'normal' or 'full'"]),
         ("[database]\nlog_days = -1", ["database.log_days", "greater than or equal to 0"]),
         ("[database]\njournal_days = 1.5", ["database.journal_days", "integer"]),

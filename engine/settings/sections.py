@@ -10,7 +10,7 @@ import os
 import secrets
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
@@ -199,7 +199,8 @@ class DatabaseSettings(Section):
     @model_validator(mode="after")
     def _known_kind(self) -> DatabaseSettings:
         if self.is_postgresql:
-            if urlsplit(self.url).password:
+            parts = urlsplit(self.url)
+            if parts.password or any("password" in name for name in parse_qs(parts.query)):
                 raise ValueError(
                     "url holds a password; set ANLASS_DATABASE__PASSWORD, or name a file with password_file"
                 )
