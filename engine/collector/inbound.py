@@ -1,7 +1,7 @@
 """What people send us: an objection, a renewed wish, a cry for help, or an answer.
 
-Invariant: an objection is recorded for every customer who was ever written to at that address, and for every purpose that needs
-consent; a renewed wish gives back only what an objection of that kind had taken. What comes from nobody we wrote to is kept as a
+Invariant: an objection is recorded for every customer who was ever written to at that address, or has given it with a consent, and for
+every purpose that needs consent; a renewed wish gives back only what an objection of that kind had taken. What comes from nobody we wrote to is kept as a
 dead letter with its reason.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from channels.callbacks import Inbound
+from engine.core.consent import address_of, normal_address
 from engine.core.customer import Granted
 from engine.core.outcome import ANSWERED, ANSWERED_NOTHING
 from engine.core.record import Consent, Event, Outcome, Record
@@ -25,6 +26,8 @@ async def records_of(runtime: Front, inbound: Inbound, *, now_ms: int) -> list[R
     recipients = await runtime.written_to(inbound.address, limit=RECIPIENTS_MAX)
     if inbound.wish in {"stop", "start"}:
         customers = dict.fromkeys(status.message.customer for status in recipients)
+        if inbound.wish == "stop":
+            customers |= dict.fromkeys(await _reachable(runtime, inbound))
         records: list[Record] = []
         for customer in customers:
             records += await _consent(runtime, inbound, customer, now_ms=now_ms)
@@ -37,6 +40,18 @@ async def records_of(runtime: Front, inbound: Inbound, *, now_ms: int) -> list[R
 async def is_known(runtime: Front, inbound: Inbound) -> bool:
     """Whether anything was ever sent to the address."""
     return bool(await runtime.written_to(inbound.address, limit=1))
+
+
+async def _reachable(runtime: Front, inbound: Inbound) -> list[str]:
+    """Whose consent is about this address that they still have: an objection may come before the first message."""
+    names = dict.fromkeys(record.customer for record in await runtime.consents(address=inbound.address))
+    states = [await runtime.state(name) for name in list(names)[:RECIPIENTS_MAX]]
+    wanted = normal_address(inbound.address, inbound.channel)
+    return [
+        state.id
+        for state in states
+        if state is not None and normal_address(address_of(state, inbound.channel), inbound.channel) == wanted
+    ]
 
 
 async def _consent(runtime: Front, inbound: Inbound, customer: str, *, now_ms: int) -> Iterable[Record]:

@@ -226,6 +226,21 @@ async def test_stop_withdraws_for_everybody_at_that_number(stage: Stage, word: s
     assert await stage.outcome("ana") == "unsubscribed"
 
 
+async def test_stop_counts_before_the_first_text(stage: Stage) -> None:
+    """Consent by a form, then STOP, then the first campaign: the number was never written to, and nothing goes there."""
+    traits = {"phone": NUMBER, "consent": {"marketing": ["sms"]}}
+    for name in ("ana", "ben"):
+        await stage.runtime.append([Identify(customer=name, at_ms=T0, id=f"i-{name}", time_ms=T0, traits=traits)])
+    moved = {"phone": "+4915199999998"}
+    await stage.runtime.append([Identify(customer="ben", at_ms=T0 + 1, id="m", time_ms=T0 + 1, traits=moved)])
+    await stage.runtime.idle()
+    await stage.telephone.says(NUMBER, "STOP")
+    await stage.runtime.idle()
+    assert await stage.consent("ana") == "withdrawn"
+    assert await stage.consent("ben") == "granted"  # the number is somebody else's now
+    assert await stage.runtime.dead_letters() == []
+
+
 async def test_start_gives_back_what_stop_took_and_no_more(stage: Stage) -> None:
     """Whoever never consented has not consented by it; nor has who withdrew in another way."""
     await stage.written("ana")
