@@ -1,8 +1,8 @@
 """What people send us: an objection, a renewed wish, a cry for help, or an answer.
 
-Invariant: an objection is recorded for every customer who was ever written to at that address, or has given it with a consent, and for
-every purpose that needs consent; a renewed wish gives back only what an objection of that kind had taken. What comes from nobody we wrote to is kept as a
-dead letter with its reason.
+Invariant: an objection is recorded for every customer who was ever written to at that address, or has given it with a
+consent, and for every purpose that needs consent; a renewed wish gives back only what an objection of that kind had taken. What
+comes from nobody we know is kept as a dead letter with its reason.
 """
 
 from __future__ import annotations
