@@ -121,7 +121,7 @@ async def test_a_partition_is_given_away_after_the_sends_under_way(stage: Stage,
 
 async def test_an_answer_for_a_lost_partition_reaches_the_new_owner(stage: Stage, start: Start) -> None:
     """The old process hears them after it had lost the partition: nothing is sent twice, nothing stays unknown."""
-    one = await start("a", 0, under_way_max=4)
+    one = await start("a", 0, under_way_max=6)  # four of them to one domain
     one.provider.open_door.clear()
     names = ["m0", "m1", "m2", "m3"]
     await decide(stage, one.outlet, *names, customer=customer_on(0))
