@@ -16,6 +16,7 @@ from engine.core.phone import with_number
 from engine.core.profile import set_traits
 from engine.core.proof import PROOF_CHARS_MAX, PROOF_KEYS, record_id
 from engine.core.record import Consent, Event, Identify
+from engine.core.zone import parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 CONSENT_TRAITS = {"consent": "grant", "consent_request": "request", "consent_withdraw": "withdraw"}
 PROOF_TRAIT = "consent_proof"
+SHOP = "shop"
+REPEATED = "withdrawn by the customer since; say with a later confirmed_at in consent_proof that it was given anew"
 _NOT_TRAITS = frozenset({*CONSENT_TRAITS, PROOF_TRAIT})
 _STATUS = {"grant": "granted", "confirm": "granted", "request": "requested", "withdraw": "withdrawn"}
 _EVENT_OF = {
@@ -71,7 +74,7 @@ def apply_identify(turn: Turn, record: Identify) -> tuple[str, ...]:
         turn.state.consent = bound(turn.state, known)
     if plain is not traits:
         proof = clean_proof(traits.get(PROOF_TRAIT))
-        origin = Origin(record.id, record.time_ms, "shop", proof, plain)
+        origin = Origin(record.id, record.time_ms, SHOP, proof, plain)
         for trait, action in CONSENT_TRAITS.items():
             if trait in traits:
                 change_consent(turn, action, traits[trait], origin=origin)
@@ -96,7 +99,7 @@ def apply_purchase(turn: Turn, event: Event) -> None:
     channels = told.get("channels", ["email"]) if told or notice is True else notice
     names = [purpose.name for purpose in turn.catalog.policy.purposes.values() if purpose.consent == EXISTING]
     proof = {**clean_proof(told), "basis": EXISTING, "form": "purchase"}
-    origin = Origin(event.id, event.time_ms, "shop", proof)
+    origin = Origin(event.id, event.time_ms, SHOP, proof)
     change_consent(turn, "grant", dict.fromkeys(names, channels), origin=origin)
 
 
@@ -158,6 +161,9 @@ def _one_consent(turn: Turn, action: str, about: tuple[str, str], origin: Origin
     known = turn.catalog.policy.purposes.get(purpose)
     if action == "request" and (known is None or channel not in known.double):
         action = "grant"
+    if action == "grant" and old is not None and _only_repeats(old, origin):
+        turn.decide("trait_refused", trait="consent", reason=REPEATED, purpose=purpose, channel=channel)
+        return None
     status = _STATUS[action]
     entry_id = record_id(origin.record_id, customer=state.id, action=action, purpose=purpose, channel=channel)
     granted = Granted(status, origin.time_ms, origin.source, address, entry_id, basis)
@@ -193,6 +199,17 @@ def _says_nothing(turn: Turn, old: Granted, action: str, *, origin: Origin, abou
         elsewhere = old.status == "granted" and _moved(old, address) and old.address == current
         return old.status == "withdrawn" or elsewhere
     return False
+
+
+def _only_repeats(old: Granted, origin: Origin) -> bool:
+    """Whether a shop says what it knew before the customer objected here, by a link, an answer or an operator.
+
+    Shops send all traits with every call. What was given since has a time in its proof.
+    """
+    if origin.source != SHOP or old.status != "withdrawn" or old.source == SHOP:
+        return False
+    given = (parse_time(origin.proof.get(name)) for name in ("confirmed_at", "requested_at"))
+    return not any(at_ms is not None and at_ms > old.at_ms for at_ms in given)
 
 
 def _moved(old: Granted, address: str) -> bool:

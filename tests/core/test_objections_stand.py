@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from engine.core.proof import records_of, standing
+from engine.core.schedule import rfc3339
 from tests.core.stage import Play
 from tests.core.test_sending_consent import asked, consented
 
@@ -66,3 +69,37 @@ def test_a_guests_sale_undoes_no_objection_when_the_guest_turns_out_to_be_the_cu
     play.merge("5s", other, into)
     play.event("6s", "A", customer=into)
     assert play.decisions("send", customer=into)[-1].detail["reason"] == "unsubscribed"
+
+
+@pytest.mark.parametrize("source", ["link", "outcome", "sms", "operator"])
+def test_a_shop_that_repeats_what_it_knew_undoes_no_objection(source: str) -> None:
+    """Shops send all traits with every call; only what was given later, and says so, counts."""
+    play = consented()
+    known = {"marketing": ["email"]}
+    play.identify("1s", consent=known)
+    assert asked(play, "2s") == "queued"
+    play.consent("1h", "withdraw", known, source=source)
+    early = {"wording": "Send me news.", "confirmed_at": play_time(play, "1s")}
+    said: tuple[dict[str, Any], ...] = ({}, {"consent_proof": early}, {"consent_proof": {"confirmed_at": "soon"}})
+    for number, more in enumerate(said):
+        play.identify(f"{2 + number}h", consent=known, **more)
+        assert asked(play, f"{2 + number}h1m") == "suppressed unsubscribed"
+    refused = play.decisions("trait_refused")
+    assert [line.detail["purpose"] for line in refused] == ["marketing"] * 3
+    play.identify("6h", consent=known, consent_proof={"confirmed_at": play_time(play, "5h")})
+    assert asked(play, "6h1m") == "queued"
+
+
+def test_what_the_shop_withdrew_itself_it_may_give_again() -> None:
+    """Its own word stands against its own word: the later one."""
+    play = consented()
+    play.identify("1s", consent={"marketing": ["email"]})
+    play.identify("2s", consent_withdraw={"marketing": ["email"]})
+    assert asked(play, "3s") == "suppressed unsubscribed"
+    play.identify("4s", consent={"marketing": ["email"]})
+    assert asked(play, "5s") == "queued"
+
+
+def play_time(play: Play, at: str) -> str:
+    """As RFC 3339."""
+    return rfc3339(play.at_ms(at))
