@@ -37,7 +37,7 @@ class Action(StrEnum):
     RECORD_REFUSED = "record_refused"
     RECORD_DEAD_LETTERED = "record_dead_lettered"
     RECORDS_MISSED = "records_missed"
-    RECORDS_READ_AGAIN = "records_read_again"
+    RECORDS_RECOVERED = "records_recovered"
     BATCH_APPLIED = "batch_applied"
     BATCH_FAILED = "batch_failed"
     ENROLLMENT_FAILED = "enrollment_failed"

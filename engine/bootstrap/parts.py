@@ -157,3 +157,9 @@ def forget_in_mailbox(var: Path, message_ids: Sequence[str]) -> int:
     """Removes an erased customer's messages from the local mailbox; how many there were. Raises StorageError."""
     with contextlib.closing(open_mailbox(var)) as mailbox:
         return mailbox.remove(message_ids)
+
+
+def kept_in_mailbox(var: Path, message_ids: Sequence[str]) -> int:
+    """How many of these messages lie in the local mailbox. Raises StorageError."""
+    with contextlib.closing(open_mailbox(var)) as mailbox:
+        return sum(mailbox.get(each) is not None for each in message_ids)

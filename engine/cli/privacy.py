@@ -99,8 +99,11 @@ def erase(customer: str, *, yes: bool, reason: str, folder: Path) -> None:
         )
     message_ids = [message["message"]["id"] for message in found["messages"]]
     asyncio.run(operations.note(Act(act="erase", customer=customer, why=reason)))
+    var = var_folder(folder)
+    in_mailbox = bootstrap.kept_in_mailbox(var, message_ids)  # a running service clears it by itself
     done = asyncio.run(_erase(operations, customer))
-    done["mailbox_removed"] = bootstrap.forget_in_mailbox(var_folder(folder), message_ids)
+    bootstrap.forget_in_mailbox(var, message_ids)
+    done["mailbox_removed"] = in_mailbox
     click.echo(json.dumps({**done, "found": counted}, ensure_ascii=False, indent=2))
     if done["kept"]:
         parts = [f"{each['topic']} {_until(each['until'])}" for each in done["kept"]]

@@ -182,7 +182,7 @@ async def test_lost_after_the_dot_is_unknown(
 async def test_a_long_content_cut_short_is_transient(opened: Opened, smtp_double: Doubles, outgoing: Outgoing) -> None:
     """With a mail too big for the socket's buffers it is certain that the dot was not written, so it may be resent."""
     server = smtp_double()
-    async with opened(server) as channel:
+    async with opened(server, timeout_seconds=30.0, answer_timeout_seconds=30.0) as channel:
         server.faults.drop_within_content = True
         with pytest.raises(TransientError):
             await channel.send(outgoing(html="<p>Hello</p>\n" * 2_000_000))

@@ -30,7 +30,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copies = tmp_path_factory.mktemp("sources")
     for name in PACKAGES:
         subprocess.run(["cp", "-r", str(EXAMPLES / name), str(copies)], check=True)  # pip builds inside the source
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
     sources = [str(copies / name) for name in PACKAGES]
     done = subprocess.run([*command, "--target", str(folder), *sources], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.cli.conftest import Running, anlass, wait_for
 
 WORKFLOW = """
@@ -33,6 +35,7 @@ def _events() -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+@pytest.mark.timeout(400)
 def test_a_task_from_its_opening_to_its_end(run: Callable[..., Running], project: Path) -> None:
     """Listed, shown, handed on, done by the beginning of its id; the workflow goes on, and a second end is refused."""
     (project / "workflows" / "call.yaml").write_text(WORKFLOW, "utf-8")

@@ -56,7 +56,7 @@ async def _read(place: Place, start: int, end: int) -> AsyncIterator[list[Incomi
                     found, start = await some(consumer, tp, start)
                     if wanted := [_incoming(each) for each in found if each.offset < end]:
                         _log.warning(
-                            Action.RECORDS_READ_AGAIN, topic=place.topic, partition=place.partition, count=len(wanted)
+                            Action.RECORDS_RECOVERED, topic=place.topic, partition=place.partition, count=len(wanted)
                         )
                         yield wanted
         except StorageError as error:
