@@ -25,6 +25,7 @@ from channels.dkim import DkimKey, DkimSigner
 from channels.dkim_keys import Kind, aligned, load_key
 from channels.marks import HEADER, LOCAL_CHARS_MAX, PLACE, SECRET_BYTES_MIN, Marks, local_part_chars
 from channels.pool import Pool, PoolLimits
+from channels.section import read_section
 from channels.session import Login, connect
 from channels.smtp import SmtpConnection
 
@@ -166,10 +167,7 @@ class EmailChannel:
 
 def create(settings: Mapping[str, object]) -> EmailChannel:
     """Build the channel from its section of the settings; `ValueError` says which setting is wrong and how."""
-    try:
-        return EmailChannel(msgspec.convert(dict(settings), EmailSettings))
-    except msgspec.ValidationError as error:
-        raise ValueError(f"The [email] settings cannot be used: {error}.") from None
+    return EmailChannel(read_section(settings, EmailSettings, section="email"))
 
 
 def signer_of(settings: EmailSettings) -> DkimSigner | None:

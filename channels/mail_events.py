@@ -100,6 +100,13 @@ def bounce_detail(status: str, words: str, *, reply: int = 0, verdict: Verdict |
     return {name: value for name, value in detail.items() if value}
 
 
+def delay_detail(status: str, words: str, *, reply: int = 0) -> dict[str, Any]:
+    """The detail of a delay: its codes and words; what it says of the address is not known yet."""
+    detail = bounce_detail(status, words, reply=reply)
+    detail.pop("verdict", None)
+    return detail
+
+
 def report(
     service: str, event: str, outcome: Outcome, *, message: str, provider_id: str, more: Mapping[str, Any]
 ) -> Report:

@@ -19,6 +19,7 @@ from channels.contract import Verdict
 from channels.delivery import Outcome
 from channels.mail_events import (
     bounce_detail,
+    delay_detail,
     json_in,
     must_be_fresh,
     object_in,
@@ -28,6 +29,7 @@ from channels.mail_events import (
     seconds_ms,
     text_of,
 )
+from channels.section import read_section
 
 TOKENS_MAX = 100_000
 _SIMPLE = {
@@ -93,10 +95,7 @@ class MailgunReader:
 
 def create(settings: Mapping[str, object]) -> MailgunReader:
     """Builds the reader from its section of the settings; `ValueError` says which setting is wrong."""
-    try:
-        return MailgunReader(msgspec.convert(dict(settings), MailgunSettings))
-    except msgspec.ValidationError as error:
-        raise ValueError(f"The [mailgun] settings cannot be used: {error}.") from None
+    return MailgunReader(read_section(settings, MailgunSettings, section="mailgun"))
 
 
 def _told(event: dict[str, Any]) -> tuple[Outcome, dict[str, Any]]:
@@ -106,8 +105,7 @@ def _told(event: dict[str, Any]) -> tuple[Outcome, dict[str, Any]]:
     code = status.get("code")
     reply = code if isinstance(code, int) and 400 <= code < 560 else 0  # noqa: PLR2004 - above are Mailgun's own (605, 607)
     if kind == "failed" and text_of(event, "severity") == "temporary":
-        detail = bounce_detail(text_of(status, "enhanced-code"), words, reply=reply)
-        return Outcome.DEFERRED, {name: value for name, value in detail.items() if name != "verdict"}
+        return Outcome.DEFERRED, delay_detail(text_of(status, "enhanced-code"), words, reply=reply)
     if kind == "failed" and reason == "suppress-unsubscribe":
         return Outcome.UNSUBSCRIBED, {"reason": reason}
     if kind == "failed":
@@ -119,7 +117,7 @@ def _told(event: dict[str, Any]) -> tuple[Outcome, dict[str, Any]]:
     outcome = _SIMPLE.get(kind)
     if outcome is None:
         raise Unreadable("an event of a kind that is not known")
-    detail = {"url": text_of(event, "url")} if kind == "clicked" else {}
+    detail: dict[str, Any] = {"url": text_of(event, "url")} if kind == "clicked" else {}
     if text_of(part_of(event, "client-info"), "bot"):
         detail["machine"] = True
     return outcome, detail

@@ -7,16 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import msgspec
-
 from channels.email import EmailChannel, EmailSettings
+from channels.section import read_section
 
 NAME = "newsletter"
 
 
 def create(settings: Mapping[str, object]) -> EmailChannel:
     """Build the channel; `ValueError` says which setting is wrong and how."""
-    try:
-        return EmailChannel(msgspec.convert(dict(settings), EmailSettings), name=NAME)
-    except msgspec.ValidationError as error:
-        raise ValueError(f"The [newsletter] settings cannot be used: {error}.") from None
+    return EmailChannel(read_section(settings, EmailSettings, section="newsletter"), name=NAME)

@@ -15,7 +15,18 @@ import msgspec
 from channels.callbacks import CallbackRequest, Forged, Heard, Unreadable
 from channels.contract import Verdict
 from channels.delivery import Outcome
-from channels.mail_events import bounce_detail, json_in, object_in, our_id, part_of, report, rfc3339_ms, text_of
+from channels.mail_events import (
+    bounce_detail,
+    delay_detail,
+    json_in,
+    object_in,
+    our_id,
+    part_of,
+    report,
+    rfc3339_ms,
+    text_of,
+)
+from channels.section import read_section
 
 PASSWORD_CHARS_MIN = 16
 _BOUNCES: dict[str, Verdict] = {
@@ -67,10 +78,7 @@ class PostmarkReader:
 
 def create(settings: Mapping[str, object]) -> PostmarkReader:
     """Builds the reader from its section of the settings; `ValueError` says which setting is wrong."""
-    try:
-        return PostmarkReader(msgspec.convert(dict(settings), PostmarkSettings))
-    except msgspec.ValidationError as error:
-        raise ValueError(f"The [postmark] settings cannot be used: {error}.") from None
+    return PostmarkReader(read_section(settings, PostmarkSettings, section="postmark"))
 
 
 def _told(event: dict[str, Any]) -> tuple[Outcome, dict[str, Any], str] | None:
@@ -100,8 +108,7 @@ def _bounce(event: dict[str, Any]) -> tuple[Outcome, dict[str, Any], str] | None
     if kind in _IGNORED:
         return None
     if kind == "transient":
-        detail = bounce_detail("", words)
-        return Outcome.DEFERRED, {name: value for name, value in detail.items() if name != "verdict"}, at
+        return Outcome.DEFERRED, delay_detail("", words), at
     if kind == "spamcomplaint":
         return Outcome.COMPLAINED, {"reason": "abuse"}, at
     if kind == "unsubscribe":

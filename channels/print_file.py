@@ -29,6 +29,7 @@ from channels.contract import (
     Unsupported,
     Verdict,
 )
+from channels.section import read_section
 
 SPOOL = "letters.sqlite3"
 COLUMNS = ("message", "name", "street", "extra", "postal_code", "city", "state", "country", "text")
@@ -213,10 +214,7 @@ class PrintChannel:
 
 def create(settings: Mapping[str, object]) -> PrintChannel:
     """Build the channel from its section of the settings; `ValueError` says which setting is wrong and how."""
-    try:
-        return PrintChannel(msgspec.convert(dict(settings), PrintSettings))
-    except msgspec.ValidationError as error:
-        raise ValueError(f"The [print] settings cannot be used: {error}.") from None
+    return PrintChannel(read_section(settings, PrintSettings, section="print"))
 
 
 def _letter(delivery: OutgoingMessage, settings: PrintSettings) -> Letter:

@@ -23,6 +23,7 @@ from channels.delivery import Outcome
 from channels.mail_events import (
     EVENTS_MAX,
     bounce_detail,
+    delay_detail,
     json_in,
     must_be_fresh,
     object_in,
@@ -31,6 +32,7 @@ from channels.mail_events import (
     seconds_ms,
     text_of,
 )
+from channels.section import read_section
 
 SIGNATURE = "x-twilio-email-event-webhook-signature"
 TIMESTAMP = "x-twilio-email-event-webhook-timestamp"
@@ -92,10 +94,7 @@ class SendgridReader:
 
 def create(settings: Mapping[str, object]) -> SendgridReader:
     """Builds the reader from its section of the settings; `ValueError` says which setting is wrong."""
-    try:
-        return SendgridReader(msgspec.convert(dict(settings), SendgridSettings))
-    except msgspec.ValidationError as error:
-        raise ValueError(f"The [sendgrid] settings cannot be used: {error}.") from None
+    return SendgridReader(read_section(settings, SendgridSettings, section="sendgrid"))
 
 
 def _report(event: dict[str, Any]) -> Report | None:
@@ -132,7 +131,7 @@ def _told(kind: str, event: dict[str, Any]) -> tuple[Outcome, dict[str, Any]]:
         raise Unreadable("an event of a kind that is not known")
     detail: dict[str, Any] = {}
     if kind == "deferred":
-        detail = {name: value for name, value in bounce_detail("", reason).items() if name != "verdict"}
+        detail = delay_detail("", reason)
     if kind == "click":
         detail["url"] = text_of(event, "url")
     if event.get("sg_machine_open") is True:

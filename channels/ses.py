@@ -36,6 +36,7 @@ from channels.mail_events import (
     rfc3339_ms,
     text_of,
 )
+from channels.section import read_section
 
 _HOST = re.compile(r"sns\.[a-z0-9-]{3,30}\.amazonaws\.com(?:\.cn)?\Z")
 _CERTIFICATE_PATH = re.compile(r"/SimpleNotificationService-[0-9A-Za-z]{8,64}\.pem\Z")
@@ -148,10 +149,7 @@ class SesReader:
 
 def create(settings: Mapping[str, object]) -> SesReader:
     """Builds the reader from its section of the settings; `ValueError` says which setting is wrong."""
-    try:
-        return SesReader(msgspec.convert(dict(settings), SesSettings))
-    except msgspec.ValidationError as error:
-        raise ValueError(f"The [ses] settings cannot be used: {error}.") from None
+    return SesReader(read_section(settings, SesSettings, section="ses"))
 
 
 def _heard(event: dict[str, Any], envelope: dict[str, Any]) -> Heard:

@@ -5,7 +5,6 @@ Invariant: the same message gives the same body on every attempt, so that a list
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -19,14 +18,13 @@ from channels.twilio_account import (
     SHORT_CODE,
     TwilioAccount,
     TwilioSettings,
+    listed_after,
     read_settings,
     refused,
 )
 
 TEXT_CHARS_MAX: Final = 1_600
 LISTED_MAX: Final = 200
-SKEW_MS: Final = 60_000
-"""By how much Twilio's clock may differ from ours."""
 _FAILED: Final = frozenset({"failed", "undelivered", "canceled"})
 _NO_TEXTS: Final = frozenset(
     {
@@ -81,24 +79,15 @@ class SmsChannel:
     async def resolve(self, delivery: OutgoingMessage, *, since_ms: int) -> Receipt | None:
         """Looks through what was sent to the number since then, for this text."""
         request = self._request(delivery)
-        after = dt.datetime.fromtimestamp((since_ms - SKEW_MS) / 1_000, dt.UTC)
+        after = listed_after(since_ms)
         async with self._account.asking() as api:
             # By the day it was sent, which a message that still waits has not: so then without.
             for narrowed in ({"date_sent_after": after}, {}):
                 listed = await api.messages.list_async(to=request["to"], limit=LISTED_MAX, **narrowed)
-                found = [one for one in listed if self._is_it(one, request, after)]
-                if found:
-                    return self._receipt(min(found, key=lambda one: (one.date_created or after, one.sid)), delivery)
+                found = self._account.unanswered([one for one in listed if _says(one, request)], after)
+                if found is not None:
+                    return self._receipt(found, delivery)
         return None
-
-    def _is_it(self, one: Any, request: Mapping[str, Any], after: dt.datetime) -> bool:
-        """Whether what Twilio lists is this message: none that was answered for another, nothing older, the same text."""
-        return (
-            not self._account.knows(one.sid)
-            and str(one.direction or "").startswith("outbound")
-            and (one.date_created is None or one.date_created >= after)
-            and ("body" not in request or (one.body or "").rstrip() == request["body"].rstrip())
-        )
 
     # ------------------------------------------------------------------------------------------------------------ request
 
@@ -166,6 +155,11 @@ class SmsChannel:
 
     def _said(self, delivery: OutgoingMessage) -> str:
         return str(gsm.size_of(self.text_of(delivery)))
+
+
+def _says(one: Any, request: Mapping[str, Any]) -> bool:
+    """Whether what Twilio lists has the text that is looked for; of an approved template only the number is known."""
+    return "body" not in request or (one.body or "").rstrip() == request["body"].rstrip()
 
 
 def refuse_features(delivery: OutgoingMessage) -> None:

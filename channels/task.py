@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from channels import guard
 from channels.contract import Capabilities, OutgoingMessage, Receipt, TransientError, Unsupported
+from channels.section import read_section
 
 DEFAULT = "default"
 """What a message is addressed to when neither its step nor its template names a person or a queue."""
@@ -76,7 +77,4 @@ class TaskChannel:
 
 def create(settings: Mapping[str, object]) -> TaskChannel:
     """Build the channel from its section of the settings; `ValueError` says which setting is wrong and how."""
-    try:
-        return TaskChannel(msgspec.convert(dict(settings), TaskSettings))
-    except msgspec.ValidationError as error:
-        raise ValueError(f"The [task] settings cannot be used: {error}.") from None
+    return TaskChannel(read_section(settings, TaskSettings, section="task"))

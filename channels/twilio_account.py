@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import datetime as dt
 import logging
 import re
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Annotated, Any, Final, Literal
 
 import aiohttp
@@ -23,6 +24,7 @@ from twilio.rest import Client
 
 from channels.contract import ChannelError, PermanentError, TransientError, UnknownOutcome, Verdict
 from channels.delivery import without_addresses
+from channels.section import read_section
 
 NUMBER: Final = re.compile(r"\+[1-9][0-9]{6,14}")
 ALPHANUMERIC: Final = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9 &+_-]{1,11}")
@@ -30,6 +32,8 @@ SHORT_CODE: Final = re.compile(r"[0-9]{3,8}")
 _NUMBER_WITHIN: Final = re.compile(r"\+?\d[\d ()/-]{5,}\d")
 _SID: Final = re.compile(r"[A-Z]{2}[0-9a-f]{32}")
 _KNOWN_MAX: Final = 20_000
+SKEW_MS: Final = 60_000
+"""By how much Twilio's clock may differ from ours."""
 _TOO_MANY: Final = 429
 _SERVER_FAULT: Final = 500
 _REQUEST_TIMEOUT: Final = 408
@@ -172,17 +176,26 @@ class TwilioAccount:
         while len(self._known) > _KNOWN_MAX:
             self._known.popitem(last=False)
 
-    def knows(self, sid: str) -> bool:
-        """Whether the id belongs to a message already."""
-        return sid in self._known
+    def unanswered(self, listed: Iterable[Any], after: dt.datetime) -> Any | None:
+        """Of what Twilio lists, the earliest that we sent since then and that was answered for no other message."""
+        found = [
+            one
+            for one in listed
+            if one.sid not in self._known
+            and str(one.direction or "").startswith("outbound")
+            and (one.date_created is None or one.date_created >= after)
+        ]
+        return min(found, key=lambda one: (one.date_created or after, one.sid), default=None)
+
+
+def listed_after(since_ms: int) -> dt.datetime:
+    """From when on a listing may have what was sent at `since_ms` or later."""
+    return dt.datetime.fromtimestamp((since_ms - SKEW_MS) / 1_000, dt.UTC)
 
 
 def read_settings(settings: Mapping[str, object]) -> TwilioSettings:
     """The settings of the section. Raises ValueError that says which one is wrong."""
-    try:
-        return msgspec.convert(dict(settings), TwilioSettings)
-    except msgspec.ValidationError as error:
-        raise ValueError(f"The [sms] settings cannot be used: {error}.") from None
+    return read_section(settings, TwilioSettings, section="sms")
 
 
 def verdict_of(code: int) -> Verdict:

@@ -19,6 +19,7 @@ from channels import opt_out
 from channels.callbacks import CallbackRequest, Forged, Heard, Inbound, Report, Unreadable, Wish
 from channels.contract import Verdict
 from channels.delivery import Outcome
+from channels.section import read_section
 from channels.twilio_account import NUMBER, verdict_of, words_of
 
 FIELDS_MAX: Final = 200
@@ -186,7 +187,4 @@ def _number(text: str) -> int:
 
 def create_callbacks(settings: Mapping[str, object]) -> TwilioReader:
     """Build the reader; `ValueError` says which setting is wrong."""
-    try:
-        return TwilioReader(msgspec.convert(dict(settings), TwilioCallbackSettings))
-    except msgspec.ValidationError as error:
-        raise ValueError(f"The [sms] settings cannot be used: {error}.") from None
+    return TwilioReader(read_section(settings, TwilioCallbackSettings, section="sms"))

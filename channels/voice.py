@@ -5,7 +5,6 @@ Invariant: as of `channels.sms`. A call cannot be searched by what it says: an u
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -13,8 +12,8 @@ import phonenumbers
 from twilio.twiml.voice_response import VoiceResponse
 
 from channels.contract import Capabilities, OutgoingMessage, PermanentError, Receipt, Verdict
-from channels.sms import LISTED_MAX, SKEW_MS, reachable, refuse_features
-from channels.twilio_account import NUMBER, TwilioAccount, TwilioSettings, read_settings
+from channels.sms import LISTED_MAX, reachable, refuse_features
+from channels.twilio_account import NUMBER, TwilioAccount, TwilioSettings, listed_after, read_settings
 
 TEXT_CHARS_MAX: Final = 3_000
 """Of what is read, so that the document stays below the 4,000 that Twilio takes."""
@@ -64,19 +63,11 @@ class VoiceChannel:
     async def resolve(self, delivery: OutgoingMessage, *, since_ms: int) -> Receipt | None:
         """Looks through the calls to the number since then."""
         request = self._request(delivery)
-        after = dt.datetime.fromtimestamp((since_ms - SKEW_MS) / 1_000, dt.UTC)
+        after = listed_after(since_ms)
         async with self._account.asking() as api:
             listed = await api.calls.list_async(to=request["to"], from_=request["from_"], limit=LISTED_MAX)
-            found = [
-                one
-                for one in listed
-                if not self._account.knows(one.sid)
-                and str(one.direction or "").startswith("outbound")
-                and (one.date_created is None or one.date_created >= after)
-            ]
-            if not found:
-                return None
-            return self._receipt(min(found, key=lambda one: (one.date_created or after, one.sid)))
+            found = self._account.unanswered(listed, after)
+            return None if found is None else self._receipt(found)
 
     def _request(self, delivery: OutgoingMessage) -> dict[str, Any]:
         refuse_features(delivery)

@@ -34,6 +34,7 @@ from channels.contract import (
     Verdict,
 )
 from channels.outbound import Answer, Outbound, OutboundSettings, Resolve, system_addresses
+from channels.section import read_section
 
 GONE_EVENT = "Push Gone"
 PAYLOAD_BYTES_MAX = 3_993
@@ -180,10 +181,7 @@ class WebPushChannel:
 
 def create(settings: Mapping[str, object]) -> WebPushChannel:
     """Build the channel from its section of the settings; `ValueError` says which setting is wrong and how."""
-    try:
-        return WebPushChannel(msgspec.convert(dict(settings), PushSettings))
-    except msgspec.ValidationError as error:
-        raise ValueError(f"The [push] settings cannot be used: {error}.") from None
+    return WebPushChannel(read_section(settings, PushSettings, section="push"))
 
 
 def new_keys() -> tuple[str, str]:

@@ -31,6 +31,7 @@ from channels.contract import (
     Verdict,
 )
 from channels.outbound import Answer, Outbound, OutboundSettings, Resolve, parsed, system_addresses
+from channels.section import read_section
 
 DEFAULT = "default"
 """What a message is addressed to when neither its step nor its template names an endpoint."""
@@ -150,10 +151,7 @@ class WebhookChannel:
 
 def create(settings: Mapping[str, object]) -> WebhookChannel:
     """Build the channel from its section of the settings; `ValueError` says which setting is wrong and how."""
-    try:
-        return WebhookChannel(msgspec.convert(dict(settings), WebhookSettings))
-    except msgspec.ValidationError as error:
-        raise ValueError(f"The [webhook] settings cannot be used: {error}.") from None
+    return WebhookChannel(read_section(settings, WebhookSettings, section="webhook"))
 
 
 def sign(key: bytes, message_id: str, stamp: int, *, body: bytes) -> str:

@@ -10,14 +10,13 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable
 
-from engine.bootstrap import bounces
 from engine.bootstrap.guardrail import Guardrail
 from engine.bootstrap.overdue import TaskCounter
 from engine.bootstrap.subject_tests import SubjectTests
 from engine.bootstrap.surroundings import Companion, Surroundings
 from engine.telemetry import Action, get_log
 
-__all__ = ["COLLECTOR", "JOURNAL", "Companion", "Surroundings", "beside_collector", "beside_journal", "running"]
+__all__ = ["JOURNAL", "Companion", "Surroundings", "beside_collector", "beside_journal", "running"]
 
 RETRY_SECONDS = 5.0
 _log = get_log("companion")
@@ -25,17 +24,22 @@ _log = get_log("companion")
 
 def beside_collector(around: Surroundings) -> list[Companion]:
     """Those that take something in from outside: they run where the collector runs. Raises SettingsError."""
-    return [companion for build in COLLECTOR if (companion := build(around)) is not None]
+    asked = around.settings.bounces
+    if not asked.listen and not asked.mailbox:
+        return []
+    from engine.bootstrap import bounces  # noqa: PLC0415 - its mail clients, for which every command would wait
+
+    return [
+        companion for build in (bounces.listener, bounces.mailbox_reader) if (companion := build(around)) is not None
+    ]
 
 
 def beside_journal(around: Surroundings) -> list[Companion]:
     """Those that watch what was decided and sent: they run once for the whole project, where the journal is written."""
-    return [companion for build in JOURNAL if (companion := build(around)) is not None]
+    return [build(around) for build in JOURNAL]
 
 
-COLLECTOR: tuple[Callable[[Surroundings], Companion | None], ...] = (bounces.listener, bounces.mailbox_reader)
-"""Each builds a companion, or nothing where the settings ask for none."""
-JOURNAL: tuple[Callable[[Surroundings], Companion | None], ...] = (Guardrail, SubjectTests, TaskCounter)
+JOURNAL: tuple[Callable[[Surroundings], Companion], ...] = (Guardrail, SubjectTests, TaskCounter)
 
 
 @contextlib.asynccontextmanager

@@ -1,4 +1,4 @@
-"""The definitions in force, for those who render and show: catalog and templates, changed together.
+"""The definitions in force, for those who watch, render and show: the catalog, and with it its templates, changed together.
 
 Invariant: whoever looks between two awaits sees a catalog and the templates of the same deploy.
 """
@@ -16,6 +16,7 @@ from engine.dispatch.render import Rendered
 from engine.dispatch.templates import TemplateSet
 from engine.errors import DefinitionError
 from engine.runtimes.kafka.definitions import Definitions
+from engine.runtimes.kafka.topics import Definition
 from engine.telemetry import Action, get_log
 
 NOTHING = Catalog(id="", workflows={}, versions={}, segments={}, policy=default_policy(), interests={})
@@ -23,24 +24,13 @@ NOTHING = Catalog(id="", workflows={}, versions={}, segments={}, policy=default_
 _log = get_log("current")
 
 
-class Current:
-    """Follows `definitions` from `start` until `stop`. `on_change` is awaited before a new catalog is shown.
+class InForce:
+    """Follows `definitions` from `start` until `stop`, and shows the catalog: for who renders nothing."""
 
-    Renders as the composer asks for it.
-    """
-
-    def __init__(
-        self, definitions: Definitions, *, on_change: Callable[[Catalog], Awaitable[None]] | None = None
-    ) -> None:
+    def __init__(self, definitions: Definitions) -> None:
         self._definitions = definitions
-        self._on_change = on_change
         self._task: asyncio.Task[None] | None = None
         self.catalog = NOTHING
-        self.templates = TemplateSet({}, [])
-
-    def render(self, channel: str, name: str, locale: str, *, context: Mapping[str, object]) -> Rendered:
-        """By the templates in force."""
-        return self.templates.find(channel, name, locale=locale).render(context)
 
     async def start(self) -> None:
         """Returns when what is in force now can be used; at once when nothing was deployed. Raises StorageError."""
@@ -64,13 +54,33 @@ class Current:
 
     async def _take(self, catalog: str) -> None:
         definition = self._definitions.definition(catalog)
-        if definition is None or not await self._definitions.load(catalog):
-            return  # refused: what was in force goes on, and the workers say so as well
-        made = self._definitions.catalogs[catalog]
+        if definition is not None and await self._definitions.load(catalog):
+            await self._show(self._definitions.catalogs[catalog], definition)
+        # else it is refused: what was in force goes on, and the workers say so as well
+
+    async def _show(self, made: Catalog, definition: Definition) -> None:
+        self.catalog = made
+
+
+class Current(InForce):
+    """Catalog and templates. `on_change` is awaited before a new catalog is shown. Renders as the composer asks for it."""
+
+    def __init__(
+        self, definitions: Definitions, *, on_change: Callable[[Catalog], Awaitable[None]] | None = None
+    ) -> None:
+        super().__init__(definitions)
+        self._on_change = on_change
+        self.templates = TemplateSet({}, [])
+
+    def render(self, channel: str, name: str, locale: str, *, context: Mapping[str, object]) -> Rendered:
+        """By the templates in force."""
+        return self.templates.find(channel, name, locale=locale).render(context)
+
+    async def _show(self, made: Catalog, definition: Definition) -> None:
         try:
             templates = await asyncio.to_thread(load_templates, definition.files, made.policy.zone)
         except DefinitionError as error:
-            _log.error(Action.DEFINITION_REFUSED, catalog=catalog, cause=error)
+            _log.error(Action.DEFINITION_REFUSED, catalog=made.id, cause=error)
             return
         if self._on_change is not None:
             await self._on_change(made)

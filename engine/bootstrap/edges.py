@@ -13,7 +13,7 @@ from aiohttp import web
 from engine.bootstrap import companions
 from engine.bootstrap.cluster import Cluster
 from engine.bootstrap.companions import Surroundings, beside_collector, beside_journal
-from engine.bootstrap.current import Current
+from engine.bootstrap.current import Current, InForce
 from engine.bootstrap.listening import bind, url_of
 from engine.bootstrap.parts import open_callbacks, open_mailbox
 from engine.bootstrap.service import STOP_SECONDS_MAX, page_of
@@ -130,7 +130,7 @@ class SinkRole:
             await status.start(sock)
             self.url = url_of(sock)
             await database.open()
-            current = Current(self._cluster.definitions())
+            current = InForce(self._cluster.definitions())
             stack.push_async_callback(current.stop)
             await current.start()
             intake = await _intake(self._cluster, stack, self.metrics)

@@ -9,7 +9,7 @@ import contextlib
 import os
 import secrets
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from urllib.parse import parse_qs, quote, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
@@ -261,6 +261,9 @@ MODELS: dict[str, type[Section]] = {
 }
 
 
+SectionKind = TypeVar("SectionKind", bound=Section)
+
+
 class Settings(BaseModel):
     """All settings of one project. `more` holds the sections of channels that other packages add, as written."""
 
@@ -312,15 +315,16 @@ class Settings(BaseModel):
     @property
     def channel_sections(self) -> dict[str, ChannelSection]:
         """The sections that configure a provider, by name."""
-        sections = {name: getattr(self, name) for name in MODELS}
-        channels = {name: section for name, section in sections.items() if isinstance(section, ChannelSection)}
-        return channels | mail_sections(self.email, self.newsletter)
+        return self._of_kind(ChannelSection) | mail_sections(self.email, self.newsletter)
 
     @property
     def callback_sections(self) -> dict[str, CallbackSection]:
         """The sections that hold what callbacks are checked with, by name."""
+        return self._of_kind(CallbackSection)
+
+    def _of_kind(self, kind: type[SectionKind]) -> dict[str, SectionKind]:
         sections = {name: getattr(self, name) for name in MODELS}
-        return {name: section for name, section in sections.items() if isinstance(section, CallbackSection)}
+        return {name: section for name, section in sections.items() if isinstance(section, kind)}
 
     def mark_secret(self) -> str:
         """What return paths are marked with. Raises SettingsError as `link_secret`."""

@@ -10,7 +10,6 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -19,14 +18,13 @@ from engine.clock import Clock, SystemClock
 from engine.core.broadcast import WINNERS_MAX
 from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState, decode_state
-from engine.core.effect import Decision
 from engine.core.message import Message
 from engine.core.migrate import VERSIONS
-from engine.core.proof import ConsentRecord
 from engine.core.record import Record, decode_record, encode_record
 from engine.dispatch.ports import NO_LINKS, Links, Pending, Settlement
 from engine.errors import StorageError
-from engine.runtimes.base import DeadLetter, MessageStatus, Pace, Paused, Query, Status
+from engine.runtimes.asking import AsksReader
+from engine.runtimes.base import DeadLetter
 from engine.runtimes.embedded import handovers, outbox, retention
 from engine.runtimes.embedded.batch import Order, address_hash
 from engine.runtimes.embedded.loop import BatchLoop, Walk
@@ -40,7 +38,7 @@ from engine.telemetry import Action, Metrics, get_log
 COMMANDS_PER_POLL = 500
 
 
-class EmbeddedRuntime:
+class EmbeddedRuntime(AsksReader):
     """All ports of `engine.runtimes.base` on a SQLite file in the folder `var`. Needs an event loop to be started."""
 
     def __init__(
@@ -178,47 +176,6 @@ class EmbeddedRuntime:
     @property
     def catalog(self) -> Catalog:
         return self._loop.catalog
-
-    # ---------------------------------------------------------------------------------------------------- reader
-
-    async def state(self, customer: str) -> CustomerState | None:
-        return await self._reader.state(customer)
-
-    async def decisions(self, query: Query) -> list[tuple[int, Decision]]:
-        return await self._reader.decisions(query)
-
-    async def message(self, message_id: str) -> MessageStatus | None:
-        return await self._reader.message(message_id)
-
-    async def messages(self, *, customer: str = "", status: str = "", limit: int = 200) -> list[MessageStatus]:
-        return await self._reader.messages(customer=customer, status=status, limit=limit)
-
-    async def consents(self, *, customer: str = "", address: str = "") -> list[ConsentRecord]:
-        return await self._reader.consents(customer=customer, address=address)
-
-    async def message_of(self, provider_id: str) -> MessageStatus | None:
-        return await self._reader.message_of(provider_id)
-
-    async def written_to(self, address: str, *, limit: int = 100) -> list[MessageStatus]:
-        return await self._reader.written_to(address, limit=limit)
-
-    async def customers(self, *, after: str = "", limit: int = 1_000) -> list[CustomerState]:
-        return await self._reader.customers(after=after, limit=limit)
-
-    async def statuses(self, messages: Sequence[str]) -> dict[str, tuple[Status, int]]:
-        return await self._reader.statuses(messages)
-
-    async def dead_letters(self, *, limit: int = 200) -> list[DeadLetter]:
-        return await self._reader.dead_letters(limit=limit)
-
-    async def pace(self, *, since_ms: int, until_ms: int, span_ms: int, workflow: str = "") -> list[Pace]:
-        return await self._reader.pace(since_ms=since_ms, until_ms=until_ms, span_ms=span_ms, workflow=workflow)
-
-    async def pauses(self) -> list[Paused]:
-        return await self._reader.pauses()
-
-    async def counts(self) -> dict[str, Any]:
-        return await self._reader.counts()
 
     # ---------------------------------------------------------------------------------------------------- deploy
 
