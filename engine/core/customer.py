@@ -122,6 +122,8 @@ class CustomerState(msgspec.Struct, array_like=True, kw_only=True, gc=False):
     """Ids that were merged into this one: who is forgotten is forgotten under all of them."""
     waiting: dict[str, int] = {}
     """Broadcast → its time that came while it was paused; entered when it goes on. It arms no timer."""
+    refused: dict[str, str] = {}
+    """Trait → why its newest value could not be used, until one comes that can."""
 
     @property
     def next_due_ms(self) -> int:

@@ -12,7 +12,7 @@ import msgspec
 from engine.core import entry, outcome, profile, segment, sending
 from engine.core.message import message_id
 from engine.core.operators import point
-from engine.core.phone import with_number
+from engine.core.usable import with_usable
 from engine.core.quiet import holidays_of
 from engine.core.schedule import add, next_local, next_open, rfc3339
 from engine.core.workflow import (
@@ -182,7 +182,7 @@ def _split(turn: Turn, run: Enrollment, op: Split) -> Moved:
 
 def _update(turn: Turn, run: Enrollment, op: Update) -> Moved:
     values = {name: turn.value(expression, run) for name, expression in op.traits}
-    changed = profile.set_traits(turn, with_number(turn, values), turn.now_ms)
+    changed = profile.set_traits(turn, with_usable(turn, values), turn.now_ms)
     turn.decide("updated", run=run, step=op.id, traits=values)
     if changed:
         segment.refresh(turn, segment.of_traits(turn, changed))
