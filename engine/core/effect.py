@@ -71,6 +71,7 @@ KINDS_MORE = (
     "task_assigned", "task_done",
     "goal", "consent", "outcome", "split", "merged", "retried", "erased", "suppressed_address", "migrated", "not_migrated",
     "winner", "paused", "resumed", "trait_refused",
+    "value_skipped",
 )  # fmt: skip
 """What the journal holds besides, for operators."""
 

@@ -49,7 +49,8 @@ def assemble(
 
 
 def _channels(workflows: Sequence[core.Workflow], policy: Policy) -> frozenset[str]:
-    sent = {channel for workflow in workflows for op in workflow.ops.values() if isinstance(op, core.Send) for channel in op.channels}
+    sends = (op for workflow in workflows for op in workflow.ops.values() if isinstance(op, core.Send))
+    sent = {channel for send in sends for channel in send.channels}
     asked = {channel for purpose in policy.purposes.values() for channel in purpose.double}
     return frozenset(sent | asked)
 

@@ -88,7 +88,7 @@ def _yearless(text: str) -> str | None:
 
 def _of_number(number: float, zone: ZoneInfo, now_ms: int) -> dt.date | str:
     """A number since 1970: of the unit that its size says, or of milliseconds where that day could be nobody's birthday."""
-    if abs(number) < _NUMBER_MIN:
+    if abs(number) < _SURE_MIN and not _is_midnight(number, zone):
         return NOT_A_DAY
     for at_ms in (epoch_ms(number), round(number) if abs(number) < now_ms + _DAY_MS else None):
         if at_ms is None or at_ms > now_ms + _DAY_MS:
