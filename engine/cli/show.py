@@ -17,6 +17,8 @@ from engine.core.effect import as_line
 from engine.errors import NotFound
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from engine.core.customer import CustomerState
     from engine.core.effect import Decision
     from engine.runtimes.base import MessageStatus, Paused, Reader
@@ -76,14 +78,17 @@ def show_customer(customer: str, *, lines: int, as_json: bool, reason: str, fold
     if state is None and not decisions and not messages:
         raise NotFound(f"Nobody called {customer!r} is known.", mend="Ids are compared letter by letter.")
     asyncio.run(bootstrap.note(project_folder(folder), Act(act="show_customer", customer=customer, why=reason)))
+    refused = {} if state is None else _unusable(project_folder(folder), state)
     if as_json:
         fields = {} if state is None else plain(state)
         fields.pop("seen", None)
+        fields.pop("refused", None)
         fields["timeline"] = [_with_why(each) for each in decisions]
         fields["sent"] = [_message(each) for each in messages]
+        fields["unusable"] = refused
         click.echo(json_line({"customer": customer, **fields}))
         return
-    _print_state(customer, state)
+    _print_state(customer, state, refused)
     _print_timeline(decisions)
     _print_messages(messages)
 
@@ -205,7 +210,21 @@ def _message(status: MessageStatus) -> dict[str, Any]:
     }
 
 
-def _print_state(customer: str, state: CustomerState | None) -> None:
+def _unusable(folder: Path, state: CustomerState) -> dict[str, str]:
+    """Traits of which the newest value, or one stored before values were read, cannot be used, and why."""
+    from engine import bootstrap
+    from engine.clock import SystemClock
+    from engine.core.usable import unusable
+    from engine.errors import AnlassError
+
+    try:
+        catalog = bootstrap.open_project(folder, with_templates=False).catalog
+    except AnlassError:  # a project in the middle of being edited
+        return dict(state.refused)
+    return {**unusable(catalog, state.traits, now_ms=SystemClock().now_ms()), **state.refused}
+
+
+def _print_state(customer: str, state: CustomerState | None, refused: Mapping[str, str]) -> None:
     from engine.clock import to_rfc3339
     from engine.core.customer import UNTIL_RESUMED_MS
 
@@ -219,6 +238,8 @@ def _print_state(customer: str, state: CustomerState | None) -> None:
     shown.add_row("known since", to_rfc3339(state.first_seen_ms) if state.first_seen_ms else "")
     for name, value in sorted(state.traits.items())[:TRAITS_MAX]:
         shown.add_row(safe(name), safe(_short(value)))
+    for name, why in sorted(refused.items()):
+        shown.add_row(safe(f"{name} (newest)"), safe(f"cannot be used: {why}"))
     for purpose, channels in state.consent.items():
         for channel, granted in channels.items():
             since = f"{granted.status} since {to_rfc3339(granted.at_ms)}"

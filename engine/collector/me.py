@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from engine.collector.me_data import everything
+from engine.collector.me_data import cannot_be_used, everything
 from engine.collector.me_fields import FIELDS, Filled, filled, shown_value
 from engine.collector.me_orders import Order, orders_of
 from engine.collector.page import page
@@ -138,7 +138,8 @@ class MePages:
         """Name, address, birthday, language and e-mail address, to be changed."""
         if not await self._is_fresh(visit):
             return _old(visit)
-        return _details(visit, await self._state(visit))
+        state = await self._state(visit)
+        return _details(visit, state, marked=frozenset(cannot_be_used(self._runtime, state, now_ms=visit.now_ms)))
 
     async def save_details(self, visit: Visit) -> web.StreamResponse:
         """Records what changed. A new e-mail address is first asked whether it is the customer's."""
@@ -312,7 +313,15 @@ def _overview(
     return _page(visit, "preferences", groups=groups, saved=saved, pending=pending)
 
 
-def _details(visit: Visit, state: CustomerState, answer: Filled | None = None, *, saved: bool = False) -> web.Response:
+def _details(
+    visit: Visit,
+    state: CustomerState,
+    answer: Filled | None = None,
+    *,
+    saved: bool = False,
+    marked: frozenset[str] = frozenset(),
+) -> web.Response:
+    """`marked` are details that cannot be used as they are."""
     written = {} if answer is None else answer.written
     fields = [
         {
@@ -321,7 +330,7 @@ def _details(visit: Visit, state: CustomerState, answer: Filled | None = None, *
             "complete": field.complete,
             "label": visit.texts[f"field_{field.name}"],
             "value": written.get(field.name, shown_value(field, state.traits)),
-            "wrong": answer is not None and field.name in answer.wrong,
+            "wrong": field.name in (answer.wrong if answer is not None else marked),
             "error": visit.texts.get(f"wrong_{field.name}", visit.texts["wrong_text"]),
         }
         for field in FIELDS

@@ -85,6 +85,14 @@ REASONS = (
 WHY_MAX = 12
 
 
+def refused_value(decision: Decision) -> tuple[str, str] | None:
+    """What a value was that could not be read, and why, in words of closed lists; None for other lines."""
+    if decision.kind not in ("trait_refused", "value_skipped"):
+        return None
+    what = decision.detail.get("trait", "number")
+    return str(what), str(decision.detail.get("reason", "")).partition(";")[0]
+
+
 def of_pause(record: Pause) -> Decision:
     """The line of the journal that says that a workflow was paused, or goes on. It is about no customer."""
     kind = "paused" if record.paused else "resumed"

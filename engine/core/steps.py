@@ -12,9 +12,9 @@ import msgspec
 from engine.core import entry, outcome, profile, segment, sending
 from engine.core.message import message_id
 from engine.core.operators import point
-from engine.core.usable import with_usable
 from engine.core.quiet import holidays_of
 from engine.core.schedule import add, next_local, next_open, rfc3339
+from engine.core.usable import with_usable
 from engine.core.workflow import (
     Branch,
     Emit,

@@ -105,7 +105,9 @@ def _two_paths(writer: Writer, operator: str, left: Code, right: Code) -> str:
 
 
 def _with_constant(writer: Writer, operator: str, left: Code, right: Code) -> str:
-    if right.kind == "text" and exact_number(right.constant) is not None:  # it may stand beside a number, or a text that is one
+    if (
+        right.kind == "text" and exact_number(right.constant) is not None
+    ):  # it may stand beside a number, or a text that is one
         return _general(operator, left, right)
     sign, name = _SIGNS[operator], writer.temporary()
     taken = f"({name} := {left.code})"

@@ -146,22 +146,29 @@ def _bare(text: str, country: str, national: _Reading) -> tuple[str, str]:
     abroad = _read(f"+{digits}", "")
     if abroad.number == national.number:
         return _as_number(national)
-    if not digits.startswith(own):  # nobody's own code: in doubt between our landline and a mobile number elsewhere it is neither
+    if not digits.startswith(
+        own
+    ):  # nobody's own code: in doubt between our landline and a mobile number elsewhere it is neither
         doubtful = trunk and national.number and _is_rather(abroad, national)
         return ("", TWO_READINGS) if doubtful else _as_number(national)
     if _is_rather(abroad, national) or not national.number:
         return _as_number(abroad)
     if abroad.number:
         return "", TWO_READINGS
-    if trunk and national.kind not in _MOBILE:  # a digit is missing or too many; without its zero it would be a stranger's landline
+    if (
+        trunk and national.kind not in _MOBILE
+    ):  # a digit is missing or too many; without its zero it would be a stranger's landline
         return "", "no such number is given out"
     return _as_number(national)
 
 
 def _is_rather(abroad: _Reading, national: _Reading) -> bool:
     """Whether it is a mobile number with a country's code and at home at most a landline."""
-    return bool(abroad.number) and abroad.number != national.number and abroad.kind in _MOBILE and (
-        not national.number or national.kind not in _MOBILE
+    return (
+        bool(abroad.number)
+        and abroad.number != national.number
+        and abroad.kind in _MOBILE
+        and (not national.number or national.kind not in _MOBILE)
     )
 
 

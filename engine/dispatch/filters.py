@@ -6,29 +6,30 @@ budget before it builds anything long.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
 from markupsafe import Markup, escape
 
+from engine.core.reading.missing import is_missing
 from engine.dispatch.as_json import tojson
 from engine.dispatch.local_format import format_date, format_money, format_number, format_time
+from engine.dispatch.numeric import Filter, lenient, number
 from engine.dispatch.values import (
     CHARACTERS_PER_UNIT,
-    NUMBER_ABS_MAX,
     TEXT_LENGTH_MAX,
     Budget,
     Missing,
     RenderFailure,
+    Unreadable,
+    UnreadableNumber,
     kind_of,
     scalar_text,
     step,
     within_bounds,
 )
 
-Filter = Callable[..., Any]
 STRIP_LENGTH_MAX: Final = 32_768
 
 
@@ -47,26 +48,8 @@ def listing(budget: Budget, value: Any) -> list[Any]:
     return list(value)
 
 
-def number(value: Any) -> int | float:
-    """Return a number; texts that look like one are taken as one."""
-    if type(value) is float and -NUMBER_ABS_MAX < value < NUMBER_ABS_MAX:
-        return value
-    if isinstance(value, Missing):
-        value.fail()
-    if isinstance(value, str):
-        try:
-            value = float(value) if any(sign in value for sign in ".eEnN") else int(value[:40])
-        except ValueError:
-            raise RenderFailure(f"'{value[:40]}' is not a number") from None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise RenderFailure(f"{kind_of(value)} is not a number")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise RenderFailure("a number is infinite or not a number")
-    return within_bounds(value) if isinstance(value, int) else value
-
-
 def _default(_budget: Budget, value: Any, fallback: Any = "", boolean: bool = False) -> Any:  # noqa: FBT001, FBT002 - Jinja's signature
-    if isinstance(value, Missing) or value is None or (boolean and not value):
+    if isinstance(value, Missing) or is_missing(value) or (boolean and not value):
         return fallback
     return value
 
@@ -137,7 +120,9 @@ def _map(budget: Budget, value: Any, attribute: Any = None, default: Any = None)
     if attribute is None:
         raise RenderFailure("map needs attribute='…'")
     found = [_member(item, attribute) for item in listing(budget, value)]
-    return found if default is None else [default if isinstance(item, Missing) else item for item in found]
+    if default is None:
+        return found
+    return [default if isinstance(item, Missing) or is_missing(item) else item for item in found]
 
 
 def _selectattr(budget: Budget, value: Any, attribute: Any, equals: Any = True) -> list[Any]:  # noqa: FBT002 - `selectattr('x')` asks for truth
@@ -149,7 +134,7 @@ def _rejectattr(budget: Budget, value: Any, attribute: Any, equals: Any = True) 
 
 
 def _holds(value: Any, equals: Any) -> bool:
-    if isinstance(value, Missing):
+    if isinstance(value, Missing) or is_missing(value):
         return False
     return bool(value) if equals is True else bool(value == equals)
 
@@ -207,7 +192,12 @@ def _sum(budget: Budget, value: Any, attribute: Any = None, start: Any = 0) -> i
     items = listing(budget, value)
     if attribute is not None:
         items = [_member(item, attribute) for item in items]
-    total = sum((number(item) for item in items), number(start))
+    total = number(start)
+    for item in items:
+        try:
+            total += number(item) if not isinstance(item, Unreadable) else 0
+        except UnreadableNumber as failure:
+            budget.note(failure.reason)
     return within_bounds(total) if isinstance(total, int) else total
 
 
@@ -335,7 +325,7 @@ def _instant(value: Any) -> Any:
 
 
 FILTERS: Final[Mapping[str, Filter]] = {
-    "abs": _abs,
+    "abs": lenient(_abs),
     "capitalize": _capitalize,
     "count": _length,
     "d": _default,
@@ -344,8 +334,8 @@ FILTERS: Final[Mapping[str, Filter]] = {
     "e": _escape,
     "escape": _escape,
     "first": _first,
-    "float": _float,
-    "int": _int,
+    "float": lenient(_float),
+    "int": lenient(_int),
     "items": _items,
     "join": _join,
     "keys": _keys,
@@ -355,19 +345,19 @@ FILTERS: Final[Mapping[str, Filter]] = {
     "map": _map,
     "max": _max,
     "min": _min,
-    "money": _money,
+    "money": lenient(_money),
     "nl2br": _nl2br,
-    "number": _number,
+    "number": lenient(_number),
     "rejectattr": _rejectattr,
     "replace": _replace,
     "reverse": _reverse,
-    "round": _round,
+    "round": lenient(_round),
     "safe": _safe,
     "selectattr": _selectattr,
     "sort": _sort,
     "string": _string,
     "striptags": _striptags,
-    "sum": _sum,
+    "sum": lenient(_sum),
     "time": _time,
     "title": _title,
     "tojson": tojson,

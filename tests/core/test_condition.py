@@ -68,7 +68,7 @@ def value(text: str, **changes: Any) -> Any:
         ("1 < event.total < 5", False),
         ("event.total == 80.0", True),
         ("event.total == '80'", True),
-        ("event.total != '80'", True),
+        ("event.total != '80'", False),
         ("event.yes == true", True),
         ("event.yes == 1", False),
         ("event.yes != 1", True),

@@ -101,7 +101,8 @@ def test_two_possible_readings_are_none(text: str, country: str) -> None:
 
 
 @given(
-    st.text() | st.from_regex(r"(\+|00|0|tel:)?[0-9 ()/-]{5,18}", fullmatch=True), st.sampled_from(["", "DE", "US", "AT", "IT"])
+    st.text() | st.from_regex(r"(\+|00|0|tel:)?[0-9 ()/-]{5,18}", fullmatch=True),
+    st.sampled_from(["", "DE", "US", "AT", "IT"]),
 )
 def test_any_text_is_a_number_or_has_a_reason(text: str, country: str) -> None:
     """One of both, whatever it is; what was read is read again as itself."""

@@ -28,9 +28,7 @@ MONTHS = {
     for name in names.split()
 }  # fmt: skip
 _WEEKDAY = r"(?:(?:mon|tue|wed|thu|fri|sat|sun|mo|di|mi|do|fr|sa|so)[a-zäöü]*\.?,?\s+)?"
-_CLOCK = (
-    r"(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:[.,](?P<rest>\d{1,9}))?)?(?:\s?uhr)?\s*(?P<half>[ap]\.?m\.?)?"
-)
+_CLOCK = r"(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:[.,](?P<rest>\d{1,9}))?)?(?:\s?uhr)?\s*(?P<half>[ap]\.?m\.?)?"
 _ZONE = r"(?:\s*(?P<zone>z|utc|gmt|(?:utc|gmt)?\s?[+-]\d{1,2}(?::?\d{2})?)(?:\s*\([^()]{1,60}\))?)?"
 _TAIL = rf"(?:(?:,?\s+|\s?t\s?|,?\s+um\s+){_CLOCK}{_ZONE})?"
 _FORMS = tuple(
@@ -125,7 +123,9 @@ def _assembled(part: dict[str, str | None]) -> Written | None:
         return None
     zone = None if offset is None else dt.timezone(dt.timedelta(minutes=offset))
     try:
-        return Written(dt.datetime(int(part["year"] or 0), *month_day, *clock, tzinfo=zone), timed=bool(part.get("hour")))
+        return Written(
+            dt.datetime(int(part["year"] or 0), *month_day, *clock, tzinfo=zone), timed=bool(part.get("hour"))
+        )
     except ValueError:
         return None
 
