@@ -75,7 +75,8 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     `received_ms` None: there is no receipt (a file in virtual time), so `timestamp` is needed and is the record's own time.
     `kind` is the type that the path says; "" leaves it to the record. `new_id` makes an id for a record without `messageId`;
     without it the id is the hash of the bytes. `context` and `sent_ms` are those of the batch. `customer` is whose record it is
-    when it names nobody. `catalog` are the definitions in force, where they are known: names of consent are looked up in its policy.
+    when it names nobody. `catalog` are the definitions in force, where they are known: names of consent are looked up in
+    its policy.
     """
 
     received_ms: int | None

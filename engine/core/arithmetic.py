@@ -1,7 +1,8 @@
 """Arithmetic, text building and filters of generated expression code.
 
-Invariant: a missing operand gives a missing result; a text that is exactly a number is that number; results are bounded (whole numbers in bits, texts in characters, no
-infinities); any other misfit raises ExpressionError with the kinds involved, never their values.
+Invariant: a missing operand gives a missing result; a text that is exactly a number is that number; results are bounded
+(whole numbers in bits, texts in characters, no infinities); any other misfit raises ExpressionError with the kinds
+involved, never their values.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Which purposes and channels a consent may be about.
 
-Invariant: one judge for traits, forms, files and operators: the purposes of the policy, and the channels that exist. What it refuses never
-reaches the ledger.
+Invariant: one judge for traits, forms, files and operators: the purposes of the policy, and the channels that exist. What
+it refuses never reaches the ledger.
 """
 
 from __future__ import annotations

@@ -266,7 +266,8 @@ def of_both(ours: Granted, theirs: Granted) -> Granted:
 def _known(turn: Turn, action: str, purposes: object, *, source: str) -> Iterable[tuple[str, list[str]]]:
     """Those of the policy's purposes and of the channels that exist; each other one is a line in the journal and nothing else.
 
-    An objection is heard also for what the policy had once: where there is something to object to, or one of our own links said it.
+    An objection is heard also for what the policy had once: where there is something to object to, or one of our own
+    links said it.
     """
     for purpose, channels in _well_formed(purposes):
         given = turn.state.consent.get(purpose, {})

@@ -1,9 +1,10 @@
 """What generated expression code calls: comparison and functions over JSON values and times (`arithmetic.py` has the rest).
 
-Invariant: a missing value (None, which is also JSON's null, and a text without a visible character where it was read from data) makes
-every comparison false and every calculation missing; a text that is exactly a number is that number beside another one; any other misfit raises ExpressionError with the kinds involved, never their values. Every answer that may change with time
-alone lowers `scope.change_ms` to the moment at which it next may.
-Values are what JSON has, and times: aware datetimes in the customer's zone.
+Invariant: a missing value (None, which is also JSON's null, and a text without a visible character where it was read from
+data) makes every comparison false and every calculation missing; a text that is exactly a number is that number beside
+another one; any other misfit raises ExpressionError with the kinds involved, never their values. Every answer that may
+change with time alone lowers `scope.change_ms` to the moment at which it next may. Values are what JSON has, and times:
+aware datetimes in the customer's zone.
 """
 
 from __future__ import annotations
@@ -139,7 +140,7 @@ def item(scope: Scope, value: Any, key: str | int) -> Any:
     """`value.key` or `value[key]` in JSON data; missing when it is not there."""
     if isinstance(value, dict):
         found = value.get(key)
-        return value.get(OTHER[key]) if found is None and key in OTHER else found  # type: ignore[index]
+        return value.get(OTHER[key]) if found is None and key in OTHER else found
     if is_missing(value):
         return None
     if isinstance(key, int):

@@ -1,7 +1,7 @@
-"""Traits in the one form that everything else knows them by: names in one spelling, and what addresses, times and languages rest on read.
+"""Traits in the one form that everything else knows them by: names in one spelling; addresses, times and languages read.
 
-Invariant: what cannot be read is not stored: the value known before stays, the rest of what came with it counts, and the journal says why
-(`trait_refused`). A missing text (`""`) says nothing and changes nothing; null removes.
+Invariant: what cannot be read is not stored: the value known before stays, the rest of what came with it counts, and the
+journal says why (`trait_refused`). A missing text (`""`) says nothing and changes nothing; null removes.
 """
 
 from __future__ import annotations

@@ -94,8 +94,8 @@ def zone_named(name: str) -> ZoneInfo:
 def zone_of(traits: Mapping[str, object], project_zone: ZoneInfo) -> ZoneInfo:
     """A customer's zone: the trait `timezone`, else that of the trait `country`, else the project's.
 
-    A trait that names no zone or a country with several counts as missing. Both are canonical since they are read at intake; what was
-    stored before is read here.
+    A trait that names no zone or a country with several counts as missing. Both are canonical since they are read at
+    intake; what was stored before is read here.
     """
     name = traits.get("timezone")
     if isinstance(name, str):
@@ -196,8 +196,8 @@ def _date_text(day: int) -> str:
 def parse_time(value: object, zone: ZoneInfo = UTC) -> int | None:
     """UTC milliseconds of a time as `engine.core.reading.instants` reads it, a date or datetime; None when it is none.
 
-    Without an offset it is a local time in `zone`; a date is its midnight. Numbers (and texts of them) are seconds, milli-, micro- or
-    nanoseconds, by their size. Times outside the years 1 to 9999 are None.
+    Without an offset it is a local time in `zone`; a date is its midnight. Numbers (and texts of them) are seconds,
+    milli-, micro- or nanoseconds, by their size. Times outside the years 1 to 9999 are None.
     """
     if isinstance(value, str):
         return _parse_text(value, zone)

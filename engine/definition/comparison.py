@@ -119,7 +119,8 @@ def _with_constant(writer: Writer, operator: str, left: Code, right: Code) -> st
         return f"({stored} {'is' if right.kind == 'bool' else '=='} {right.code})"
     if operator == "ne":
         if right.kind == "number":
-            differs = f"(ne(s, {name}, {right.code}) if {name}.__class__ is str else {name} != {right.code} or {name}.__class__ is bool)"
+            differs = f"{name} != {right.code} or {name}.__class__ is bool"
+            differs = f"(ne(s, {name}, {right.code}) if {name}.__class__ is str else {differs})"
             return f"({taken} is not None and {differs})"
         return f"({taken} is not None and {name} {'is not' if right.kind == 'bool' else '!='} {right.code})"
     if right.kind == "number":

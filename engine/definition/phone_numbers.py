@@ -84,8 +84,8 @@ def is_country(code: str) -> bool:
 def read_number(text: str, country: str) -> tuple[str, str]:
     """(E.164, "") or ("", why it is none). `country` is that of a number that names none; "": there is none.
 
-    A number without `+` or `00` is one of the country. Where it begins with the country's own calling code and is a mobile number with
-    it, it is that one. Where it could be two numbers, it is none.
+    A number without `+` or `00` is one of the country. Where it begins with the country's own calling code and is a
+    mobile number with it, it is that one. Where it could be two numbers, it is none.
     """
     text = text.strip().removeprefix("'").strip()
     if text[:4].lower() == "tel:":
@@ -175,7 +175,7 @@ def _is_rather(abroad: _Reading, national: _Reading) -> bool:
 @functools.cache
 def _trunk_prefix(country: str) -> str:
     """What the country's people dial before an area code; "" where they dial nothing, or the number is whole without it."""
-    return phonenumbers.ndd_prefix_for_region(country, True) or ""
+    return phonenumbers.ndd_prefix_for_region(country, strip_non_digits=True) or ""
 
 
 def _read(text: str, country: str) -> _Reading:

@@ -362,7 +362,7 @@ class Rewriter(NodeTransformer):
     visit_Add = visit_Sub = visit_Mul = visit_Div = visit_FloorDiv = visit_Mod = visit_Pow = _binary  # noqa: N815
 
 
-def _present(node: nodes.Expr) -> nodes.Expr:
+def _present(node: Any) -> Any:
     """A value that is read from data, where it is asked whether there is one."""
     read = isinstance(node, nodes.Name) or (isinstance(node, nodes.Filter) and node.name in {"_path", "_item"})
     return filter_call(node, "_present") if read else node

@@ -1,6 +1,7 @@
 """Numbers in templates: what is one, and what becomes of a text that is not.
 
-Invariant: a number that cannot be read, such as `600,00`, costs its own place in the text and nothing else; the budget has a note of it.
+Invariant: a number that cannot be read, such as `600,00`, costs its own place in the text and nothing else; the budget
+has a note of it.
 """
 
 from __future__ import annotations

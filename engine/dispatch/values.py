@@ -76,14 +76,14 @@ class Unreadable(Missing):
     def _nothing(self, *_args: Any) -> bool:
         return False
 
-    def __str__(self) -> str:
+    def __str__(self) -> str:  # type: ignore[override]
         return ""
 
     def __html__(self) -> str:
         return ""
 
     __bool__ = __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _nothing  # type: ignore[assignment]
-    __hash__ = object.__hash__
+    __hash__ = object.__hash__  # type: ignore[assignment]
 
 
 class UnreadableNumber(RenderFailure):

@@ -1,6 +1,7 @@
 """Countries: ISO codes of two and three letters, names in English, German and the country's own language, usual aliases.
 
-Invariant: as the package's. The canonical form is the ISO code of two capital letters; case, accents, dots and blanks make no difference.
+Invariant: as the package's. The canonical form is the ISO code of two capital letters; case, accents, dots and blanks
+make no difference.
 """
 
 from __future__ import annotations

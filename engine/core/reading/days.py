@@ -1,7 +1,8 @@
 """Days of the calendar, above all birthdays, in the forms of shops, forms and spreadsheets.
 
-Invariant: as the package's. The canonical form is `1990-06-12`, or `--06-12` without a year. A day is never moved by a time zone: a
-moment is read as the day it is midnight of, in UTC or where the customer lives, and refused where the two differ and neither is.
+Invariant: as the package's. The canonical form is `1990-06-12`, or `--06-12` without a year. A day is never moved by a
+time zone: a moment is read as the day it is midnight of, in UTC or where the customer lives, and refused where the two
+differ and neither is.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Times as shops, databases and spreadsheets write them: numbers since 1970 in any usual unit, ISO 8601, mail and browser forms.
 
-Invariant: pure and total. A value is one moment, a wall-clock time without a zone, or None. `06/12/2026` is read only when one of the
-two cannot be a month (or both are the same); years have four digits; names of zones but UTC and GMT are not guessed.
+Invariant: pure and total. A value is one moment, a wall-clock time without a zone, or None. `06/12/2026` is read only
+when one of the two cannot be a month (or both are the same); years have four digits; names of zones but UTC and GMT are
+not guessed.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ MONTHS = {
     for name in names.split()
 }  # fmt: skip
 _WEEKDAY = r"(?:(?:mon|tue|wed|thu|fri|sat|sun|mo|di|mi|do|fr|sa|so)[a-zäöü]*\.?,?\s+)?"
-_CLOCK = r"(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:[.,](?P<rest>\d{1,9}))?)?(?:\s?uhr)?\s*(?P<half>[ap]\.?m\.?)?"
+_CLOCK = r"(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:[.,](?P<rest>\d{1,9}))?)?"
+_HALF = r"(?:\s?uhr)?\s*(?P<half>[ap]\.?m\.?)?"
 _ZONE = r"(?:\s*(?P<zone>z|utc|gmt|(?:utc|gmt)?\s?[+-]\d{1,2}(?::?\d{2})?)(?:\s*\([^()]{1,60}\))?)?"
-_TAIL = rf"(?:(?:,?\s+|\s?t\s?|,?\s+um\s+){_CLOCK}{_ZONE})?"
+_TAIL = rf"(?:(?:,?\s+|\s?t\s?|,?\s+um\s+){_CLOCK}{_HALF}{_ZONE})?"
 _FORMS = tuple(
     re.compile(rf"{_WEEKDAY}{form}", re.ASCII | re.IGNORECASE)
     for form in (
@@ -74,7 +76,7 @@ def epoch_ms(number: float) -> int | None:
 
 def epoch_of_text(text: str) -> int | None:
     """As `epoch_ms`, of a text that is nothing but such a number (at least nine digits); None for any other text."""
-    if _DIGITS.fullmatch(text) and not _compact(text):
+    if _DIGITS.fullmatch(text) and _compact(text) is None:
         return epoch_ms(float(text) if "." in text else int(text))
     dotnet = _DOTNET.fullmatch(text)
     return int(dotnet[1]) if dotnet is not None else None

@@ -1,7 +1,7 @@
 """Numbers that came as text: `"9.90"`, as Shopify and WooCommerce write money.
 
-Invariant: a text is a number only when it is written as exactly one: a sign, digits without a leading zero, a point and digits, at most
-some blanks around it. `600,00`, `1.234,50`, `1e5`, `0151`, `nan` are texts; nobody guesses.
+Invariant: a text is a number only when it is written as exactly one: a sign, digits without a leading zero, a point and
+digits, at most some blanks around it. `600,00`, `1.234,50`, `1e5`, `0151`, `nan` are texts; nobody guesses.
 """
 
 from __future__ import annotations

@@ -18,10 +18,16 @@ NOT_UNDERSTOOD = "it is not a time zone that is known; write its name, such as E
 _OFFSET = re.compile(r"(?:UTC|GMT)?\s?([+-])(\d{1,2})(?::?(\d{2}))?", re.ASCII | re.IGNORECASE)
 _NOT_ZONES = ("posix/", "right/", "localtime", "posixrules", "factory", ".", "/")
 _NEVER_SHIFTED = {
-    210: "Asia/Tehran", 270: "Asia/Kabul", 330: "Asia/Kolkata", 345: "Asia/Kathmandu", 390: "Asia/Yangon", 525: "Australia/Eucla",
-    570: "Australia/Darwin", -570: "Pacific/Marquesas",
-}  # fmt: skip
-"""Offsets that are not whole hours → a zone that has it all year. Where every such zone shifts (Newfoundland), nothing is read."""
+    210: "Asia/Tehran",
+    270: "Asia/Kabul",
+    330: "Asia/Kolkata",
+    345: "Asia/Kathmandu",
+    390: "Asia/Yangon",
+    525: "Australia/Eucla",
+    570: "Australia/Darwin",
+    -570: "Pacific/Marquesas",
+}
+"""Offsets that are not whole hours → a zone that has it all year. Where all such zones shift (Newfoundland) nothing is read."""
 _HOURS_EAST_MAX, _HOURS_WEST_MAX = 14, 12
 
 
