@@ -32,6 +32,7 @@ FILE_BYTES_MAX = 500_000_000
 LINES_PER_ROW_MAX = 50
 ID_CHARS_MAX = 200
 _SEPARATOR = re.compile(r"\"?sep=([,;\t|])\"?", re.IGNORECASE)
+_NOT_WINDOWS = (0x81, 0x8D, 0x8F, 0x90, 0x9D)
 _LETTERS = "ÄÖÜäöüßàâçèéêîôñ".encode("cp1252")
 _NOT_EMAIL = frozenset(' \t"(),:;<>[]\\')
 
@@ -86,14 +87,12 @@ def decoded(data: bytes, encoding: str = "") -> str:
 
 
 def _is_excels(data: bytes) -> bool:
-    """Whether it is not UTF-8 and has the letters of western Windows, such as ü, and nothing that those do not have."""
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        return not any(byte in data for byte in (0x81, 0x8D, 0x8F, 0x90, 0x9D)) and any(
-            byte in data for byte in _LETTERS
-        )
-    return False
+    """Whether it is western Windows' text: letters such as ü, no byte that those do not have, and no letter of UTF-8 beside them."""
+    text = data.decode("utf-8", "surrogateescape")
+    strange = [char for char in text if not char.isascii()]
+    if not strange or any(not "\ud800" <= char <= "\udfff" for char in strange):
+        return False
+    return not any(byte in data for byte in _NOT_WINDOWS) and any(byte in data for byte in _LETTERS)
 
 
 def read(text: str, rules: Rules) -> Iterator[Row | Refused | Skipped]:
