@@ -47,13 +47,12 @@ _MARKS = (
     "einwilligung",
     "subscri",
 )
-YES = frozenset("yes ja true 1 subscribed enabled active aktiv confirmed bestaetigt granted optin optedin".split())
+YES = frozenset(["yes", "ja", "true", "1", "subscribed", "enabled", "active", "aktiv", "confirmed", "bestaetigt", "granted", "optin", "optedin"])
 NO = frozenset(
-    "no nein false 0 cleaned bounced pending unconfirmed nonsubscribed neversubscribed notsubscribed disabled inactive inaktiv archived "
-    "transactional deleted invalid".split()
+    ["no", "nein", "false", "0", "cleaned", "bounced", "pending", "unconfirmed", "nonsubscribed", "neversubscribed", "notsubscribed", "disabled", "inactive", "inaktiv", "archived", "transactional", "deleted", "invalid"]
 )
 OBJECTED = frozenset(
-    "unsubscribed abgemeldet optout optedout withdrawn widerrufen blocklisted blacklisted blocked gesperrt complained spam".split()
+    ["unsubscribed", "abgemeldet", "optout", "optedout", "withdrawn", "widerrufen", "blocklisted", "blacklisted", "blocked", "gesperrt", "complained", "spam"]
 )
 _NEVER = OBJECTED | frozenset({"cleaned", "bounced", "unconfirmed", "nonsubscribed"})
 _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss"})

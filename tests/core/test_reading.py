@@ -212,7 +212,7 @@ def test_a_browsers_midnight_is_the_day_that_was_meant() -> None:
         ("mia\n@example.com", False), ("x" * 65 + "@example.com", False), (7, False), (None, True),
     ],
 )  # fmt: skip
-def test_addresses(value: object, sound: bool) -> None:  # noqa: FBT001 - a parameter of the test
+def test_addresses(value: object, sound: bool) -> None:
     """What can be one at all."""
     found, reason = read_email(value)
     assert bool(reason) is not sound
@@ -237,7 +237,7 @@ def test_every_reader_is_total_and_its_canonical_form_reads_as_itself(value: obj
     ("value", "missing"),
     [("", True), (" \t\u00a0", True), (None, True), (0, False), (False, False), ([], False), ("0", False)],
 )
-def test_what_missing_means(value: object, missing: bool) -> None:  # noqa: FBT001 - a parameter of the test
+def test_what_missing_means(value: object, missing: bool) -> None:
     """Nothing, null, a text without a visible character."""
     assert is_missing(value) is missing
 

@@ -50,7 +50,7 @@ def template(folder: Path, source: str) -> Template:
         ("{{ event.at | date('short') }}", "27.03.26", False),
     ],
 )  # fmt: skip
-def test_awkward_values(tmp_path: Path, source: str, expected: str, warned: bool) -> None:  # noqa: FBT001 - a parameter of the test
+def test_awkward_values(tmp_path: Path, source: str, expected: str, warned: bool) -> None:
     """Both ways of rendering give the same, with the same warnings; a price that cannot be read never costs the message."""
     found = template(tmp_path, source)
     for rendered in (found.render({"event": EVENT}), found.render_fully({"event": EVENT})):

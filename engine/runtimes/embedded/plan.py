@@ -80,6 +80,8 @@ class Plan:
         self.ledger_rows: list[tuple[str, str, str, str, int, int, int, int, str, bytes, str]] = []
         self.decision_counts: Counter[str] = Counter()
         self.refused: Counter[tuple[str, str]] = Counter()
+        self.failed: list[Decision] = []
+        """Decisions of the kind `failed`, for the log."""
         self.paced: Counter[tuple[str, int, str]] = Counter()
         """(workflow, beginning of the stretch, what) → how many more, for `pace`."""
 
@@ -136,6 +138,8 @@ class Plan:
             refused = refused_value(decision)
             if refused is not None:
                 self.refused[refused] += 1
+            if decision.kind == "failed":
+                self.failed.append(decision)
             counted = guardrail.count(decision)
             if counted is not None:
                 self.paced[counted] += 1
