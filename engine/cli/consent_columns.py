@@ -1,7 +1,8 @@
 """Lists of other systems: their columns, their words for a status, their times, as rows of our own table of consents.
 
-Invariant: only a row that says yes, or that its list holds nobody else, becomes consent: who was unsubscribed becomes an objection, who was
-never confirmed, bounced or never asked is left out, and a status or a column about consent that is not understood is refused.
+Invariant: only a row that says yes, or whose list says no such thing of anybody, becomes consent. Who was unsubscribed becomes
+an objection; who was never confirmed, bounced or never asked is left out; a status or a column about consent that is not
+understood is refused.
 """
 
 from __future__ import annotations
@@ -33,27 +34,23 @@ WORDS = {
 _COLUMNS = {word: name for name, words in WORDS.items() for word in words.split()}
 _UTC_COLUMNS = frozenset({"optintime", "confirmtime", "unsubtime", "lastchanged", "cleantime"})
 """Times of Mailchimp's exports, which are UTC without saying so."""
-_MARKS = (
-    "unsub",
-    "abmeld",
-    "optout",
-    "status",
-    "block",
-    "bounce",
-    "clean",
-    "withdraw",
-    "widerruf",
-    "consent",
-    "einwilligung",
-    "subscri",
-)
-YES = frozenset(["yes", "ja", "true", "1", "subscribed", "enabled", "active", "aktiv", "confirmed", "bestaetigt", "granted", "optin", "optedin"])
-NO = frozenset(
-    ["no", "nein", "false", "0", "cleaned", "bounced", "pending", "unconfirmed", "nonsubscribed", "neversubscribed", "notsubscribed", "disabled", "inactive", "inaktiv", "archived", "transactional", "deleted", "invalid"]
-)
-OBJECTED = frozenset(
-    ["unsubscribed", "abgemeldet", "optout", "optedout", "withdrawn", "widerrufen", "blocklisted", "blacklisted", "blocked", "gesperrt", "complained", "spam"]
-)
+_MARK_WORDS = """
+unsub abmeld optout status block bounce clean withdraw widerruf consent einwilligung subscri
+"""
+_MARKS = tuple(_MARK_WORDS.split())
+_YES_WORDS = """
+yes ja true 1 subscribed enabled active aktiv confirmed bestaetigt granted optin optedin
+"""
+YES = frozenset(_YES_WORDS.split())
+_NO_WORDS = """
+no nein false 0 cleaned bounced pending unconfirmed nonsubscribed neversubscribed notsubscribed disabled inactive inaktiv archived
+transactional deleted invalid
+"""
+NO = frozenset(_NO_WORDS.split())
+_OBJECTION_WORDS = """
+unsubscribed abgemeldet optout optedout withdrawn widerrufen blocklisted blacklisted blocked gesperrt complained spam
+"""
+OBJECTED = frozenset(_OBJECTION_WORDS.split())
 _NEVER = OBJECTED | frozenset({"cleaned", "bounced", "unconfirmed", "nonsubscribed"})
 _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss"})
 
@@ -123,7 +120,7 @@ def as_ours(row: Mapping[str, str], reading: Reading, now_ms: int, *, confirms: 
             told[column] = text
     by_phone = reading.channel in ("sms", "whatsapp", "voice")
     address = told.get("phone" if by_phone else "email", "")
-    ours = {
+    ours: dict[str, str] = {
         "customer": told.get("customer", address), "purpose": reading.purpose, "channel": reading.channel, "address": address,
         **{name: told[name] for name in ("form", "ip") if name in told},
     }  # fmt: skip

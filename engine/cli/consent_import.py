@@ -56,9 +56,9 @@ def import_(file: Path, *, folder: Path, dry_run: bool, partly: bool, report: Pa
     message. Commas, semicolons and tabs are understood. Every refused row is named with the reason; then nothing is imported and
     the status is 1, unless --partly is given. A row that was imported before changes nothing.
 
-    Exports of CleverReach, listmonk, Mailchimp, Shopify and tables of Excel are read as they are, with --purpose: who was unsubscribed
-    becomes an objection; who was never confirmed, bounced or not asked is left out. Without a number of the customer, the address is
-    the id.
+    Exports of CleverReach, listmonk, Mailchimp, Shopify and tables of Excel are read as they are, with --purpose: who was
+    unsubscribed becomes an objection; who was never confirmed, bounced or not asked is left out. Where the list has no number of
+    the customer, the address is the id.
 
     Examples:
       anlass consent import mailchimp.csv --origin "Mailchimp 2026-11-01" --basis consent --purpose marketing --dry-run

@@ -87,7 +87,7 @@ def decoded(data: bytes, encoding: str = "") -> str:
 
 
 def _is_excels(data: bytes) -> bool:
-    """Whether it is western Windows' text: letters such as ü, no byte that those do not have, and no letter of UTF-8 beside them."""
+    """Whether it is western Windows' text: letters such as ü, no byte that it does not have, no letter of UTF-8 beside them."""
     text = data.decode("utf-8", "surrogateescape")
     strange = [char for char in text if not char.isascii()]
     if not strange or any(not "\ud800" <= char <= "\udfff" for char in strange):

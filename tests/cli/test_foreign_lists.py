@@ -33,7 +33,8 @@ def record(text: str | bytes) -> tuple[str, str, str, int]:
 MAILCHIMP = (
     '"Email Address","First Name",OPTIN_TIME,CONFIRM_TIME,LAST_CHANGED,NOTES,TAGS%s\nmia@example.com,Mia,%s,"VIP"%s\n'
 )
-CLEVERREACH = '"E-Mail";"Registrierungsdatum";"Aktivierungsdatum";"Abmeldedatum";"Vorname"\n"mia@example.com";"06.05.2023 07:08:00";%s;"Mia"\n'
+CLEVERREACH = '"E-Mail";"Registrierungsdatum";"Aktivierungsdatum";"Abmeldedatum";"Vorname"\n'
+CLEVERREACH += '"mia@example.com";"06.05.2023 07:08:00";%s;"Mia"\n'
 TIMES = '"2023-05-06 05:00:00","2023-05-06 05:08:00","2023-05-06 05:08:00",'
 
 
@@ -42,7 +43,10 @@ def test_what_each_service_exports() -> None:
     mia = ("mia@example.com", "grant", "mia@example.com", MAY_6)
     assert record(MAILCHIMP % ("", TIMES, "")) == mia
     assert record(CLEVERREACH % '"06.05.2023 07:08:00";""') == mia
-    assert record("uuid,email,name,attributes,status,created_at\n6a,mia@example.com,M,{},enabled,2023-05-06T05:08:00.000001Z\n") == (
+    listmonk = (
+        "uuid,email,name,attributes,status,created_at\n6a,mia@example.com,M,{},enabled,2023-05-06T05:08:00.000001Z\n"
+    )
+    assert record(listmonk) == (
         "6a", *mia[1:],
     )  # fmt: skip
     assert record("Customer ID,Email,Accepts Email Marketing,Phone\n'42,mia@example.com,yes,'+49\n") == ("42", *mia[1:])
@@ -51,7 +55,8 @@ def test_what_each_service_exports() -> None:
     )
     assert record(excel.encode("cp1252")) == ("10017", *mia[1:])
     assert record("\ufeff" + excel) == ("10017", *mia[1:])
-    assert record("sep=;\r\ncustomer;purpose;channel;address;given_at\r\n1;marketing;email;mia@example.com;2023-05-06T07:08:00+02:00\r\n") == (
+    ours = "sep=;\r\ncustomer;purpose;channel;address;given_at\\r\\n"
+    assert record(ours + "1;marketing;email;mia@example.com;2023-05-06T07:08:00+02:00\r\n") == (
         "1", *mia[1:],
     )  # fmt: skip
 

@@ -127,10 +127,13 @@ def test_numbers_are_total_and_read_as_themselves(value: object) -> None:
     ("text", "code"),
     [
         ("UK", "GB"), ("u.k.", "GB"), ("Great Britain", "GB"), ("England", "GB"), ("GBR", "GB"), ("Austria", "AT"), ("AUT", "AT"),
-        ("Österreich", "AT"), ("OESTERREICH", "AT"), ("osterreich", "AT"), ("USA", "US"), ("U.S.A.", "US"), ("United States", "US"),
+        ("Österreich", "AT"), ("OESTERREICH", "AT"), ("osterreich", "AT"), ("USA", "US"), ("U.S.A.", "US"),
+        ("United States", "US"),
         ("Vereinigte Staaten", "US"), ("Deutschland", "DE"), (" de ", "DE"), ("Holland", "NL"), ("The Netherlands", "NL"),
-        ("Niederlande", "NL"), ("Czech Republic", "CZ"), ("Czechia", "CZ"), ("Tschechien", "CZ"), ("Schweiz", "CH"), ("Suisse", "CH"),
-        ("España", "ES"), ("Türkiye", "TR"), ("Côte d’Ivoire", "CI"), ("Bosnia & Herzegovina", "BA"), ("South Korea", "KR"), ("EL", "GR"),
+        ("Niederlande", "NL"), ("Czech Republic", "CZ"), ("Czechia", "CZ"), ("Tschechien", "CZ"), ("Schweiz", "CH"),
+        ("Suisse", "CH"),
+        ("España", "ES"), ("Türkiye", "TR"), ("Côte d’Ivoire", "CI"), ("Bosnia & Herzegovina", "BA"),
+        ("South Korea", "KR"), ("EL", "GR"),
         ("Kosovo", "XK"),
     ],
 )  # fmt: skip
@@ -153,7 +156,8 @@ def test_a_country_that_nobody_knows_is_refused(value: object) -> None:
         ("Europe/Berlin", "Europe/Berlin"), ("europe/berlin", "Europe/Berlin"), ("America/New York", "America/New_York"),
         ("GMT+2", "Etc/GMT-2"), ("UTC+02:00", "Etc/GMT-2"), ("utc-5", "Etc/GMT+5"), ("+05:30", "Asia/Kolkata"), ("Z", "UTC"),
         ("W. Europe Standard Time", "Europe/Berlin"), ("w. europe standard time", "Europe/Berlin"), ("UTC+0", "UTC"),
-        ("PST", ""), ("CST", ""), ("-03:30", ""), ("GMT+25", ""), ("Berlin", ""), ("posix/Europe/Berlin", ""), ("../etc/passwd", ""),
+        ("PST", ""), ("CST", ""), ("-03:30", ""), ("GMT+25", ""), ("Berlin", ""), ("posix/Europe/Berlin", ""),
+        ("../etc/passwd", ""),
     ],
 )  # fmt: skip
 def test_time_zones(text: str, zone: str) -> None:
@@ -166,7 +170,8 @@ def test_time_zones(text: str, zone: str) -> None:
 @pytest.mark.parametrize(
     ("text", "locale"),
     [
-        ("de", "de"), ("DE", "de"), ("de_AT", "de-AT"), ("de-at", "de-AT"), ("de_DE.UTF-8", "de-DE"), ("zh-hant-tw", "zh-Hant-TW"),
+        ("de", "de"), ("DE", "de"), ("de_AT", "de-AT"), ("de-at", "de-AT"), ("de_DE.UTF-8", "de-DE"),
+        ("zh-hant-tw", "zh-Hant-TW"),
         ("deu", "de"), ("en-UK", "en-GB"), ("es-419", "es-419"), ("en-US-u-hc-h12", "en-US"), ("German", ""), ("xx", ""),
         ("de-QQ", ""), ("en-US,en;q=0.9", ""), ("de-", ""),
     ],
@@ -179,8 +184,10 @@ def test_languages(text: str, locale: str) -> None:
 @pytest.mark.parametrize(
     ("value", "day"),
     [
-        ("12.06.1990", "1990-06-12"), ("12. Juni 1990", "1990-06-12"), ("June 12, 1990", "1990-06-12"), ("06/13/1990", "1990-06-13"),
-        ("13/06/1990", "1990-06-13"), ("06/06/1990", "1990-06-06"), ("1990-06-12", "1990-06-12"), ("1990-06-12T00:00:00Z", "1990-06-12"),
+        ("12.06.1990", "1990-06-12"), ("12. Juni 1990", "1990-06-12"), ("June 12, 1990", "1990-06-12"),
+        ("06/13/1990", "1990-06-13"),
+        ("13/06/1990", "1990-06-13"), ("06/06/1990", "1990-06-06"), ("1990-06-12", "1990-06-12"),
+        ("1990-06-12T00:00:00Z", "1990-06-12"),
         ("1990-06-12T00:00:00+02:00", "1990-06-12"), ("19900612", "1990-06-12"), ("--06-12", "--06-12"), ("05/17", "--05-17"),
         ("17.05.", "--05-17"), (645_148_800, "1990-06-12"), (645_148_800_000, "1990-06-12"), ("645148800", "1990-06-12"),
         (-621_648_000, "1950-04-21"), (31_536_000, "1971-01-01"), (31_536_000_000, "1971-01-01"),
@@ -206,9 +213,11 @@ def test_a_browsers_midnight_is_the_day_that_was_meant() -> None:
 @pytest.mark.parametrize(
     ("value", "sound"),
     [
-        ("mia@example.com", True), (" mia@example.com ", True), ("mia.o'neil+x@sub.example.co.uk", True), ("mia@bücher.example", True),
+        ("mia@example.com", True), (" mia@example.com ", True), ("mia.o'neil+x@sub.example.co.uk", True),
+        ("mia@bücher.example", True),
         ("not an address", False), ("mia@", False), ("@example.com", False), ("mia@example", False), ("mia@example..com", False),
-        ("Mia <mia@example.com>", False), ("mia@example.com, bo@example.com", False), ("mia@10.0.0.1", False), ("mia@-x.example", False),
+        ("Mia <mia@example.com>", False), ("mia@example.com, bo@example.com", False), ("mia@10.0.0.1", False),
+        ("mia@-x.example", False),
         ("mia\n@example.com", False), ("x" * 65 + "@example.com", False), (7, False), (None, True),
     ],
 )  # fmt: skip

@@ -18,7 +18,8 @@ from engine.runtimes.memory_ports import MemoryRuntime
 
 T0 = 1_790_000_000_000
 POLICY = b"policy: p\nzone: Europe/Berlin\npurposes:\n  marketing: {consent: opt_in}\n  service: {consent: none}\n"
-SPENT = b"segments:\n  big: {where: \"sum('Order Completed', 'total') >= 1000\"}\n  camel: {where: \"customer.firstName == 'Mia'\"}\n"
+SPENT = b"segments:\n  big: {where: \"sum('Order Completed', 'total') >= 1000\"}\n"
+SPENT += b"  camel: {where: \"customer.firstName == 'Mia'\"}\n"
 
 
 def runtime() -> MemoryRuntime:
@@ -52,7 +53,8 @@ GOOD = {
     ("trait", "bad"),
     [
         ("email", "not an address"), ("email", 7), ("phone", "0151 (home)"), ("phone", 4915112345678), ("birthday", "06/12/1990"),
-        ("birthday", {"day": 1}), ("timezone", "CST"), ("timezone", 2), ("country", "Atlantis"), ("country", ["DE"]), ("locale", "xx"),
+        ("birthday", {"day": 1}), ("timezone", "CST"), ("timezone", 2), ("country", "Atlantis"), ("country", ["DE"]),
+        ("locale", "xx"),
         ("created_at", "soon"),
     ],
 )  # fmt: skip
@@ -86,7 +88,8 @@ async def test_values_are_stored_in_their_canonical_form_under_one_name() -> Non
     state = await told(
         runtime(),
         {
-            "country": "Österreich", "phone": "0664 1234567", "birthday": "12.06.1990", "timezone": "europe/vienna", "locale": "de_AT",
+            "country": "Österreich", "phone": "0664 1234567", "birthday": "12.06.1990", "timezone": "europe/vienna",
+            "locale": "de_AT",
             "createdAt": 1_774_602_000, "firstName": "Mia", "lastName": "M", "email": " mia@example.com ",
             "address": {"postal_code": "1010", "country": "Austria"},
         },
@@ -154,7 +157,8 @@ def test_http_refuses_misspelt_consent_with_the_nearest_name() -> None:
     [
         (b"1789999000", 1_789_999_000_000), (b'"1789999000"', 1_789_999_000_000), (b"1789999000000", 1_789_999_000_000),
         (b"1789999000000000", 1_789_999_000_000), (b"1789999000000000000", 1_789_999_000_000), (b"1790050000000", T0),
-        (b'"Mon, 21 Sep 2026 13:56:40 GMT"', 1_789_999_000_000), (b"1790000", None), (b"0", None), (b'"1999-12-31T23:59:59Z"', None),
+        (b'"Mon, 21 Sep 2026 13:56:40 GMT"', 1_789_999_000_000), (b"1790000", None), (b"0", None),
+        (b'"1999-12-31T23:59:59Z"', None),
         (b'"2026-09-23T00:00:00Z"', None), (b'"03/04/2026"', None), (b"-1790000000", None), (b"true", None),
     ],
 )  # fmt: skip

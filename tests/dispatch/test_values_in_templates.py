@@ -11,8 +11,10 @@ from engine.dispatch.render import Template
 from engine.dispatch.templates import TemplateSet
 
 EVENT: dict[str, Any] = {
-    "total": "9.90", "quantity": "3", "bad": "600,00", "blank": "", "space": " ", "orderId": 7, "product_id": "p1", "at": 1_774_602_000,
-    "items": [{"name": "Mug", "price": "9.90", "productId": "a"}, {"name": "Cup", "price": "1.234,50"}, {"name": "Jar", "price": 5}],
+    "total": "9.90", "quantity": "3", "bad": "600,00", "blank": "", "space": " ", "orderId": 7, "product_id": "p1",
+    "at": 1_774_602_000,
+    "items": [{"name": "Mug", "price": "9.90", "productId": "a"}, {"name": "Cup", "price": "1.234,50"},
+              {"name": "Jar", "price": 5}],
 }  # fmt: skip
 
 
@@ -35,7 +37,8 @@ def template(folder: Path, source: str) -> Template:
         ("{{ 'many' if event.quantity > 2 else 'few' }}", "many", False),
         ("{{ 'same' if event.quantity == 3 else 'other' }}", "same", False),
         ("{{ event.items | sum(attribute='price') }}", "14.9", True),
-        ("{% for i in event.items %}{{ i.name }} {{ i.price | money('EUR') }};{% endfor %}", "Mug 9,90\u00a0€;Cup ;Jar 5,00\u00a0€;", True),
+        ("{% for i in event.items %}{{ i.name }} {{ i.price | money('EUR') }};{% endfor %}",
+         "Mug 9,90\u00a0€;Cup ;Jar 5,00\u00a0€;", True),
         ("Total: {{ event.bad | money('EUR') }}.", "Total: .", True),
         ("{{ event.bad | money('EUR') | default('see the shop') }}", "see the shop", True),
         ("{{ event.bad * 2 }}|{{ event.bad | round(2) }}|{{ event.bad | number }}", "||", True),

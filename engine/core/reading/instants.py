@@ -8,7 +8,6 @@ not guessed.
 from __future__ import annotations
 
 import datetime as dt
-import math
 import re
 from typing import NamedTuple
 
@@ -62,7 +61,7 @@ class Written(NamedTuple):
 
 def epoch_ms(number: float) -> int | None:
     """Milliseconds since 1970 of a number of seconds, milli-, micro- or nanoseconds, told apart by its size; None for none."""
-    if isinstance(number, float) and not math.isfinite(number):
+    if not -NANOS_MAX < number < NANOS_MAX:  # also what is not a number
         return None
     size = abs(number)
     if size < SECONDS_MAX:
@@ -71,7 +70,7 @@ def epoch_ms(number: float) -> int | None:
         return round(number)
     if size < MICROS_MAX:
         return int(number) // 1_000
-    return int(number) // 1_000_000 if size < NANOS_MAX else None
+    return int(number) // 1_000_000
 
 
 def epoch_of_text(text: str) -> int | None:
