@@ -131,7 +131,7 @@ def as_ours(row: Mapping[str, str], reading: Reading, now_ms: int, *, confirms: 
             "action": "withdraw",
             "given_at": times.get("withdrawn_at") or times.get("changed_at") or rfc3339(now_ms),
         }
-    proofs = {name: times[name] for name in ("requested_at", "confirmed_at") if name in times}
+    proofs: dict[str, str] = {name: times[name] for name in ("requested_at", "confirmed_at") if name in times}
     given = times.get("given_at") or times.get("confirmed_at") or times.get("requested_at") or reading.given_at
     return {**ours, **proofs, "given_at": given}
 

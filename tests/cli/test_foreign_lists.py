@@ -55,7 +55,7 @@ def test_what_each_service_exports() -> None:
     )
     assert record(excel.encode("cp1252")) == ("10017", *mia[1:])
     assert record("\ufeff" + excel) == ("10017", *mia[1:])
-    ours = "sep=;\r\ncustomer;purpose;channel;address;given_at\\r\\n"
+    ours = "sep=;\r\ncustomer;purpose;channel;address;given_at\r\n"
     assert record(ours + "1;marketing;email;mia@example.com;2023-05-06T07:08:00+02:00\r\n") == (
         "1", *mia[1:],
     )  # fmt: skip
