@@ -218,6 +218,11 @@ class WaitDocument(Document):
     ) = None
     until: Formula | None = None
     offset: Span | None = None
+    at: Text | None = Field(default=None, description='The time of day for a date that has none: "10:00".')
+    past: Literal["skip", "go"] = Field(
+        default="go",
+        description="When the moment has passed: go on, or skip what follows up to the next wait.",
+    )
     between: Text | None = None
     days: Annotated[Annotated[Text, Tag("(text)")] | Annotated[list[Text], Tag("(list)")], Form] | None = None
 
@@ -226,7 +231,8 @@ class WaitDocument(Document):
         exactly_one(self, ("for_", "until", "between"), what="a wait")
         if "for_" not in self.model_fields_set and "restart_on" in self.model_fields_set:
             raise Misfit("only-with", "`restart_on` belongs to `for`", drop=("restart_on",), lacks=True)
-        only_with(self, "offset", other="until")
+        for key in ("offset", "at", "past"):
+            only_with(self, key, other="until")
         only_with(self, "days", other="between")
         return self
 

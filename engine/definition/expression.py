@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, TemplateSyntaxError, nodes
 from jinja2.parser import Parser
@@ -40,18 +40,35 @@ class BadExpression(ValueError):
         self.reasons = reasons
 
 
-@functools.lru_cache(maxsize=4096)
+class Checked(NamedTuple):
+    """An expression, and why it can never work, if so."""
+
+    expression: Expression
+    doubts: tuple[Reason, ...]
+
+
 def compile_expression(text: str, names: frozenset[str] = NAMES) -> Expression:
     """The compiled expression; `names` are those of event, customer, enrollment, now that are known where it stands.
 
     Raises BadExpression.
     """
+    return check_expression(text, names).expression
+
+
+@functools.lru_cache(maxsize=4096)
+def check_expression(text: str, names: frozenset[str] = NAMES) -> Checked:
+    """The same, with what a look at its constants tells. Raises BadExpression."""
     return _compiled(text.strip(), _parsed(text), names)
 
 
-@functools.lru_cache(maxsize=1024)
 def compile_text(text: str, names: frozenset[str] = NAMES) -> Expression:
     """A text with `{{ expression }}` in it. Raises BadExpression."""
+    return check_text(text, names).expression
+
+
+@functools.lru_cache(maxsize=1024)
+def check_text(text: str, names: frozenset[str] = NAMES) -> Checked:
+    """The same, with what a look at its constants tells. Raises BadExpression."""
     parts: list[nodes.Expr] = []
     reasons: list[Reason] = []
     end = 0
@@ -134,7 +151,7 @@ def _shown(text: str) -> str:
     return flat if len(flat) <= SHOWN_MAX else flat[: SHOWN_MAX - 1] + "…"
 
 
-def _compiled(text: str, tree: nodes.Expr, names: frozenset[str]) -> Expression:
+def _compiled(text: str, tree: nodes.Expr, names: frozenset[str]) -> Checked:
     generator = Generator(names)
     try:
         code = generator.value(tree, DEPTH_MAX).code
@@ -153,7 +170,7 @@ def _compiled(text: str, tree: nodes.Expr, names: frozenset[str]) -> Expression:
     )
     namespace = generator.namespace()
     exec(compile(source, "<expression>", "exec"), namespace)  # noqa: S102 - generated above from checked nodes only
-    return Expression(
+    expression = Expression(
         text=text,
         run=namespace["run"],
         counted=tuple(sorted(generator.counted)),
@@ -161,3 +178,5 @@ def _compiled(text: str, tree: nodes.Expr, names: frozenset[str]) -> Expression:
         segments=tuple(sorted(generator.segments)),
         timed=generator.timed,
     )
+    doubts = (Reason(doubt.code, f"`{_shown(text)}`: {doubt.message}") for doubt in generator.doubts)
+    return Checked(expression, tuple(doubts))
