@@ -16,6 +16,7 @@ from engine.core.policy import Policy
 from engine.definition.assemble import asked_segments
 from engine.definition.case import Expected, Happens, TestFile, split_name
 from engine.definition.case_document import CONSENT
+from engine.definition.circles import find_circles
 from engine.definition.compile import Compiled
 from engine.definition.problem import Problems, nearest
 from engine.definition.site import Path, Site
@@ -67,6 +68,10 @@ def check_project(
         if not compiled.site.problems.failed_in(compiled.site.source.file):
             _unreachable(compiled, problems)
     checker.segments()
+    whole = {
+        name: each for name, each in project.workflows.items() if not problems.failed_in(each.site.source.file)
+    }
+    find_circles(whole, project.segments, problems)
     if project.policy_site is not None:
         checker.policy_document(project.policy_site)
     for tests, site in project.tests:
