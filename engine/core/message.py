@@ -19,8 +19,8 @@ def message_id(enrollment: str, step: str, occurrence: int | str) -> str:
 class Message(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
     """One decided message, before rendering.
 
-    `id` is sha256(enrollment id, step id, occurrence)[:32]. `context` holds what `names` needs: `customer`, `event`,
-    `enrollment`, `data`, `now` (JSON values; times as RFC 3339). `due_ms` is when it ought to leave, `deadline_ms` (0: none)
+    `id` is sha256(enrollment id, step id, occurrence)[:32]. `context` holds what `names` needs: `customer`, `segments`,
+    `event`, `enrollment`, `data`, `now` (JSON; times as texts). `due_ms` is when it ought to leave, `deadline_ms` (0: none)
     the moment after which it is too late. Higher `priority` leaves first.
     """
 
@@ -67,7 +67,7 @@ def names(message: Message) -> dict[str, Any]:
     enrollment = context.get("enrollment", {})
     cause = _shown(enrollment.get("event", {}))
     return {
-        "customer": {**context.get("customer", {}), "id": message.customer},
+        "customer": {**context.get("customer", {}), "id": message.customer, "segments": context.get("segments", [])},
         "event": _shown(context["event"]) if "event" in context else cause,
         "enrollment": {**enrollment, "event": cause},
         "data": context.get("data", {}),

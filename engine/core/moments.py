@@ -1,7 +1,7 @@
 """Arithmetic with times in expressions: a time and a duration, two times, and how long it is until one.
 
-Invariant: calendar parts of a duration are days of the customer's clock, exact parts elapsed time, as everywhere; results are times
-of the calendar (its ends saturate) or hours. What may change with time alone lowers `scope.change_ms`.
+Invariant: calendar parts of a duration are days of the customer's clock, exact parts elapsed time, as everywhere; results are
+times of the calendar (its ends saturate) or hours. What may change with time alone lowers `scope.change_ms`.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def date(scope: Scope, value: Any) -> dt.datetime | None:
 
 
 def days_until(scope: Scope, value: Any) -> int | None:
-    """How many days it is until a time: whole days of the customer's clock, for a date the days of the calendar; 0 for the past."""
+    """Whole days of the customer's clock until a time, for a date the days of the calendar; 0 for the past."""
     return _until(scope, value, _days, _days_left_at)
 
 
@@ -155,7 +155,9 @@ def hours_left_compared(scope: Scope, operator: str, value: Any, limit: float) -
 def today(scope: Scope) -> dt.datetime:
     """`date(now)`: the midnight before, on the customer's clock; another at the next one."""
     here = zone(scope)
-    midnight = local_datetime(scope.now_ms, here).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None, fold=0)
+    midnight = local_datetime(scope.now_ms, here).replace(
+        hour=0, minute=0, second=0, microsecond=0, tzinfo=None, fold=0
+    )
     may_change(scope, resolve_local(midnight + dt.timedelta(1), here))
     return local_datetime(resolve_local(midnight, here), here)
 
@@ -203,5 +205,5 @@ def _hours_left_at(at_ms: int, hours: int, _zone: ZoneInfo) -> int:
 
 
 def _changes(scope: Scope, at_ms: int) -> None:
-    """Notes when the answer changes. Days around a clock change have no exact inverse: what ought to have come is asked by the minute."""
+    """Notes when the answer changes; near a change of clocks, where days have no exact inverse, it is asked by the minute."""
     may_change(scope, at_ms if at_ms > scope.now_ms else scope.now_ms + 60_000)

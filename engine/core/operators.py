@@ -27,9 +27,7 @@ if TYPE_CHECKING:
 TIME_PARTS = ("year", "month", "day", "hour", "minute", "weekday")
 """`weekday` is 0 for Monday to 6 for Sunday."""
 _CLOCK_PARTS = ("hour", "minute")
-_DAY_ONLY = re.compile(
-    r"\d{4}-?\d{2}-?\d{2}([T ]00:?00(:?00(\.0+)?)?)?(Z|[+-]\d{2}(:?\d{2})?)?", re.ASCII
-)
+_DAY_ONLY = re.compile(r"\d{4}-?\d{2}-?\d{2}([T ]00:?00(:?00(\.0+)?)?)?(Z|[+-]\d{2}(:?\d{2})?)?", re.ASCII)
 """A date as texts have it: without a time, or at midnight of whatever zone (shops send dates as midnight UTC)."""
 
 

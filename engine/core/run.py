@@ -12,12 +12,12 @@ import msgspec
 
 from engine.core import due, sending
 from engine.core.customer import GoalWatch
+from engine.core.due import Failed
 from engine.core.enrollment import AT_TRIGGER
 from engine.core.entry import plan
 from engine.core.outcome import amounts_to
 from engine.core.record import Event, Outcome
 from engine.core.schedule import add, rfc3339
-from engine.core.due import Failed
 from engine.core.steps import Moved, perform, resume
 from engine.core.workflow import EventMatch, OutcomeMatch, Repeat, SegmentMatch, Wait, WaitFor
 from engine.errors import ExpressionError

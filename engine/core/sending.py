@@ -124,6 +124,8 @@ def _context(turn: Turn, run: Enrollment, data: dict[str, Any]) -> dict[str, Any
         "data": data,
         "now": rfc3339(turn.now_ms),
     }
+    if turn.state.segments:
+        context["segments"] = list(turn.state.segments)
     scope = turn.scope
     if scope.event_name and scope.event_id != cause.id:
         context["event"] = _event(scope.event_id, scope.event_name, scope.event_ms, scope.properties)

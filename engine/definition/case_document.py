@@ -105,7 +105,8 @@ class ExpectDocument(Document):
     subject: Prose | None = Field(default=None, description="The rendered subject, word for word.")
     contains: (
         Annotated[
-            Annotated[Prose, Tag("(text)")] | Annotated[list[Prose], Field(min_length=1, max_length=100), Tag("(list)")],
+            Annotated[Prose, Tag("(text)")]
+            | Annotated[list[Prose], Field(min_length=1, max_length=100), Tag("(list)")],
             Form,
         ]
         | None
@@ -131,7 +132,9 @@ class CaseDocument(Document):
 
     name: Text
     with_: Annotated[list[Name], Field(max_length=LIST_MAX)] = Field(
-        default_factory=list, alias="with", description="Other workflows that act as well; `expect` is complete for them too."
+        default_factory=list,
+        alias="with",
+        description="Other workflows that act as well; `expect` is complete for them too.",
     )
     customer: CustomerDocument = CustomerDocument()
     start: Text = "2026-01-05T09:00"

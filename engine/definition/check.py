@@ -68,9 +68,7 @@ def check_project(
         if not compiled.site.problems.failed_in(compiled.site.source.file):
             _unreachable(compiled, problems)
     checker.segments()
-    whole = {
-        name: each for name, each in project.workflows.items() if not problems.failed_in(each.site.source.file)
-    }
+    whole = {name: each for name, each in project.workflows.items() if not problems.failed_in(each.site.source.file)}
     find_circles(whole, project.segments, problems)
     if project.policy_site is not None:
         checker.policy_document(project.policy_site)
@@ -282,7 +280,6 @@ class _Checker:
             ]
             if expected.name in sends or not self._in_doubt(expected.name, self._project.written):
                 self._known(site, here, expected.name, kind="step", names=sends)
-
 
     def _of_another(self, site: Site, path: Path, expected: Expected, tested: Compiled | None) -> None:
         """`WORKFLOW/STEP` and `WORKFLOW/REASON`. A reason may have a `/` of its own."""

@@ -97,9 +97,7 @@ def _span(span_ms: int) -> str:
 # ------------------------------------------------------------------------------------------------- between workflows
 
 
-def _hops(
-    compiled: Compiled, workflows: Mapping[str, Compiled], segments: Mapping[str, Segment]
-) -> Iterator[Hop]:
+def _hops(compiled: Compiled, workflows: Mapping[str, Compiled], segments: Mapping[str, Segment]) -> Iterator[Hop]:
     workflow = compiled.workflow
     pauses = _pauses(workflow, workflow.first)
     for step, op in workflow.ops.items():

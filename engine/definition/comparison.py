@@ -138,7 +138,9 @@ def times(writer: Writer, word: str, left: Code, right: Code) -> str:
     span = any(side.kind == "text" and span_of(side.constant) is not None for side in sides)
     time = any(side.kind == "time" for side in sides)
     if not (time or span):
-        return "json" if word not in ("add", "sub") or any(side.kind in ("number", "count") for side in sides) else "any"
+        return (
+            "json" if word not in ("add", "sub") or any(side.kind in ("number", "count") for side in sides) else "any"
+        )
     writer.traits.update(ZONE_TRAITS)
     if time and word not in ("add", "sub"):
         writer.doubt("a time can only be added to and subtracted from")
@@ -146,9 +148,10 @@ def times(writer: Writer, word: str, left: Code, right: Code) -> str:
     for side in sides if time else ():
         if side.kind in ("number", "count", "bool"):
             writer.doubt("a time and a number cannot be added; write a duration such as '2h' or '3d'")
-        elif side.kind == "text" and span_of(side.constant) is None:
-            if word == "add" or parse_time(side.constant) is None:
-                writer.doubt(f"{side.constant!r} is not a duration; write it like '90m', '2h' or '3d'")
+        elif (
+            side.kind == "text" and span_of(side.constant) is None and (word == "add" or not parse_time(side.constant))
+        ):
+            writer.doubt(f"{side.constant!r} is not a duration; write it like '90m', '2h' or '3d'")
     if all(side.kind == "time" for side in sides):
         if word == "add":
             writer.doubt("two times cannot be added; their difference is in hours")

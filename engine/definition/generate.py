@@ -218,7 +218,9 @@ def _filter(writer: Generator, node: Any, *, depth: int) -> Code:
     if node.node is None or node.kwargs or node.dyn_args or node.dyn_kwargs or len(node.args) > arguments_max:
         return writer.refuse("arguments", f"the filter `{node.name}` takes at most {arguments_max} plain arguments")
     codes = [writer.value(node.node, depth), *(writer.value(argument, depth) for argument in node.args)]
-    found = Code(f"{function}(s, {', '.join(code.code for code in codes)})", "any" if node.name == "default" else "json")
+    found = Code(
+        f"{function}(s, {', '.join(code.code for code in codes)})", "any" if node.name == "default" else "json"
+    )
     return writer.tried(found, *codes)
 
 

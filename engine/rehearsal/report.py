@@ -73,9 +73,7 @@ def _actual(decision: Decision, result: Result, zone: ZoneInfo) -> str:
     more = " ".join(str(decision.detail[name]) for name in _DETAILS if decision.detail.get(name))
     if decision.kind == "exited":
         more = ""
-    return (
-        f"{elapsed(decision.at_ms - result.start_ms)} ({local:%a %d %b %H:%M:%S}) {decision.kind}: {subject} {more}".rstrip()
-    )
+    return f"{elapsed(decision.at_ms - result.start_ms)} ({local:%a %d %b %H:%M:%S}) {decision.kind}: {subject} {more}".rstrip()
 
 
 def elapsed(span_ms: int) -> str:

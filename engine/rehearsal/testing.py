@@ -132,7 +132,7 @@ def _record(workflow: str, customer: str, index: int, line: Happens, *, start_ms
         return Identify(**base, time_ms=time_ms, traits=line.values)
     if line.kind in ("outcome", "winner"):
         other, step = split_name(line.of)
-        of = {"workflow": other or workflow, "step": step}
+        of: dict[str, Any] = {"workflow": other or workflow, "step": step}
         if line.kind == "outcome":
             return Outcome(**base, time_ms=time_ms, outcome=line.name, **of)
         return Winner(**(base | {"customer": ""}), variant=line.name, **of)
@@ -214,7 +214,9 @@ def _misread(
         if expected.locale is not None and shown.locale != expected.locale:
             yield f"{place}: the language is {shown.locale}, not {expected.locale}"
         text = _flat(message.subject, message.preheader, message.text, message.html, html.unescape(message.html))
-        yield from (f"{place}: it does not contain {words!r}" for words in expected.contains if _flat(words) not in text)
+        yield from (
+            f"{place}: it does not contain {words!r}" for words in expected.contains if _flat(words) not in text
+        )
 
 
 def _flat(*parts: str) -> str:

@@ -57,7 +57,7 @@ async def test_a_merge_asks_the_joined_runs_about_the_other_ids_events(harness: 
 
 
 @pytest.mark.parametrize(("step", "counts", "told"), [("s", {}, True), ("s", {"s": 1}, False), ("t", {}, False)])
-def test_a_timer_is_stuck_when_the_state_did_not_move(step: str, counts: dict[str, int], told: bool) -> None:  # noqa: FBT001 - a case
+def test_a_timer_is_stuck_when_the_state_did_not_move(step: str, counts: dict[str, int], told: bool) -> None:
     """Not because it is due again at the same moment."""
     before, after = (_state(*run) for run in (("s", {}), (step, counts)))
     timer = Timer(customer="a", at_ms=T0, due_ms=T0)

@@ -69,9 +69,7 @@ def value(text: str, now: str = NOW, **properties: Any) -> Any:
 )
 def test_times_and_durations(text: str, result: Any) -> None:
     """Calendar rules as for durations; texts that are times are times beside one."""
-    found = value(
-        text, at="2026-03-30T10:00", half="2026-03-30T10:30+02:00", day="2026-03-30", wait="2d", title="Mug"
-    )
+    found = value(text, at="2026-03-30T10:00", half="2026-03-30T10:30+02:00", day="2026-03-30", wait="2d", title="Mug")
     assert found == result, text
 
 

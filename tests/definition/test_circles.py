@@ -9,7 +9,9 @@ from engine.definition.load import load_files
 from tests.core.stage import Play
 
 SEND = "{send: {channel: email, template: t}}"
-SEGMENTS = "segments:\n  gold: {where: customer.tier == 'gold'}\n  rich: {where: customer.points > 5 and customer.tier}\n"
+SEGMENTS = (
+    "segments:\n  gold: {where: customer.tier == 'gold'}\n  rich: {where: customer.points > 5 and customer.tier}\n"
+)
 
 
 def _workflow(name: str, trigger: str, *steps: str, head: str = "") -> tuple[str, bytes]:
@@ -88,7 +90,12 @@ BOUNDED = {
     "no message": [_workflow("a", "{event: X}", "wait: 1m", "emit: {event: X}")],
     "the next morning": [_workflow("a", "{event: X}", "wait: {until: '09:00'}", SEND, "emit: {event: X}")],
     "tomorrow": [_workflow("a", "{event: X}", "wait: {until: \"now + '1d'\"}", SEND, "emit: {event: X}")],
-    "an act": [_workflow("a", "{event: X}", SEND, "wait_for: {outcome: clicked, timeout: 1h, then: [{emit: {event: X}}], otherwise: [{exit: no}]}")],
+    "an act": [
+        _workflow(
+            "a", "{event: X}", SEND,
+            "wait_for: {outcome: clicked, timeout: 1h, then: [{emit: {event: X}}], otherwise: [{exit: no}]}",
+        )
+    ],
     "rounds of days": [
         _workflow("a", "{event: X}", f"repeat: {{times: 3, every: 1d, steps: [{SEND}]}}", "emit: {event: X}"),
     ],
