@@ -227,9 +227,8 @@ class WaitDocument(Document):
         exactly_one(self, ("for_", "until", "between"), what="a wait")
         if "for_" not in self.model_fields_set and "restart_on" in self.model_fields_set:
             raise Misfit("only-with", "`restart_on` belongs to `for`", drop=("restart_on",), lacks=True)
-        for key in ("offset", "at", "past"):
-            only_with(self, key, other="until")
-        only_with(self, "days", other="between")
+        for key, other in (("offset", "until"), ("at", "until"), ("past", "until"), ("days", "between")):
+            only_with(self, key, other=other)
         return self
 
 
