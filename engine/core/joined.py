@@ -83,17 +83,17 @@ def _ask_one(turn: Turn, workflow: Workflow, run: Enrollment, stimuli: list[Stim
     try:
         for seen in stimuli:
             _show(turn, seen)
-            if runs.exits(turn, workflow, run, seen):
+            if runs.exits(turn, workflow, run, seen=seen):
                 return
         if run.failed:
             return
         for seen in stimuli:
             _show(turn, seen)
-            run = runs.measure(turn, workflow, run, seen)
+            run = runs.measure(turn, workflow, run, seen=seen)
         for seen in stimuli:
             if not seen.at_ms or seen.at_ms >= (run.due_was_ms or run.entered_ms):
                 _show(turn, seen)
-                runs.satisfy(turn, workflow, turn.find(run.id) or run, seen)
+                runs.satisfy(turn, workflow, turn.find(run.id) or run, seen=seen)
             if run.id in turn.runnable:
                 return
         op = workflow.ops.get(run.step)
@@ -105,7 +105,7 @@ def _ask_one(turn: Turn, workflow: Workflow, run: Enrollment, stimuli: list[Stim
         if run.failed:
             turn.why(f"{run.id}: an exit rule could not be asked")
         else:
-            runs.park(turn, turn.find(run.id) or run, run.step, str(error))
+            runs.park(turn, turn.find(run.id) or run, run.step, reason=str(error))
 
 
 def _ask_goals(turn: Turn, mine: CustomerState, other: CustomerState) -> None:

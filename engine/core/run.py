@@ -124,23 +124,23 @@ def show(turn: Turn, seen: Stimulus) -> None:
             if workflow is not None:
                 _show_parked(turn, workflow, run, seen=seen)
         elif workflow is None:
-            park(turn, run, run.step, f"version {run.version} of {run.workflow} is not known here")
+            park(turn, run, run.step, reason=f"version {run.version} of {run.workflow} is not known here")
         else:
             try:
                 _show_one(turn, workflow, run, seen)
             except ExpressionError as error:
-                park(turn, turn.find(run.id) or run, run.step, str(error))
+                park(turn, turn.find(run.id) or run, run.step, reason=str(error))
 
 
 def _show_parked(turn: Turn, workflow: Workflow, run: Enrollment, *, seen: Stimulus) -> None:
     """A run that failed can still be ended, so that a retry does not bring back what is long over. It fails only once."""
     try:
-        exits(turn, workflow, run, seen)
+        exits(turn, workflow, run, seen=seen)
     except ExpressionError:
         turn.why(f"{run.id}: an exit rule could not be asked")
 
 
-def exits(turn: Turn, workflow: Workflow, run: Enrollment, seen: Stimulus) -> bool:
+def exits(turn: Turn, workflow: Workflow, run: Enrollment, *, seen: Stimulus) -> bool:
     """Ends the run when an exit rule is met. What ends it may be its goal; one that can't be asked does not keep it."""
     for rule in workflow.exits:
         if _meets(turn, rule.match, run, seen):
@@ -148,28 +148,28 @@ def exits(turn: Turn, workflow: Workflow, run: Enrollment, seen: Stimulus) -> bo
     else:
         return False
     try:
-        run = measure(turn, workflow, run, seen)
+        run = measure(turn, workflow, run, seen=seen)
     except ExpressionError as error:
         turn.decide("failed", run=run, step="goal", reason=str(error))
-    turn.why(f"exit rule: {_describe(rule.match)}")
+    turn.why(f"exit rule: {describe(rule.match)}")
     _finish(turn, workflow, run, "exited", reason=rule.reason)
     sending.withdraw(turn, run.id, reason=rule.reason)
     return True
 
 
 def _show_one(turn: Turn, workflow: Workflow, run: Enrollment, seen: Stimulus) -> None:
-    if workflow.exits and exits(turn, workflow, run, seen):
+    if workflow.exits and exits(turn, workflow, run, seen=seen):
         return
-    satisfy(turn, workflow, measure(turn, workflow, run, seen), seen)
+    satisfy(turn, workflow, measure(turn, workflow, run, seen=seen), seen=seen)
 
 
-def satisfy(turn: Turn, workflow: Workflow, run: Enrollment, seen: Stimulus) -> None:
+def satisfy(turn: Turn, workflow: Workflow, run: Enrollment, *, seen: Stimulus) -> None:
     """Shows it to the step that the run waits at: it goes on, or its wait starts again. Raises ExpressionError."""
     op = workflow.ops.get(run.step)
     if isinstance(op, WaitFor):
         for arm in op.arms:
             if _meets(turn, arm.match, run, seen):
-                turn.why(f"{op.id}: {_describe(arm.match)}")
+                turn.why(f"{op.id}: {describe(arm.match)}")
                 turn.put(replace(run, due_ms=0, due_was_ms=turn.now_ms))
                 turn.runnable[run.id] = arm.then
                 return
@@ -180,7 +180,8 @@ def satisfy(turn: Turn, workflow: Workflow, run: Enrollment, seen: Stimulus) -> 
         turn.decide("waiting", run=run, step=op.id, until=rfc3339(due_ms))
 
 
-def _describe(match: Match) -> str:
+def describe(match: Match) -> str:
+    """What is waited for, as people read it."""
     where = f" where {match.where.text}" if match.where is not None else ""
     match match:
         case EventMatch(name=name):
@@ -193,7 +194,7 @@ def _describe(match: Match) -> str:
             assert_never(match)
 
 
-def measure(turn: Turn, workflow: Workflow, run: Enrollment, seen: Stimulus) -> Enrollment:
+def measure(turn: Turn, workflow: Workflow, run: Enrollment, *, seen: Stimulus) -> Enrollment:
     """Measures the goal, once an enrollment."""
     goal = workflow.goal
     if goal is None or run.goal_ms or not _meets(turn, goal.match, run, seen):
@@ -221,7 +222,7 @@ def show_goals(turn: Turn, seen: Stimulus, *, only: frozenset[str] | None = None
         if workflow is None:
             continue
         try:
-            reached = measure(turn, workflow, watch.enrollment, seen).goal_ms
+            reached = measure(turn, workflow, watch.enrollment, seen=seen).goal_ms
         except ExpressionError as error:
             turn.decide("failed", run=watch.enrollment, step="goal", reason=str(error))
             continue
@@ -241,7 +242,7 @@ def _finish(turn: Turn, workflow: Workflow, run: Enrollment, kind: str, **detail
             turn.state.goals = (*turn.state.goals[-(GOALS_MAX - 1) :], GoalWatch(run, until_ms))
 
 
-def park(turn: Turn, run: Enrollment, step: str, reason: str) -> None:
+def park(turn: Turn, run: Enrollment, step: str, *, reason: str) -> None:
     """Parks an enrollment as failed; an operator can retry it."""
     turn.runnable.pop(run.id, None)
     turn.put(replace(run, failed=reason, step=step))
@@ -255,13 +256,13 @@ def wake(turn: Turn) -> None:
         workflow = plan(turn, run)
         op = None if workflow is None else workflow.ops.get(run.step)
         if workflow is None or op is None:
-            park(turn, run, run.step, f"step {run.step} of version {run.version} is not known here")
+            park(turn, run, run.step, reason=f"step {run.step} of version {run.version} is not known here")
             continue
         try:
             if isinstance(op, Wait) and not due.over(turn, run, op):
                 continue
         except (ExpressionError, Failed) as error:  # the retry asks the step itself again
-            park(turn, replace(run, due_ms=0), op.id, error.reason if isinstance(error, Failed) else str(error))
+            park(turn, replace(run, due_ms=0), op.id, reason=error.reason if isinstance(error, Failed) else str(error))
             continue
         turn.put(replace(run, due_ms=0, due_was_ms=run.due_ms))
         if isinstance(op, Repeat):
@@ -287,7 +288,7 @@ def run_all(turn: Turn) -> None:
             continue
         workflow = plan(turn, run)
         if workflow is None:
-            park(turn, run, run.step, f"version {run.version} of {run.workflow} is not known here")
+            park(turn, run, run.step, reason=f"version {run.version} of {run.workflow} is not known here")
             continue
         _run_one(turn, workflow, run, step)
 
@@ -309,10 +310,10 @@ def _run_one(turn: Turn, workflow: Workflow, run: Enrollment, step: str) -> None
                 continue
             result = perform(turn, run, op, resuming=resuming)
         except ExpressionError as error:
-            park(turn, turn.find(run.id) or run, op.id, str(error))
+            park(turn, turn.find(run.id) or run, op.id, reason=str(error))
             return
         except Failed as failed:
-            park(turn, turn.find(run.id) or run, op.id, failed.reason)
+            park(turn, turn.find(run.id) or run, op.id, reason=failed.reason)
             return
         run = result.run
         if isinstance(result, Moved):
@@ -326,6 +327,6 @@ def _run_one(turn: Turn, workflow: Workflow, run: Enrollment, step: str) -> None
             turn.decide("waiting", run=run, step=op.id, until=rfc3339(result.due_ms))
             return
     if step:
-        park(turn, run, step.removeprefix(">"), "step limit")
+        park(turn, run, step.removeprefix(">"), reason="step limit")
     else:
         _finish(turn, workflow, run, "completed")

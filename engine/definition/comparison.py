@@ -132,9 +132,8 @@ def _comparable(writer: Writer, operator: str, other: Code) -> None:
         writer.doubt("a time cannot be compared with a number; `days_since(TIME)` and `days_until(TIME)` are numbers")
 
 
-def times(writer: Writer, word: str, left: Code, right: Code) -> str:
+def times(writer: Writer, word: str, sides: tuple[Code, Code]) -> str:
     """What kind of value a calculation gives, with a doubt where a time stands beside what does not go with it."""
-    sides = (left, right)
     span = any(side.kind == "text" and span_of(side.constant) is not None for side in sides)
     time = any(side.kind == "time" for side in sides)
     if not (time or span):

@@ -58,7 +58,7 @@ def compile_expression(text: str, names: frozenset[str] = NAMES) -> Expression:
 @functools.lru_cache(maxsize=4096)
 def check_expression(text: str, names: frozenset[str] = NAMES) -> Checked:
     """The same, with what a look at its constants tells. Raises BadExpression."""
-    return _compiled(text.strip(), _parsed(text), names)
+    return _compiled(text.strip(), parse_tree(text), names)
 
 
 def compile_text(text: str, names: frozenset[str] = NAMES) -> Expression:
@@ -76,7 +76,7 @@ def check_text(text: str, names: frozenset[str] = NAMES) -> Checked:
         parts.append(nodes.Const(text[end : hole.start()]))
         end = hole.end()
         try:
-            parts.append(_parsed(hole[1]))
+            parts.append(parse_tree(hole[1]))
         except BadExpression as error:
             reasons += error.reasons
     rest = text[end:]
@@ -95,7 +95,8 @@ def literal(value: Any) -> Expression:
     return Expression(text=json.dumps(value), run=lambda _scope: value)
 
 
-def _parsed(text: str) -> nodes.Expr:
+def parse_tree(text: str) -> nodes.Expr:
+    """The tree of one expression, of which nothing is checked yet. Raises BadExpression."""
     if len(text) > LENGTH_MAX:
         raise BadExpression([Reason("expression-too-long", f"the expression is longer than {LENGTH_MAX:,} characters")])
     if not text.strip():
@@ -149,6 +150,11 @@ def _hint(text: str) -> str:
 def _shown(text: str) -> str:
     flat = " ".join(text.split())
     return flat if len(flat) <= SHOWN_MAX else flat[: SHOWN_MAX - 1] + "…"
+
+
+def compile_tree(text: str, tree: nodes.Expr, names: frozenset[str]) -> Expression:
+    """The tree as an expression that shows itself as `text`. Raises BadExpression."""
+    return _compiled(text, tree, names).expression
 
 
 def _compiled(text: str, tree: nodes.Expr, names: frozenset[str]) -> Checked:

@@ -194,7 +194,7 @@ def _condition(writer: Generator, node: Any, *, depth: int) -> Code:
 def _binary(writer: Generator, node: Any, *, depth: int) -> Code:
     left, right = writer.value(node.left, depth), writer.value(node.right, depth)
     word = _BINARY[type(node)]
-    kind = times(writer, word, left, right)
+    kind = times(writer, word, (left, right))
     return writer.tried(Code(f"{word}(s, {left.code}, {right.code})", kind), left, right)
 
 

@@ -28,7 +28,9 @@ steps:
   - wait: 1d
 """
 HEAD = "tests: one\ncases:\n  - name: n\n"
-TIMELINE = "    customer: {id: a, traits: {email: a@example.com, locale: de-AT}}\n    timeline: [{at: 0s, event: A}MORE]\n"
+TIMELINE = (
+    "    customer: {id: a, traits: {email: a@example.com, locale: de-AT}}\n    timeline: [{at: 0s, event: A}MORE]\n"
+)
 
 
 def _problems(case: str) -> list[str]:
@@ -44,7 +46,10 @@ def _problems(case: str) -> list[str]:
         ("    expect: [{exited: two/stop}]\n", "the reason `stop` is not defined; did you mean `stop/over`?"),
         ("    expect: [{exited: tow/stop}]\n", "the workflow `tow` is not defined; did you mean `two`?"),
         ("    with: [tow]\n    expect: []\n", "the workflow `tow` is not defined; did you mean `two`?"),
-        ("    timeline: [{at: 0s, outcome: clicked, of: two/lter}]\n    expect: []\n", "the step `lter` is not defined"),
+        (
+            "    timeline: [{at: 0s, outcome: clicked, of: two/lter}]\n    expect: []\n",
+            "the step `lter` is not defined",
+        ),
         ("    expect: [{send: mail, answer: held, subject: x}]\n", "`subject` belongs to a message that is queued"),
         ("    expect: [{entered: one, contains: x}]\n", "`contains` belongs to `send`"),
     ],
@@ -89,7 +94,9 @@ def test_workflows_act_together_and_their_lines_are_complete(tmp_path: Path) -> 
     assert not _played(tmp_path, OWN + OTHERS, others=both).passed
     exited = f"{OWN}{OTHERS}      - {{at: 2h, exited: two/stop/over}}\n"
     assert _played(tmp_path, exited, others=both, more=", {at: 2h, event: C}").passed
-    assert _played(tmp_path, OWN + "      - {at: 1h, send: two/later}\n").passed  # who is named acts, and need not be complete
+    assert _played(
+        tmp_path, OWN + "      - {at: 1h, send: two/later}\n"
+    ).passed  # who is named acts, and need not be complete
     assert not _played(tmp_path, OWN + "      - {at: 1h, send: later}\n").passed
 
 

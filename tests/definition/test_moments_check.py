@@ -20,7 +20,10 @@ def _problems(steps: str, trigger: str = "{event: A}") -> list[str]:
         ("wait: {until: now, offset: -1d}", "never-works"),
         ("wait: {until: \"now + 'tomorrow'\"}", "never-works"),
         ("wait: {until: \"date('%d.%m.%Y')\"}", "never-works"),
-        ("wait: {until: 'tuesday 10:00', past: skip}", "only-with `past: skip` belongs to a moment that can have passed"),
+        (
+            "wait: {until: 'tuesday 10:00', past: skip}",
+            "only-with `past: skip` belongs to a moment that can have passed",
+        ),
         ("wait: {until: '10:00', at: '09:00'}", "only-with `at` belongs to a date of the customer"),
         ("wait: {until: customer.x, at: '25:00'}", "time '25:00' is not a time of day"),
         ("wait: {for: 1h, past: skip}", "only-with `past` belongs to `until`"),
