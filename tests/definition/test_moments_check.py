@@ -57,7 +57,8 @@ def test_what_was_published_before_goes_on() -> None:
 
 def test_versions_of_before_keep_their_hash() -> None:
     """What came later counts only where it is used, so that nobody in flight loses their version."""
-    text = b"workflow: w\npurpose: transactional\ntrigger: {event: A}\nsteps:\n  - wait: {until: customer.x, offset: 1d}\n  - wait: 1h\n"
+    head = b"workflow: w\npurpose: transactional\ntrigger: {event: A}\n"
+    text = head + b"steps:\n  - wait: {until: customer.x, offset: 1d}\n  - wait: 1h\n"
     catalog = load_files([("workflows/w.yaml", text)]).catalog
     assert catalog is not None
     assert catalog.workflows["w"].version == "07920f6712e9"
