@@ -15,13 +15,13 @@ from engine.dispatch.flatten import paths, undeclared
 from engine.dispatch.front_matter import VARIANT
 from engine.dispatch.grammar import LINES_PER_FILE
 from engine.dispatch.local_format import known_locale, known_zone
-from engine.dispatch.sample import sample_context
+from engine.dispatch.sample import ADDRESSES, sample_context
 from engine.dispatch.template_problem import TemplateError
 from engine.dispatch.values import Budget, RenderFailure
 
 # The names a template may use, and nothing else.
 NAMES: Final = frozenset(
-    {"customer", "event", "enrollment", "data", "now", "unsubscribe_url", "preferences_url", "view_url", "confirm_url"}
+    {"customer", "event", "enrollment", "data", "now", *ADDRESSES}
 )
 # Names that rendering adds: the language of the template, and its own rendered front matter for use in the body.
 OWN_NAMES: Final = frozenset({"locale", "subject", "preheader"})
