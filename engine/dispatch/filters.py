@@ -62,7 +62,7 @@ def number(value: Any) -> int | float:
         raise RenderFailure(f"{kind_of(value)} is not a number")
     if isinstance(value, float) and not math.isfinite(value):
         raise RenderFailure("a number is infinite or not a number")
-    return within_bounds(value) if isinstance(value, int) else value
+    return within_bounds(value)
 
 
 def _default(_budget: Budget, value: Any, fallback: Any = "", boolean: bool = False) -> Any:  # noqa: FBT001, FBT002 - Jinja's signature
@@ -208,7 +208,7 @@ def _sum(budget: Budget, value: Any, attribute: Any = None, start: Any = 0) -> i
     if attribute is not None:
         items = [_member(item, attribute) for item in items]
     total = sum((number(item) for item in items), number(start))
-    return within_bounds(total) if isinstance(total, int) else total
+    return within_bounds(total)
 
 
 def _min(budget: Budget, value: Any) -> Any:

@@ -154,8 +154,9 @@ class TokenSigner:
             if "." in token:
                 customer, message, purposes = msgspec.convert(content, tuple[str, str, dict[str, list[str]]])
             else:
-                packed, customer, *rest = content
-                message, purposes = _unpacked(packed), (msgspec.convert(rest[0], dict[str, list[str]]) if rest else {})
+                packed, *rest = content
+                rest = [*rest, {}][:2]
+                message, (customer, purposes) = _unpacked(packed), msgspec.convert(rest, tuple[str, dict[str, list[str]]])
         except (ValueError, TypeError, RecursionError) as error:
             raise _incomplete() from error
         return Link(customer=customer, message=message, purposes=purposes)
@@ -163,10 +164,10 @@ class TokenSigner:
     def read_trail(self, door: Trace, token: str) -> Trail:
         """As `read`, for clicks and opens."""
         try:
-            packed, link = msgspec.convert(self._opened(door, token), tuple[str | bytes, str])
-        except (ValueError, RecursionError) as error:
+            packed, link = self._opened(door, token)
+            return Trail(*msgspec.convert((_unpacked(packed), link), tuple[str, str]))
+        except (ValueError, TypeError, RecursionError) as error:
             raise _incomplete() from error
-        return Trail(_unpacked(packed), link)
 
     def read_session(self, token: str) -> Session:
         """The visit that a browser was given. Raises NotFound."""
