@@ -1,7 +1,7 @@
 """What is the customer's own, below `/me/TOKEN`: their data, their orders, a complaint, a copy of everything.
 
-Invariant: a page opens only in a browser that used an access link (`visitors`), and opening it changes nothing. Every form writes a
-record that the journal keeps and workflows can answer; nothing here decides.
+Invariant: a page opens only in a browser that used an access link (`visitors`), and opening it changes nothing. Every form writes
+a record that the journal keeps and workflows can answer; nothing here decides.
 """
 
 from __future__ import annotations
@@ -154,7 +154,12 @@ class OwnPages:
 
 
 def _details(
-    visit: Visit, state: CustomerState, answer: Filled | None = None, *, errors: dict[str, str] | None = None, **more: Any
+    visit: Visit,
+    state: CustomerState,
+    answer: Filled | None = None,
+    *,
+    errors: dict[str, str] | None = None,
+    **more: Any,
 ) -> web.Response:
     written = {} if answer is None else answer.written
     said = errors or {}
@@ -181,9 +186,7 @@ def _details(
 
 def _orders(visit: Visit, known: list[Order], *, asked: bool = False, wrong: bool = False) -> web.Response:
     shown = [order.shown(visit.lang) for order in known]
-    return me_page(
-        visit, "orders", status=400 if wrong else 200, orders=shown, asked=asked, wrong=wrong, is_open=True
-    )
+    return me_page(visit, "orders", status=400 if wrong else 200, orders=shown, asked=asked, wrong=wrong, is_open=True)
 
 
 def _complaint(

@@ -1,4 +1,4 @@
-"""What the customer's pages have in common: the frame with its menu, the records that forms write, an address that is not shown whole.
+"""What the customer's pages have in common: the frame with its menu, the records that forms write, a masked address.
 
 Invariant: pure but for what a visit says; what is personal is in the menu only for a browser that used an access link.
 """
@@ -21,7 +21,7 @@ _HIDDEN = "•••"
 
 
 def me_page(visit: Visit, name: str, *, status: int = 200, root: str = "", **names: Any) -> web.Response:
-    """A page of the customer's. `root` is the path of their choices, unless the visit is there; `is_open` shows the whole menu."""
+    """A page of the customer's. `root`: the path of their choices, unless the visit is there; `is_open` shows the whole menu."""
     other = next(lang for lang in LANGUAGES if lang != visit.lang)
     query = f"?lang={visit.lang}" if visit.request.query.get("lang") else ""
     above = root or visit.path

@@ -220,8 +220,8 @@ ME_TEXTS: Mapping[str, Mapping[str, str]] = {
         "complained_text": "Sie hat die Nummer {number}. Du bekommst gleich eine Nachricht, und eine Antwort, sobald "
         "jemand nachgesehen hat.",
         "own_title": "Deine Angaben und Bestellungen",
-        "own_text": "Zum Schutz deiner Daten zeigt diese Seite nichts davon. Wir schicken einen Link an {address}, der sie einmal "
-        "öffnet.",
+        "own_text": "Zum Schutz deiner Daten zeigt diese Seite nichts davon. Wir schicken einen Link an {address}, der sie "
+        "einmal öffnet.",
         "locked_title": "Dieser Teil ist nur für dich",
         "locked_text": "Deine Daten öffnen sich nur mit einem Link, den wir an die Adresse schicken, die wir kennen. Er gilt "
         "einmal, 30 Minuten lang.",

@@ -1,7 +1,7 @@
 """The pages of a change of address: the new address says yes, the old one says yes or no.
 
-Invariant: a GET changes nothing. Each link speaks only for the address that its mail went to, and only for the change that the mail
-is about; whether and when the change takes effect is decided in the core (`engine.core.moving`).
+Invariant: a GET changes nothing. Each link speaks only for the address that its mail went to, and only for the change that the
+mail is about; whether and when the change takes effect is decided in the core (`engine.core.moving`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who a visitor is shown to be: the message of a link, the customer behind it, and whether an access link was used in this browser.
+"""Who a visitor is shown to be: the message of a link, the customer behind it, whether an access link was used in this browser.
 
 Invariant: what is personal opens only in the browser that used an access link, the first one to do so, for half an hour; that it
 was used lies in the customer's state, so that it holds in every process. The cookie names the visit and proves nothing by itself.

@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 
-
 ID_CHARS = 32
 MARK_CHARS = 8
 SALT_CHARS = 16

@@ -59,7 +59,9 @@ def note(turn: Turn, event: Event) -> tuple[str, ...] | None:
         return None
     if event.name == STOPPED:
         end_all(turn, "stopped")
-        turn.state.opened = tuple(replace(one, visit="") for one in turn.state.opened)  # whoever is on the page is put out
+        turn.state.opened = tuple(
+            replace(one, visit="") for one in turn.state.opened
+        )  # whoever is on the page is put out
         return ()
     if event.name == CONFIRMED:
         change = replace(change, confirmed_ms=change.confirmed_ms or turn.now_ms)
@@ -86,9 +88,7 @@ def open_change(state: CustomerState, change_id: str, *, now_ms: int) -> Address
 
 def wanted(state: CustomerState, *, now_ms: int) -> str:
     """The address of the change that is open; "" when there is none."""
-    return next(
-        (one.address for one in state.changes if not one.ended and now_ms - one.asked_ms <= OPEN_MS), ""
-    )
+    return next((one.address for one in state.changes if not one.ended and now_ms - one.asked_ms <= OPEN_MS), "")
 
 
 def wake(turn: Turn) -> tuple[str, ...]:
@@ -102,7 +102,9 @@ def wake(turn: Turn) -> tuple[str, ...]:
 def end_all(turn: Turn, how: str) -> None:
     """No open change takes effect any more: another came, or it was stopped."""
     if any(not change.ended for change in turn.state.changes):
-        turn.state.changes = tuple(change if change.ended else replace(change, ended=how) for change in turn.state.changes)
+        turn.state.changes = tuple(
+            change if change.ended else replace(change, ended=how) for change in turn.state.changes
+        )
 
 
 def joined(mine: tuple[AddressChange, ...], other: tuple[AddressChange, ...]) -> tuple[AddressChange, ...]:

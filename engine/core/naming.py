@@ -23,9 +23,14 @@ _CHARS_MAX = 1_000
 _DOTS = str.maketrans(dict.fromkeys("\u3002\uff0e\uff61\u2024\u00b7", "."))
 # What stands before a dot in names without a blank after it: "Dr.Weiss", "St.John", "Dipl.Ing".
 _TITLES = frozenset(
-    "dr st sta sto ste mr mrs ms mx prof jr sr fr hr ph van von dipl ing mag lic med rer phil phd msc bsc rev hon sen esq".split()
+    {
+        "dr", "st", "sta", "sto", "ste", "mr", "mrs", "ms", "mx", "prof", "jr", "sr", "fr", "hr", "ph", "van", "von", "dipl",
+        "ing", "mag", "lic", "med", "rer", "phil", "phd", "msc", "bsc", "rev", "hon", "sen", "esq",
+    }
+)  # fmt: skip
+_SCHEME = re.compile(
+    r"[a-z][a-z0-9+.-]*\s*:\s*/|\b(?:https?|hxxps?|ftp|mailto|tel|javascript|data|vbscript)\s*:|\bwww\d?\s*\."
 )
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*\s*:\s*/|\b(?:https?|hxxps?|ftp|mailto|tel|javascript|data|vbscript)\s*:|\bwww\d?\s*\.")
 _DOTTED = re.compile(r"([\w-]+)\.(\w[\w-]*)")
 _NUMERIC = re.compile(r"\d+\.\d+\.\d+\.\d+")
 

@@ -22,9 +22,7 @@ from engine.dispatch.template_problem import TemplateError
 from engine.dispatch.values import Budget, RenderFailure
 
 # The names a template may use, and nothing else.
-NAMES: Final = frozenset(
-    {"customer", "event", "enrollment", "data", "now", *ADDRESSES}
-)
+NAMES: Final = frozenset({"customer", "event", "enrollment", "data", "now", *ADDRESSES})
 # Names that rendering adds: the language of the template, and its own rendered front matter for use in the body.
 OWN_NAMES: Final = frozenset({"locale", "subject", "preheader"})
 ENROLLMENT_MEMBERS: Final = frozenset({"event", "entered_at", "key"})
@@ -51,7 +49,18 @@ class Rendered(msgspec.Struct, frozen=True):
 class Template:
     """One template in one language. Immutable and safe to share between threads."""
 
-    __slots__ = ("_files", "_locale_default", "_parts", "_schemes", "_zone_default", "channel", "file", "locale", "name", "version")
+    __slots__ = (
+        "_files",
+        "_locale_default",
+        "_parts",
+        "_schemes",
+        "_zone_default",
+        "channel",
+        "file",
+        "locale",
+        "name",
+        "version",
+    )
 
     def __init__(self, key: TemplateKey, parts: Mapping[str, Part], *, files: Sequence[str]) -> None:
         """Built by `TemplateSet.load`. `parts` are by field of `Rendered`; `files` by the index encoded in lines."""

@@ -13,7 +13,9 @@ from collections.abc import Iterable
 from typing import Final
 
 HARMLESS: Final = frozenset({"http", "https", "mailto", "tel", "sms", "cid"})
-_NEVER: Final = frozenset({"javascript", "vbscript", "livescript", "mocha", "data", "blob", "file", "about", "view-source"})
+_NEVER: Final = frozenset(
+    {"javascript", "vbscript", "livescript", "mocha", "data", "blob", "file", "about", "view-source"}
+)
 """Also when an author wrote them: an event's value may stand behind them."""
 ENTITIES_DEEP: Final = 3
 _NOWHERE: Final = '"#"'
@@ -34,7 +36,11 @@ def harmless_html(document: str, own: frozenset[str] = frozenset()) -> str:
 
     def put(match: re.Match[str]) -> str:
         value = match[3].strip("\"'") if match[3][:1] in {'"', "'"} else match[3]
-        return match.group() if is_harmless(value, own, picture=match[1].lower() == "src") else match[1] + match[2] + _NOWHERE
+        return (
+            match.group()
+            if is_harmless(value, own, picture=match[1].lower() == "src")
+            else match[1] + match[2] + _NOWHERE
+        )
 
     return _STYLE.sub("none", _ATTRIBUTE.sub(put, document))
 
@@ -50,7 +56,9 @@ def is_harmless(value: str, own: frozenset[str] = frozenset(), *, picture: bool 
     if start.startswith(("https://", "http://", "mailto:", "tel:", "#")):
         return True
     plain = value
-    for _ in range(ENTITIES_DEEP):  # what stood escaped in an event is escaped once more here, and read back by some programs
+    for _ in range(
+        ENTITIES_DEEP
+    ):  # what stood escaped in an event is escaped once more here, and read back by some programs
         plain = html.unescape(plain)
     read = "".join(char for char in plain if unicodedata.category(char)[0] not in "CZ")
     found = _SCHEME.match(read)
@@ -58,7 +66,9 @@ def is_harmless(value: str, own: frozenset[str] = frozenset(), *, picture: bool 
         # A colon before any slash that follows no scheme a browser knows: nothing is guessed about it.
         return ":" not in re.split(r"[/?#\\]", read, maxsplit=1)[0] or read.startswith(("/", "?", "#", "\\"))
     scheme = found[1].lower()
-    return scheme in HARMLESS or (scheme in own and scheme not in _NEVER) or (picture and _PICTURE.match(read) is not None)
+    return (
+        scheme in HARMLESS or (scheme in own and scheme not in _NEVER) or (picture and _PICTURE.match(read) is not None)
+    )
 
 
 def written(constants: Iterable[str]) -> frozenset[str]:

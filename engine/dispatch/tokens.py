@@ -156,7 +156,10 @@ class TokenSigner:
             else:
                 packed, *rest = content
                 rest = [*rest, {}][:2]
-                message, (customer, purposes) = _unpacked(packed), msgspec.convert(rest, tuple[str, dict[str, list[str]]])
+                message, (customer, purposes) = (
+                    _unpacked(packed),
+                    msgspec.convert(rest, tuple[str, dict[str, list[str]]]),
+                )
         except (ValueError, TypeError, RecursionError) as error:
             raise _incomplete() from error
         return Link(customer=customer, message=message, purposes=purposes)

@@ -1,4 +1,4 @@
-"""Another e-mail address: what both addresses have to say, how long it takes, who can stop it, and how often it may be asked for."""
+"""Another e-mail address: what both addresses have to say, how long it takes, who can stop it, how often it may be asked for."""
 
 from __future__ import annotations
 
@@ -120,7 +120,10 @@ async def test_a_day_has_three_changes_whoever_asks(ana: Ana) -> None:
     sent = {"userId": "ana", "event": moving.ASKED, "properties": {"email": "stranger4@example.com"}}
     await ana.collector.post("/v1/track", sent)
     found = [status.message for status in await ana.collector.runtime.messages(customer="ana")]
-    assert sorted({each.address for each in found}) == ["ana@example.com", *(f"stranger{n}@example.com" for n in range(3))]
+    assert sorted({each.address for each in found}) == [
+        "ana@example.com",
+        *(f"stranger{n}@example.com" for n in range(3)),
+    ]
     ana.collector.runtime.advance_to(T0 + 25 * HOUR_MS)
     await ana.open(T0 + 25 * HOUR_MS)
     assert (await ana.post("/details", {"email": "stranger5@example.com"}))[0] == 200
@@ -144,7 +147,9 @@ async def test_a_stranger_reads_no_word_of_hers(ana: Ana) -> None:
 @pytest.mark.parametrize("name", sorted(moving.RESERVED))
 async def test_nobody_but_our_pages_says_that_an_address_agreed(name: str, ana: Ana) -> None:
     """A customer who may send events of their own cannot skip the mails."""
-    status, answer = await ana.collector.post("/v1/track", {"userId": "ana", "event": name, "properties": {"change": "x"}})
+    status, answer = await ana.collector.post(
+        "/v1/track", {"userId": "ana", "event": name, "properties": {"change": "x"}}
+    )
     assert (status, answer["code"]) == (400, "reserved_event")
 
 

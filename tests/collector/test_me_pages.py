@@ -191,7 +191,13 @@ WRONG = {
         f"{'x' * 250}@b.de",
     ],
     "first_name": [
-        "x" * 101, "A\x00na", "A\nna", "A\u202ena", "You won: https://evil.example", "www.evil.example", "evil.example",
+        "x" * 101,
+        "A\x00na",
+        "A\nna",
+        "A\u202ena",
+        "You won: https://evil.example",
+        "www.evil.example",
+        "evil.example",
     ],
 }
 

@@ -126,4 +126,7 @@ def test_only_the_answer_to_a_request_opens_what_is_personal() -> None:
     asked = links.of(message(enrollment={"event": {"name": "Access Link Requested"}}))
     assert asked["access_url"].startswith("https://x.example/me/access/")
     moves = links.of(message(enrollment={"event": {"name": "Email Change Requested"}}))
-    assert [moves[name].split("/")[3:5] for name in ("agree_url", "stop_url")] == [["address", "agree"], ["address", "stop"]]
+    assert [moves[name].split("/")[3:5] for name in ("agree_url", "stop_url")] == [
+        ["address", "agree"],
+        ["address", "stop"],
+    ]

@@ -39,7 +39,13 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> TemplateSet:
 
 
 def _rendered(templates: TemplateSet, url: str) -> Any:
-    context = {"event": {"url": url, "id": "7"}, "customer": {}, "data": {}, "enrollment": {}, "now": "2026-01-01T00:00:00Z"}
+    context = {
+        "event": {"url": url, "id": "7"},
+        "customer": {},
+        "data": {},
+        "enrollment": {},
+        "now": "2026-01-01T00:00:00Z",
+    }
     return templates.find("email", "links", locale="en").render(context)
 
 
@@ -68,7 +74,21 @@ def test_a_picture_in_its_own_bytes_is_shown_and_opened_by_nothing() -> None:
     assert not is_harmless("data:image/png;base64,eA==")
 
 
-NUMBERS = ["1e308", 1e308, -1e308, 1e30, 10**29, 10**400, float("inf"), float("nan"), "nan", "inf", "1e400", "9" * 5_000, 1e25]
+NUMBERS = [
+    "1e308",
+    1e308,
+    -1e308,
+    1e30,
+    10**29,
+    10**400,
+    float("inf"),
+    float("nan"),
+    "nan",
+    "inf",
+    "1e400",
+    "9" * 5_000,
+    1e25,
+]
 EXPRESSIONS = [
     "{{ event.x | money }}", "{{ event.x | money('JPY') }}", "{{ event.x | number }}", "{{ event.x | number(10) }}",
     "{{ event.x | int }}", "{{ event.x | float }}", "{{ event.x | round(2) }}", "{{ event.x | abs }}", "{{ event.x }}",
@@ -91,9 +111,13 @@ def test_no_number_prints_the_name_of_an_exception(expression: str, tmp_path: Pa
     for number in NUMBERS:
         event = {"x": number, "many": list(range(40_000)), "deep": deep}
         try:
-            text = template.render({"event": event, "customer": {}, "data": {}, "enrollment": {}, "now": "2026-01-01"}).text
+            text = template.render(
+                {"event": event, "customer": {}, "data": {}, "enrollment": {}, "now": "2026-01-01"}
+            ).text
         except TemplateError as error:
             said = str(error)
             assert not [word for word in ("decimal", "Error", "<class", "Exception", "Traceback") if word in said], said
         else:
-            assert isinstance(number, str) or not [word for word in ("inf", "nan", "Infinity", "NaN") if word in text], text
+            assert isinstance(number, str) or not [
+                word for word in ("inf", "nan", "Infinity", "NaN") if word in text
+            ], text
