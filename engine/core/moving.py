@@ -48,12 +48,11 @@ replace = msgspec.structs.replace
 
 def note(turn: Turn, event: Event) -> tuple[str, ...] | None:
     """What an event of `OURS` changes: the traits that did, or None when it is refused and workflows are not to see it."""
-    match event.name:
-        case "Email Change Requested":
-            return () if _ask(turn, event) else None
-        case "Access Link Opened":
-            _open(turn, event)
-            return ()
+    if event.name == ASKED:
+        return () if _ask(turn, event) else None
+    if event.name == LINK_OPENED:
+        _open(turn, event)
+        return ()
     change = open_change(turn.state, str(event.properties.get("change", "")), now_ms=turn.now_ms)
     if change is None:
         return None
