@@ -37,7 +37,9 @@ def catalog(wait: str = "24h") -> Catalog:
     )  # fmt: skip
 
 
-def run(records: list[Record], state: CustomerState | None = None, *, wait: str = "24h") -> tuple[CustomerState | None, list[Any]]:
+def run(
+    records: list[Record], state: CustomerState | None = None, *, wait: str = "24h"
+) -> tuple[CustomerState | None, list[Any]]:
     effects: list[Any] = []
     for record in records:
         state, more = evaluate(catalog(wait), state, record)
