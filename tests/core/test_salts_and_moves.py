@@ -1,4 +1,4 @@
-"""Ids that an erasure changes, consent that needs an address, names that are none, and changes of address as the core has them."""
+"""Ids that an erasure changes, consent that needs an address, names that are none, and changes of address in the core."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ NO_NAMES = [
 ]  # fmt: skip
 NAMES = [
     "Ana", "Anna-Lena", "O'Brien", "St. John", "Dr.Weiss", "J.R.R. Tolkien", "Martin Luther King Jr.", "van der Berg", "Ph.D",
-    "Søren", "Ó Súilleabháin", "李小龍", "Maria d. S.", "Ana & Ben", "Müller-Lüdenscheidt", "", "Mary.", "A. B. Cee", "N/A", "3:16",
+    "Søren", "Ó Súilleabháin", "李小龍", "Maria d. S.", "Ana & Ben", "Müller-Lüdenscheidt", "", "Mary.", "A. B. Cee", "3:16",
 ]  # fmt: skip
 
 
