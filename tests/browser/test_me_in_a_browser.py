@@ -90,7 +90,8 @@ class Stage(msgspec.Struct):
     async def mail(self, template: str) -> Message:
         """The newest mail of this template to her."""
         found = (status.message for status in await self.runtime.messages(customer="ana"))
-        return next(each for each in found if each.template == template)
+        mail: Message = next(each for each in found if each.template == template)
+        return mail
 
     async def path(self, template: str, name: str) -> str:
         """Where a link in it leads, such as `access_url`."""

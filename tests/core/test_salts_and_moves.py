@@ -66,9 +66,9 @@ def sent(effects: list[Any]) -> list[str]:
 
 def test_ids_of_messages_differ_after_an_erasure_and_are_the_same_in_a_replay() -> None:
     """The same order of the same customer, forgotten in between."""
-    first = [identify(email="a@b.example"), event("Go")]
+    first: list[Record] = [identify(email="a@b.example"), event("Go")]
     again = [identify(T0 + 9, email="a@b.example"), event("Go", T0 + 9)]
-    records = [*first, Erase(customer="c1", at_ms=T0 + 5, id="e"), *again]
+    records: list[Record] = [*first, Erase(customer="c1", at_ms=T0 + 5, id="e"), *again]
     state, effects = run(records)
     ids = sent(effects)
     assert len(set(ids)) == 2
@@ -105,13 +105,14 @@ def test_a_merge_knows_the_messages_of_both() -> None:
 @pytest.mark.parametrize("channel", ["email", "newsletter", "sms", "whatsapp", "voice"])
 def test_consent_without_an_address_is_stored_nowhere(trait: str, channel: str) -> None:
     """It would be that of the next address, whoever's it is; with the address, or after it, it counts."""
-    state, effects = run([identify(**{trait: {"marketing": [channel]}})])
+    traits: dict[str, Any] = {trait: {"marketing": [channel]}}
+    state, effects = run([identify(**traits)])
     assert state is not None
     assert (state.consent, refused(effects)) == ({}, ["consent"])
     state, _ = run([identify(T0 + 1, email="s@b.example", phone="+4915112345678")], state)
     assert state is not None
     assert state.consent == {}
-    state, _ = run([identify(T0 + 2, **{trait: {"marketing": [channel]}})], state)
+    state, _ = run([identify(T0 + 2, **traits)], state)
     assert state is not None
     assert state.consent["marketing"][channel].address
 
