@@ -71,7 +71,7 @@ class DispatcherRole:
             postroom = self._postroom = Postroom(
                 room, catalog=lambda: self._current.catalog, clock=self._clock, metrics=self.metrics
             )
-            links = SignedLinks(settings.collector.base_url, TokenSigner(settings.link_secret()))
+            links = SignedLinks(settings.collector.base_url, TokenSigner(*settings.link_secrets()))
             dispatcher = self._dispatcher = Dispatcher(
                 postroom.outbox,
                 {},

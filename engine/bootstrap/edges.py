@@ -58,7 +58,7 @@ class CollectorRole:
             intake = await _intake(self._cluster, stack, self.metrics)
             mailbox = open_mailbox(settings.database_path.parent)
             stack.callback(mailbox.close)
-            signer = TokenSigner(settings.link_secret())
+            signer = TokenSigner(*settings.link_secrets())
             links = SignedLinks(settings.collector.public_url or self.url, signer)
 
             composer = Composer(current, links)

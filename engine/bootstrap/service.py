@@ -83,7 +83,7 @@ class Service:
             sock = bind(collector.bind, collector.port, what="collector", setting="ANLASS_COLLECTOR__")
             stack.callback(sock.close)
             self.url = url_of(sock)
-            signer = TokenSigner(self.project.settings.link_secret())
+            signer = TokenSigner(*self.project.settings.link_secrets())
             base_url = self.project.settings.collector.public_url or self.url
             renderer = Renderer(self.project.templates)
             composer = Composer(renderer, SignedLinks(base_url, signer))

@@ -89,6 +89,30 @@ class GoalWatch(msgspec.Struct, frozen=True, array_like=True, gc=False):
     until_ms: int
 
 
+class AddressChange(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A wish to have another e-mail address (`engine.core.moving`). `id` is the asking event's; 0 means: not yet."""
+
+    id: str
+    address: str
+    asked_ms: int
+    confirmed_ms: int = 0
+    """When the new address said yes."""
+    agreed_ms: int = 0
+    """When the old one did."""
+    due_ms: int = 0
+    """When it takes effect, once the new address said yes."""
+    ended: str = ""
+    """`done`, `stopped` or `overtaken`; empty while it is open."""
+
+
+class Opened(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """An access link that was used: the message it stood in, and which visit had it."""
+
+    message: str
+    visit: str
+    at_ms: int
+
+
 class CustomerState(msgspec.Struct, array_like=True, kw_only=True, gc=False):
     """One customer. See the module's invariant; all times are UTC milliseconds.
 
@@ -133,6 +157,17 @@ class CustomerState(msgspec.Struct, array_like=True, kw_only=True, gc=False):
     """Broadcast → its time that came while it was paused; entered when it goes on. It arms no timer."""
     heard: tuple[Heard, ...] = ()
     """The newest events that matter to runs which a merge may bring."""
+    salts: tuple[str, ...] = ()
+    """What ids of messages are salted with: the own one first, then those of ids that were merged into this one."""
+    changes: tuple[AddressChange, ...] = ()
+    """Changes of address: the open one, and those of the last day, which count for the limit."""
+    opened: tuple[Opened, ...] = ()
+    """Access links used in the last hours."""
+
+    @property
+    def salt(self) -> str:
+        """What new ids are salted with; empty for customers known since before there were salts."""
+        return self.salts[0] if self.salts else ""
 
     @property
     def next_due_ms(self) -> int:
@@ -148,6 +183,9 @@ class CustomerState(msgspec.Struct, array_like=True, kw_only=True, gc=False):
         for at in self.armed.values():
             if not due or at < due:
                 due = at
+        for change in self.changes:
+            if change.due_ms and not change.ended and (not due or change.due_ms < due):
+                due = change.due_ms
         return due
 
 

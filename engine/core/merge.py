@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from engine.core import aggregate, consenting, profile, sending
+from engine.core import aggregate, consenting, moving, profile, sending
 from engine.core.customer import HEARD_MAX, CustomerState, Entries, Granted, Heard
 from engine.core.effect import Append
 from engine.core.enrollment import AT_TRIGGER, Enrollment
@@ -39,8 +39,9 @@ def leave(turn: Turn, record: Merge) -> None:
         turn.effects.append(Append(absorb))
         turn.decide("merged", into=record.into)
     turn.state = CustomerState(
-        id=state.id, merged_into=record.into, first_seen_ms=state.first_seen_ms, seen=state.seen, catalog=state.catalog
-    )
+        id=state.id, merged_into=record.into, first_seen_ms=state.first_seen_ms, seen=state.seen, catalog=state.catalog,
+        salts=state.salts,
+    )  # fmt: skip
 
 
 def forward(state: CustomerState, record: Any) -> Append | None:
@@ -89,6 +90,10 @@ def absorb(turn: Turn, record: Absorb) -> None:
     mine.goals = (*mine.goals, *other.goals)
     mine.waiting = {**other.waiting, **mine.waiting}
     mine.heard = _heard(mine, other)
+    if mine.salts:  # without a salt of one's own every message may be one's own
+        mine.salts = tuple(dict.fromkeys((*mine.salts, *(other.salts or ("",)))))[: ALIASES_MAX + 1]
+    mine.changes = moving.joined(mine.changes, other.changes)
+    mine.opened = (*mine.opened, *other.opened)[-moving.OPENED_MAX :]
     _join_runs(turn, other)
     sending.once(turn)
     turn.grew = True

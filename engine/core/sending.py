@@ -15,6 +15,7 @@ from engine.core.consent import Permission, address_of, clean_address, permissio
 from engine.core.customer import UNTIL_RESUMED_MS, Held, Sent
 from engine.core.effect import Dispatch
 from engine.core.message import Message, message_id
+from engine.core.moving import without_words
 from engine.core.quiet import needed, quiet_end, when_allowed
 from engine.core.schedule import add, rfc3339, zone_named, zone_of
 from engine.core.zone import ZONE_TRAITS
@@ -56,6 +57,7 @@ def decide(turn: Turn, run: Enrollment, op: Send) -> Enrollment:
     if allowed.reason:
         _suppress(turn, message, allowed.reason)
         return run
+    message = without_words(turn.state, message)
     if op.ab is not None:
         message = _tested(turn, message, op.ab)
         if not message.variant:
@@ -71,7 +73,7 @@ def _draft(turn: Turn, run: Enrollment, op: Send, occurrence: int) -> Message:
     data = {name: turn.value(expression, run) for name, expression in op.data}
     locale = turn.state.traits.get("locale")
     return Message(
-        id=message_id(run.id, op.id, occurrence),
+        id=message_id(run.id, op.id, occurrence, salt=turn.state.salt),
         customer=turn.state.id,
         enrollment=run.id,
         workflow=run.workflow,
@@ -317,8 +319,8 @@ def fall_back(turn: Turn, message: Message, outcome: str) -> None:
     turn.why(f"{message.channel} {outcome}: trying {', '.join(message.more_channels)}")
     turn.state.fallbacks = {known: kept for known, kept in turn.state.fallbacks.items() if known != message.id}
     following = msgspec.structs.replace(
-        message, id=message_id(message.enrollment, message.step, f"{message.id}/{message.channel}"), address="",
-        decided_ms=turn.now_ms,
+        message, address="", decided_ms=turn.now_ms,
+        id=message_id(message.enrollment, message.step, f"{message.id}/{message.channel}", salt=turn.state.salt),
     )  # fmt: skip
     chosen, allowed = _choose_channel(turn, following, message.more_channels, to=None)
     reason = allowed.reason or recheck(turn.catalog, turn.state, chosen, now_ms=turn.now_ms)

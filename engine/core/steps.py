@@ -184,7 +184,7 @@ def _emit(turn: Turn, run: Enrollment, op: Emit) -> Moved:
     values = ((name, turn.value(expression, run)) for name, expression in op.properties)
     properties = {name: value for name, value in values if value is not None}
     run, occurrence = _counted(turn, run, op)
-    event_id = message_id(run.id, op.id, occurrence)
+    event_id = message_id(run.id, op.id, occurrence, salt=turn.state.salt)
     turn.raise_event(event_id, op.event, properties)
     turn.decide("emitted", run=run, step=op.id, event=op.event, properties=properties)
     return Moved(run, op.next)
@@ -193,7 +193,7 @@ def _emit(turn: Turn, run: Enrollment, op: Emit) -> Moved:
 def _task(turn: Turn, run: Enrollment, op: Task) -> Moved:
     title = turn.value(op.title, run)
     run, occurrence = _counted(turn, run, op)
-    detail = {"task": message_id(run.id, op.id, occurrence), "title": str(title or "")}
+    detail = {"task": message_id(run.id, op.id, occurrence, salt=turn.state.salt), "title": str(title or "")}
     if op.assignee:
         detail["assignee"] = op.assignee
     if op.queue:

@@ -65,7 +65,7 @@ def number(value: Any) -> int | float:
         raise RenderFailure(f"{kind_of(value)} is not a number")
     if isinstance(value, float) and not math.isfinite(value):
         raise RenderFailure("a number is infinite or not a number")
-    return within_bounds(value) if isinstance(value, int) else value
+    return within_bounds(value)
 
 
 def _default(_budget: Budget, value: Any, default_value: Any = "", boolean: bool = False) -> Any:  # noqa: FBT001, FBT002 - Jinja's signature

@@ -220,7 +220,7 @@ def _sum(budget: Budget, value: Any, attribute: Any = None, start: Any = 0) -> i
     if attribute is not None:
         items = [item_named(item, attribute) for item in items]
     total = sum((number(item) for item in items), number(start))
-    return within_bounds(total) if isinstance(total, int) else total
+    return within_bounds(total)
 
 
 def _reverse(budget: Budget, value: Any) -> Any:

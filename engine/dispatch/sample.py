@@ -14,7 +14,10 @@ from engine.dispatch.grammar import walk
 
 MOMENT: Final = "2026-03-27T09:00:00Z"
 NUMBER: Final = 19.9
-ADDRESSES: Final = ("unsubscribe_url", "preferences_url", "view_url", "confirm_url")
+ADDRESSES: Final = (
+    "unsubscribe_url", "preferences_url", "view_url", "confirm_url", "access_url", "agree_url", "stop_url",
+)  # fmt: skip
+"""Names of the addresses of our own pages, as `engine.dispatch.tokens` makes them."""
 LOOPS, KINDS, TEXTS = range(3)
 _NUMERIC: Final = frozenset({"money", "number", "round", "int", "float", "abs", "sum", "_op"})
 _TEXTS: Final = {

@@ -21,6 +21,7 @@ from engine.dispatch.values import (
     Budget,
     Missing,
     RenderFailure,
+    finite,
     kind_of,
     look_up,
     out,
@@ -88,7 +89,7 @@ def _arithmetic(left: float, sign: str, right: float) -> float:
         raise RenderFailure("a number is too large") from None
     if isinstance(result, complex):
         raise RenderFailure("a root of a negative number has no meaning")
-    return within_bounds(result) if isinstance(result, int) else float(result)
+    return within_bounds(result) if isinstance(result, int) else finite(float(result))
 
 
 def _concat(budget: Budget, first: Any, *rest: Any) -> str:

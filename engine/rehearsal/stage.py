@@ -28,6 +28,9 @@ LINKS = {
     "preferences_url": "https://shop.example/me/rehearsal",
     "view_url": "https://shop.example/view/rehearsal",
     "confirm_url": "https://shop.example/confirm/rehearsal",
+    "access_url": "https://shop.example/me/access/rehearsal",
+    "agree_url": "https://shop.example/address/agree/rehearsal",
+    "stop_url": "https://shop.example/address/stop/rehearsal",
 }
 _ERRORS_MAX = 200
 

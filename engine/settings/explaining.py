@@ -69,7 +69,7 @@ def _kafka(settings: Settings) -> list[str]:
         return ["kafka: none; `anlass run` needs none. For several machines set ANLASS_KAFKA=host:port"]
     copies = f"{kafka.standbys} standby copies" if kafka.standbys else "no standby copy"
     lines = [f"kafka: {kafka.bootstrap}, topics {kafka.prefix}*, {kafka.partitions} partitions, {copies}"]
-    if settings.collector.secret is None:
+    if not settings.collector.link_secrets:
         lines.append("kafka: several machines need one secret for links; set ANLASS_COLLECTOR__SECRET on all of them")
     return lines
 

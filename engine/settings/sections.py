@@ -54,6 +54,9 @@ class CollectorSettings(Section):
     backlog_max: Annotated[int, Field(ge=1)] = 50_000
     secret: SecretStr | None = None
     secret_file: Path | None = None
+    secrets: SecretStr | None = None
+    """Several, with commas or blanks between them: the first signs, all verify; `secret`, if it is set, verifies as well."""
+    secrets_file: Path | None = None
 
     @model_validator(mode="after")
     def _closed_without_keys(self) -> CollectorSettings:
@@ -70,6 +73,13 @@ class CollectorSettings(Section):
     def bind(self) -> str:
         """The address to listen on: every one with write keys, 127.0.0.1 without, unless `host` says otherwise."""
         return self.host or ("0.0.0.0" if self.write_keys else "127.0.0.1")  # noqa: S104 - only with write keys
+
+    @property
+    def link_secrets(self) -> tuple[bytes, ...]:
+        """`secrets`, then `secret`; nothing when neither is set."""
+        several = self.secrets.get_secret_value().replace(",", " ").split() if self.secrets else []
+        lines = self.secret.get_secret_value().splitlines() if self.secret else []  # a file may hold several
+        return tuple(dict.fromkeys(each.strip().encode() for each in (*several, *lines) if each.strip()))
 
     @property
     def base_url(self) -> str:
@@ -334,12 +344,17 @@ class Settings(BaseModel):
         return mark_secret(self.link_secret())
 
     def link_secret(self) -> bytes:
-        """What signs the links in mails: `collector.secret`, else a random one kept in `var/link-secret` (made at first use).
+        """The oldest of `link_secrets`: what must stay the same when links are signed with a new one is made from it."""
+        return self.link_secrets()[-1]
 
-        Raises SettingsError when it cannot be read or made, or is too short.
+    def link_secrets(self) -> tuple[bytes, ...]:
+        """What signs the links in mails (the first) and verifies them (all): `collector.secrets` and `collector.secret`, else
+        those in `var/link-secret`, one a line; one is made at first use.
+
+        Raises SettingsError when they cannot be read or made, or one is too short.
         """
-        if self.collector.secret:
-            return self.collector.secret.get_secret_value().encode()
+        if said := self.collector.link_secrets:
+            return said
         path = self.database_path.parent / "link-secret"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -351,12 +366,12 @@ class Settings(BaseModel):
                 with contextlib.suppress(FileExistsError):
                     os.link(draft, path)
                 draft.unlink()
-            secret = path.read_bytes().strip()
+            secrets_kept = tuple(path.read_bytes().split())
         except OSError as error:
             raise SettingsError(
                 f"The secret for links cannot be kept in {path}: {error.strerror}.",
                 mend="Set ANLASS_COLLECTOR__SECRET.",
             ) from error
-        if len(secret) < SECRET_BYTES_MIN:
+        if not secrets_kept or min(map(len, secrets_kept)) < SECRET_BYTES_MIN:
             raise SettingsError(f"{path} is too short.", mend="Delete it; a new one is made.")
-        return secret
+        return secrets_kept
