@@ -48,7 +48,12 @@ def _run(name: str, cluster: Cluster, build: Callable[[], Role]) -> None:
 
     def announce(role: Role) -> None:
         click.echo(f"Anlass {name} works on {cluster.bootstrap} ({cluster.partitions} partitions).")
-        click.echo(f"  health   {role.url}/healthz  {role.url}/readyz  {role.url}/metrics")
+        if role.url != role.operators_url:
+            click.echo(f"  events   {role.url}/v1/track  (Segment's API)")
+            click.echo(f"  mailbox  {role.operators_url}/mailbox")
+        click.echo(
+            "  health   " + "  ".join(f"{role.operators_url}/{page}" for page in ("healthz", "readyz", "metrics"))
+        )
         click.echo("Ctrl-C ends it.")
         sys.stdout.flush()
 

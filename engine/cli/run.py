@@ -48,13 +48,14 @@ def run(context: click.Context, folder: Path) -> None:
 def _announce(service: Service) -> None:
     settings = service.project.settings
     mail = f"{settings.email.host}:{settings.email.port}" if settings.email.configured else "the local mailbox"
-    local = "" if settings.collector.write_keys else "; any write key, this machine only"
+    local = "" if settings.collector.write_keys else "; no write key, this machine's own programs only"
     names = ", ".join(service.project.catalog.workflows) or "none"
+    operators = service.operators_url
     click.echo(f"Anlass runs {settings.project.name}: {len(service.project.catalog.workflows)} workflows ({names}).")
     click.echo(f"  events   {service.url}/v1/track  (Segment's API{local})")
     click.echo(f"  email    {mail}")
-    click.echo(f"  mailbox  {service.url}/mailbox")
-    click.echo(f"  health   {service.url}/healthz  {service.url}/metrics")
+    click.echo(f"  mailbox  {operators}/mailbox")
+    click.echo(f"  health   {operators}/healthz  {operators}/readyz  {operators}/metrics")
     click.echo("Ctrl-C ends it.")
     sys.stdout.flush()
 

@@ -16,6 +16,7 @@ import msgspec
 from aiohttp import web
 
 from engine.clock import Clock
+from engine.collector.answers import CODE
 from engine.collector.body import read_body
 from engine.collector.page import page
 from engine.collector.segment import Handler
@@ -180,4 +181,6 @@ def _notice(request: web.Request, key: str, status: int) -> web.Response:
     told = request.query.get("lang", "")
     lang = told if told in LANGUAGES else language(request.headers.get("Accept-Language", ""))
     texts = TEXTS[lang]
-    return page("notice", status=status, lang=lang, title=texts[f"{key}_title"], text=texts[f"{key}_text"])
+    answer = page("notice", status=status, lang=lang, title=texts[f"{key}_title"], text=texts[f"{key}_text"])
+    answer[CODE] = key
+    return answer

@@ -7,18 +7,23 @@ Invariant: a setting is used, reported as belonging to a part this version does 
 the file or variable and the nearest known one. None is dropped in silence.
 """
 
+from engine.settings.console import ConsoleSettings
 from engine.settings.explaining import explain
+from engine.settings.exposure import in_clear, open_door
 from engine.settings.phone import SmsSettings
 from engine.settings.reading import load_settings
 from engine.settings.sections import CollectorSettings, DatabaseSettings, EmailSettings, KafkaSettings, Settings
 
 __all__ = [
     "CollectorSettings",
+    "ConsoleSettings",
     "DatabaseSettings",
     "EmailSettings",
     "KafkaSettings",
     "Settings",
     "SmsSettings",
     "explain",
+    "in_clear",
     "load_settings",
+    "open_door",
 ]
