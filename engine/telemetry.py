@@ -66,6 +66,7 @@ class Action(StrEnum):
     PARTITION_FENCED = "partition_fenced"
     DEFINITION_REFUSED = "definition_refused"
     REQUEST_REFUSED = "request_refused"
+    PROXY_NOT_TRUSTED = "proxy_not_trusted"
     REQUEST_FAILED = "request_failed"
     REPORT_TAKEN = "report_taken"
     REPUTATION_REFUSED = "reputation_refused"

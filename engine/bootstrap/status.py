@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable
 import msgspec
 from aiohttp import web
 
-from engine.bootstrap.doors import serve
+from engine.bootstrap.doors import operators_keeper, serve
 from engine.clock import Clock
 from engine.collector import Views, build_operators
 from engine.telemetry import Metrics
@@ -46,7 +46,12 @@ class StatusServer:
         """Answers on this socket from now on."""
         status = self._status
         views = Views(metrics=status.metrics, clock=status.clock, ready=self._ready, measure=status.measure)
-        await serve(self._exit, build_operators(views, hosts=self._hosts), sock)
+        await serve(
+            self._exit,
+            build_operators(views, hosts=self._hosts),
+            sock,
+            keeper=operators_keeper(status.metrics, status.clock),
+        )
 
     async def stop(self) -> None:
         """Idempotent."""

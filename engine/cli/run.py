@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from engine.cli.options import project_folder, project_option
+from engine.cli.private import said_at_start
 
 if TYPE_CHECKING:
     from engine.bootstrap import Service
@@ -40,7 +41,7 @@ def run(context: click.Context, folder: Path) -> None:
 
     configure_logging(debug=bool(getattr(context.obj, "wanted", False)))
     project = open_project(project_folder(folder))
-    for warning in project.warnings:
+    for warning in (*project.warnings, *said_at_start(project.settings)):
         click.echo(warning, err=True)
     run_forever(project, announce=_announce)
 

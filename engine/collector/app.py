@@ -19,6 +19,7 @@ from engine.collector import answers
 from engine.collector.archive import ArchivePages, Render
 from engine.collector.body import BODY_BYTES_MAX, Gate
 from engine.collector.callbacks import CallbackApi
+from engine.collector.client import Proxies
 from engine.collector.cloudevents import CloudEventsApi
 from engine.collector.keyless import INTAKE, Keyless
 from engine.collector.links import LinkPages
@@ -77,7 +78,14 @@ def build_collector(settings: CollectorSettings, parts: Parts) -> web.Applicatio
     intake = parts.runtime if tracing is None else TracedIntake(parts.runtime, tracing, parts.clock)
     app.add_routes(SegmentApi(intake, gate, parts.clock.now_ms).routes())
     app.add_routes(CloudEventsApi(intake, gate, parts.clock.now_ms).routes())
-    links = LinkPages(parts.runtime, parts.signer, parts.clock, content=parts.content, public_url=settings.public_url)
+    links = LinkPages(
+        parts.runtime,
+        parts.signer,
+        parts.clock,
+        content=parts.content,
+        public_url=settings.public_url,
+        proxies=Proxies(settings.trusted_proxies),
+    )
     app.add_routes(links.routes())
     app.add_routes(TracePages(parts.runtime, parts.signer, parts.clock).routes())
     reports = Reports(parts.runtime, parts.clock, parts.metrics, pause_after=parts.pause_after)

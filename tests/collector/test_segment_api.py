@@ -177,6 +177,8 @@ async def test_the_monitoring_is_answered(collector: Collector) -> None:
     """Alive, ready, and numbers."""
     await collector.post("/v1/track", TRACK)
     for path, text in (("/healthz", "ok"), ("/readyz", '"backlog":0'), ("/metrics", "anlass_intake_seconds_count 1.0")):
-        async with collector.http.get(collector.url + path) as answer:
+        async with collector.http.get(collector.operators_url + path) as answer:
             assert answer.status == 200
             assert text in await answer.text()
+    async with collector.http.get(f"{collector.url}/healthz") as answer:
+        assert (answer.status, await answer.text()) == (200, "ok")
