@@ -73,7 +73,8 @@ def host_of(request: web.Request) -> str:
         asked = (request.url.host or "").lower().removesuffix(".")  # of an absolute target, which goes before `Host`
     except ValueError:
         return ""
-    return name if name == asked else ""
+    same = name == asked or (as_address(name) is not None and as_address(name) == as_address(asked))
+    return name if same else ""
 
 
 def passed_on(request: web.Request) -> str:

@@ -82,6 +82,7 @@ async def test_the_content_type_does_not_matter(collector: Collector) -> None:
         assert (await collector.post("/v1/track", TRACK, headers=headers))[0] == 200
 
 
+@with_keys
 async def test_a_preflight_lets_a_browser_send(collector: Collector) -> None:
     """analytics.js sends from the shop's own origin, with Basic auth."""
     headers = {"Origin": "https://shop.example", "Access-Control-Request-Method": "POST"}
