@@ -34,7 +34,15 @@ from engine.demo.summary import WIDTH, show_summary
 from engine.demo.telephone import ACCOUNT_SID, AUTH_TOKEN, Telephone
 from engine.demo.texts import SENDER, Texts
 from engine.errors import SettingsError
-from engine.settings import CollectorSettings, ConsoleSettings, DatabaseSettings, EmailSettings, Settings, SmsSettings
+from engine.settings import (
+    CollectorSettings,
+    ConsoleSettings,
+    DatabaseSettings,
+    EmailSettings,
+    MailboxSettings,
+    Settings,
+    SmsSettings,
+)
 from engine.telemetry import configure_logging
 
 PORT_PREFERRED: Final = 8080
@@ -230,6 +238,7 @@ def _at_home(project: Project, ports: Ports, *, twilio_url: str) -> Project:
             contact="service@shop.example",
             **{"from": SENDER},
         ),
+        mailbox=MailboxSettings(channels=["whatsapp", "voice", "push", "print", "webhook", "messenger"]),
         database=DatabaseSettings(),
     )
     return msgspec.structs.replace(project, settings=settings)

@@ -10,6 +10,7 @@ the file or variable and the nearest known one. None is dropped in silence.
 from engine.settings.console import ConsoleSettings
 from engine.settings.explaining import explain
 from engine.settings.exposure import in_clear, open_door
+from engine.settings.mailbox import MailboxSettings
 from engine.settings.phone import SmsSettings
 from engine.settings.reading import load_settings
 from engine.settings.sections import CollectorSettings, DatabaseSettings, EmailSettings, KafkaSettings, Settings
@@ -20,6 +21,7 @@ __all__ = [
     "DatabaseSettings",
     "EmailSettings",
     "KafkaSettings",
+    "MailboxSettings",
     "Settings",
     "SmsSettings",
     "explain",
