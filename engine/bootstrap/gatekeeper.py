@@ -12,6 +12,7 @@ import functools
 import resource
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from typing import cast
 
 import msgspec
 from aiohttp import web
@@ -126,8 +127,7 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is not a subclass of it
         self._let_in = self._keeper.enter(self)
         if not self._let_in:
             transport.abort()

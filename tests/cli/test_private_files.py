@@ -72,10 +72,10 @@ KEYLESS_URLS = ["https://mail.shop.example", "http://10.0.0.1", "https://localho
 def test_without_keys_nothing_starts_for_the_outside(url: str, project: Path) -> None:
     """`run` and `check --settings` refuse alike, with the mend."""
     env = {"ANLASS_COLLECTOR__PUBLIC_URL": url}
-    for command in (
-        ["check", project, "--settings"],
-        *([["run", "--project", project]] if url == KEYLESS_URLS[0] else []),
-    ):
+    commands: list[tuple[str | Path, ...]] = [("check", project, "--settings")]
+    if url == KEYLESS_URLS[0]:
+        commands.append(("run", "--project", project))
+    for command in commands:
         done = anlass(*command, env=env)
         assert (done.status, "ANLASS_COLLECTOR__WRITE_KEYS" in done.err) == (2, True)
 
