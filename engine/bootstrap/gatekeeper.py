@@ -130,7 +130,7 @@ class _Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is not a subclass of it
         self._let_in = self._keeper.enter(self)
         if not self._let_in:
-            transport.abort()
+            self._transport.abort()
             return
         self._keeper.waits(self, on=True)
         self._start()
