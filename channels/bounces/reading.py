@@ -13,9 +13,10 @@ from typing import Any
 import msgspec
 
 from channels.bounces.feedback import Feedback, read_feedback
+from channels.bounces.machines import from_machine
 from channels.bounces.naming import Named, find, quoted_headers
 from channels.bounces.parts import Mail, Malformed, open_mail
-from channels.bounces.prose import read_prose
+from channels.bounces.prose import own_words, read_prose, server_said
 from channels.bounces.replies import answers_by_itself
 from channels.bounces.status import Fate, read_status
 from channels.callbacks import Report
@@ -66,13 +67,17 @@ def understand(raw: bytes, *, envelope_to: Sequence[str] = (), marks: Marks | No
     feedback = read_feedback(mail.parts)
     if feedback is not None:
         return _complaint(feedback, _named(mail, (*envelope_to, *feedback.places), marks))
-    fate, kind = read_status(mail.parts), Kind.STATUS
+    quoted_to = _quoted_to(mail)
+    fate, kind = None, Kind.STATUS
+    if from_machine(mail):
+        said = server_said(own_words(mail).replace("\r\n", "\n"))
+        fate = read_status(mail.parts, to=quoted_to, said=said)
     if fate is None:
         if answers_by_itself(mail, plainly=True):
             return Understood(kind=Kind.AUTOMATIC, label="automatic")
         fate, kind = read_prose(mail), Kind.WORDS
     if fate is not None:
-        return _bounce(kind, fate, _named(mail, envelope_to, marks), _quoted_to(mail))
+        return _bounce(kind, fate, _named(mail, envelope_to, marks), quoted_to)
     if answers_by_itself(mail, plainly=False):
         return Understood(kind=Kind.AUTOMATIC, label="automatic")
     return Understood(kind=Kind.OTHER, label="other", reason="it is no bounce, no complaint and no automatic answer")
