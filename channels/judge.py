@@ -36,6 +36,8 @@ _RCPT_REPLIES: Final = frozenset({0, 550, 551, 553, 554})
 _AFTER_CONTENT: Final = re.compile(r"end of data|data command|after data|message content|pipelined")
 _AT_MAIL_FROM: Final = re.compile(r"in reply to mail from|mail from command|after mail from|in reply to (?:ehlo|helo)|initial connection|in reply to auth")
 _TEMPORARY = "4"
+_PLAINLY: Final = re.compile(r"no such (?:user|recipient|mailbox|account)|(?:user|recipient|mailbox|account|address) (?:\(?<>\)? )?(?:is )?(?:unknown|does not exist|doesn't exist|not found)|unknown (?:user|recipient|mailbox|address)")  # fmt: skip
+_OTHERS: Final = re.compile(r"sender|\bfrom\b|\bip\b|client|domain|blocked|too many")
 
 _MEMBERS_ONLY: Final = frozenset(
     {"7.2", "7.12", *(f"7.{number}" for number in (*range(120, 126), *range(129, 137)))}
@@ -106,8 +108,8 @@ def judge(refusal: Refusal) -> Judgement:
     if detail in _MEMBERS_ONLY:
         return Judgement(code, Verdict.SOFT, by_words=True)
     told = _by_words(full, bare, refusal, reply)
-    if told is Verdict.OUR_FAULT and detail.startswith("5.") and not refusal.direct:
-        told = None
+    if told is Verdict.OUR_FAULT and own == ("5", "1.1") and _PLAINLY.search(bare) and not _OTHERS.search(bare):
+        told = Verdict.SUPPRESS  # it says who its filter is, too
     if told is not None:
         return Judgement(code, told, by_words=True)
     if detail.startswith("5.") and not refusal.direct:  # the next server's trouble with the one after it: no protocol of ours
@@ -145,7 +147,7 @@ def _by_words(full: str, bare: str, refusal: Refusal, reply: int) -> Verdict | N
         return general
     if theirs is not None:
         return theirs
-    if RELAY.search(bare):
+    if RELAY.search(bare) and "authent" not in bare and "block" not in bare:
         return Verdict.OUR_FAULT if refusal.direct else Verdict.SUPPRESS
     found = general or first_of(THE_ADDRESS, bare)
     if found is None and reply in _RCPT_REPLIES and AMBIGUOUS.search(bare) and not _AFTER_CONTENT.search(full):

@@ -44,17 +44,19 @@ _SIZE: Final = pattern(
     r"zu gro(?:ss|ß)", r"trop (?:gros|volumineux|grand)", r"troppo grande", r"demasiado grande", r"muito grande", r"te groot",
     r"слишком (?:больш|велик)", r"过大", r"サイズ",
 )  # fmt: skip
-_UNSAFE: Final = pattern(r"\bvirus", r"malware", r"infected", r"attachment", r"mime", r"malformed", r"rfc ?[258]\d?22\b", r"bare lf")
+_UNSAFE: Final = pattern(
+    r"\bvirus", r"malware", r"infected", r"attachments? .{0,40}(?:not|block|forbid|type|reject|disallow)", r"malformed (?:message|mail|header|mime)", r"mime (?:header|content|complex|error)", r"rfc ?[258]\d?22\b", r"bare lf"
+)  # fmt: skip
 _LATER: Final = pattern(
     r"try (?:\w+ ){0,2}again", r"again later", r"try later", r"(?:please|and) retry", r"retry (?:time|later|limit)", r"temporar",
     r"currently (?:un|not|being|over|inacc|susp)", r"not currently", r"\bdefer", r"delay", r"gr[ea]y-?list", r"in (?:the )?queue",
     r"expired", r"time-?d? ?out", r"too old", r"connection (?:was |is |has been )?(?:refus|reset|lost|drop|clos|fail|attempt|limit|abort|rate)",
     r"connect(?:ion)? to .{0,60}(?:refused|failed|timed)", r"refused to talk", r"refused connection", r"no answer from host",
     r"no route to (?:host|\S+\[)", r"network (?:error|problem|is |unr)", r"(?:host|server|system|destination) (?:is )?(?:un|not )(?:reach|respond)",
-    r"(?:did|does|was|is|could) not (?:respond|reachable|be reached|be established)", r"establish.{0,20}connection",
+    r"(?:did|does|could) not (?:respond|be reached|be established)", r"was not reachable", r"establish.{0,20}connection",
     r"(?:service|server|system) (?:is )?(?:not |un)(?:available|accepting)", r"(?:internal|local|software|i/o|write|read|system|server|processing|protocol) (?:\w+ )?error",
     r"error in processing", r"\bbusy\b", r"overload", r"maintenance", r"loops? back", r"\bloop\b", r"looping", r"hop count", r"too many hops", r"servfail",
-    r"\bdns\b.{0,30}(?:error|fail|timeout|timed|problem|soft|refused|server)", r"name server", r"lookup (?:\w+ )?(?:fail|error|timeout)",
+    r"\bdns\b.{0,30}(?:error|fail|timeout|timed|problem|soft|refused|server)", r"name server .{0,20}(?:error|fail|time|refus|reply)", r"unexpected name server", r"lookup (?:\w+ )?(?:fail|error|timeout)",
     r"(?:domain|host) name .{0,30}try again", r"configuration (?:error|problem)", r"misconfigur", r"out of (?:memory|resources)", r"resources? (?:temp|unav|exhaus)",
     r"verif\w* (?:in progress|is not|temp)", r"unverified address", r"could not complete", r"callout", r"closing (?:transmission|connection)",
     r"tls\b.{0,40}(?:fail|requir|handshake|negotiat|support|not )", r"requires? .{0,20}\btls", r"issue a starttls", r"lmtp", r"cannot be processed",
@@ -87,7 +89,7 @@ _LISTED: Final = pattern(
 )  # fmt: skip
 _CHOSEN: Final = pattern(
     r"only accept", r"accept\w* (?:only|mail from|messages from)", r"members?[ -]only", r"only (?:members|subscribers|authori|internal|allowed|approved)",
-    r"(?:user|recipient|customer|owner)(?:'s)? (?:preference|rule|setting|filter|whitelist|allow|request)", r"by (?:the |this )?(?:recipient|user|addressee|owner|customer|member)\b",
+    r"(?:user|recipient|customer|owner)(?:'s)? (?:preference|rule|setting|filter|whitelist|allow|request)", r"by (?:the |this )?(?:recipient|user|addressee|owner|customer|member)\b(?!'s (?:mail|e-?mail)? ?(?:server|system)| (?:domain|server|mail|e-?mail|host|system|gateway))",
     r"refused by", r"not (?:a )?(?:subscri|member|on the list|authori[sz]ed|in the list)", r"notauthori[sz]ed", r"closed (?:mailing )?list", r"moderat", r"permission", r"challenge", r"confirm", r"restrict",
     r"whitelist", r"allow ?list", r"safe ?list", r"\bfilter", r"suspend", r"\blocked\b", r"frozen", r"inactivity", r"archiv", r"\bidle\b", r"on hold", r"(?:mailbox|account|user|recipient|<>) .{0,30}(?:is )?block",
     r"grund der inaktivitat", r"suspendid", r"sospes", r"verified", r"not (?:yet )?(?:been )?activated",
@@ -111,7 +113,7 @@ _UNKNOWN: Final = pattern(
     r"nobody (?:here|by|with)", r"there is no (?:one|such|user|mail|account|person)", r"not (?:our|a|an) (?:\w+ ){0,2}(?:customer|user|recipient|mailbox|address|account|subscriber)", r"can't accept user",
     r"(?:listed|found|present|match\w*) in (?:\w+ ){0,5}(?:directory|address book|recipient|user|table|list|maps?)\b(?<!not block list)", r"no .{0,60} in name directory", r"(?:e?x?recip(?:ient)?)(?:s|ient)? ?not ?found", r"resolver\.adr\.", r"bad ?rcpt", r"validrcptto", r"bad ?recipient",
     r"user ?unknown", r"unknown ?user", r"delivery error: dd", r"doesn't have a .{0,40}account", r"wrong or no longer valid", r"not email addresses", r"user missing", r"is a deactivated",
-    r"(?:e-?mail )?address (?:is )?(?:rejected|not valid|unknown)", r"recipient (?:address )?reject\w*[.:]? ?(?:<> ?)?\W*(?:access denied|\(in reply to rcpt|$|\(\w+\)$|ak\d+|smtp)", r"recipient not (?:ok|accepted)", r"(?:destination|recipient)s? .{0,30}(?:were|was) unknown", r"no valid recipient",
+    r"address (?:is )?(?:rejected(?! ?:)|not valid|unknown)", r"does ?n[o']t exist", r"recipient (?:address )?reject\w*[.:]? ?(?:<> ?)?\W*(?:access denied|\(in reply to rcpt|$|\(\w+\)$|ak\d+|smtp)", r"recipient not (?:ok|accepted)", r"(?:destination|recipient)s? .{0,30}(?:were|was) unknown", r"no valid recipient",
     r"adress\w*\b.{0,60}(?:unbekannt|ungultig|ungueltig|existiert nicht|nicht vorhanden|falsch|nicht gefunden)", r"(?:empfanger|empfaenger|benutzer|teilnehmer|postfach|mailbox|nutzer|konto|account)\w*\b.{0,60}(?:unbekannt|existiert nicht|nicht bekannt|nicht gefunden|nicht vorhanden|gibt es nicht|deaktiviert|geloscht|geschlossen|ungultig|nicht (?:mehr )?verfugbar|nicht mehr)",
     r"(?:unbekannt|ungultig|ungueltig)e[rns]? (?:empfanger|empfaenger|benutzer|adress|mail|user)", r"kein(?:e[nr]?)? (?:solche[rnms]? |gultige[rn]? )?(?:postfach|empfanger|benutzer|mailbox|nutzer|teilnehmer)", r"existiert nicht", r"konnte nicht gefunden",
     r"inconnue?s?\b", r"n'existe (?:pas|plus)", r"inexistant", r"introuvable", r"(?:destinataire|adresse|boite|utilisateur|compte)\w*\b.{0,40}(?:invalide|desactive|supprime|ferme|incorrect)",
@@ -139,7 +141,7 @@ NOT_THE_ADDRESS: Final[tuple[Rule, ...]] = (
 )
 THE_ADDRESS: Final[tuple[Rule, ...]] = tuple((Verdict.SUPPRESS, each) for each in (_UNKNOWN, _NO_DOMAIN, _MOVED))
 AMBIGUOUS: Final = pattern(
-    r"mail ?box (?:is |currently )?(?:unavailable|not available|unavaiable)", r"account (?:is )?(?:unavailable|not available)", r"access denied", r"recipient (?:address )?(?:rejected|denied|refused)", r"address rejected"
+    r"mail ?box (?:is |currently )?(?:unavailable|not available|unavaiable)", r"account (?:is )?(?:unavailable|not available)", r"recipient (?:address )?(?:denied|refused)"
 )  # fmt: skip
 """They mean the address in the answer to RCPT, from servers that say no more of it."""
 RELAY: Final = pattern(

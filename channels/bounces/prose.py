@@ -44,6 +44,7 @@ _GUESS = re.compile(
     r"\b(?:may|might|could be|can be|possibl[ey]|perhaps|maybe|for (?:example|instance)|such as|e\.g|i\.e|usually|typically|likely|often|sometimes|either|if (?:you|the|your|this)|please|"
     r"eventuell|möglicherweise|vielleicht|peut|puede|potrebbe|pode|mogelijk|z\.b)\b", re.IGNORECASE
 )
+_WRAPPED = re.compile(r"(?<=[^\n.;:])\n[ \t]{0,20}(?=[a-z])")
 _SENTENCE = re.compile(r"[.;\n]")
 _TAG = re.compile(r"<(?:style|script)\b.*?</(?:style|script)>|<!--.*?-->|<(?=/?[a-z!])[^<>@]{0,2000}>", re.IGNORECASE | re.DOTALL)
 _BREAK = re.compile(r"<(?:br|/p|/div|/tr|/li|/h\d|/td)\b[^<>]{0,500}>", re.IGNORECASE)
@@ -68,7 +69,8 @@ def read_prose(mail: Mail) -> Fate | None:
     if _ARRIVED.search(subject) and not code:
         return Fate(outcome=Outcome.DELIVERED, **about)
     judged = _judged(text, " ".join(recipients))
-    trying = (_DELAYED.search(subject) or _STILL_TRYING.search(text)) and not _GAVE_UP.search(text)
+    delayed = _DELAYED.search(subject) and judged.verdict is not Verdict.SUPPRESS
+    trying = (delayed or _STILL_TRYING.search(text)) and not _GAVE_UP.search(text)
     if trying or (temporary and not permanent and judged.verdict is Verdict.SOFT and not judged.code.startswith("5")):
         return Fate(outcome=Outcome.DEFERRED, code=judged.code, **about)
     return Fate(outcome=Outcome.BOUNCED, verdict=judged.verdict, code=judged.code, **about)
@@ -107,7 +109,7 @@ def _judged(text: str, where: str) -> Judgement:
 
 def _stated(text: str) -> str:
     """The text without the sentences that guess or advise."""
-    return ". ".join(each for each in _SENTENCE.split(text) if not _GUESS.search(each))
+    return ". ".join(each for each in _SENTENCE.split(_WRAPPED.sub(" ", text)) if not _GUESS.search(each))
 
 
 def _recognised(mail: Mail) -> tuple[set[str], set[str]]:
