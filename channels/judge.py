@@ -1,4 +1,4 @@
-"""The one judge of refusals: what codes and words of a server say about the address, at once, in a mail that comes back, or by webhook.
+"""The one judge of refusals: what codes and words of a server say about the address, by SMTP, in a mail, or by webhook.
 
 Invariant: pure, and never raises. The words and the code of the server that refused win over the status that another one reports;
 what may be a full mailbox, a limit, a filter or a passing fault is never held against the address.
@@ -19,29 +19,37 @@ from channels.refusals import AMBIGUOUS, NOT_THE_ADDRESS, RELAY, THE_ADDRESS, VA
 WORDS_CHARS_MAX: Final = 2_000
 _ENHANCED: Final = re.compile(r"(?<![\d.])([245])\.(\d{1,3}\.\d{1,3})(?![\d.])")
 _REPLY: Final = re.compile(r"(?<![\d.:/-])([45]\d\d)(?=[ \t#:<(,-]|$)")
-_SAID: Final = re.compile(r"(?:said|answered|replied|responded(?: with)?|response|dialog|error|rcpt to:?\s*<[^>]*>|command):\s+(?=[45]\d\d\b)", re.IGNORECASE)  # fmt: skip
+_SAID: Final = re.compile(r"(?:said|answered|replied|responded(?: with)?|response|dialog|error|rcpt to:?\s*<[^>]*>|"
+r"command):\s+(?=[45]\d\d\b)", re.IGNORECASE)  # fmt: skip
 _ADDRESS: Final = re.compile(r"<?[^\s<>@\"(,;]{1,64}@[^\s<>@,;:)\]\"]{1,255}>?")
 _URL: Final = re.compile(r"https?://([^\s/?]{1,255})\S*", re.IGNORECASE)
 _HOST: Final = re.compile(
-    r"\b(?:host|server|site|system|mx|mta|gateway|by|at|from|to|generating server) [\w-]+(?:\.[\w-]+)+|\[[\w.:-]*\d[\w.:-]*\]|\(\S+\.\S+ ?\[[^\]]*\]\)"
+    r"\b(?:host|server|site|system|mx|mta|gateway|by|at|from|to|generating server) [\w-]+(?:\.[\w-]+)+|\[[\w.:-]*\d[\w.:-]*\]|"
+    r"\(\S+\.\S+ ?\[[^\]]*\]\)"
 )
 _LINE_CODE: Final = re.compile(r"(?<=\s)[45]\d\d-(?:#?[45]\.\d{1,3}\.\d{1,3})?\s*")
-_ADVICE: Final = re.compile(r"(?:please |kindly )?(?:check|verify|correct|double-check\w*|review|confirm)\b[^.;]{0,120}?\b(?:try|send|resend\w*|retry\w*)\b[^.;]{0,30}(?:again|$)|try (?:checking|double-checking)[^.;]{0,120}")  # fmt: skip
+_ADVICE: Final = re.compile(r"(?:please |kindly )?(?:check|verify|correct|double-check\w*|review|"
+r"confirm)\b[^.;]{0,120}?\b(?:try|send|resend\w*|retry\w*)\b[^.;]{0,30}(?:again|$)|try (?:checking|"
+r"double-checking)[^.;]{0,120}")  # fmt: skip
 _SPACES: Final = re.compile(r"\s+")
 _RULERS: Final = re.compile(r"[-=_*#~.]{3,}")
 _QUOTES: Final = str.maketrans({"’": "'", "‘": "'", "`": "'", "´": "'", "“": '"', "”": '"', "„": '"'})
 _GENERAL: Final = re.compile(r"\d+\.0\Z")
+_GIVES_WAY: Final = frozenset({"0.0", "1.0", "5.0"})
+_NO_NAME: Final = re.compile(r"\bnx ?domain|dns error: domain name not found|domainnonexistent")
 _PROTOCOL: Final = range(500, 505)
 _RCPT_REPLIES: Final = frozenset({0, 550, 551, 553, 554})
 _AFTER_CONTENT: Final = re.compile(r"end of data|data command|after data|message content|pipelined")
-_AT_MAIL_FROM: Final = re.compile(r"in reply to mail from|mail from command|after mail from|in reply to (?:ehlo|helo)|initial connection|in reply to auth")
+_AT_MAIL_FROM: Final = re.compile(
+    r"in reply to mail from|mail from command|after mail from|in reply to (?:ehlo|helo)|initial connection|in reply to auth"
+)
 _TEMPORARY = "4"
-_PLAINLY: Final = re.compile(r"no such (?:user|recipient|mailbox|account)|(?:user|recipient|mailbox|account|address) (?:\(?<>\)? )?(?:is )?(?:unknown|does not exist|doesn't exist|not found)|unknown (?:user|recipient|mailbox|address)")  # fmt: skip
+_PLAINLY: Final = re.compile(r"no such (?:user|recipient|mailbox|account)|(?:user|recipient|mailbox|account|"
+r"address) (?:\(?<>\)? )?(?:is )?(?:unknown|does not exist|doesn't exist|not found)|unknown (?:user|recipient|mailbox|"
+r"address)")  # fmt: skip
 _OTHERS: Final = re.compile(r"sender|\bfrom\b|\bip\b|client|domain|blocked|too many")
 
-_MEMBERS_ONLY: Final = frozenset(
-    {"7.2", "7.12", *(f"7.{number}" for number in (*range(120, 126), *range(129, 137)))}
-)
+_MEMBERS_ONLY: Final = frozenset({"7.2", "7.12", *(f"7.{number}" for number in (*range(120, 126), *range(129, 137)))})
 """The recipient's list, or Exchange's recipient, takes mail of chosen senders only: nothing about our reputation."""
 # By subject.detail of the enhanced status code (RFC 3463 and the IANA registry), where the words say nothing.
 _BY_DETAIL: Final[dict[str, Verdict]] = {
@@ -112,9 +120,12 @@ def judge(refusal: Refusal) -> Judgement:
         told = Verdict.SUPPRESS  # it says who its filter is, too
     if told is not None:
         return Judgement(code, told, by_words=True)
-    if detail.startswith("5.") and not refusal.direct:  # the next server's trouble with the one after it: no protocol of ours
+    if (
+        detail.startswith("5.") and not refusal.direct
+    ):  # the next server's trouble with the one after it: no protocol of ours
         return Judgement(code, Verdict.SOFT)
-    if own is None and reply and VAGUE.search(bare) and _BY_DETAIL.get(detail) is Verdict.SUPPRESS:
+    guessed = own is None or _says_little(own[1])
+    if guessed and reply and VAGUE.search(bare) and _BY_DETAIL.get(detail) is Verdict.SUPPRESS:
         return Judgement(code, Verdict.SOFT)  # the server refused without a reason, and another one guessed it
     if reply in _PROTOCOL and _says_little(detail) and not refusal.direct:  # likewise: some say "500 unknown recipient"
         reply = 0
@@ -140,6 +151,8 @@ def _by_words(full: str, bare: str, refusal: Refusal, reply: int) -> Verdict | N
     if not bare:
         return None
     general = first_of(NOT_THE_ADDRESS, bare)
+    if general is Verdict.SOFT and _NO_NAME.search(bare):
+        return Verdict.SUPPRESS
     theirs = first_of(rules_for(full, refusal.where.lower()), full)
     if _AT_MAIL_FROM.search(full):
         return general if general in {Verdict.SOFT, Verdict.MESSAGE} else Verdict.OUR_FAULT
@@ -174,7 +187,7 @@ def _said(words: str, reply: int) -> tuple[int, tuple[str, str] | None]:
 
 def _best(own: tuple[str, str] | None, reported: tuple[str, str] | None) -> tuple[str, str]:
     """The status to go by: the refusing server's, unless it says as good as nothing and the reported one more."""
-    if own is None or (reported and _says_little(own[1]) and not _says_little(reported[1]) and own[0] == reported[0]):
+    if own is None or (reported and own[1] in _GIVES_WAY and not _says_little(reported[1]) and own[0] == reported[0]):
         own = reported or own
     return (f"{own[0]}.{own[1]}", own[1]) if own else ("", "")
 

@@ -24,48 +24,113 @@ def _folded(text: str) -> str:
 
 
 _OF_ENGLISH: Final = (
-    "stop", "stopall", "unsubscribe", "unsub", "optout", "opt out", "revoke", "remove", "remove me", "take me off", "take me off your list", "unsubscribe me",
-    "remove my number", "delete my number", "leave me alone", "do not text", "do not text me", "dont text me", "do not contact me", "dont message me",
+    "stop", "stopall", "unsubscribe", "unsub", "optout", "opt out", "revoke", "remove", "remove me", "take me off",
+    "take me off your list", "unsubscribe me",
+    "remove my number", "delete my number", "leave me alone", "do not text", "do not text me", "dont text me",
+    "do not contact me", "dont message me",
 )  # fmt: skip
 _OF_GERMAN: Final = (
-    "stopp", "stoppen", "abmelden", "abmeldung", "melde mich ab", "mich abmelden", "abbestellen", "abbestellung", "abbestellt", "austragen", "widerruf", "widerrufen", "ich widerrufe",
-    "kundigen", "kuendigen", "kundigung", "kuendigung", "widerspruch", "ich widerspreche", "loschen", "loeschen", "aufhoren", "aufhoeren", "abmelden stop",
+    "stopp", "stoppen", "abmelden", "abmeldung", "melde mich ab", "mich abmelden", "abbestellen", "abbestellung",
+    "abbestellt", "austragen", "widerruf", "widerrufen", "ich widerrufe",
+    "kundigen", "kuendigen", "kundigung", "kuendigung", "widerspruch", "ich widerspreche", "loschen", "loeschen", "aufhoren",
+    "aufhoeren", "abmelden stop",
 )  # fmt: skip
 _OF_OTHERS: Final = (
-    "arret", "arreter", "arretez", "desinscrire", "desinscription", "desabonner", "desabonnement", "me desinscrire", "se desinscrire", "me desabonner", "desabonnez moi", "desinscrivez moi", "stop pub",
-    "ferma", "fermare", "basta", "disiscrivi", "disiscrivimi", "disiscrizione", "cancellami", "rimuovi", "rimuovimi", "annulla iscrizione",
-    "alto", "baja", "darme de baja", "dar de baja", "dame de baja", "date de baja", "parar", "pare", "detener", "desuscribir", "desuscribirme", "cancelar suscripcion",
+    "arret", "arreter", "arretez", "desinscrire", "desinscription", "desabonner", "desabonnement", "me desinscrire",
+    "se desinscrire", "me desabonner", "se desabonner", "desabonnez moi", "desinscrivez moi", "stop pub",
+    "ferma", "fermare", "basta", "disiscrivi", "disiscrivimi", "disiscrizione", "cancellami", "rimuovi", "rimuovimi",
+    "annulla iscrizione",
+    "alto", "baja", "darme de baja", "dar de baja", "dame de baja", "date de baja", "parar", "pare", "detener", "desuscribir",
+    "desuscribirme", "cancelar suscripcion",
     "sair", "descadastrar", "descadastre", "remover", "pare de enviar", "cancelar inscricao",
     "afmelden", "afmelding", "uitschrijven", "uitschrijving", "opzeggen", "meld me af", "schrijf me uit",
     "wypisz", "wypisz mnie", "wypisuje sie", "rezygnuje", "rezygnacja", "usun", "usun mnie", "koniec",
-    "odhlasit", "zrusit", "afmeld", "avmeld", "avregistrera", "avsluta", "avregistrer", "lopeta", "peruuta tilaus", "leiratkozas", "leiratkozom", "dezabonare", "iptal",
-    "стоп", "отписаться", "отписка", "отпишите меня", "отмена", "хватит", "відписатися", "退订", "退訂", "取消订阅", "配信停止", "停止", "해지", "수신거부", "στοπ",
+    "odhlasit", "zrusit", "afmeld", "avmeld", "avregistrera", "avsluta", "avregistrer", "lopeta", "peruuta tilaus",
+    "leiratkozas", "leiratkozom", "dezabonare", "iptal",
+    "стоп", "отписаться", "отписка", "отпишите меня", "отмена", "хватит", "відписатися", "退订", "退訂", "取消订阅",
+    "配信停止", "停止",
+    "해지", "수신거부", "στοπ",
 )  # fmt: skip
-_ALONE: Final = frozenset({"cancel", "end", "quit", "ende", "annuler", "annulla", "cancella", "cancelar", "anuluj", "fin", "finito", "genug"})
+_ALONE: Final = frozenset(
+    {"cancel", "end", "quit", "ende", "annuler", "annulla", "cancella", "cancelar", "anuluj", "fin", "finito", "genug"}
+)
 """They mean it only where nothing else stands."""
-STOP: Final = frozenset({" ".join(_folded(words).split()) for words in (*_OF_ENGLISH, *_OF_GERMAN, *_OF_OTHERS)}) | _ALONE
-_STARTS: Final = frozenset({"stop", "stopp", "stopall", "arret", "unsubscribe", "optout", "abmelden", "abbestellen", "стоп"})
+STOP: Final = (
+    frozenset({" ".join(_folded(words).split()) for words in (*_OF_ENGLISH, *_OF_GERMAN, *_OF_OTHERS)}) | _ALONE
+)
+_STARTS: Final = frozenset(
+    {"stop", "stopp", "stopall", "arret", "unsubscribe", "optout", "abmelden", "abbestellen", "стоп"}
+)
 """Anything short may stand behind them."""
 START: Final = frozenset({"start", "unstop", "starten", "anmelden"})
 HELP: Final = frozenset({"help", "info", "hilfe"})
 _GERMAN: Final = frozenset(
-    {*(word for words in _OF_GERMAN for word in words.split()), "ende", "starten", "anmelden", "hilfe", "bitte", "keine", "nachrichten", "werbung", "mehr"}
+    {
+        *(word for words in _OF_GERMAN for word in words.split()),
+        "ende",
+        "starten",
+        "anmelden",
+        "hilfe",
+        "bitte",
+        "keine",
+        "nachrichten",
+        "werbung",
+        "mehr",
+    }
 )
 _COURTESY: Final = frozenset(
-    {"bitte", "danke", "please", "pls", "thanks", "thank", "you", "sms", "all", "alle", "now", "jetzt", "sofort", "merci", "svp", "grazie", "gracias", "por", "favor", "obrigado", "dank", "prosze", "ok", "hallo", "hi", "hello"}
+    {
+        "bitte",
+        "danke",
+        "please",
+        "pls",
+        "thanks",
+        "thank",
+        "you",
+        "sms",
+        "all",
+        "alle",
+        "now",
+        "jetzt",
+        "sofort",
+        "merci",
+        "svp",
+        "grazie",
+        "gracias",
+        "por",
+        "favor",
+        "obrigado",
+        "dank",
+        "prosze",
+        "ok",
+        "hallo",
+        "hi",
+        "hello",
+    }
 )
 _NO_MORE: Final = re.compile(
-    r"(?:(?:i|ich|bitte|please|pls|je|ne|no|quiero|voglio|non|wil|ik|nie|want|mochte|moechte|will|wunsche|senden|sende|sie|mir|schick\w*|send|me|get) ){0,6}"
-    r"(?:(?:no|not any) more|keine|keinerlei|plus de|pas de|aucun|niente piu|non piu|basta|no mas|nao quero mais|chega de|geen|nie chce|zadnych|stop|no|больше не|не)"
+    r"(?:(?:i|ich|bitte|please|pls|je|ne|no|quiero|voglio|non|wil|ik|nie|want|mochte|moechte|will|wunsche|senden|sende|sie|"
+    r"mir|schick\w*|send|me|get) ){0,6}"
+    r"(?:(?:no|not any) more|keine|keinerlei|plus de|pas de|aucun|niente piu|non piu|basta|no mas|nao quero mais|chega de|"
+    r"geen|nie chce|zadnych|stop|no|больше не|не)"
     r"(?: (?:more|weiteren?|weitere|altri|mais|mas|meer|wiecej|any|your|eure|ihre|deine|these))*"
-    r" (?:sms|texts?|text messages?|messages?|msgs?|nachrichten|nachricht|werbung|newsletter|mails?|e ?mails?|werbe ?sms|infos|angebote|ads?|advertising|marketing|promotions?|promos?|offers|spam|pub|publicite|promozioni|messaggi|pubblicita|mensajes|publicidad|promociones|mensagens|propaganda|berichten|reclame|berichtjes|wiadomosci|reklam|смс|рассылки|сообщении|пишите)"
-    r"(?: (?:mehr|bitte|please|danke|senden|schicken|erhalten|bekommen|zusenden|piu|mas|mais|meer|wiecej|more|anymore|to me|an mich|a me|haben|empfangen|thanks|per favore|por favor|svp|merci))*"
+    r" (?:sms|texts?|text messages?|messages?|msgs?|nachrichten|nachricht|werbung|newsletter|mails?|e ?mails?|werbe ?sms|"
+    r"infos|angebote|ads?|advertising|marketing|promotions?|promos?|offers|spam|pub|publicite|promozioni|messaggi|pubblicita|"
+    r"mensajes|publicidad|promociones|mensagens|propaganda|berichten|reclame|berichtjes|wiadomosci|reklam|смс|рассылки|"
+    r"сообщении|пишите)"
+    r"(?: (?:mehr|bitte|please|danke|senden|schicken|erhalten|bekommen|zusenden|piu|mas|mais|meer|wiecej|more|anymore|to me|"
+    r"an mich|a me|haben|empfangen|thanks|per favore|por favor|svp|merci))*"
 )
 _OTHERWISE: Final = frozenset(
     {
-        "by", "at", "in", "on", "over", "off", "the", "a", "an", "my", "until", "till", "when", "where", "why", "before", "after", "tomorrow", "today", "tonight", "later", "order", "parcel", "delivery", "shipment", "it", "for", "and", "but", "not", "dont", "never", "if",
-        "mein", "meine", "meinen", "der", "die", "das", "den", "dem", "bis", "wann", "wo", "warum", "vor", "nach", "morgen", "heute", "lieferung", "paket", "bestellung", "nicht", "noch", "aber", "und", "am", "im", "um", "lieferungen", "mal", "hier", "here", "there",
-        "la", "le", "les", "ma", "mon", "mes", "livraison", "commande", "pas", "demain", "aujourd", "el", "mi", "pedido", "manana", "il", "lo", "ordine", "domani", "ik", "de", "het", "mijn", "bestelling",
+        "by", "at", "in", "on", "over", "off", "the", "a", "an", "my", "until", "till", "when", "where", "why", "before",
+        "after", "tomorrow", "today", "tonight", "later", "order", "parcel", "delivery", "shipment", "it", "for", "and",
+        "but", "not", "dont", "never", "if",
+        "mein", "meine", "meinen", "der", "die", "das", "den", "dem", "bis", "wann", "wo", "warum", "vor", "nach", "morgen",
+        "heute", "lieferung", "paket", "bestellung", "nicht", "noch", "aber", "und", "am", "im", "um", "lieferungen", "mal",
+        "hier", "here", "there",
+        "la", "le", "les", "ma", "mon", "mes", "livraison", "commande", "pas", "demain", "aujourd", "el", "mi", "pedido",
+        "manana", "il", "lo", "ordine", "domani", "ik", "de", "het", "mijn", "bestelling",
     }
 )  # fmt: skip
 """Behind a word that stops they make a sentence of it: about an order, a visit, a time."""
@@ -107,15 +172,17 @@ def wish_of(text: str, *, own: Collection[str] = ()) -> Wish:
     plain = " ".join(words)
     if not words:
         return ""
-    if plain in STOP or all(word in STOP for word in words[:_SHORT_WORDS]) and len(words) <= 2:  # noqa: PLR2004 - "stop stop"
+    if plain in STOP or (all(word in STOP for word in words[:_SHORT_WORDS]) and len(words) <= 2):  # noqa: PLR2004 - "stop stop"
         return "stop"
     if plain in START or plain in HELP:
         return "start" if plain in START else "help"
-    if "?" in text or _OTHERWISE.intersection(words):
+    if "?" in text:
         return ""
-    if words[0] in _STARTS and len(words) - 1 <= _SHORT_WORDS and len(plain) <= _SHORT_CHARS:
+    if _NO_MORE.fullmatch(said):
         return "stop"
-    return "stop" if _NO_MORE.fullmatch(said) else ""
+    if _OTHERWISE.intersection(words):
+        return ""
+    return "stop" if words[0] in _STARTS and len(words) - 1 <= _SHORT_WORDS and len(plain) <= _SHORT_CHARS else ""
 
 
 def language_of(text: str, number: str) -> Language:

@@ -44,7 +44,9 @@ def read_feedback(mail: Mail) -> Feedback | None:
 
 
 def _standard(mail: Mail) -> Feedback | None:
-    reported = mail.report_type == "feedback-report" or any(part.type == "message/feedback-report" for part in mail.parts)
+    reported = mail.report_type == "feedback-report" or any(
+        part.type == "message/feedback-report" for part in mail.parts
+    )
     for part in mail.parts:
         loose = reported and part.type.startswith(("text/", "application/")) and _TYPE.search(part.text)
         if part.quoted or (part.type != "message/feedback-report" and not loose):

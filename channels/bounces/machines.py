@@ -1,6 +1,7 @@
 """Tells mails that a mail server wrote about a delivery from those of people, who quote, forward and answer such mails.
 
-Invariant: what a person wrote is never a machine's: an answer or a forwarded mail is one only when its envelope or its form, which
+Invariant: what a person wrote is never a machine's: an answer or a forwarded mail is one only when its envelope or its form,
+which
 no mail program of a person gives it, says so.
 """
 
@@ -11,20 +12,31 @@ import re
 from channels.bounces.parts import Mail
 
 _SENDER = re.compile(
-    r"mailer-?daemon|mail-?daemon|\bpostmaster|\bmaildaemon|mail ?deliver(?:y|er)|mailsystem|mail ?system|mail ?administrator|\bmailadm|\bndr@|\bmdaemon|\bsmtpd?@|"
-    r"no-?reply.{0,20}(?:mailer|bounce)|\bbounces?[@+-]|\bdaemon@|microsoftexchange[0-9a-f]+@|\bmmdf\b|\bautoresponder.{0,10}mailer|system administrator|internet mail delivery|\bmta@|systemadministrator",
+    r"mailer-?daemon|mail-?daemon|\bpostmaster|\bmaildaemon|mail ?deliver(?:y|er)|mailsystem|mail ?system|mail ?administrator|"
+    r"\bmailadm|\bndr@|\bmdaemon|\bsmtpd?@|smtp_|_smtp|mail_service|"
+    r"no-?reply.{0,20}(?:mailer|bounce)|\bbounces?[@+-]|\bdaemon@|microsoftexchange[0-9a-f]+@|\bmmdf\b|"
+    r"\bautoresponder.{0,10}mailer|system administrator|internet mail delivery|\bmta@|systemadministrator",
     re.IGNORECASE,
 )
 _FAILURE = re.compile(
-    r"mail delivery (?:failed|error|failure|problem|subsystem|system)|delivery (?:status|report|notification|failure|error|has failed|failed|unsuccess|problem)|deliver(?:ed|able)? .{0,10}fail|fail\w* .{0,20}deliver|undeliver|returned (?:mail|to sender|message)|"
-    r"return(?:ed)? .{0,20}sender|failure notice|could ?n[o']t? (?:be )?(?:deliver|sent?)|cannot be delivered|can't be delivered|not (?:be )?deliver|non.?deliver|non remis|bounce|automatically rejected|"
-    r"unzustellbar|nicht zustellbar|nicht zugestellt|unzustellbarkeit|zustell\w* (?:fehl|gescheit|ist fehl|nicht)|zustellungsfehler|fehlgeschlagen|zuruckgesandt|"
-    r"non (?:distribu|delivr|délivr|remis)|échec de|echec de|avis de non|impossible de (?:remettre|distribuer)|mancata (?:consegna|recapit)|non recapitabil|impossibile (?:recapitare|consegnare)|errore di consegna|"
-    r"no se (?:pudo|puede|ha podido) entregar|no entregad|imposible entregar|devuelto|error de entrega|notificaci[oó]n de (?:estado|error)|não (?:entregue|foi poss)|falha na entrega|devolvid|"
-    r"onbestelbaar|niet (?:bezorgd|afgeleverd)|niedostarcz|nie dostarcz|zwrot|nedoručiteln|nedorucen|kunne ikke leveres|kunde inte levereras|olevererbart|ei voitu toimittaa|teslim edilemedi|не (?:доставлен|может быть доставлен)|недоставлен|возвращ|退信|无法投递|投递失败|无法送达|配信不能|届きません|배달|반송",
+    r"mail delivery (?:failed|error|failure|problem|subsystem|system)|delivery (?:status|report|notification|failure|error|"
+    r"has failed|failed|unsuccess|problem)|deliver(?:ed|able)? .{0,10}fail|fail\w* .{0,20}deliver|undeliver|returned (?:mail|"
+    r"to sender|message)|"
+    r"return(?:ed)? .{0,20}sender|failure notice|could ?n[o']t? (?:be )?(?:deliver|sent?)|cannot be delivered|"
+    r"can't be delivered|not (?:be )?deliver|non.?deliver|non remis|bounce|automatically rejected|"
+    r"unzustellbar|nicht zustellbar|nicht zugestellt|unzustellbarkeit|zustell\w* (?:fehl|gescheit|ist fehl|nicht)|"
+    r"zustellungsfehler|fehlgeschlagen|zuruckgesandt|"
+    r"non (?:distribu|delivr|délivr|remis)|échec de|echec de|avis de non|impossible de (?:remettre|distribuer)|"
+    r"mancata (?:consegna|recapit)|non recapitabil|impossibile (?:recapitare|consegnare)|errore di consegna|"
+    r"no se (?:pudo|puede|ha podido) entregar|no entregad|imposible entregar|devuelto|error de entrega|"
+    r"notificaci[oó]n de (?:estado|error)|não (?:entregue|foi poss)|falha na entrega|devolvid|"
+    r"onbestelbaar|niet (?:bezorgd|afgeleverd)|niedostarcz|nie dostarcz|zwrot|nedoručiteln|nedorucen|kunne ikke leveres|"
+    r"kunde inte levereras|olevererbart|ei voitu toimittaa|teslim edilemedi|не (?:доставлен|может быть доставлен)|недоставлен|"
+    r"возвращ|退信|无法投递|投递失败|无法送达|配信不能|届きません|배달|반송",
     re.IGNORECASE,
 )
-_ANSWER = re.compile(r"^\s*\[?(?:re|aw|antw|sv|vs|r|rif|ref|rép|odp|ynt|答复|回复|fwd?|wg|tr|i|rv|doorst|enc|pd|vl|fw|转发)\s*(?:\[\d+\])?\s*[::]", re.IGNORECASE)  # fmt: skip
+_ANSWER = re.compile(r"^\s*\[?(?:re|aw|antw|sv|vs|r|rif|ref|rép|odp|ynt|答复|回复|fwd?|wg|tr|i|rv|doorst|enc|pd|vl|fw|"
+r"转发)\s*(?:\[\d+\])?\s*[::]", re.IGNORECASE)  # fmt: skip
 _REPORTS = frozenset({"delivery-status", "feedback-report"})
 
 
@@ -53,7 +65,11 @@ def failure_in(subject: str) -> bool:
 
 def _report_of(mail: Mail) -> bool:
     reported = mail.type == "multipart/report" and mail.report_type in {*_REPORTS, ""}
-    return reported or mail.type in {"message/delivery-status", "message/feedback-report"} or "x-failed-recipients" in mail.headers
+    return (
+        reported
+        or mail.type in {"message/delivery-status", "message/feedback-report"}
+        or "x-failed-recipients" in mail.headers
+    )
 
 
 def _empty_path(mail: Mail) -> bool:
@@ -67,5 +83,7 @@ def _automatic(mail: Mail) -> bool:
 
 
 def _daemon(mail: Mail) -> bool:
-    senders = " ".join((*mail.headers.get("from", ()), *mail.headers.get("sender", ()), *mail.headers.get("return-path", ())))
+    senders = " ".join(
+        (*mail.headers.get("from", ()), *mail.headers.get("sender", ()), *mail.headers.get("return-path", ()))
+    )
     return _SENDER.search(senders) is not None or mail.first("from").strip() == "<>"

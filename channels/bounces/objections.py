@@ -13,9 +13,28 @@ from channels.bounces.parts import Mail
 
 APPLE = "x-apple-unsubscribe"
 _PREFIX = re.compile(r"^\s*(?:(?:re|aw|fwd?|wg|tr|antw|sv|vs|r|rv|odp)\s*:\s*)+", re.IGNORECASE)
-_WORDS = frozenset({"unsubscribe", "list unsubscribe", "unsubscribe me", "please unsubscribe me", "optout", "opt out", "remove", "remove me", "unsubscribe request"})
-_QUOTED = re.compile(r"^(?:>|(?:am|on|le|il|el|op|em|w dniu|den)\b.{4,160}(?:schrieb|wrote|a écrit|ha scritto|escribió|schreef|escreveu|napisał|skrev).{0,80}:?|-{2,}.{0,60}|_{5,}|(?:von|from|de|da|van|od):\s.*)$", re.IGNORECASE)
-_SIGNATURE = re.compile(r"^(?:-- ?|sent from my|gesendet von|von meinem|envoyé de|inviato da|enviado desde|get outlook|holen sie sich outlook)", re.IGNORECASE)
+_WORDS = frozenset(
+    {
+        "unsubscribe",
+        "list unsubscribe",
+        "unsubscribe me",
+        "please unsubscribe me",
+        "optout",
+        "opt out",
+        "remove",
+        "remove me",
+        "unsubscribe request",
+    }
+)
+_QUOTED = re.compile(
+    r"^(?:>|(?:am|on|le|il|el|op|em|w dniu|den)\b.{4,160}(?:schrieb|wrote|a écrit|ha scritto|escribió|schreef|escreveu|"
+    r"napisał|skrev).{0,80}:?|-{2,}.{0,60}|_{5,}|(?:von|from|de|da|van|od):\s.*)$",
+    re.IGNORECASE,
+)
+_SIGNATURE = re.compile(
+    r"^(?:-- ?|sent from my|gesendet von|von meinem|envoyé de|inviato da|enviado desde|get outlook|holen sie sich outlook)",
+    re.IGNORECASE,
+)
 _LINES_MAX = 3
 _BODY_CHARS_MAX = 2_000
 

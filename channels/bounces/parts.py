@@ -145,7 +145,8 @@ def _unwrapped(message: Message) -> Message:
     inner = payload[0] if isinstance(payload, list) else None
     if not isinstance(inner, Message):
         return message
-    raw = f"{''.join(f'{name}: {value}' for name, value in inner.items())}{inner.get_payload() if not inner.is_multipart() else ''}"
+    fields = "".join(f"{name}: {value}" for name, value in inner.items())
+    raw = f"{fields}{'' if inner.is_multipart() else inner.get_payload()}"
     try:
         data = b64decode(raw, validate=False) if encoding == "base64" else quopri(raw.encode("ascii", "replace"))
     except ValueError:
@@ -162,7 +163,7 @@ def _first(message: Message) -> dict[str, str]:
 
 def _headers(message: Message) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for number, (name, value) in enumerate(message.items()):
+    for number, (name, value) in enumerate(message.raw_items()):
         if number == HEADERS_MAX:
             break
         found.setdefault(str(name).lower(), []).append(_decoded(str(value)))
@@ -170,7 +171,9 @@ def _headers(message: Message) -> dict[str, list[str]]:
 
 
 def _decoded(value: str) -> str:
-    value = " ".join(value[:_VALUE_CHARS_MAX].split())
+    # Some write their letters into a header as they are, unencoded.
+    value = value[:_VALUE_CHARS_MAX].encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    value = " ".join(value.split())
     if "=?" not in value:
         return value
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import re
+from typing import Any
 
 from flufl.bounce import all_failures
 
@@ -24,29 +25,43 @@ _CODE = re.compile(
 )
 _REPLY = re.compile(r"(?<![\d.:/-])([45]\d\d)[ \t-](?=[^\d\s])")
 _COPY_BELOW = re.compile(
-    r"^[^\w\n]{0,80}(?:below this line is a copy|this is a copy|(?:the )?original (?:message|mail)|unsent message|the following is a copy|copy of (?:the|your)|here is (?:your|the|a copy)|"
-    r"message headers? follow|message text follows|returned message|returned mail|the header page follows|the header of the original|header of the|included is a copy|forwarded message|"
-    r"urspr(?:ü|ue)ngliche nachricht|originalnachricht|message d'origine|messaggio originale|mensaje original|mensagem original|oorspronkelijk bericht)|^(?:received|return-path|dkim-signature|message-id):\s",
+    r"^[^\w\n]{0,80}(?:below this line is a copy|this is a copy|(?:the )?original (?:message|mail)|unsent message|"
+    r"the following is a copy|copy of (?:the|your)|here is (?:your|the|a copy)|"
+    r"message headers? follow|message text follows|returned message|returned mail|the header page follows|"
+    r"the header of the original|header of the|included is a copy|forwarded message|"
+    r"urspr(?:ü|ue)ngliche nachricht|originalnachricht|message d'origine|messaggio originale|mensaje original|"
+    r"mensagem original|oorspronkelijk bericht)|^(?:received|return-path|dkim-signature|message-id):\s",
     re.IGNORECASE | re.MULTILINE,
 )
 _DELAYED = re.compile(
-    r"\bdelay|\bwarning\b|deferred|verzöger|retard|ritard|retras|demora|atras|vertrag|opóźn|задерж|延迟|遅延|still (?:being|trying)", re.IGNORECASE
+    r"\bdelay|\bwarning\b|deferred|verzöger|retard|ritard|retras|demora|atras|vertrag|opóźn|задерж|"
+    r"延迟|遅延|still (?:being|trying)",
+    re.IGNORECASE,
 )
 _STILL_TRYING = re.compile(
-    r"this is a warning message only|(?:do|does) not need to (?:re)?send|will (?:keep|continue) (?:\w+ )?(?:to )?(?:be |re)?(?:try|deliver|attempt)|attempts? will (?:continue|be made)|(?:has not|not) (?:yet )?been delivered yet|not yet (?:been )?delivered|"
-    r"will be retried|will retry|wird weiter versucht|weitere zustellversuche|noch nicht zugestellt", re.IGNORECASE
+    r"this is a warning message only|(?:do|does) not need to (?:re)?send|will (?:keep|continue) (?:\w+ )?(?:to )?(?:be |"
+    r"re)?(?:try|deliver|attempt)|attempts? will (?:continue|be made)|(?:has not|not) (?:yet )?been delivered yet|"
+    r"not yet (?:been )?delivered|"
+    r"will be retried|will retry|wird weiter versucht|weitere zustellversuche|noch nicht zugestellt",
+    re.IGNORECASE,
 )
 _GAVE_UP = re.compile(r"giv(?:en|ing) up|gave up|permanent|will not (?:be )?retr|no longer|final", re.IGNORECASE)
 _ARRIVED = re.compile(
-    r"^\s*(?:relayed|delivered|zugestellt|remis|recapitato|entregado|entregue|bezorgd|weitergeleitet)\s*:|\(success\)|successful(?:ly)? (?:mail )?deliver|delivery (?:report )?.{0,10}success|erfolgreich zugestellt", re.IGNORECASE
+    r"^\s*(?:relayed|delivered|zugestellt|remis|recapitato|entregado|entregue|bezorgd|weitergeleitet)\s*:|\(success\)|"
+    r"successful(?:ly)? (?:mail )?deliver|delivery (?:report )?.{0,10}success|erfolgreich zugestellt",
+    re.IGNORECASE,
 )
 _GUESS = re.compile(
-    r"\b(?:may|might|could be|can be|possibl[ey]|perhaps|maybe|for (?:example|instance)|such as|e\.g|i\.e|usually|typically|likely|often|sometimes|either|if (?:you|the|your|this)|please|"
-    r"eventuell|möglicherweise|vielleicht|peut|puede|potrebbe|pode|mogelijk|z\.b)\b", re.IGNORECASE
+    r"\b(?:may|might|could be|can be|possibl[ey]|perhaps|maybe|for (?:example|instance)|such as|e\.g|i\.e|usually|typically|"
+    r"likely|often|sometimes|either|if (?:you|the|your|this)|please|"
+    r"eventuell|möglicherweise|vielleicht|peut|puede|potrebbe|pode|mogelijk|z\.b)\b",
+    re.IGNORECASE,
 )
 _WRAPPED = re.compile(r"(?<=[^\n.;:])\n[ \t]{0,20}(?=[a-z])")
 _SENTENCE = re.compile(r"[.;\n]")
-_TAG = re.compile(r"<(?:style|script)\b.*?</(?:style|script)>|<!--.*?-->|<(?=/?[a-z!])[^<>@]{0,2000}>", re.IGNORECASE | re.DOTALL)
+_TAG = re.compile(
+    r"<(?:style|script)\b.*?</(?:style|script)>|<!--.*?-->|<(?=/?[a-z!])[^<>@]{0,2000}>", re.IGNORECASE | re.DOTALL
+)
 _BREAK = re.compile(r"<(?:br|/p|/div|/tr|/li|/h\d|/td)\b[^<>]{0,500}>", re.IGNORECASE)
 _WORDS_CHARS, _JUDGED_CHARS, _BEFORE_CHARS = 300, 1_500, 400
 _LINES = 2
@@ -61,11 +76,12 @@ def read_prose(mail: Mail) -> Fate | None:
     text = own_words(mail)
     code = _CODE.search(text)
     temporary, permanent = _recognised(mail)
-    if not (temporary or permanent or code or failure_in(subject) or "x-failed-recipients" in mail.headers):
+    named = failure_in(subject) or _DELAYED.search(subject) or _ARRIVED.search(subject)
+    if not (temporary or permanent or code or named or "x-failed-recipients" in mail.headers):
         return None
     failed = tuple(mail.first("x-failed-recipients").lower().replace(" ", "").split(","))
     recipients = tuple(sorted({*permanent, *temporary, *(address for address in failed if "@" in address)}))
-    about = {"words": _around(text, code or _REPLY.search(text)), "recipients": recipients}
+    about: dict[str, Any] = {"words": _around(text, code or _REPLY.search(text)), "recipients": recipients}
     if _ARRIVED.search(subject) and not code:
         return Fate(outcome=Outcome.DELIVERED, **about)
     judged = _judged(text, " ".join(recipients))

@@ -133,9 +133,7 @@ def _about(kind: Kind, label: str, told: tuple[Outcome, dict[str, Any], tuple[st
 
 def _quoted_to(mail: Mail) -> tuple[str, ...]:
     """Whom the quoted mail was written to."""
-    return tuple(
-        address for headers in quoted_headers(mail.parts) if (address := bare_address(headers.get("to", "")))
-    )
+    return tuple(address for headers in quoted_headers(mail.parts) if (address := bare_address(headers.get("to", ""))))
 
 
 _LABELS = {"suppress": "hard"}

@@ -24,7 +24,8 @@ _MILD = (Verdict.MESSAGE, Verdict.SOFT, Verdict.OUR_FAULT, Verdict.SUPPRESS)
 _ARRIVED = frozenset({"delivered", "relayed", "expanded", "deliverable", "success", "displayed"})
 _FAILED = frozenset({"failed", "failure", "fail", "failed-permanent", "undeliverable", "rejected"})
 _DELAYED = frozenset({"delayed", "delay", "deferred", "transient-failure"})
-_MORE_WORDS = ("x-supplementary-info", "x-smtp-diagnostic", "x-diagnostic-code", "x-mailer-diagnostic", "x-reason", "x-powermta-bouncecategory")  # fmt: skip
+_MORE_WORDS = ("x-supplementary-info", "x-smtp-diagnostic", "x-diagnostic-code", "x-mailer-diagnostic", "x-reason",
+"x-powermta-bouncecategory")  # fmt: skip
 _SAYS_SOMETHING = re.compile(r"[^\W\d_]{3}")
 
 

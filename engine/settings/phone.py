@@ -32,7 +32,9 @@ class SmsSettings(ChannelSection, CallbackSection):
 
     SERVES: ClassVar[tuple[str, ...]] = ("sms", "whatsapp", "voice")
     NEEDS_URL: ClassVar[bool] = True
-    NOT_THE_ADAPTERS: ClassVar[frozenset[str]] = frozenset({"brand", "contact", "opt_out_replies", "stop_words"})  # the callbacks'
+    NOT_THE_ADAPTERS: ClassVar[frozenset[str]] = frozenset(
+        {"brand", "contact", "opt_out_replies", "stop_words"}
+    )  # the callbacks'
 
     account_sid: Annotated[str, AfterValidator(_account)] = ""
     auth_token: SecretStr | None = None
