@@ -172,8 +172,10 @@ def test_a_later_hard_bounce_is_another_report() -> None:
     assert first.report.id != second.report.id
 
 
-HTML = "<html><style>p{}</style><body><p>Delivery has failed to these recipients:</p><p>ana@example.com<br>The email address "
-"you entered <b>couldn&#39;t be found</b>.</p></body></html>"
+HTML = (
+    "<html><style>p{}</style><body><p>Delivery has failed to these recipients:</p><p>ana@example.com<br>"
+    "The email address you entered <b>couldn&#39;t be found</b>.</p></body></html>"
+)
 
 
 @pytest.mark.parametrize(
