@@ -25,7 +25,7 @@ _ARRIVED = frozenset({"delivered", "relayed", "expanded", "deliverable", "succes
 _FAILED = frozenset({"failed", "failure", "fail", "failed-permanent", "undeliverable", "rejected"})
 _DELAYED = frozenset({"delayed", "delay", "deferred", "transient-failure"})
 _MORE_WORDS = ("x-supplementary-info", "x-smtp-diagnostic", "x-diagnostic-code", "x-mailer-diagnostic", "x-reason",
-"x-powermta-bouncecategory")  # fmt: skip
+    "x-powermta-bouncecategory")  # fmt: skip
 _SAYS_SOMETHING = re.compile(r"[^\W\d_]{3}")
 
 
