@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from engine.core import moving
 from engine.core.reading.missing import is_missing
 from engine.core.zone import TIME_MS_MIN, parse_time, rfc3339
 from engine.errors import BadRecord
@@ -52,6 +53,17 @@ def name(value: object, where: str) -> str:
             where=where,
         )
     return value
+
+
+def event_name(value: object, where: str) -> str:
+    """As `name`; those of our own pages are taken from nobody else."""
+    found = name(value, where)
+    if found.strip() in moving.RESERVED:
+        raise BadRecord(
+            "reserved_event", f"{where} {found.strip()!r} is written by Anlass's own pages only.", where=where,
+            mend="Give the event another name.",
+        )  # fmt: skip
+    return found
 
 
 def message_id(value: object) -> str:

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from engine.core.moments import dated, minus, plus, span_of
 from engine.core.operators import kind_of
 from engine.core.reading.missing import is_missing
 from engine.core.reading.numbers import exact_number
@@ -71,15 +72,21 @@ def _calculated(word: str, left: Any, right: Any, calculate: Callable[[Any, Any]
 
 
 def add(scope: Scope, left: Any, right: Any) -> Any:
-    """`left + right` of two numbers (or texts that both are), or two texts one after the other."""
-    texts = isinstance(left, str) and isinstance(right, str)
-    if texts and (exact_number(left) is None or exact_number(right) is None):
-        return _text(left + right)
+    """`left + right` of two numbers (or texts that both are), two texts one after the other, or a time and a duration."""
+    if isinstance(left, str) and isinstance(right, str):
+        if exact_number(left) is None or exact_number(right) is None:
+            timely = dated(left) and span_of(right) is not None and parse_time(left) is not None
+            return plus(scope, left, right) if timely else _text(left + right)
+    elif (isinstance(left, dt.datetime) or isinstance(right, dt.datetime)) and left is not None and right is not None:
+        return plus(scope, left, right)
     return _calculated("add", left, right, lambda one, other: one + other)
 
 
 def sub(scope: Scope, left: Any, right: Any) -> Any:
-    """`left - right`."""
+    """`left - right` of two numbers, a time and a duration (a time), or two times (hours)."""
+    numbers = exact_number(left) is not None and exact_number(right) is not None
+    if not numbers and isinstance(left, str | dt.datetime) and isinstance(right, str | dt.datetime):
+        return minus(scope, left, right)
     return _calculated("subtract", left, right, lambda one, other: one - other)
 
 

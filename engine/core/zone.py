@@ -24,6 +24,9 @@ TIME_MS_MIN = -62_135_424_000_000
 TIME_MS_MAX = 253_402_041_600_000
 """9999-12-29, for the same reason. Later times are taken as this one."""
 
+ZONE_TRAITS = frozenset({"country", "timezone"})
+"""The traits that decide a customer's clock (and holidays)."""
+
 _DAY_MS = 86_400_000
 _MINUTES = tuple(f"{minute // 60:02d}:{minute % 60:02d}" for minute in range(24 * 60))
 _EPOCH_ORDINAL = dt.date(1970, 1, 1).toordinal()

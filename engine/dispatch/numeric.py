@@ -43,7 +43,7 @@ def number(value: Any) -> int | float:
         raise RenderFailure(f"{kind_of(value)} is not a number")
     if isinstance(value, float) and not math.isfinite(value):
         raise RenderFailure("a number is infinite or not a number")
-    return within_bounds(value) if isinstance(value, int) else value
+    return within_bounds(value)
 
 
 def lenient(function: Filter) -> Filter:
