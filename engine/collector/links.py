@@ -7,24 +7,28 @@ new address in `moves`.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 
 from aiohttp import web
 
 from engine.clock import Clock
+from engine.collector.client import Proxies
 from engine.collector.me import MePages
 from engine.collector.moves import MovePages
 from engine.collector.page import foreign
 from engine.collector.texts import sentence
 from engine.collector.visit import Entrance, Visit
-from engine.collector.visitors import Visitors, ask, done, message_of
+from engine.collector.visitors import Visitors, ask, done, message_of, state_of
+from engine.core.consent import address_of, normal_address
 from engine.core.message import Message
 from engine.core.record import Outcome, Record
-from engine.dispatch.tokens import TokenSigner
+from engine.dispatch.tokens import Link, TokenSigner
 from engine.errors import NotFound
 from engine.runtimes.base import Front
 from engine.telemetry import Action, get_log
 
+TOLD_MAX = 20_000
 _log = get_log("collector")
 
 
@@ -39,11 +43,14 @@ class LinkPages:
         *,
         content: Callable[[Message], str] | None = None,
         public_url: str = "",
+        proxies: Proxies | None = None,
     ) -> None:
         """Keeps what it is given."""
         self._runtime = runtime
-        self._entrance = Entrance(signer, clock, public_url=public_url)
+        self._entrance = Entrance(signer, clock, public_url=public_url, proxies=proxies)
         self._visitors = Visitors(runtime, signer, secure=public_url.startswith("https:"))
+        # Whose unsubscribing was recorded here already: who sends the same form a thousand times writes it once.
+        self._told: OrderedDict[str, None] = OrderedDict()
         self._content = content
 
     def routes(self) -> list[web.RouteDef]:
@@ -72,16 +79,39 @@ class LinkPages:
     async def unsubscribe(self, visit: Visit) -> web.StreamResponse:
         """Withdraws. The mailbox provider's own button comes here too: the body, if any, says nothing new."""
         link, now_ms = visit.link, visit.now_ms
+        told = f"unsubscribed:{link.message}"
+        if told in self._told and await self._is_withdrawn(link):
+            return done(visit, "unsubscribed")
+        self._entrance.count(visit)
         records: list[Record] = [visit.consent("withdraw", link.purposes)]
         if link.message:
-            told = f"unsubscribed:{link.message}"
             outcome = Outcome(
                 customer=link.customer, at_ms=now_ms, id=told, time_ms=now_ms, outcome="unsubscribed", message=link.message
             )  # fmt: skip
             records.append(outcome)
         await self._runtime.append(records)
+        self._told[told] = None
+        if len(self._told) > TOLD_MAX:
+            self._told.popitem(last=False)
         _log.info(Action.CONSENT_WITHDRAWN, message=link.message, way="link")
         return done(visit, "unsubscribed")
+
+    async def _is_withdrawn(self, link: Link) -> bool:
+        """Whether all that the link withdraws is withdrawn by a link already, for the address that the customer has now."""
+        state = await state_of(self._runtime, link.customer)
+        if state is None or not any(link.purposes.values()):
+            return False
+        known = [
+            (channel, state.consent.get(purpose, {}).get(channel))
+            for purpose, channels in link.purposes.items()
+            for channel in channels
+        ]
+        return all(
+            consent is not None
+            and (consent.status, consent.source) == ("withdrawn", "link")
+            and consent.address == normal_address(address_of(state, channel), channel)
+            for channel, consent in known
+        )
 
     # ---------------------------------------------------------------------------------------------- double opt-in
 

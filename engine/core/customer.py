@@ -13,13 +13,15 @@ from typing import Any
 import msgspec
 
 from engine.core.aggregate import EventStats
-from engine.core.enrollment import Enrollment
+from engine.core.enrollment import Cause, Enrollment
 from engine.core.message import Message
 
 EVALUATOR_VERSION = 1
 """Stored with every state; raised when the meaning of a stored field or of a step changes (ADR 0005)."""
 
 
+HEARD_MAX = 10
+"""Events that a state remembers for a merge: the newest that an exit rule, a goal or a wait names."""
 UNTIL_RESUMED_MS = 1 << 62
 """The end of a hold that no timer ends: a paused broadcast goes on when somebody says so."""
 
@@ -71,6 +73,13 @@ class Entries(msgspec.Struct, frozen=True, array_like=True, gc=False):
     count: int
     last_ms: int
     keys: dict[str, tuple[int, int]] = {}
+
+
+class Heard(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """An event that an exit rule, a goal or a wait names, remembered for runs that a merge may bring; when it was applied."""
+
+    cause: Cause
+    at_ms: int
 
 
 class GoalWatch(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -146,6 +155,8 @@ class CustomerState(msgspec.Struct, array_like=True, kw_only=True, gc=False):
     """Ids that were merged into this one: who is forgotten is forgotten under all of them."""
     waiting: dict[str, int] = {}
     """Broadcast → its time that came while it was paused; entered when it goes on. It arms no timer."""
+    heard: tuple[Heard, ...] = ()
+    """The newest events that matter to runs which a merge may bring."""
     salts: tuple[str, ...] = ()
     """What ids of messages are salted with: the own one first, then those of ids that were merged into this one."""
     changes: tuple[AddressChange, ...] = ()

@@ -13,7 +13,9 @@ import msgspec
 from engine.core import (
     broadcast,
     consenting,
+    due,
     entry,
+    joined,
     merge,
     migrate,
     moving,
@@ -53,6 +55,7 @@ from engine.core.record import (
 )
 from engine.core.schedule import DAY_MS, add
 from engine.core.turn import Turn
+from engine.core.zone import ZONE_TRAITS
 
 if TYPE_CHECKING:
     from engine.core.catalog import Catalog
@@ -201,9 +204,15 @@ def _apply(turn: Turn, record: Record) -> None:
         case Merge():
             merge.leave(turn, record)
         case Absorb():
+            mine = turn.state
+            turn.state = msgspec.structs.replace(mine)
             merge.absorb(turn, record)
             segment.refresh(turn, None)
             entry.arm(turn)
+            joined.ask(turn, mine, record.state)
+            traits = {*mine.traits, *record.state.traits, *ZONE_TRAITS}
+            due.follow(turn, traits)
+            sending.follow(turn, traits)
             entry.resume(turn)  # what it waited for may have come while it was on its way here
             sending.resume(turn)
             _settle(turn)
@@ -224,6 +233,8 @@ def _event(turn: Turn, event: Event) -> None:
     interest = turn.catalog.interests.get(event.name)
     if interest is not None and interest.counted is not None:
         profile.count_event(turn, event, interest=interest)
+    if interest is not None and interest.remembered is not None and not late:
+        joined.remember(turn, event, interest.remembered)
     if event.name in moving.OURS:
         changed = moving.note(turn, event)
         if changed is None:
@@ -275,10 +286,12 @@ def _new_catalog(turn: Turn) -> bool:
 
 def _changed(turn: Turn, traits: tuple[str, ...]) -> None:
     """Works out what depends on these traits."""
-    if _new_catalog(turn) or not traits:
-        return
-    segment.refresh(turn, segment.of_traits(turn, traits))
-    entry.arm(turn)
+    if not _new_catalog(turn) and traits:
+        segment.refresh(turn, segment.of_traits(turn, traits))
+        entry.arm(turn)
+    if traits:
+        due.follow(turn, traits)
+        sending.follow(turn, traits)
 
 
 def _settle(turn: Turn) -> None:

@@ -47,7 +47,7 @@ def _mark(salt: str) -> str:
 class Message(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
     """One decided message, before rendering.
 
-    `id` is `message_id(enrollment id, step id, occurrence)`. `context` holds what `names` needs: `customer`, `event`,
+    `id` is `message_id(enrollment id, step id, occurrence)`. `context` holds what `names` needs: `customer`, `segments`, `event`,
     `enrollment`, `data`, `now` (JSON values; times as RFC 3339). `due_ms` is when it ought to leave, `deadline_ms` (0: none)
     the moment after which it is too late. Higher `priority` leaves first.
     """
@@ -95,7 +95,7 @@ def names(message: Message) -> dict[str, Any]:
     enrollment = context.get("enrollment", {})
     cause = _shown(enrollment.get("event", {}))
     return {
-        "customer": {**context.get("customer", {}), "id": message.customer},
+        "customer": {**context.get("customer", {}), "id": message.customer, "segments": context.get("segments", [])},
         "event": _shown(context["event"]) if "event" in context else cause,
         "enrollment": {**enrollment, "event": cause},
         "data": context.get("data", {}),

@@ -18,9 +18,10 @@ from engine.core.message import Message, message_id
 from engine.core.moving import without_words
 from engine.core.quiet import needed, quiet_end, when_allowed
 from engine.core.schedule import add, rfc3339, zone_named, zone_of
+from engine.core.zone import ZONE_TRAITS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from engine.core.catalog import Catalog
     from engine.core.customer import CustomerState
@@ -37,6 +38,8 @@ FALLBACKS_MAX = 10
 PAUSE_MS_MIN, PAUSE_MS_MAX = 15_000, 300_000
 """How often a message of a paused broadcast that had been queued is looked at again, at most and at least."""
 PAUSE_PART = 4
+_BY_LOCAL_TIME = ("quiet_hours", "frequency_cap")
+"""Why a message is held until a moment of the customer's own clock."""
 
 
 def decide(turn: Turn, run: Enrollment, op: Send) -> Enrollment:
@@ -123,6 +126,8 @@ def _context(turn: Turn, run: Enrollment, data: dict[str, Any]) -> dict[str, Any
         "data": data,
         "now": rfc3339(turn.now_ms),
     }
+    if turn.state.segments:
+        context["segments"] = list(turn.state.segments)
     scope = turn.scope
     if scope.event_name and scope.event_id != cause.id:
         context["event"] = _event(scope.event_id, scope.event_name, scope.event_ms, scope.properties)
@@ -244,6 +249,21 @@ def resume(turn: Turn) -> None:
     ]
     if due:
         _release(turn, due)
+
+
+def follow(turn: Turn, changed: Collection[str]) -> None:
+    """The customer's clock or country changed: what is held by the local time is asked again where its end is another."""
+    if not turn.state.held or ZONE_TRAITS.isdisjoint(changed):
+        return
+    moved = []
+    for held in turn.state.held:
+        if held.reason not in _BY_LOCAL_TIME or held.until_ms <= turn.now_ms:
+            continue
+        verdict = when_allowed(turn.catalog, turn.state, held.message, now_ms=turn.now_ms, zone=turn.zone)
+        if verdict.refused or verdict.at_ms != held.until_ms:
+            moved.append(held)
+    if moved:
+        _release(turn, moved)
 
 
 def _release(turn: Turn, due: list[Held]) -> None:

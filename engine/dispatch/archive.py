@@ -90,7 +90,7 @@ def for_nobody(catalog: Catalog, workflow: Workflow, send: Send, *, issue: Issue
 
 def context_of(message: Message) -> dict[str, Any]:
     """What its template sees."""
-    return {**names(message), **_LINKS, "customer": {}}
+    return {**names(message), **_LINKS, "customer": {"segments": []}}
 
 
 def render(template: Template, message: Message) -> Rendered:

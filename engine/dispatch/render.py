@@ -126,6 +126,11 @@ class Template:
         """The subject of a variant that is tested, or the plain one."""
         return self._parts.get(f"{VARIANT}{variant}", plain) if variant else plain
 
+    @property
+    def locale_default(self) -> str:
+        """The language of a template that names none."""
+        return self._locale_default
+
     def subjects(self) -> frozenset[str]:
         """Return the variants that have a subject of their own."""
         return frozenset(field.removeprefix(VARIANT) for field in self._parts if field.startswith(VARIANT))

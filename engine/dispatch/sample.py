@@ -33,7 +33,7 @@ _TIMES: Final = frozenset({"date", "time"})
 def sample_context(trees: Sequence[nodes.Node], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return a context for the trees. Text gets the name of its member, amounts a number, dates a moment."""
     context: dict[str, Any] = {name: f"https://example.com/{name}" for name in ADDRESSES}
-    context |= {"now": MOMENT, "customer": {}, "event": {}, "enrollment": {}, "data": {}}
+    context |= {"now": MOMENT, "customer": {"segments": []}, "event": {}, "enrollment": {}, "data": {}}
     for stage in (LOOPS, KINDS, TEXTS):
         for tree in trees:
             _fill(tree, context, {}, stage)

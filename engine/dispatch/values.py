@@ -87,10 +87,18 @@ class Budget:
         return value
 
 
+class Group(tuple[Any, list[Any]]):
+    """What `groupby` gives: what the items have in common (`.grouper`) and the items (`.list`)."""
+
+    __slots__ = ()
+
+
 def step(value: Any, key: Any) -> Any:
     """Return one member of a value, or None when there is none. Only data is reachable, never a method."""
     if isinstance(value, Mapping):
         return value.get(key) if isinstance(key, str | int | float | bool) else None
+    if isinstance(value, Group) and key in ("grouper", "list"):
+        return value[0 if key == "grouper" else 1]
     if isinstance(value, list | tuple):
         if isinstance(key, int) and -len(value) <= key < len(value):
             return value[key]

@@ -23,7 +23,7 @@ from engine.settings.sections import MODELS, SECRET_BYTES_MIN, Settings
 
 FILE_NAME = "anlass.toml"
 PREFIX = "ANLASS_"
-SECTIONS_LATER = frozenset({"console"})
+SECTIONS_LATER: frozenset[str] = frozenset()
 SHORT = {"kafka": "bootstrap"}
 """Sections whose bare variable (`ANLASS_KAFKA=host:port`) stands for one setting."""
 """Fixed names of parts that are not in this version: accepted, unread, and reported by `explain`."""

@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, m
 
 from engine.errors import SettingsError
 from engine.settings.bounces import BouncesSettings, mark_secret
+from engine.settings.console import ConsoleSettings, Networks
 from engine.settings.letters import PrintSettings
 from engine.settings.mail_services import MailgunSettings, PostmarkSettings, SendgridSettings, SesSettings
 from engine.settings.mailbox import MailboxSettings
@@ -29,6 +30,7 @@ from engine.settings.webhook import WebhookSettings
 SENDER_ON_LOOPBACK = "Anlass <anlass@localhost>"
 SECRET_BYTES_MIN = 16
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
 DATABASE_URL = "sqlite:///var/anlass.db"
 JOURNAL_URL = "sqlite:///var/journal.db"
 
@@ -52,6 +54,12 @@ class CollectorSettings(Section):
         dict[str, Annotated[str, Field(min_length=1, max_length=200)]], BeforeValidator(_split_keys)
     ] = Field(default_factory=dict)
     backlog_max: Annotated[int, Field(ge=1)] = 50_000
+    trusted_proxies: Networks = ()
+    """The networks whose `X-Forwarded-For` is believed."""
+    connections_max: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    """Connections that are open at once; fewer where the system allows this process fewer files."""
+    head_seconds: Annotated[float, Field(gt=0, le=600, allow_inf_nan=False)] = 10.0
+    """How long a request's head may take to arrive."""
     secret: SecretStr | None = None
     secret_file: Path | None = None
     secrets: SecretStr | None = None
@@ -68,6 +76,11 @@ class CollectorSettings(Section):
         if self.public_url and (url.scheme not in {"http", "https"} or not url.netloc or url.query or url.fragment):
             raise ValueError(f"public_url {self.public_url!r} is no web address; write it as https://mail.shop.example")
         return self
+
+    @property
+    def keyless(self) -> bool:
+        """Whether events are taken without a key, from this machine's own programs."""
+        return not self.write_keys
 
     @property
     def bind(self) -> str:
@@ -245,7 +258,15 @@ class KafkaSettings(Section):
     """Where copies of the partitions' rows lie; relative to the project. Several processes may share it."""
     status_host: str = "127.0.0.1"
     status_port: Port = 0
-    """Where a role without an HTTP server of its own answers /healthz, /readyz and /metrics; 0: the system chooses."""
+    """What [console] host and port were called for a role on Kafka; still taken where they are set."""
+
+    def status_door(self, console: ConsoleSettings) -> tuple[str, int, bool]:
+        """Where a role's operators' port listens: host, port, and whether the port was asked for."""
+        asked = self.model_fields_set
+        host = self.status_host if "status_host" in asked and "host" not in console.model_fields_set else console.host
+        if "status_port" in asked and "port" not in console.model_fields_set:
+            return host, self.status_port, True
+        return host, console.port, "port" in console.model_fields_set
 
     @property
     def configured(self) -> bool:
@@ -255,6 +276,7 @@ class KafkaSettings(Section):
 
 MODELS: dict[str, type[Section]] = {
     "collector": CollectorSettings,
+    "console": ConsoleSettings,
     "email": EmailSettings,
     "sms": SmsSettings,
     "newsletter": NewsletterSettings,
@@ -283,6 +305,7 @@ class Settings(BaseModel):
 
     project: Path
     collector: CollectorSettings = CollectorSettings()
+    console: ConsoleSettings = ConsoleSettings()
     email: EmailSettings = EmailSettings()
     sms: SmsSettings = SmsSettings()
     newsletter: NewsletterSettings = NewsletterSettings()
