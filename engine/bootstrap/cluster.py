@@ -43,7 +43,7 @@ class Cluster:
         self.bootstrap = settings.kafka.bootstrap
         self.topics = Topics(settings.kafka.prefix)
         self.partitions = 0
-        self._secret = settings.link_secret()
+        self._hash_secret = settings.hash_secret()
 
     @property
     def project(self) -> str:
@@ -78,11 +78,11 @@ class Cluster:
 
     def alias(self, customer: str) -> str:
         """What stands in for the id of a customer who was forgotten: the same on every machine with the same secret."""
-        return f"erased:{hmac.digest(self._secret, f'customer:{customer}'.encode(), 'sha256').hex()[:16]}"
+        return f"erased:{hmac.digest(self._hash_secret, f'customer:{customer}'.encode(), 'sha256').hex()[:16]}"
 
     def address_key(self, channel: str, address: str) -> bytes:
-        """What an address is remembered by when nothing may be sent to it."""
-        return hmac.digest(self._secret, f"{channel}:{address.strip().casefold()}".encode(), "sha256")
+        """What an address, as `engine.core.objection.names` writes it, is remembered by when nothing may be sent to it."""
+        return hmac.digest(self._hash_secret, f"{channel}:{address}".encode("utf-8", "surrogatepass"), "sha256")
 
     def membership(self, folder: Path) -> dict[str, Any]:
         """What `Membership` takes, for a process that has this folder."""

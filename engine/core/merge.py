@@ -134,7 +134,7 @@ def _consents(mine: CustomerState, other: CustomerState) -> dict[str, dict[str, 
     for purpose, channels in consenting.bound(other).items():
         ours = consent.setdefault(purpose, {})
         for channel, granted in channels.items():
-            ours[channel] = consenting.of_both(ours[channel], granted) if channel in ours else granted
+            ours[channel] = consenting.of_both(ours[channel], granted, channel) if channel in ours else granted
     return consent
 
 

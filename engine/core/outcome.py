@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from engine.core import broadcast, consenting, sending, tracking
-from engine.core.consent import suppression_key
-from engine.core.effect import Suppress
+from engine.core.consent import is_suppressed, suppression_key
+from engine.core.objection import BOUNCED, of_refusal
 from engine.core.schedule import subtract
 
 if TYPE_CHECKING:
@@ -125,10 +125,11 @@ def _judge_address(turn: Turn, sent: Sent, record: Outcome) -> None:
 
 def _suppress(turn: Turn, sent: Sent, reason: str) -> None:
     key = suppression_key(sent.channel, sent.address)
-    if key in turn.state.suppressed:
+    known = turn.state.suppressed.get(key)
+    if known == reason or (reason == BOUNCED and is_suppressed(turn.state, sent.channel, sent.address)):
         return
     turn.state.suppressed = {**turn.state.suppressed, key: reason}
-    turn.effects.append(Suppress(key.partition(":")[0], sent.address, reason, turn.now_ms))
+    turn.effects += of_refusal(sent.channel, sent.address, reason, at_ms=turn.now_ms)
     turn.decide_for(sent, "suppressed_address", channel=sent.channel, reason=reason)
 
 

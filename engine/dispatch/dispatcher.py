@@ -245,6 +245,8 @@ class Dispatcher:
         policy = self._outbox.catalog.policy
         asked = dict.fromkeys(place for pending in pendings for place in objection.places(policy, pending.message))
         suppressed = await self._outbox.suppressed(list(asked))
+        if doubts := objection.doubts(suppressed.items()):
+            suppressed |= await self._outbox.suppressed(doubts)
         settled = []
         for pending in pendings:
             message, state = pending.message, states.get(pending.message.customer)

@@ -18,6 +18,7 @@ from engine.core.customer import CustomerState
 from engine.core.effect import Decision
 from engine.core.message import Message
 from engine.core.migrate import VERSIONS
+from engine.core.objection import answer, names
 from engine.core.proof import ConsentRecord, records_of
 from engine.core.record import Pause, Recheck, Record, decode_record, encode_record
 from engine.dispatch import guardrail
@@ -182,9 +183,9 @@ class MemoryRuntime:
         return {customer: self.memory.states[customer] for customer in customers if customer in self.memory.states}
 
     async def suppressed(self, addresses: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
-        known = self.memory.suppressed
-        keys = {pair: (pair[0], pair[1].strip().casefold()) for pair in addresses}
-        return {pair: known[key] for pair, key in keys.items() if key in known}
+        known, since = self.memory.suppressed, self.memory.suppressed_ms
+        keys = {pair: (pair[0], names(*pair)[0].partition(":")[2]) for pair in addresses}
+        return {pair: answer(known[key], since[key]) for pair, key in keys.items() if key in known}
 
     @property
     def catalog(self) -> Catalog:

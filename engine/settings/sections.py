@@ -230,6 +230,9 @@ class KafkaSettings(Section):
     session_timeout_seconds: Annotated[float, Field(ge=2, le=300, allow_inf_nan=False)] = 10.0
     instance: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,100}$")] = ""
     """A name of this process that stays the same over restarts, so that a quick restart moves no partition."""
+    secret: SecretStr | None = None
+    """What suppressed addresses and audited customers are remembered by. It stays when the secret of links is changed."""
+    secret_file: Path | None = None
     folder: str = "var/kafka"
     """Where copies of the partitions' rows lie; relative to the project. Several processes may share it."""
     status_host: str = "127.0.0.1"
@@ -329,6 +332,14 @@ class Settings(BaseModel):
     def mark_secret(self) -> str:
         """What return paths are marked with. Raises SettingsError as `link_secret`."""
         return mark_secret(self.link_secret())
+
+    def hash_secret(self) -> bytes:
+        """What addresses and customers are remembered by on a cluster: `kafka.secret`, else the secret of links, as it was in the
+        beginning. Raises SettingsError as `link_secret`.
+        """
+        if self.kafka.secret:
+            return self.kafka.secret.get_secret_value().encode()
+        return self.link_secret()
 
     def link_secret(self) -> bytes:
         """What signs the links in mails: `collector.secret`, else a random one kept in `var/link-secret` (made at first use).

@@ -25,8 +25,8 @@ from engine.dispatch.ports import NO_LINKS, Links, Pending, Settlement
 from engine.errors import StorageError
 from engine.runtimes.asking import AsksReader
 from engine.runtimes.base import DeadLetter
-from engine.runtimes.embedded import handovers, outbox, retention
-from engine.runtimes.embedded.batch import Order, address_hash
+from engine.runtimes.embedded import handovers, outbox, retention, suppression
+from engine.runtimes.embedded.batch import Order
 from engine.runtimes.embedded.loop import BatchLoop, Walk
 from engine.runtimes.embedded.reader import EmbeddedReader
 from engine.runtimes.embedded.statements import SQL
@@ -163,15 +163,7 @@ class EmbeddedRuntime(AsksReader):
         return {customer: decode_state(body) for customer, _, _, body in rows}
 
     async def suppressed(self, addresses: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
-        answers: dict[tuple[str, str], str] = {}
-        if not self._store.has_suppressed:
-            return answers
-        for channel, address in addresses:
-            key = address_hash(self._store, channel, address=address)
-            row = self._store.connection.execute(SQL["suppressed_load"], (key,)).fetchone()
-            if row is not None:
-                answers[channel, address] = row[0]
-        return answers
+        return suppression.find(self._store, addresses)
 
     @property
     def catalog(self) -> Catalog:

@@ -18,7 +18,7 @@ from typing import Literal
 import msgspec
 
 from engine.errors import StorageBusy, StorageError, StorageFull
-from engine.runtimes.embedded.statements import MIGRATIONS, SQL
+from engine.runtimes.embedded.statements import MIGRATIONS
 
 FILE = "anlass.db"
 LOCK = "anlass.lock"
@@ -59,8 +59,6 @@ class Store:
         self._connection: sqlite3.Connection | None = None
         self._checkpoints: _Checkpoints | None = None
         self._key = b""
-        self.has_suppressed = False
-        """Whether nothing may be sent to some address; false only when there is none, and then none has to be looked up."""
         self.on_forget: Callable[[str], None] = lambda _customer: None
         """Called with the id of a customer who is erased, before the erasure counts as finished; may be called again. Raises
         StorageError when it has to be tried later."""
@@ -87,7 +85,6 @@ class Store:
                 self._connection = connect(self.path, factory=self._factory)
                 self._connection.execute(f"PRAGMA synchronous = {self._options.synchronous}")
                 migrate(self._connection)
-                self.has_suppressed = bool(self._connection.execute(SQL["suppressed_any"]).fetchone()[0])
             self._key = read_key(self._var)
         except BaseException:
             self.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -15,6 +16,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from engine.core.customer import CustomerState, decode_state
+from engine.core.objection import answer, names, outlasts
 from engine.errors import StorageError
 from engine.runtimes.kafka.changelog import Changelog
 from engine.runtimes.kafka.store import RowStore
@@ -96,9 +98,17 @@ class Suppressions:
 
     def find(self, addresses: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
         """Of these (channel, address), those that nothing may be sent to, with the reason."""
-        keys = {pair: self._key(*pair) for pair in addresses}
-        rows = self._store.rows(list(set(keys.values())))
-        return {pair: _reason(rows[key]) for pair, key in keys.items() if key in rows}
+        keys = {
+            pair: [self._key(pair[0], text.removeprefix(f"{pair[0]}:")) for text in names(*pair)] for pair in addresses
+        }
+        rows = self._store.rows(list({key for some in keys.values() for key in some}))
+        found = {}
+        for pair, some in keys.items():
+            known = [_suppressed(rows[key]) for key in some if key in rows]
+            if known:
+                worst = functools.reduce(lambda one, other: one if outlasts(one, other) else other, known)
+                found[pair] = answer(*worst)
+        return found
 
     async def _follow(self) -> None:
         while True:
@@ -136,8 +146,9 @@ class Suppressions:
                     self._store.replay(rows, offset=records[-1].offset)
 
 
-def _reason(row: bytes) -> str:
+def _suppressed(row: bytes) -> tuple[str, int]:
     try:
-        return decode_suppressed(row[PREFIX_BYTES:]).reason
+        said = decode_suppressed(row[PREFIX_BYTES:])
     except (msgspec.ValidationError, msgspec.DecodeError):
-        return "suppressed"  # somebody said so, whatever they wrote
+        return "suppressed", 0  # somebody said so, whatever they wrote
+    return said.reason, said.at_ms
