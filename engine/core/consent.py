@@ -92,13 +92,16 @@ def is_suppressed(state: CustomerState, channel: str, address: str) -> bool:
     """Whether the customer's own state says that nothing goes there, under the address's name of today or an older one."""
     if not state.suppressed:
         return False
+    return not keys_of(state, channel, address).isdisjoint(state.suppressed)
+
+
+def keys_of(state: CustomerState, channel: str, address: str) -> set[str]:
+    """Under which keys the customer's state knows bounces of the address, or that it is suppressed."""
     key = suppression_key(channel, address)
-    if key in state.suppressed:
-        return True
-    return key.startswith("email:") and any(
-        old.startswith("email:") and suppression_key("email", old.removeprefix("email:")) == key
-        for old in state.suppressed
-    )
+    kind = key.partition(":")[0]
+    known = {*state.suppressed, *state.soft_bounces}
+    same = {one for one in known if one.startswith(f"{kind}:") and suppression_key(kind, one.partition(":")[2]) == key}
+    return same | ({key} & known)
 
 
 def permission(state: CustomerState, policy: Policy, *, purpose: str, channel: str, address: str) -> Permission:

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from engine.core.consent import ADDRESS_TRAITS, BASES, NOTICE_PROPERTY, address_of, normal_address, same_address
+from engine.core.consent import (
+    ADDRESS_TRAITS,
+    BASES,
+    NOTICE_PROPERTY,
+    address_of,
+    keys_of,
+    normal_address,
+    same_address,
+)
 from engine.core.customer import CustomerState, Granted
 from engine.core.objection import BOUNCED, OWN_ACT, of_objection
 from engine.core.phone import with_number
@@ -227,17 +235,10 @@ def _lift_bounce(turn: Turn, channel: str, address: str) -> None:
     if not address or channel not in ADDRESS_TRAITS:
         return
     state = turn.state
-
-    def bounced_there(key: str) -> bool:
-        kind, _, kept = key.partition(":")
-        return ADDRESS_TRAITS.get(kind) == ADDRESS_TRAITS[channel] and same_address(kept, address, channel)
-
-    if any(reason == BOUNCED and bounced_there(key) for key, reason in state.suppressed.items()):
-        state.suppressed = {
-            key: reason for key, reason in state.suppressed.items() if reason != BOUNCED or not bounced_there(key)
-        }
-    if any(bounced_there(key) for key in state.soft_bounces):
-        state.soft_bounces = {key: times for key, times in state.soft_bounces.items() if not bounced_there(key)}
+    gone = {key for key in keys_of(state, channel, address) if state.suppressed.get(key, BOUNCED) == BOUNCED}
+    if gone:
+        state.suppressed = {key: reason for key, reason in state.suppressed.items() if key not in gone}
+        state.soft_bounces = {key: times for key, times in state.soft_bounces.items() if key not in gone}
 
 
 def _says_nothing(turn: Turn, old: Granted, action: str, *, origin: Origin, about: tuple[str, str, str]) -> bool:

@@ -70,7 +70,7 @@ KINDS = (
 KINDS_MORE = (
     "task_assigned", "task_done",
     "goal", "consent", "outcome", "split", "merged", "retried", "erased", "suppressed_address", "migrated", "not_migrated",
-    "winner", "paused", "resumed", "trait_refused",
+    "winner", "paused", "resumed", "trait_refused", "lifted_address",
 )  # fmt: skip
 """What the journal holds besides, for operators."""
 

@@ -38,6 +38,7 @@ from engine.core.record import (
     Erase,
     Event,
     Identify,
+    Lift,
     Merge,
     Outcome,
     Pause,
@@ -174,6 +175,8 @@ def _apply(turn: Turn, record: Record) -> None:
         case Retry():
             _retry(turn, record)
             _settle(turn)
+        case Lift():
+            outcome.lift(turn, record)
         case End():
             _end(turn, record)
         case Recheck():

@@ -79,7 +79,7 @@ def test_the_address_that_is_written_to_can_be_written_to() -> None:
     )
 
 
-POLICY = Policy(purposes={"marketing": Purpose(name="marketing")})
+POLICY = Policy(purposes={"marketing": Purpose("marketing", "opt_in")})
 
 
 @pytest.mark.parametrize("kept", ["ana@bücher.example", NAME])
