@@ -181,13 +181,17 @@ def _one_consent(turn: Turn, action: str, about: tuple[str, str], origin: Origin
     if action == "withdraw":
         _remember_objection(turn, (purpose, channel), origin)
     proven_ms = _proven_ms(action, origin, old, about=(channel, address))
-    granted = Granted(status, origin.time_ms, origin.source, address, entry_id, basis, proven_ms)
+    granted = Granted(status, origin.time_ms, origin.source, address, entry_id, basis, proven_ms, origin.time_ms)
+    if old is not None and old.status == status == "granted" and not _moved(old, address, channel):
+        granted = msgspec.structs.replace(granted, since_ms=min(old.since_ms or old.at_ms, origin.time_ms))
     same = old is not None and old.status == status and action != "request" and not _moved(old, address, channel)
     same = same and (old is None or old.basis == basis or status == "withdrawn")
     if same and old is not None and origin.source not in _ALWAYS_RECORDED:
         # Nothing new, but newer: what happened in between and arrives later does not undo it.
         source = origin.source if action == "confirm" else old.source
-        granted = msgspec.structs.replace(old, at_ms=origin.time_ms, source=source, proven_ms=proven_ms)
+        granted = msgspec.structs.replace(
+            old, at_ms=origin.time_ms, source=source, proven_ms=proven_ms, since_ms=granted.since_ms
+        )
     state.consent = {**state.consent, purpose: {**state.consent.get(purpose, {}), channel: granted}}
     turn.grew = True
     if action == "confirm" and origin.source == OWN_ACT:

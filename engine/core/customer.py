@@ -38,6 +38,8 @@ class Granted(msgspec.Struct, frozen=True, array_like=True, gc=False):
     record: str = ""
     basis: str = "consent"
     proven_ms: int = 0
+    since_ms: int = 0
+    """Since when it stands without a break; `at_ms` moves whenever a shop repeats it. 0: `at_ms` is all that is known."""
 
 
 class Sent(msgspec.Struct, frozen=True, array_like=True, gc=False):

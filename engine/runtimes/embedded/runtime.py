@@ -18,6 +18,7 @@ from engine.clock import Clock, SystemClock
 from engine.core.broadcast import WINNERS_MAX
 from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState, decode_state
+from engine.core.duplicates import is_second
 from engine.core.message import Message
 from engine.core.migrate import VERSIONS
 from engine.core.record import Record, decode_record, encode_record
@@ -161,6 +162,18 @@ class EmbeddedRuntime(AsksReader):
     async def states(self, customers: Sequence[str]) -> dict[str, CustomerState]:
         rows = self._store.connection.execute(SQL["states_load"], (json.dumps(list(customers)),))
         return {customer: decode_state(body) for customer, _, _, body in rows}
+
+    async def duplicates(self, messages: Sequence[Message]) -> dict[str, bool]:
+        catalog, found = self._loop.catalog, {}
+        for message in messages:
+            others = list(outbox.same_issue(self._store.connection, message))
+            holders = {record.customer for record in await self.consents(address=message.address)}
+            states = await self.states(list({message.customer, *holders, *(other.customer for other, _ in others)}))
+            if len(holders | {message.customer}) + len(others) > 1 and is_second(
+                message, states, others, catalog=catalog
+            ):
+                found[message.id] = True
+        return found
 
     async def suppressed(self, addresses: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
         return suppression.find(self._store, addresses)

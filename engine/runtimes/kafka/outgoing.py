@@ -10,6 +10,7 @@ from typing import assert_never
 
 import msgspec
 
+from engine.core import duplicates
 from engine.core.customer import CustomerState
 from engine.core.effect import Append, Decision, Dispatch, Effect, Forget, Suppress
 from engine.core.message import Message
@@ -82,6 +83,13 @@ def suppression(here: Here, effect: Suppress) -> Outgoing:
 def _address_key(here: Here, effect: Suppress) -> bytes:
     text = names(effect.channel, effect.address)[0]
     return here.address_key(effect.channel, text.removeprefix(f"{effect.channel}:"))
+
+
+def claim(here: Here, message: Message) -> Outgoing:
+    """A customer's claim to be the one whom an issue reaches at an address. All dispatchers read them in one order."""
+    kind, address = duplicates.place(message)
+    value = encode_suppressed(Suppressed(duplicates.CLAIM, duplicates.claim(message), message.decided_ms))
+    return Outgoing(here.topics.suppressions, 0, here.address_key(kind, address), value)
 
 
 def removals(here: Here, offset: int, *, customer: str, at_ms: int) -> tuple[Outgoing, Outgoing]:

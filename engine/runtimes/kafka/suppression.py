@@ -11,6 +11,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from engine.core.duplicates import CLAIM
 from engine.errors import ServiceUnreachable
 from engine.runtimes.kafka.outlet import Outlet, Row
 from engine.runtimes.kafka.topics import Suppressed, Topics, decode_suppressed, encode_suppressed
@@ -31,6 +32,7 @@ async def listed(bootstrap: str, topics: Topics) -> list[Entry]:
         found.pop(key, None)
         if value:
             found[key] = _entry(key, value)
+    found = {key: each for key, each in found.items() if each.kind != CLAIM}
     return sorted(found.values(), key=lambda each: (each.since_ms, each.hash))
 
 
