@@ -5,6 +5,7 @@ Invariant: a role starts only on topics that hold what it needs; what is missing
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import hmac
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from engine.definition.load import load_files
 from engine.definition.phone_numbers import with_phone_numbers
 from engine.definition.public_holidays import with_public_holidays
 from engine.errors import DefinitionError, SettingsError, StorageError
-from engine.runtimes.kafka import admin
+from engine.runtimes.kafka import admin, suppression
 from engine.runtimes.kafka.definitions import Definitions
 from engine.runtimes.kafka.topics import Definition, Topics
 from engine.settings import Settings
@@ -57,6 +58,8 @@ class Cluster:
         belongs to ("": either). Raises ServiceUnreachable, SettingsError.
         """
         admin.wait_for_kafka(self.bootstrap, wait_seconds=wait_seconds, say=say)
+        if not accept_loss:
+            admin.check_suppressions(self.bootstrap, self.topics)
         kafka = self.settings.kafka
         replication = kafka.replication or min(3, admin.brokers(self.bootstrap))
         made = admin.ensure_topics(
@@ -71,6 +74,9 @@ class Cluster:
         self.partitions = admin.check_topics(
             self.bootstrap, self.topics, roles=(role,) if role else CHANGELOG_ROLES, accept_loss=accept_loss
         )
+        if role in CHANGELOG_ROLES:
+            fingerprint = hmac.digest(self._hash_secret, b"fingerprint of the secret", "sha256").hex()[:16]
+            asyncio.run(suppression.check_secret(self.bootstrap, self.topics, fingerprint, accept_loss=accept_loss))
 
     def definitions(self) -> Definitions:
         """Follows what is deployed; not started."""

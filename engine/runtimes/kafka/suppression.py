@@ -12,13 +12,14 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from engine.core.duplicates import CLAIM
-from engine.errors import ServiceUnreachable
+from engine.errors import ServiceUnreachable, SettingsError
 from engine.runtimes.kafka.outlet import Outlet, Row
 from engine.runtimes.kafka.topics import Suppressed, Topics, decode_suppressed, encode_suppressed
 from engine.runtimes.suppression import Entry
 
 FETCH_MS = 500
 CHUNK_ROWS = 1_000
+FINGERPRINT_KEY = b"fingerprint of the secret"
 KEY_BYTES = 32
 """Of a keyed hash: other keys are not addresses."""
 
@@ -44,6 +45,33 @@ async def write(bootstrap: str, topics: Topics, entries: Sequence[Entry], *, gon
         for at in range(0, len(entries), CHUNK_ROWS):
             rows: list[Row] = [_row(each, gone=gone) for each in entries[at : at + CHUNK_ROWS]]
             await outlet.append(topics.suppressions, 0, rows)
+    finally:
+        await outlet.stop()
+
+
+async def check_secret(bootstrap: str, topics: Topics, fingerprint: str, *, accept_loss: bool) -> None:
+    """Whether the hashes on the topic were made with the secret of this fingerprint; the first start writes it there.
+
+    Raises SettingsError when they were made with another one, ServiceUnreachable.
+    """
+    known, hashes = "", False
+    for key, value in await read_all(bootstrap, topics):
+        if key == FINGERPRINT_KEY and value:
+            known = _entry(key, value).reason
+        hashes = hashes or (len(key) == KEY_BYTES and bool(value))
+    if known == fingerprint:
+        return
+    if known and hashes and not accept_loss:
+        raise SettingsError(
+            f"The addresses on {topics.suppressions} were suppressed with another secret: none of them would be recognised.",
+            mend="Set ANLASS_KAFKA__SECRET to the secret that ANLASS_COLLECTOR__SECRET was before, or, if it is gone for good,"
+            " start once with --accept-loss: whoever was suppressed is then written to again.",
+        )
+    outlet = Outlet(bootstrap, client="anlass-suppression")
+    await outlet.start()
+    try:
+        value = encode_suppressed(Suppressed("fingerprint", fingerprint, 0))
+        await outlet.append(topics.suppressions, 0, [(FINGERPRINT_KEY, value, ())])
     finally:
         await outlet.stop()
 
