@@ -230,8 +230,8 @@ def _proven_ms(action: str, origin: Origin, old: Granted | None, *, about: tuple
         return kept if action == "request" else 0
     if origin.source not in _NOT_THEIR_OWN:
         return max(kept, origin.time_ms)
-    proved = parse_time(origin.proof.get("confirmed_at"))
-    return max(kept, min(proved, origin.time_ms)) if proved is not None else kept
+    times = (parse_time(origin.proof.get(name)) for name in ("confirmed_at", "requested_at"))
+    return max([kept, *(min(at_ms, origin.time_ms) for at_ms in times if at_ms is not None)])
 
 
 def _lift_bounce(turn: Turn, channel: str, address: str) -> None:
