@@ -45,6 +45,7 @@ class Action(StrEnum):
     MESSAGE_SUPERSEDED = "message_superseded"
     ANSWER_HANDED_OVER = "answer_handed_over"
     TEMPLATE_FAILED = "template_failed"
+    MESSAGE_HAS_GAPS = "message_has_gaps"
     CHANNEL_PAUSED = "channel_paused"
     CHANNEL_RESUMED = "channel_resumed"
     SUBJECT_WON = "subject_won"
@@ -194,6 +195,12 @@ class Metrics:
         self.decisions = Counter(
             "anlass_decisions_total", "Decisions, by the kind in the journal.", ["kind"], **with_registry
         )
+        self.refused_values = Counter(
+            "anlass_values_refused_total",
+            "Values that could not be read and were left out: traits, names of consent, numbers of sums; by what and why.",
+            ["what", "reason"],
+            **with_registry,
+        )
         self.dead_letters = Counter("anlass_dead_letters_total", "Records that could not be applied.", **with_registry)
         self.batch_records = Histogram(
             "anlass_batch_records",
@@ -225,6 +232,12 @@ class Metrics:
 
     def _add_delivery(self, with_registry: Mapping[str, Any]) -> None:
         """Requests in, messages out."""
+        self.gaps = Counter(
+            "anlass_messages_with_gaps_total",
+            "Attempts of messages in whose text something is left out, because its data could not be read.",
+            ["channel"],
+            **with_registry,
+        )
         self.messages = Counter(
             "anlass_messages_total",
             "What became of messages: sent, failed, suppressed, unknown; pending: an attempt that will be repeated.",

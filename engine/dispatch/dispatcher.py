@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from channels.contract import Channel, ChannelError, OutgoingMessage, Receipt, TransientError, UnknownOutcome
+from channels.contract import Channel, ChannelError, Receipt, TransientError, UnknownOutcome
 from engine.core import duplicates, objection
 from engine.core.record import Pause
 from engine.core.sending import paused_until_ms, quiet_until_ms, recheck
@@ -178,7 +178,7 @@ class Dispatcher:
             for pending, composed in leaving:
                 if pending.message.id not in claimed:
                     continue
-                task = asyncio.create_task(self._send(pending, composed.outgoing))
+                task = asyncio.create_task(self._send(pending, composed))
                 self._tasks.add(task)
                 task.add_done_callback(functools.partial(self._sent, pending.message))
         return True
@@ -247,16 +247,14 @@ class Dispatcher:
         suppressed = await self._outbox.suppressed(list(asked))
         if doubts := objection.doubts(suppressed.items()):
             suppressed |= await self._outbox.suppressed(doubts)
-        broadcasts = [pending.message for pending in pendings if duplicates.matters(pending.message)]
-        twice = await self._outbox.duplicates(broadcasts) if broadcasts else {}
+        twice = await self._outbox.duplicates([each.message for each in pendings if duplicates.matters(each.message)])
         settled = []
         for pending in pendings:
             message, state = pending.message, states.get(pending.message.customer)
             try:
                 known = objection.refusal(policy, state, message, answers=suppressed)
-                second = twice.get(message.id)
-                known = known or ("duplicate_address" if second else "")
-                if second is False and not known:
+                known = known or ("duplicate_address" if twice.get(message.id) else "")
+                if message.id in twice and not known:
                     settled.append(feedback.later(message, self._clock.now_ms()))
                     continue
                 result = self._ready_to_send(pending, state, known)
@@ -316,8 +314,9 @@ class Dispatcher:
         if receipt is not None:
             self._settle_soon(feedback.found(message, receipt, self._clock.now_ms()))
 
-    async def _send(self, pending: Pending, outgoing: OutgoingMessage) -> None:
+    async def _send(self, pending: Pending, composed: Composed) -> None:
         """One call of the provider, whatever comes of it."""
+        outgoing = composed.outgoing
         message, started = pending.message, self._clock.monotonic()
         domain, channel = domain_of(message.address), self._channels[message.channel]
         answer: Receipt | ChannelError
@@ -349,6 +348,10 @@ class Dispatcher:
         self._metrics.send_seconds.labels(message.channel).observe(seconds)
         resend = self._outbox.catalog.policy.unknown.get(message.purpose) == "resend"
         settlement = feedback.settle(pending, answer, now_ms=now_ms, resend_unknown=resend)
+        if composed.warnings:
+            settlement = feedback.with_gaps(settlement, composed.warnings)
+            self._metrics.gaps.labels(message.channel).inc()
+            _log.warning(Action.MESSAGE_HAS_GAPS, message=message.id, template=message.template)
         self._metrics.messages.labels(message.channel, settlement.status).inc()
         if self._metrics.tracing is not None:
             words: Words = {"channel": message.channel, "status": settlement.status, "attempt": pending.attempt}

@@ -266,6 +266,8 @@ class BatchLoop:
             if count is None:
                 count = self._decided[kind] = self._metrics.decisions.labels(kind).inc
             count(number)
+        for refused, number in plan.refused.items():
+            self._metrics.refused_values.labels(*refused).inc(number)
         for seq, _, reason in plan.failures:
             self._metrics.dead_letters.inc()
             self._log.error(Action.RECORD_DEAD_LETTERED, seq=seq, cause_type=reason.partition(":")[0])

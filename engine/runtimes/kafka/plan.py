@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from engine.core import duplicates
 from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState, decode_state, encode_state
-from engine.core.effect import Append, Decision, Dispatch, Effect, Forget, Suppress
+from engine.core.effect import Append, Decision, Dispatch, Effect, Forget, Suppress, refused_value
 from engine.core.evaluate import concerns, evaluate
 from engine.core.message import Message
 from engine.core.record import CONTROL, Control, Recheck, Record, Resume, Timer
@@ -81,6 +81,7 @@ class Plan:
         self.evaluated = 0
         self.dead = 0
         self.decided: Counter[str] = Counter()
+        self.refused: Counter[tuple[str, str]] = Counter()
         self.failed: list[Decision] = []
         """Decisions of the kind `failed`, for the log."""
         self.arrivals: list[Arrival] = []
@@ -319,6 +320,9 @@ class _Work:
             match effect:
                 case Decision():
                     self._plan.decided[effect.kind] += 1
+                    refused = refused_value(effect)
+                    if refused is not None:
+                        self._plan.refused[refused] += 1
                     if effect.kind == "failed":
                         self._plan.failed.append(effect)
                     line = journal_line(self._here, each.offset, index=self._plan.index, decision=effect)
