@@ -27,14 +27,17 @@ from engine.settings import Settings
 from engine.telemetry import Metrics
 
 
-def open_runtime(project: Project, *, clock: Clock | None = None, metrics: Metrics | None = None) -> EmbeddedRuntime:
-    """The project's runtime, not started."""
+def open_runtime(
+    project: Project, *, clock: Clock | None = None, metrics: Metrics | None = None, accept_loss: bool = False
+) -> EmbeddedRuntime:
+    """The project's runtime, not started. `accept_loss`: it starts though its key or its database is gone."""
     database = project.settings.database
     options = Options(
         backlog_max=project.settings.collector.backlog_max,
         synchronous="FULL" if database.synchronous == "full" else "NORMAL",
         log_days=database.log_days,
         journal_days=database.journal_days,
+        accept_loss=accept_loss,
     )
     runtime = EmbeddedRuntime(project.var, project.catalog, clock=clock, options=options, metrics=metrics)
     runtime.on_forget = functools.partial(forget_customer, project.settings)

@@ -56,6 +56,10 @@ COMMANDS = {
     "letters": ("engine.cli.letters:letters", "List and close batches of letters."),
     "audit": ("engine.cli.audit:audit", "List and check what operators did."),
     "consent": ("engine.cli.consent:consent", "Show, import, give or take back consent."),
+    "suppression": (
+        "engine.cli.suppression:suppression",
+        "List, add, lift, import and export addresses that nothing is sent to.",
+    ),
     "bounces": ("engine.cli.bounces:bounces", "Say how mails that came back are understood."),
     "export": ("engine.cli.privacy:export", "Export all that is kept about a customer."),
     "erase": ("engine.cli.privacy:erase", "Erase a customer for good."),

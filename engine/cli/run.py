@@ -23,8 +23,11 @@ DEMO_SECONDS_MAX = 3_600.0
 
 @click.command()
 @project_option
+@click.option(
+    "--accept-loss", is_flag=True, help="Start though the store, or the key of what is suppressed, is gone for good."
+)
 @click.pass_context
-def run(context: click.Context, folder: Path) -> None:
+def run(context: click.Context, *, folder: Path, accept_loss: bool) -> None:
     """Run a project: everything in one process, on the embedded runtime.
 
     Takes events over HTTP, evaluates the workflows, fires timers and sends what they decide. Without configured channels nothing
@@ -43,7 +46,7 @@ def run(context: click.Context, folder: Path) -> None:
     project = open_project(project_folder(folder))
     for warning in (*project.warnings, *said_at_start(project.settings)):
         click.echo(warning, err=True)
-    run_forever(project, announce=_announce)
+    run_forever(project, announce=_announce, accept_loss=accept_loss)
 
 
 def _announce(service: Service) -> None:

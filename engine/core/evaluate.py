@@ -42,6 +42,7 @@ from engine.core.record import (
     Erase,
     Event,
     Identify,
+    Lift,
     Merge,
     Outcome,
     Pause,
@@ -190,6 +191,8 @@ def _apply(turn: Turn, record: Record) -> None:
         case Retry():
             _retry(turn, record)
             _settle(turn)
+        case Lift():
+            outcome.lift(turn, record)
         case End():
             _end(turn, record)
         case Recheck():

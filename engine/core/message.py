@@ -83,6 +83,8 @@ class Message(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=Fal
     """The one it has; empty while it waits for a winner, and where nothing is tested."""
     tracked: bool = False
     """Whether the customer had agreed to tracking when it was decided; asked again when it leaves."""
+    consented_ms: int = 0
+    """Of a broadcast: since when the customer had consented when it was decided; the oldest of one address gets it."""
 
 
 def names(message: Message) -> dict[str, Any]:

@@ -100,6 +100,15 @@ class Retry(_Base, frozen=True, array_like=True, kw_only=True, tag="retry"):
     workflow: str = ""
 
 
+class Lift(_Base, frozen=True, array_like=True, kw_only=True, tag="lift"):
+    """An operator lets an address be written to again: bounces and complaints that this customer's state knows are forgotten."""
+
+    id: str
+    channel: str
+    address: str
+    reason: str = ""
+
+
 class End(_Base, frozen=True, array_like=True, kw_only=True, tag="end"):
     """An operator, or a deploy with `versions: end`, ends enrollments of `workflow` (or one `enrollment`)."""
 
@@ -182,7 +191,7 @@ Control = Pause | Winner
 CONTROL = (Pause, Winner)
 
 Record = (
-    Event | Identify | Consent | Timer | Outcome | Enroll | Retry | End | Recheck | Merge | Absorb | Erase | Pause | Winner
+    Event | Identify | Consent | Timer | Outcome | Enroll | Retry | Lift | End | Recheck | Merge | Absorb | Erase | Pause | Winner
     | Resume
 )  # fmt: skip
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from engine.core import broadcast, tracking
+from engine.core import broadcast, duplicates, tracking
 from engine.core.consent import Permission, address_of, clean_address, permission
 from engine.core.customer import UNTIL_RESUMED_MS, Held, Sent
 from engine.core.effect import Dispatch
@@ -205,6 +205,8 @@ def _hold(turn: Turn, message: Message, until_ms: int, *, reason: str) -> None:
 def queue(turn: Turn, message: Message) -> None:
     """Puts the message into the outbox and remembers it."""
     state = turn.state
+    if duplicates.matters(message):
+        message = msgspec.structs.replace(message, consented_ms=duplicates.consented_ms(state, message))
     turn.effects.append(Dispatch(message))
     if turn.catalog.policy.frequency:
         queued = (*state.queued, (turn.now_ms, message.purpose, message.channel))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from channels.contract import Channel, ChannelError, Receipt, TransientError, UnknownOutcome
-from engine.core import objection
+from engine.core import duplicates, objection
 from engine.core.record import Pause
 from engine.core.sending import paused_until_ms, quiet_until_ms, recheck
 from engine.dispatch import feedback, resolving
@@ -245,11 +245,18 @@ class Dispatcher:
         policy = self._outbox.catalog.policy
         asked = dict.fromkeys(place for pending in pendings for place in objection.places(policy, pending.message))
         suppressed = await self._outbox.suppressed(list(asked))
+        if doubts := objection.doubts(suppressed.items()):
+            suppressed |= await self._outbox.suppressed(doubts)
+        twice = await self._outbox.duplicates([each.message for each in pendings if duplicates.matters(each.message)])
         settled = []
         for pending in pendings:
             message, state = pending.message, states.get(pending.message.customer)
             try:
                 known = objection.refusal(policy, state, message, answers=suppressed)
+                known = known or ("duplicate_address" if twice.get(message.id) else "")
+                if message.id in twice and not known:
+                    settled.append(feedback.later(message, self._clock.now_ms()))
+                    continue
                 result = self._ready_to_send(pending, state, known)
             except Exception as error:  # noqa: BLE001 - a mistake of ours about one message must not end the others
                 _log.error(Action.MESSAGE_FAILED, message=message.id, cause=error)

@@ -76,6 +76,11 @@ class Outbox(Protocol):
     async def states(self, customers: Sequence[str]) -> dict[str, CustomerState]:
         """The states of these customers as they are now, for the second policy check."""
 
+    async def duplicates(self, messages: Sequence[Message]) -> dict[str, bool]:
+        """Of these messages of broadcasts those that must not leave: True, the address gets the issue by another customer (see
+        `engine.core.duplicates`); False, it is not known yet.
+        """
+
     async def suppressed(self, addresses: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
         """Of these (channel, address), those that nothing may be sent to, with the reason."""
 

@@ -16,6 +16,7 @@ from engine.core.customer import CustomerState
 from engine.core.effect import Append, Decision, Dispatch, Effect, Forget, Suppress
 from engine.core.evaluate import concerns, evaluate
 from engine.core.message import Message
+from engine.core.objection import names, outlasts
 from engine.core.record import CONTROL, Control, Pause, Record, Resume, Timer
 from engine.errors import LimitExceeded
 from engine.runtimes.effects import STUCK_TIMER_DELAY_MS, stuck
@@ -43,6 +44,7 @@ class Memory:
         self.decisions: list[Decision] = []
         self.messages: list[Message] = []
         self.suppressed: dict[tuple[str, str], str] = {}
+        self.suppressed_ms: dict[tuple[str, str], int] = {}
         self.log: list[tuple[int, Record]] | None = [] if keep_log else None
         self.on_decision: OnDecision = lambda _, decision: self.decisions.append(decision)
         self.on_dispatch: OnDispatch = self.messages.append
@@ -173,11 +175,18 @@ class Memory:
             elif kind is Append:
                 appended.append(effect.record)  # type: ignore[union-attr]
             elif isinstance(effect, Suppress):
-                self.suppressed.setdefault((effect.channel, effect.address.strip().casefold()), effect.reason)
+                self.suppress(effect)
             else:
                 assert isinstance(effect, Forget), f"{kind} is not an effect"
                 self._forget(effect.customer)
         return appended
+
+    def suppress(self, effect: Suppress) -> None:
+        """Remembers that nothing may be sent there, unless more is known against it."""
+        place = effect.channel, names(effect.channel, effect.address)[0].partition(":")[2]
+        said = effect.reason, effect.at_ms
+        if place not in self.suppressed or not outlasts((self.suppressed[place], self.suppressed_ms[place]), said):
+            self.suppressed[place], self.suppressed_ms[place] = said
 
     def _forget(self, customer: str) -> None:
         self._dispatched = {key: whose for key, whose in self._dispatched.items() if whose != customer}

@@ -13,11 +13,13 @@ from typing import Any
 import msgspec
 
 from engine.clock import ManualClock
+from engine.core import duplicates
 from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState
 from engine.core.effect import Decision
 from engine.core.message import Message
 from engine.core.migrate import VERSIONS
+from engine.core.objection import answer, names
 from engine.core.proof import ConsentRecord, records_of
 from engine.core.record import Pause, Recheck, Record, decode_record, encode_record
 from engine.dispatch import guardrail
@@ -181,10 +183,25 @@ class MemoryRuntime:
     async def states(self, customers: Sequence[str]) -> dict[str, CustomerState]:
         return {customer: self.memory.states[customer] for customer in customers if customer in self.memory.states}
 
+    async def duplicates(self, messages: Sequence[Message]) -> dict[str, bool]:
+        states, found = self.memory.states, {}
+        for message in messages:
+            others = [
+                (entry.message, entry.status)
+                for entry in self._ledger.values()
+                if duplicates.same_issue(message, entry.message)
+            ]
+            holders = {record.customer for record in await self.consents(address=message.address)}
+            holders |= {message.customer, *(other.customer for other, _ in others)}
+            known = {name: states[name] for name in holders if name in states}
+            if duplicates.is_second(message, known, others, catalog=self.catalog):
+                found[message.id] = True
+        return found
+
     async def suppressed(self, addresses: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
-        known = self.memory.suppressed
-        keys = {pair: (pair[0], pair[1].strip().casefold()) for pair in addresses}
-        return {pair: known[key] for pair, key in keys.items() if key in known}
+        known, since = self.memory.suppressed, self.memory.suppressed_ms
+        keys = {pair: (pair[0], names(*pair)[0].partition(":")[2]) for pair in addresses}
+        return {pair: answer(known[key], since[key]) for pair, key in keys.items() if key in known}
 
     @property
     def catalog(self) -> Catalog:

@@ -80,6 +80,9 @@ class KafkaRuntime(KafkaFront):
     async def states(self, customers: Sequence[str]) -> dict[str, CustomerState]:
         return await self._harness.outbox.states(customers)
 
+    async def duplicates(self, messages: Sequence[Message]) -> dict[str, bool]:
+        return await self._harness.outbox.duplicates(messages)
+
     async def suppressed(self, addresses: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
         return await self._harness.outbox.suppressed(addresses)
 

@@ -14,6 +14,7 @@ import msgspec
 from engine.core.broadcast import test_key
 from engine.core.catalog import Catalog
 from engine.core.customer import decode_state
+from engine.core.objection import names
 from engine.core.proof import records_of
 from engine.core.record import Record, Winner, decode_record, encode_record
 from engine.dispatch.feedback import INTERRUPTED
@@ -188,8 +189,6 @@ def write_plan(store: Store, plan: Plan) -> None:
             store.connection.executemany(SQL[name], rows)
     if plan.goes_on:
         store.connection.execute(SQL["ledger_unpause"])
-    if suppressions:
-        store.has_suppressed = True  # when this is rolled back, looking one up in vain does no harm
 
 
 def _write_consents(store: Store, plan: Plan) -> None:
@@ -233,4 +232,4 @@ def _test_key(record: Winner) -> str:
 
 def address_hash(store: Store, channel: str, *, address: str) -> bytes:
     """What an address is remembered by when nothing may be sent to it."""
-    return store.keyed_hash(f"{channel}:{address.strip().casefold()}")
+    return store.keyed_hash(names(channel, address)[0])

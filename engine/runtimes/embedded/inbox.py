@@ -12,9 +12,10 @@ from pathlib import Path
 from engine.clock import Clock, SystemClock
 from engine.core.record import Record, encode_record
 from engine.errors import NotFound
+from engine.runtimes.embedded.keys import keyed_hash, read_key
 from engine.runtimes.embedded.reader import EmbeddedReader
 from engine.runtimes.embedded.statements import SQL
-from engine.runtimes.embedded.store import FILE, connect, is_running, keyed_hash, read_key, translated
+from engine.runtimes.embedded.store import FILE, connect, is_running, translated
 
 
 def submit(var: Path, records: Sequence[Record]) -> bool:

@@ -5,13 +5,16 @@ Invariant: reading costs what `limit` costs, however much waits; nothing that is
 
 import json
 import sqlite3
+from collections.abc import Iterator
 
 import msgspec
 
+from engine.core import duplicates
 from engine.core.catalog import Catalog
 from engine.core.message import Message
 from engine.dispatch.feedback import interrupted
 from engine.dispatch.ports import Pending
+from engine.runtimes.base import same_addresses
 from engine.runtimes.embedded.batch import Order
 from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import Store
@@ -66,3 +69,12 @@ def recover(store: Store, catalog: Catalog, *, now_ms: int) -> Order:
             continue
         order.settlements.append(interrupted(message, now_ms))
     return order
+
+
+def same_issue(connection: sqlite3.Connection, message: Message) -> Iterator[tuple[Message, str]]:
+    """Messages of the same issue to the same address for other customers, with their status."""
+    asked = {"addresses": json.dumps(same_addresses(message.address)), "workflow": message.workflow}
+    for body, status in connection.execute(SQL["ledger_of_issue"], asked).fetchall():
+        other = decode_message(body)
+        if duplicates.same_issue(message, other):
+            yield other, status

@@ -13,7 +13,7 @@ from engine.core.effect import Decision
 from engine.core.proof import ConsentRecord
 from engine.core.task import KINDS
 from engine.runtimes import consents
-from engine.runtimes.base import DeadLetter, MessageStatus, Pace, Paused, Query, Status, paces, same_address, summary
+from engine.runtimes.base import DeadLetter, MessageStatus, Pace, Paused, Query, Status, paces, same_addresses, summary
 from engine.runtimes.embedded.outbox import decode_message
 from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import translated
@@ -78,14 +78,14 @@ class EmbeddedReader:
         limit = consents.CONSENTS_MAX
         if customer:
             return consents.found(self._rows("consents_of_customer", {"customer": customer, "limit": limit}))
-        plain, hidden = consents.looked_up(address, self._keyed_hash)
-        return consents.found(self._rows("consents_of_address", {"address": plain, "hidden": hidden, "limit": limit}))
+        addresses = json.dumps(consents.looked_up(address, self._keyed_hash))
+        return consents.found(self._rows("consents_of_address", {"addresses": addresses, "limit": limit}))
 
     async def message_of(self, provider_id: str) -> MessageStatus | None:
         return next(_statuses(self._rows("ledger_by_provider", {"provider_id": provider_id})), None)
 
     async def written_to(self, address: str, *, limit: int = 100) -> list[MessageStatus]:
-        parameters = {"address": same_address(address), "limit": min(limit, ROWS_MAX)}
+        parameters = {"addresses": json.dumps(same_addresses(address)), "limit": min(limit, ROWS_MAX)}
         return list(_statuses(self._rows("ledger_by_address", parameters)))
 
     async def customers(self, *, after: str = "", limit: int = 1_000) -> list[CustomerState]:

@@ -18,6 +18,7 @@ from engine.clock import Clock, SystemClock
 from engine.core.broadcast import WINNERS_MAX
 from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState, decode_state
+from engine.core.duplicates import is_second
 from engine.core.message import Message
 from engine.core.migrate import VERSIONS
 from engine.core.record import Record, decode_record, encode_record
@@ -25,8 +26,8 @@ from engine.dispatch.ports import NO_LINKS, Links, Pending, Settlement
 from engine.errors import StorageError
 from engine.runtimes.asking import AsksReader
 from engine.runtimes.base import DeadLetter
-from engine.runtimes.embedded import handovers, outbox, retention
-from engine.runtimes.embedded.batch import Order, address_hash
+from engine.runtimes.embedded import handovers, outbox, retention, suppression
+from engine.runtimes.embedded.batch import Order
 from engine.runtimes.embedded.loop import BatchLoop, Walk
 from engine.runtimes.embedded.reader import EmbeddedReader
 from engine.runtimes.embedded.statements import SQL
@@ -166,16 +167,20 @@ class EmbeddedRuntime(AsksReader):
         rows = self._store.connection.execute(SQL["states_load"], (json.dumps(list(customers)),))
         return {customer: decode_state(body) for customer, _, _, body in rows}
 
+    async def duplicates(self, messages: Sequence[Message]) -> dict[str, bool]:
+        catalog, found = self._loop.catalog, {}
+        for message in messages:
+            others = list(outbox.same_issue(self._store.connection, message))
+            holders = {record.customer for record in await self.consents(address=message.address)}
+            states = await self.states(list({message.customer, *holders, *(other.customer for other, _ in others)}))
+            if len(holders | {message.customer}) + len(others) > 1 and is_second(
+                message, states, others, catalog=catalog
+            ):
+                found[message.id] = True
+        return found
+
     async def suppressed(self, addresses: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
-        answers: dict[tuple[str, str], str] = {}
-        if not self._store.has_suppressed:
-            return answers
-        for channel, address in addresses:
-            key = address_hash(self._store, channel, address=address)
-            row = self._store.connection.execute(SQL["suppressed_load"], (key,)).fetchone()
-            if row is not None:
-                answers[channel, address] = row[0]
-        return answers
+        return suppression.find(self._store, addresses)
 
     @property
     def catalog(self) -> Catalog:

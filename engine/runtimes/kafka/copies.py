@@ -8,21 +8,36 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Callable, Sequence
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
+from engine.core import duplicates
 from engine.core.customer import CustomerState, decode_state
+from engine.core.message import Message
+from engine.core.objection import answer, names, outlasts
 from engine.errors import StorageError
 from engine.runtimes.kafka.changelog import Changelog
 from engine.runtimes.kafka.store import RowStore
-from engine.runtimes.kafka.topics import PREFIX_BYTES, Topics, decode_suppressed, pack_row
+from engine.runtimes.kafka.topics import (
+    PREFIX_BYTES,
+    Suppressed,
+    Topics,
+    decode_suppressed,
+    encode_suppressed,
+    pack_row,
+)
 from engine.telemetry import Action, get_log
 
 POLL_MS = 500
 RETRY_SECONDS = 1.0
+GATHER_SECONDS = duplicates.GATHER_MS / 1_000 + 1.0
+"""After the first claim was read, all that the log counts as having come with it have been read, too."""
+CLAIM_SECONDS_MAX = 60.0
+"""A claim that is not there by then does not come."""
 _log = get_log("copies")
 
 
@@ -78,12 +93,16 @@ class Suppressions:
         self._store = store
         self._key = key
         self._following: asyncio.Task[None] | None = None
+        self._seen: dict[bytes, float] = {}
+        """When the first claim to an address was read, of the newest ones; of others it is long ago."""
+        self._began = 0.0
         self.read = False
         """Whether everything was read that stood there when we began: before, nothing may be sent."""
         self.on_read: Callable[[], None] = lambda: None
 
     async def start(self) -> None:
         """Begins to follow the topic; `read` becomes true later."""
+        self._began = asyncio.get_running_loop().time()
         self._following = asyncio.create_task(self._follow(), name="anlass-suppressions")
 
     async def stop(self) -> None:
@@ -96,9 +115,17 @@ class Suppressions:
 
     def find(self, addresses: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
         """Of these (channel, address), those that nothing may be sent to, with the reason."""
-        keys = {pair: self._key(*pair) for pair in addresses}
-        rows = self._store.rows(list(set(keys.values())))
-        return {pair: _reason(rows[key]) for pair, key in keys.items() if key in rows}
+        keys = {
+            pair: [self._key(pair[0], text.removeprefix(f"{pair[0]}:")) for text in names(*pair)] for pair in addresses
+        }
+        rows = self._store.rows(list({key for some in keys.values() for key in some}))
+        found = {}
+        for pair, some in keys.items():
+            known = [_suppressed(rows[key]) for key in some if key in rows]
+            if known:
+                worst = functools.reduce(lambda one, other: one if outlasts(one, other) else other, known)
+                found[pair] = answer(*worst)
+        return found
 
     async def _follow(self) -> None:
         while True:
@@ -128,16 +155,65 @@ class Suppressions:
                     self.on_read()
                 records = (await consumer.getmany(self._tp, timeout_ms=POLL_MS)).get(self._tp, [])
                 if records:
-                    rows = [
-                        (each.key, pack_row(each.offset, 0, each.value) if each.value else None, each.offset)
-                        for each in records
-                        if each.key
-                    ]
-                    self._store.replay(rows, offset=records[-1].offset)
+                    self._take(records)
+
+    def is_second(self, message: Message) -> bool | None:
+        """Whether another message holds the address of this one's issue; None as long as an older claim may still come."""
+        key, now = self._key(*duplicates.place(message)), asyncio.get_running_loop().time()
+        row = self._store.rows([key]).get(key)
+        if row is None:  # decided by a worker of an older version, or its claim is on its way
+            asked = self._seen.setdefault(key, now)
+            return None if message.consented_ms and now - asked < CLAIM_SECONDS_MAX else False
+        if now - self._seen.get(key, self._began) < GATHER_SECONDS:
+            return None
+        return duplicates.holder(_suppressed(row)[0])[1] != message.id
+
+    def _take(self, records: Sequence[ConsumerRecord]) -> None:
+        """Takes records over in their order. Of claims to one address the first one stands, or an older one that came at once."""
+        standing: dict[bytes, Suppressed] = {}
+        rows = []
+        for each in records:
+            if not each.key:
+                continue
+            value = each.value
+            if value and (said := _claim(value)) is not None:
+                first = standing.get(each.key) or self._standing(each.key)
+                said = Suppressed(said.channel, said.reason, int(each.timestamp))
+                if first is not None:
+                    late = said.at_ms > first.at_ms + duplicates.GATHER_MS
+                    best = first.reason if late else min(first.reason, said.reason, key=duplicates.holder)
+                    said = Suppressed(said.channel, best, first.at_ms)
+                if first is None:
+                    self._saw(each.key)
+                standing[each.key] = said
+                value = encode_suppressed(said)
+            rows.append((each.key, pack_row(each.offset, 0, value) if value else None, each.offset))
+        self._store.replay(rows, offset=records[-1].offset)
+
+    def _saw(self, key: bytes) -> None:
+        """A first claim was read: those that came with it are waited for."""
+        now = asyncio.get_running_loop().time()
+        self._seen[key] = now
+        while self._seen and now - next(iter(self._seen.values())) > CLAIM_SECONDS_MAX:
+            del self._seen[next(iter(self._seen))]
+
+    def _standing(self, key: bytes) -> Suppressed | None:
+        row = self._store.rows([key]).get(key)
+        return None if row is None else _claim(row[PREFIX_BYTES:])
 
 
-def _reason(row: bytes) -> str:
+def _claim(value: bytes) -> Suppressed | None:
+    """The value as a claim; None when it says something else."""
     try:
-        return decode_suppressed(row[PREFIX_BYTES:]).reason
+        said = decode_suppressed(value)
     except (msgspec.ValidationError, msgspec.DecodeError):
-        return "suppressed"  # somebody said so, whatever they wrote
+        return None
+    return said if said.channel == duplicates.CLAIM else None
+
+
+def _suppressed(row: bytes) -> tuple[str, int]:
+    try:
+        said = decode_suppressed(row[PREFIX_BYTES:])
+    except (msgspec.ValidationError, msgspec.DecodeError):
+        return "suppressed", 0  # somebody said so, whatever they wrote
+    return said.reason, said.at_ms

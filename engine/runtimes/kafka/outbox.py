@@ -176,6 +176,10 @@ class KafkaOutbox:
             found |= owned[1].states(names)
         return found
 
+    async def duplicates(self, messages: Sequence[Message]) -> dict[str, bool]:
+        found = {message.id: self._suppressions.is_second(message) for message in messages}
+        return {message: second is True for message, second in found.items() if second is not False}
+
     async def suppressed(self, addresses: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
         return self._suppressions.find(addresses)
 

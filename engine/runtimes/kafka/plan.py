@@ -14,6 +14,7 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
+from engine.core import duplicates
 from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState, decode_state, encode_state
 from engine.core.effect import Append, Decision, Dispatch, Effect, Forget, Suppress, refused_value
@@ -25,6 +26,7 @@ from engine.runtimes.kafka.arrival import Arrival, Here, Incoming, read_arrival
 from engine.runtimes.kafka.controls import Controls
 from engine.runtimes.kafka.outgoing import (
     check_outcome,
+    claim,
     dead_letter,
     forward,
     handover,
@@ -328,6 +330,8 @@ class _Work:
                     self._send(each.offset, effect.customer, line)
                 case Dispatch():
                     self._plan.messages.append(effect.message)
+                    if duplicates.matters(effect.message):
+                        self._send(each.offset, "", claim(self._here, effect.message))
                     self._send(each.offset, effect.message.customer, handover(self._here, each.offset, effect.message))
                 case Append():
                     appended.extend(self._here_or_there(each, effect.record))

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import msgspec
 from msgspec.structs import replace
 
+from engine.core import duplicates
 from engine.core.message import Message
 from engine.core.record import Outcome, Record
 from engine.dispatch.feedback import INTERRUPTED, interrupted
@@ -29,9 +30,12 @@ RESEND_DELAY_MS = 10_000
 def fresh(handover: Handover, number: int) -> LedgerEntry:
     """The entry of a message that is not known; `number` is the offset of its handover."""
     message = handover.message
+    later_ms = message.due_ms if message.due_ms > message.decided_ms else 0
+    if duplicates.matters(message) and message.consented_ms:  # claims of others to the address may be on their way
+        later_ms = max(later_ms, message.decided_ms + duplicates.WAIT_MS)
     return LedgerEntry(
         message=message,
-        not_before_ms=message.due_ms if message.due_ms > message.decided_ms else 0,
+        not_before_ms=later_ms,
         updated_ms=message.decided_ms,
         offset=handover.offset,
         number=number,
