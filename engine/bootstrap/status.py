@@ -1,6 +1,7 @@
 """The small HTTP server of a role that has none of its own: alive, ready, measured.
 
-Invariant: `/readyz` says 200 only while the role can do its work, and otherwise why not; `/healthz` only that the loop turns.
+Invariant: `/readyz` says 200 only while the role can do its work, and otherwise why not; what else is not well is named beside.
+`/healthz` says only that the loop turns.
 """
 
 from __future__ import annotations
@@ -45,10 +46,10 @@ class StatusServer:
         return web.json_response({"status": "ok"})
 
     async def _readyz(self, _request: web.Request) -> web.Response:
-        reason = self._readiness()
+        reason, degraded = self._readiness(), self._metrics.health.shown
         if reason:
-            return web.json_response({"status": "not ready", "reason": reason}, status=503)
-        return web.json_response({"status": "ready"})
+            return web.json_response({"status": "not ready", "reason": reason, "degraded": degraded}, status=503)
+        return web.json_response({"status": "degraded" if degraded else "ready", "degraded": degraded})
 
     async def _page(self, _request: web.Request) -> web.Response:
         await self._measure()

@@ -132,11 +132,17 @@ class _Watch:
         return web.Response(body=b'{"status": "ok"}', content_type=answers.JSON)
 
     async def readyz(self, request: web.Request) -> web.StreamResponse:
-        """Events would be taken now."""
+        """Whether events would be taken now, as intake itself would answer; what else is not well is named beside a 200."""
         backlog = self._runtime.backlog
+        degraded = self._metrics.health.shown
         if backlog > self._backlog_max:
-            return answers.refusal(503, "backlog", f"{backlog} records wait to be evaluated.", backlog=backlog)
-        return web.Response(body=msgspec.json.encode({"status": "ok", "backlog": backlog}), content_type=answers.JSON)
+            words = f"{backlog} records wait to be evaluated."
+            return answers.refusal(503, "backlog", words, backlog=backlog, degraded=degraded)
+        refused = await self._runtime.probe()
+        if refused:
+            return answers.refusal(503, "not_ready", refused, backlog=backlog, degraded=degraded)
+        shown = {"status": "degraded" if degraded else "ok", "backlog": backlog, "degraded": degraded}
+        return web.Response(body=msgspec.json.encode(shown), content_type=answers.JSON)
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
         """Prometheus' text format."""

@@ -10,6 +10,9 @@ from typing import Any
 
 import msgspec
 
+CONTRACT = "contract"
+"""What a message rests on whose purpose needs no consent."""
+
 
 def message_id(enrollment: str, step: str, occurrence: int | str) -> str:
     """The id of a message: 32 hex digits, the same whenever the same decision is taken again."""
@@ -55,6 +58,11 @@ class Message(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=Fal
     """The one it has; empty while it waits for a winner, and where nothing is tested."""
     tracked: bool = False
     """Whether the customer had agreed to tracking when it was decided; asked again when it leaves."""
+
+
+def is_bulk(message: Message) -> bool:
+    """Whether it goes in the second lane: what rests on a contract (an order's confirmation, a password) leaves first."""
+    return message.consent != CONTRACT
 
 
 def names(message: Message) -> dict[str, Any]:

@@ -11,7 +11,8 @@ import msgspec
 
 from engine.core.customer import CustomerState, encode_state
 from engine.core.effect import Append, Decision, Dispatch, Effect, Forget, Suppress
-from engine.core.record import encode_record
+from engine.core.message import Message
+from engine.core.record import Flush, encode_record
 
 CUSTOMER_CHARS_MAX = 512
 STUCK_TIMER_DELAY_MS = 3_600_000
@@ -37,3 +38,10 @@ def encode_outcome(state: CustomerState | None, effects: list[Effect]) -> None:
                 pass
             case _:
                 assert_never(effect)
+
+
+def flushes(flush: Flush, message: Message, reason: str) -> bool:
+    """Whether a message that was tried and waits for its next attempt is to be tried now; `reason` is why it waits."""
+    if reason in {"quiet_hours", "workflow_paused"}:
+        return False
+    return flush.channel in {"", message.channel} and flush.domain in {"", message.address.rpartition("@")[2].lower()}

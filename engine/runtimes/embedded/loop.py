@@ -13,7 +13,7 @@ import msgspec
 
 from engine.clock import Clock
 from engine.core.catalog import Catalog
-from engine.core.record import Recheck, Resume, Timer, encode_record
+from engine.core.record import Flush, Recheck, Resume, Timer, encode_record
 from engine.errors import StorageError
 from engine.runtimes.embedded import outbox
 from engine.runtimes.embedded.batch import Batches, Order, Result
@@ -91,6 +91,8 @@ class BatchLoop:
         self._stopping = False
         self.interrupted: list[str] = []
         """Messages that this start found claimed, and nobody has asked about yet."""
+        self.flushed: list[Flush] = []
+        """Pauses that an operator ended, and nobody has asked about yet."""
 
     @property
     def backlog(self) -> int:
@@ -253,7 +255,8 @@ class BatchLoop:
         if order.resume_after is not None:
             self.resume_after = order.resume_after
         self.timer_ms = self._timer_after(plan)
-        if result.more_to_send:
+        self.flushed += plan.flushes
+        if result.more_to_send or plan.flushes:
             self.work.set()
         if plan.forgets:
             self.forgot.set()

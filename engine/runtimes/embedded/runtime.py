@@ -18,16 +18,18 @@ from engine.clock import Clock, SystemClock
 from engine.core.broadcast import WINNERS_MAX
 from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState, decode_state
+from engine.core.holding import NOTHING, Holding
 from engine.core.message import Message
 from engine.core.migrate import VERSIONS
-from engine.core.record import Record, decode_record, encode_record
-from engine.dispatch.ports import NO_LINKS, Links, Pending, Settlement
+from engine.core.record import Flush, Record, decode_record, encode_record
+from engine.dispatch.ports import NO_LINKS, OPEN, Closed, Links, Pending, Settlement
 from engine.errors import StorageError
 from engine.runtimes.asking import AsksReader
 from engine.runtimes.base import DeadLetter
 from engine.runtimes.embedded import handovers, outbox, retention
 from engine.runtimes.embedded.batch import Order, address_hash
 from engine.runtimes.embedded.loop import BatchLoop, Walk
+from engine.runtimes.embedded.probe import Probe
 from engine.runtimes.embedded.reader import EmbeddedReader
 from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import Options, Store, translated
@@ -50,7 +52,10 @@ class EmbeddedRuntime(AsksReader):
         options: Options | None = None,
         metrics: Metrics | None = None,
         connection: type[sqlite3.Connection] = sqlite3.Connection,
+        hold: bool = False,
     ) -> None:
+        """`hold`: what is there is a copy; nothing of it leaves, and no timer fires, until it is let go."""
+        self._hold = hold
         self._options = options or Options()
         self._clock = clock or SystemClock()
         self._metrics = metrics or Metrics()
@@ -59,6 +64,7 @@ class EmbeddedRuntime(AsksReader):
         self._reader = EmbeddedReader(
             lambda: self._store.connection, clock=self._clock, keyed_hash=self._store.keyed_hash
         )
+        self._probe = Probe(self._store)
         self._log = get_log("runtime")
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -69,6 +75,8 @@ class EmbeddedRuntime(AsksReader):
         self._store.open()
         try:
             with translated():
+                if self._hold:
+                    self._hold_all()
                 self._loop.catalog = self._with_controls(self._loop.catalog)
                 progress = {row[0]: row[1:] for row in self._store.connection.execute(SQL["progress_all"])}
                 after, note = progress["recheck"]
@@ -96,12 +104,23 @@ class EmbeddedRuntime(AsksReader):
         self._tasks = []
         self._store.close()
 
+    def _hold_all(self) -> None:
+        """Before anything else: with the first batch it would be too late."""
+        now_ms = self._clock.now_ms()
+        with self._store.transaction() as connection:
+            before = _holding(connection)
+            if not before.since_ms:
+                note = msgspec.json.encode(replace(before, since_ms=now_ms, released=())).decode()
+                connection.execute(SQL["progress_put"], {"name": "holding", "value": now_ms, "note": note})
+
     def _with_controls(self, catalog: Catalog) -> Catalog:
         """The catalog with what control records said until now."""
         connection = self._store.connection
-        paused = {workflow for (workflow,) in connection.execute(SQL["control_paused"])}
+        paused = dict(connection.execute(SQL["control_paused"]).fetchall())
         winners = dict(connection.execute(SQL["winners_newest"], {"limit": WINNERS_MAX}).fetchall()[::-1])
-        return replace(catalog, paused=catalog.paused | paused, winners=winners)
+        return replace(
+            catalog, paused=catalog.paused | paused.keys(), paused_ms=paused, winners=winners, holding=_holding(connection)
+        )
 
     # ---------------------------------------------------------------------------------------------------- intake
 
@@ -125,6 +144,11 @@ class EmbeddedRuntime(AsksReader):
     def backlog(self) -> int:
         return self._loop.backlog
 
+    async def probe(self) -> str:
+        if not self._tasks or self._tasks[0].done():
+            return "The engine is not running."
+        return self._probe.why_not(self._clock.monotonic())
+
     async def replay(self, dead_letter_ids: Sequence[int]) -> int:
         rows = self._store.connection.execute(SQL["dead_letters_some"], (json.dumps(list(dead_letter_ids)),)).fetchall()
         order = Order(now_ms=0)
@@ -139,8 +163,10 @@ class EmbeddedRuntime(AsksReader):
 
     # ---------------------------------------------------------------------------------------------------- outbox
 
-    async def ready(self, limit: int, *, exclude: frozenset[tuple[str, str]] = frozenset()) -> list[Pending]:
-        return outbox.ready(self._store, limit, exclude=exclude, now_ms=self._clock.now_ms())
+    async def ready(self, limit: int, *, closed: Closed = OPEN) -> list[Pending]:
+        return outbox.ready(
+            self._store, limit, closed=closed, holding=self.catalog.holding, now_ms=self._clock.now_ms()
+        )
 
     async def claim(self, message_ids: Sequence[str], *, links: Links = NO_LINKS) -> frozenset[str]:
         return await self._ask(Order(now_ms=0, claims=list(message_ids), links=dict(links)))
@@ -151,6 +177,10 @@ class EmbeddedRuntime(AsksReader):
     async def interrupted(self) -> list[Message]:
         found, self._loop.interrupted = self._loop.interrupted, []
         return [known.message for each in found if (known := await self._reader.message(each)) is not None]
+
+    async def flushed(self) -> list[Flush]:
+        found, self._loop.flushed = self._loop.flushed, []
+        return found
 
     async def wait_for_work(self, timeout_seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -298,3 +328,8 @@ class EmbeddedRuntime(AsksReader):
         now_ms = self._clock.now_ms()
         days = kept(self.catalog.policy.retention, log=self._options.log_days, journal=self._options.journal_days)
         return retention.step(self._store, days, now_ms=now_ms, applied_seq=self._loop.batches.applied_seq)
+
+
+def _holding(connection: sqlite3.Connection) -> Holding:
+    note = {row[0]: row[2] for row in connection.execute(SQL["progress_all"])}.get("holding", "")
+    return msgspec.json.decode(note, type=Holding) if note else NOTHING

@@ -24,9 +24,10 @@ import msgspec
 
 from engine.clock import Clock
 from engine.core.catalog import Catalog
+from engine.core.holding import NOTHING, Holding
 from engine.core.message import Message
-from engine.dispatch.ports import NO_LINKS, Links, Pending, Settlement
-from engine.dispatch.throttle import Lane
+from engine.core.record import Flush
+from engine.dispatch.ports import NO_LINKS, Closed, Links, Pending, Settlement
 from engine.errors import LimitExceeded, StorageError
 from engine.runtimes.base import MessageStatus
 from engine.runtimes.kafka import handed
@@ -45,6 +46,8 @@ from engine.telemetry import Action, Metrics, get_log
 GROUP_MAX = 64  # requests that one commit carries out
 ROWS_PER_STEP = 500
 RETRY_SECONDS = 0.5
+FLUSHED_MAX = 5_000
+"""Messages of a partition whose backoff one flush ends."""
 
 
 class LedgerTools(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +81,8 @@ class LedgerPartition:
         self.interrupted: list[Message] = []  # found claimed when the partition was taken over
         self.restore_seconds = 0.0
         self.releasing = False
+        self.flushed: list[Flush] = []
+        """Pauses that an operator ended, and nobody has asked about yet."""
         self.on_work: Callable[[], None] = lambda: None
         """Called when a message may have become ready."""
         self.commits = 0
@@ -259,9 +264,11 @@ class LedgerPartition:
         if self.queue.open_until(offset):
             self.on_work()
 
-    def first(self, limit: int, exclude: frozenset[Lane], now_ms: int) -> list[Slot]:
-        """Places of messages that may leave now, highest priority first, then oldest."""
-        return [] if self.releasing or self._ended is not None else self.queue.first(limit, exclude, now_ms)
+    def first(self, limit: int, closed: Closed, now_ms: int, *, holding: Holding = NOTHING) -> list[Slot]:
+        """Places of messages that may leave now, as in the port."""
+        if self.releasing or self._ended is not None:
+            return []
+        return self.queue.first(limit, closed, now_ms, holding=holding)
 
     def load(self, keys: Sequence[bytes]) -> dict[bytes, Pending]:
         """Those of the messages that are still pending."""
@@ -274,9 +281,9 @@ class LedgerPartition:
                 )
         return found
 
-    async def ready(self, limit: int, exclude: frozenset[Lane], now_ms: int) -> list[Pending]:
+    async def ready(self, limit: int, closed: Closed, now_ms: int) -> list[Pending]:
         """Messages that may leave now, as in the port."""
-        keys = [slot.key for slot in self.first(limit, exclude, now_ms)]
+        keys = [slot.key for slot in self.first(limit, closed, now_ms)]
         found = self.load(keys)
         return [found[key] for key in keys if key in found]
 
@@ -323,8 +330,13 @@ class LedgerPartition:
             await asyncio.to_thread(list, map(self._tools.on_forget, part.forgets))
             doomed = await self._keys_of(part.forgets) if part.forgets else {}
             keys = [*part.keys, *(key for found in doomed.values() for key in found)]
+            if part.flushes:
+                keys += self.queue.put_off(FLUSHED_MAX)
             here = handed.Here(self._tools.topics.dead_letters, self.number, self._tools.clock.now_ms())
             await self._ask(keys, functools.partial(self._take, part=part, doomed=doomed, here=here))
+            if part.flushes:
+                self.flushed += part.flushes
+                self.on_work()
 
     def _take(self, draft: Draft, *, part: handed.Part, doomed: dict[str, list[bytes]], here: handed.Here) -> None:
         dead = handed.apply(draft, part, doomed, forgotten=self._forgotten, here=here)
