@@ -1,4 +1,4 @@
-"""What is not well though the process lives: states with a name from a closed list and a sentence, for whoever looks at `/readyz`.
+"""What is not well though the process lives: states with a name from a closed list and a sentence, for who looks at `/readyz`.
 
 Invariant: a state is there from the moment it is reported until it is cleared; a name that nobody declared here is refused, so
 that alerts can be built on them.

@@ -12,6 +12,7 @@ import functools
 from channels.recording import Mailbox
 from engine.bootstrap.cluster import Cluster, Slot
 from engine.bootstrap.current import Current
+from engine.bootstrap.holding import begin_hold
 from engine.bootstrap.lag import LagGauge
 from engine.bootstrap.listening import bind, url_of
 from engine.bootstrap.parts import (
@@ -37,7 +38,11 @@ _log = get_log("role")
 class DispatcherRole:
     """`anlass dispatcher`: sends what the workers decided, from the partitions that Faust gives it."""
 
-    def __init__(self, cluster: Cluster, *, clock: Clock | None = None, metrics: Metrics | None = None) -> None:
+    def __init__(
+        self, cluster: Cluster, *, clock: Clock | None = None, metrics: Metrics | None = None, hold: bool = False
+    ) -> None:
+        """`hold`: the topics are a copy, of which nothing is to leave before somebody says so."""
+        self._hold = hold
         self._cluster = cluster
         self._clock = clock or SystemClock()
         self.metrics = metrics or Metrics()
@@ -86,6 +91,8 @@ class DispatcherRole:
                 options=dispatch_options(settings),
             )
             postroom.outbox.on_share = dispatcher.set_share
+            if self._hold:
+                postroom.outbox.hold_until(await begin_hold(cluster))
             status = StatusServer(self.metrics, self._readiness, measure=self._measure)
             stack.push_async_callback(status.stop)
             await status.start(sock)

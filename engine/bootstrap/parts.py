@@ -30,14 +30,23 @@ from engine.settings import Settings
 from engine.telemetry import Metrics
 
 
-def open_runtime(project: Project, *, clock: Clock | None = None, metrics: Metrics | None = None) -> EmbeddedRuntime:
-    """The project's runtime, not started."""
+def open_runtime(
+    project: Project,
+    *,
+    clock: Clock | None = None,
+    metrics: Metrics | None = None,
+    hold: bool = False,
+    timers: bool = True,
+) -> EmbeddedRuntime:
+    """The project's runtime, not started. `hold`: its store is a copy. `timers` False: a command opens it for a moment."""
     database = project.settings.database
     options = Options(
         backlog_max=project.settings.collector.backlog_max,
         synchronous="FULL" if database.synchronous == "full" else "NORMAL",
         log_days=database.log_days,
         journal_days=database.journal_days,
+        timers=timers,
+        hold=hold,
     )
     runtime = EmbeddedRuntime(project.var, project.catalog, clock=clock, options=options, metrics=metrics)
     runtime.on_forget = functools.partial(forget_customer, project.settings)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from engine.bootstrap.cluster import Cluster, Slot
+from engine.bootstrap.holding import begin_hold
 from engine.bootstrap.lag import LagGauge
 from engine.bootstrap.listening import bind, url_of
 from engine.bootstrap.service import loop_factory, told_to_stop
@@ -46,7 +47,11 @@ class Role(Protocol):
 class WorkerRole:
     """`anlass worker`: evaluates the partitions that Faust gives it."""
 
-    def __init__(self, cluster: Cluster, *, clock: Clock | None = None, metrics: Metrics | None = None) -> None:
+    def __init__(
+        self, cluster: Cluster, *, clock: Clock | None = None, metrics: Metrics | None = None, hold: bool = False
+    ) -> None:
+        """`hold`: the topics are a copy, of which nothing is to happen before somebody says so."""
+        self._hold = hold
         self._cluster = cluster
         self._clock = clock or SystemClock()
         self.metrics = metrics or Metrics()
@@ -74,6 +79,7 @@ class WorkerRole:
                 parse=parse_foreign,
                 alias=cluster.alias,
                 address_key=cluster.address_key,
+                held_until=await begin_hold(cluster) if self._hold else {},
             )
             self.worker = Worker(settings, cluster.definitions(), clock=self._clock, metrics=self.metrics)
             stack.push_async_callback(self.worker.stop)

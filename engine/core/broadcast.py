@@ -169,8 +169,10 @@ def holds(catalog: Catalog, name: str) -> bool:
 
 def waits(state: CustomerState, now_ms: int) -> bool:
     """Whether a Resume may mean something to this customer: what is due may have been held."""
-    return bool(state.waiting) or 0 < state.next_due_ms <= now_ms or any(
-        held.until_ms == UNTIL_RESUMED_MS or awaits_winner(held.message) for held in state.held
+    return (
+        bool(state.waiting)
+        or 0 < state.next_due_ms <= now_ms
+        or any(held.until_ms == UNTIL_RESUMED_MS or awaits_winner(held.message) for held in state.held)
     )
 
 

@@ -89,7 +89,9 @@ def evaluate(
         if not isinstance(record, _CREATES):
             return None, []
         state = CustomerState(id=record.customer, first_seen_ms=record.at_ms)
-    if isinstance(record, Resume) and not broadcast.waits(state, record.at_ms):  # one of many who are asked: nothing is written
+    if isinstance(record, Resume) and not broadcast.waits(
+        state, record.at_ms
+    ):  # one of many who are asked: nothing is written
         return state, []
     digest = profile.digest_of(record)
     if profile.seen_before(state, digest):

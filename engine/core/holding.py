@@ -1,4 +1,4 @@
-"""What is held back: everything of a restored copy until somebody lets it go, and of a paused workflow what was due before the pause.
+"""What is held back: everything of a restored copy until somebody lets it go, of a paused workflow what was due before the pause.
 
 Invariant: what is held is not lost and does not happen; it is let go, or dropped because somebody said so. A copy that is held
 decides nothing by the clock alone: only what comes in from outside is evaluated, and what that decides waits as well.
@@ -68,7 +68,11 @@ def taken(catalog: Catalog, record: Hold) -> Catalog:
     """The catalog once everything is held, or some of it is let go; itself when that changes nothing."""
     holding = catalog.holding
     if record.on:
-        return catalog if holding.since_ms else replace(catalog, holding=replace(holding, since_ms=record.at_ms, released=()))
+        return (
+            catalog
+            if holding.since_ms
+            else replace(catalog, holding=replace(holding, since_ms=record.at_ms, released=()))
+        )
     if not holding.since_ms or record.workflow in holding.released:
         return catalog
     if record.workflow == ALL:
@@ -84,7 +88,9 @@ def next_due_ms(catalog: Catalog, state: CustomerState) -> int:
     """As the state's own, without what is held. Memberships of segments change for all workflows, so they wait for the last."""
     if not catalog.holding.since_ms:
         return state.next_due_ms
-    due = [run.due_ms for run in state.enrollments if run.due_ms and not run.failed and not is_held(catalog, run.workflow)]
+    due = [
+        run.due_ms for run in state.enrollments if run.due_ms and not run.failed and not is_held(catalog, run.workflow)
+    ]
     due += [
         held.until_ms
         for held in state.held

@@ -1,7 +1,8 @@
 """How many calls of each provider are under way, and to which destination domains.
 
 Invariant: a provider never has more calls under way than its limits say, so that one that answers slowly holds up no other; one
-destination domain never has all of them, and all domains that answer slowly together have a quarter. Some are kept for transactional messages.
+destination domain never has all of them, and all domains that answer slowly together have a quarter. Some are kept for
+transactional messages.
 """
 
 from __future__ import annotations
@@ -26,9 +27,11 @@ class Berths:
         self._under_way: Counter[str] = Counter()
         self._domains: dict[_Domain, dict[str, int]] = {}  # message → since when
         self._slow: dict[_Domain, None] = {}
-        self._bulk: dict[_Domain, set[str]] = {}  # messages that are not transactional; the domain "" holds all of a provider
+        self._bulk: dict[
+            _Domain, set[str]
+        ] = {}  # messages that are not transactional; the domain "" holds all of a provider
 
-    def take(self, channel: str, domain: str, *, message: str, now_ms: int, bulk: bool = True) -> None:
+    def take(self, channel: str, domain: str, *, message: str, now_ms: int, bulk: bool = False) -> None:
         """A call begins. `has_room` said that it may. `bulk`: it is not transactional."""
         provider = self._providers.name(channel)
         self._under_way[provider] += 1
@@ -60,12 +63,14 @@ class Berths:
             if len(self._slow) > SLOW_DOMAINS_MAX:
                 del self._slow[next(iter(self._slow))]
 
-    def has_room(self, channel: str, domain: str, now_ms: int, *, bulk: bool = True) -> bool:
+    def has_room(self, channel: str, domain: str, now_ms: int, *, bulk: bool = False) -> bool:
         """Whether one more call may begin now."""
         limits, provider = self._providers.of(channel), self._providers.name(channel)
         if self._under_way[provider] >= limits.under_way_max:
             return False
-        if bulk and (self._has(provider, "") >= limits.bulk_max or self._has(provider, domain) >= _bulk_max(limits, domain)):
+        if bulk and (
+            self._has(provider, "") >= limits.bulk_max or self._has(provider, domain) >= _bulk_max(limits, domain)
+        ):
             return False
         return not domain or not self._is_full(limits, domain, self._slow_calls(provider, now_ms), now_ms)
 

@@ -1,6 +1,6 @@
 """What may leave now: rates, pauses and calls under way of all providers, seen as lanes; and what operators are told of pauses.
 
-Invariant: a message that `enter` let in has its berth until `leave`, which is called once for each. Transactional messages go first;
+Invariant: a message that `enter` let in has its berth until `leave`, which is called once for each. Transactional ones go first;
 where messages leave one by one, one in ten turns is the others' all the same, so that nothing stands for ever.
 """
 

@@ -95,7 +95,13 @@ class Throttle:
             self._next_ms = {lane: at for lane, at in self._next_ms.items() if at > now_ms}
 
     def slow_down(
-        self, channel: str, domain: str, now_ms: int, *, since_ms: int | None = None, retry_after_seconds: float | None = None
+        self,
+        channel: str,
+        domain: str,
+        now_ms: int,
+        *,
+        since_ms: int | None = None,
+        retry_after_seconds: float | None = None,
     ) -> int:
         """The domain ("" = the provider) asked for a pause of a message that left at `since_ms`; returns its end.
 

@@ -123,7 +123,10 @@ class MemoryRuntime:
         assert versions in VERSIONS, versions
         before = self.memory.catalog
         self.memory.catalog = msgspec.structs.replace(
-            catalog, paused=catalog.paused | before.paused, paused_ms=before.paused_ms, winners=before.winners,
+            catalog,
+            paused=catalog.paused | before.paused,
+            paused_ms=before.paused_ms,
+            winners=before.winners,
             holding=before.holding,
         )
         now_ms = self.memory.clock.now_ms()

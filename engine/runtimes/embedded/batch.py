@@ -20,6 +20,7 @@ from engine.dispatch.feedback import INTERRUPTED, NOWHERE, SENT_ELSEWHERE
 from engine.dispatch.ports import Settlement
 from engine.runtimes import consents
 from engine.runtimes.base import DeadLetter
+from engine.runtimes.effects import encode_message
 from engine.runtimes.embedded import erasure
 from engine.runtimes.embedded.plan import Plan, Planner, Slot, Work
 from engine.runtimes.embedded.statements import SQL

@@ -14,7 +14,8 @@ import msgspec
 from engine.clock import Clock
 from engine.core.catalog import Catalog
 from engine.core.record import Flush, Recheck, Resume, Timer, encode_record
-from engine.errors import StorageError
+from engine.errors import AnlassError, StorageError
+from engine.health import Condition
 from engine.runtimes.embedded import outbox
 from engine.runtimes.embedded.batch import Batches, Order, Result
 from engine.runtimes.embedded.plan import Plan
@@ -178,6 +179,7 @@ class BatchLoop:
             result = self.batches.commit(self.catalog, order)
         except Exception as error:  # noqa: BLE001 - whatever the store does, the loop has to live on
             self._log.error(Action.BATCH_FAILED, cause=error)
+            self._metrics.health.report(Condition.STORE_FAILS, _failure(error))
             self._retry_at = self._clock.monotonic() + RETRY_SECONDS
             asyncio.get_running_loop().call_later(RETRY_SECONDS, self._wake.set)
             for request in requests:
@@ -189,6 +191,8 @@ class BatchLoop:
                 if not request.done.done():
                     request.done.set_exception(StorageError(f"The engine ended: {type(error).__name__}."))
             raise
+        if self._metrics.health.has(Condition.STORE_FAILS):
+            self._metrics.health.clear(Condition.STORE_FAILS)
         self._took_effect(result, order)
         for request in requests:
             if not request.done.done():
@@ -218,7 +222,7 @@ class BatchLoop:
 
     def _add_timers(self, order: Order) -> None:
         now_ms = order.now_ms
-        if not self.timer_ms or self.timer_ms > now_ms:
+        if not self._options.timers or not self.timer_ms or self.timer_ms > now_ms:
             return
         rows = self._store.connection.execute(SQL["timers_due"], {"now_ms": now_ms, "limit": self._share(order)})
         for due_ms, customer in rows:
@@ -312,3 +316,9 @@ class BatchLoop:
         self.work.set()
         if self.timer_ms and self.timer_ms <= self._clock.now_ms():
             self._wake.set()
+
+
+def _failure(error: Exception) -> str:
+    """Of an error of ours its sentence; another one's may hold data."""
+    said = str(error) if isinstance(error, AnlassError) else f"{type(error).__name__}."
+    return f"A batch could not be written: {said}"

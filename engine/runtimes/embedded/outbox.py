@@ -29,7 +29,10 @@ def ready(store: Store, limit: int, *, closed: Closed, holding: Holding, now_ms:
         return []
     released = list(holding.released) if holding.since_ms else None
     channels = [channel for (channel,) in store.connection.execute(SQL["ledger_ready_channels"]).fetchall()]
-    express, bulk = (_first(store, _Wanted(channels, limit, bulk=bulk, exclude=closed.to(bulk=bulk), released=released)) for bulk in (False, True))
+    express, bulk = (
+        _first(store, _Wanted(channels, limit, bulk=bulk, exclude=closed.to(bulk=bulk), released=released))
+        for bulk in (False, True)
+    )
     return [
         Pending(message=decode_message(body), attempt=attempts, first_attempt_ms=first_attempt_ms)
         for _, _, body, attempts, first_attempt_ms in shared_out(express, bulk, limit)

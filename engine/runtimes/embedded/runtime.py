@@ -22,8 +22,10 @@ from engine.core.holding import NOTHING, Holding
 from engine.core.message import Message
 from engine.core.migrate import VERSIONS
 from engine.core.record import Flush, Record, decode_record, encode_record
+from engine.core.schedule import rfc3339
 from engine.dispatch.ports import NO_LINKS, OPEN, Closed, Links, Pending, Settlement
 from engine.errors import StorageError
+from engine.health import Condition
 from engine.runtimes.asking import AsksReader
 from engine.runtimes.base import DeadLetter
 from engine.runtimes.embedded import handovers, outbox, retention
@@ -38,6 +40,8 @@ from engine.runtimes.keeping import kept
 from engine.telemetry import Action, Metrics, get_log
 
 COMMANDS_PER_POLL = 500
+STANDING_MS = 60_000
+"""A timer that is due for so long stands."""
 
 
 class EmbeddedRuntime(AsksReader):
@@ -52,10 +56,7 @@ class EmbeddedRuntime(AsksReader):
         options: Options | None = None,
         metrics: Metrics | None = None,
         connection: type[sqlite3.Connection] = sqlite3.Connection,
-        hold: bool = False,
     ) -> None:
-        """`hold`: what is there is a copy; nothing of it leaves, and no timer fires, until it is let go."""
-        self._hold = hold
         self._options = options or Options()
         self._clock = clock or SystemClock()
         self._metrics = metrics or Metrics()
@@ -75,7 +76,7 @@ class EmbeddedRuntime(AsksReader):
         self._store.open()
         try:
             with translated():
-                if self._hold:
+                if self._options.hold:
                     self._hold_all()
                 self._loop.catalog = self._with_controls(self._loop.catalog)
                 progress = {row[0]: row[1:] for row in self._store.connection.execute(SQL["progress_all"])}
@@ -119,7 +120,11 @@ class EmbeddedRuntime(AsksReader):
         paused = dict(connection.execute(SQL["control_paused"]).fetchall())
         winners = dict(connection.execute(SQL["winners_newest"], {"limit": WINNERS_MAX}).fetchall()[::-1])
         return replace(
-            catalog, paused=catalog.paused | paused.keys(), paused_ms=paused, winners=winners, holding=_holding(connection)
+            catalog,
+            paused=catalog.paused | paused.keys(),
+            paused_ms=paused,
+            winners=winners,
+            holding=_holding(connection),
         )
 
     # ---------------------------------------------------------------------------------------------------- intake
@@ -276,7 +281,23 @@ class EmbeddedRuntime(AsksReader):
         timer_ms = self._loop.timer_ms
         overdue_ms = max(0, self._clock.now_ms() - timer_ms) if timer_ms else 0
         self._metrics.timers_overdue_seconds.set(overdue_ms / 1_000)
+        self._say(overdue_ms)
         self._metrics.outbox_depth.set(self._store.connection.execute(SQL["outbox_depth"]).fetchone()[0])
+
+    def _say(self, overdue_ms: int) -> None:
+        """What is not well, for `/readyz`."""
+        health, since_ms = self._metrics.health, self.catalog.holding.since_ms
+        if since_ms:
+            words = f"Everything is held since {rfc3339(since_ms)}; `anlass held` lists what waits and lets it go."
+            health.report(Condition.HELD, words)
+        else:
+            health.clear(Condition.HELD)
+        if overdue_ms > STANDING_MS:
+            health.report(
+                Condition.STANDING, f"A timer is due since {overdue_ms // 1_000} s and has not fired.", part="timers"
+            )
+        else:
+            health.clear(Condition.STANDING, part="timers")
 
     @contextlib.contextmanager
     def _going_on(self) -> Iterator[None]:

@@ -43,6 +43,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     journal_days: int = 0
     inbox_poll_seconds: float = 0.2
     tidy_interval_seconds: float = 60.0
+    timers: bool = True
+    """Whether what is due fires."""
+    hold: bool = False
+    """What is there is a copy: nothing of it leaves, and no timer fires, until it is let go."""
 
 
 class Store:

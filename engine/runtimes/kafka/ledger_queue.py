@@ -108,7 +108,9 @@ class PendingQueue:
         self._slots: dict[bytes, Slot] = {}
         self._gated: list[tuple[int, Rank, Slot]] = []
         self._waiting: list[tuple[int, Rank, Slot]] = []
-        self._channels: dict[tuple[str, int], _Channel] = {}  # by channel, and whether it is transactional (0) or not (1)
+        self._channels: dict[
+            tuple[str, int], _Channel
+        ] = {}  # by channel, and whether it is transactional (0) or not (1)
         self._open_until = -1
 
     def __len__(self) -> int:

@@ -103,7 +103,9 @@ class KafkaOutbox:
             slots = ledger.first(limit + len(self._lost), closed, now_ms, holding=holding)
             found += [(slot, ledger) for slot in slots if slot.key.decode() not in self._lost]
         found.sort(key=lambda each: (each[0].rank[:2], each[0].decided_ms))
-        found = shared_out([each for each in found if not each[0].rank[0]], [each for each in found if each[0].rank[0]], limit)
+        found = shared_out(
+            [each for each in found if not each[0].rank[0]], [each for each in found if each[0].rank[0]], limit
+        )
         loaded: dict[bytes, Pending] = {}
         for ledger in {id(ledger): ledger for _, ledger in found}.values():
             loaded |= ledger.load([slot.key for slot, of in found if of is ledger])

@@ -6,7 +6,7 @@ customer, because all of them have the same number of partitions and one partiti
 | topic | key | value |
 |---|---|---|
 | `touchpoints` | customer | a record: ours as a JSON array (`encode_input`), a shop's as a Segment or CloudEvents object |
-| `dispatches` | customer | a decided message (`Handover`), `Forgotten`, a late answer (`Answered`), or an operator's `Flush`, `Settled` |
+| `dispatches` | customer | `Handover` of a message, `Forgotten`, a late answer (`Answered`), an operator's `Flush`, `Settled` |
 | `journal` | customer | a decision (`JournalLine`), or `Removed` |
 | `dead-letters` | original key | the original bytes; reason and origin in headers |
 | `definitions` | project, project/id | `Definition`: the files of a catalog; the bare project's key names the one in force |
