@@ -167,11 +167,11 @@ def holds(catalog: Catalog, name: str) -> bool:
     return name in catalog.paused and is_broadcast(catalog, name)
 
 
-def waits(state: CustomerState, now_ms: int) -> bool:
-    """Whether a Resume may mean something to this customer: what is due may have been held."""
+def waits(catalog: Catalog, state: CustomerState) -> bool:
+    """Whether a Resume may mean something to this customer; where something was ever held, its timer is set anew."""
     return (
         bool(state.waiting)
-        or 0 < state.next_due_ms <= now_ms
+        or (catalog.holding != holding.NOTHING and state.next_due_ms > 0)
         or any(held.until_ms == UNTIL_RESUMED_MS or awaits_winner(held.message) for held in state.held)
     )
 

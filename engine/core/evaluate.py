@@ -90,7 +90,7 @@ def evaluate(
             return None, []
         state = CustomerState(id=record.customer, first_seen_ms=record.at_ms)
     if isinstance(record, Resume) and not broadcast.waits(
-        state, record.at_ms
+        catalog, state
     ):  # one of many who are asked: nothing is written
         return state, []
     digest = profile.digest_of(record)

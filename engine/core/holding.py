@@ -76,7 +76,7 @@ def taken(catalog: Catalog, record: Hold) -> Catalog:
     if not holding.since_ms or record.workflow in holding.released:
         return catalog
     if record.workflow == ALL:
-        changed = replace(holding, since_ms=0, released=())
+        changed = replace(holding, since_ms=0, released=(ALL,))  # tells that something was held once
     else:
         changed = replace(holding, released=tuple(sorted({*holding.released, record.workflow})))
     if record.drop:

@@ -152,7 +152,7 @@ class Memory:
         if not goes_on:
             return []
         resume_id = f"resume:{self.position}"
-        waiting = [customer for customer, state in self.states.items() if waits(state, record.at_ms)]
+        waiting = [customer for customer, state in self.states.items() if waits(self.catalog, state)]
         return [Resume(customer=customer, at_ms=record.at_ms, id=resume_id) for customer in waiting]
 
     def _arm(self, customer: str, due_ms: int) -> None:

@@ -18,7 +18,7 @@ from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState
 from engine.core.effect import Decision
 from engine.core.message import Message
-from engine.core.record import Record
+from engine.core.record import Flush, Record
 from engine.dispatch.ports import NO_LINKS, OPEN, Closed, Links, Pending, Settlement
 from engine.runtimes.base import MessageStatus, Query
 from engine.runtimes.journal import Database, DatabaseReader

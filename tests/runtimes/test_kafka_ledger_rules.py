@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from engine.clock import ManualClock
 from engine.core.message import Message
 from engine.core.record import Pause
-from engine.dispatch.ports import Settlement, Status
+from engine.dispatch.ports import Closed, Settlement, Status, shared_out
 from engine.runtimes.kafka.draft import Draft
 from engine.runtimes.kafka.entry import LedgerEntry, decode_entry, encode_entry
 from engine.runtimes.kafka.ledger_queue import PendingQueue, Slot
