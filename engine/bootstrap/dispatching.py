@@ -12,7 +12,7 @@ import functools
 from channels.recording import Mailbox
 from engine.bootstrap.cluster import Cluster, Slot
 from engine.bootstrap.current import Current
-from engine.bootstrap.holding import begin_hold
+from engine.bootstrap.holding import begin_hold, say_held
 from engine.bootstrap.lag import LagGauge
 from engine.bootstrap.listening import bind, url_of
 from engine.bootstrap.parts import (
@@ -22,6 +22,7 @@ from engine.bootstrap.parts import (
     open_channels,
     open_mailbox,
 )
+from engine.bootstrap.roles import WATCH_SECONDS, ended
 from engine.bootstrap.status import StatusServer
 from engine.clock import Clock, SystemClock
 from engine.core.catalog import Catalog
@@ -103,6 +104,9 @@ class DispatcherRole:
             await postroom.start()
             self._dispatching = asyncio.create_task(self._dispatch(dispatcher), name="anlass-dispatcher")
             stack.push_async_callback(self._end)
+            self._lag.mine = lambda: list(postroom.host.owners)
+            watching = asyncio.create_task(self._watch(postroom), name="anlass-watch")
+            stack.push_async_callback(ended, watching)
             self._exit = stack.pop_all()
         _log.info(Action.STARTED, role="dispatcher", url=self.url)
 
@@ -146,7 +150,17 @@ class DispatcherRole:
     def _readiness(self) -> str:
         if not self._current.catalog.id:
             return "nothing is deployed yet"
-        return self._postroom.readiness() if self._postroom is not None else "it starts"
+        return (self._postroom.readiness() or self._lag.standing()) if self._postroom is not None else "it starts"
+
+    async def _watch(self, postroom: Postroom) -> None:
+        """Says what is not well, whether anybody looks or not."""
+        watching = asyncio.create_task(self._lag.watch(), name="anlass-lag-watch")
+        try:
+            while True:
+                say_held(self.metrics.health, postroom.outbox.catalog.holding.since_ms)
+                await asyncio.sleep(WATCH_SECONDS)
+        finally:
+            await ended(watching)
 
     async def _measure(self) -> None:
         assert self._postroom is not None, "not started"

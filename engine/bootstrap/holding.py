@@ -12,6 +12,8 @@ import msgspec
 from engine.clock import SystemClock
 from engine.core.customer import UNTIL_RESUMED_MS
 from engine.core.record import Hold
+from engine.core.schedule import rfc3339
+from engine.health import Condition, Health
 from engine.runtimes.kafka.outlet import Outlet
 from engine.runtimes.kafka.topics import Outgoing, encode_input
 
@@ -69,6 +71,15 @@ def _due(state: CustomerState, now_ms: int) -> list[tuple[str, int]]:
     if state.segments_due_ms:
         due.append((SEGMENTS, state.segments_due_ms))
     return [(workflow, at_ms) for workflow, at_ms in due if at_ms <= now_ms]
+
+
+def say_held(health: Health, since_ms: int) -> None:
+    """Names, or stops naming, that everything is held."""
+    if since_ms:
+        words = f"Everything is held since {rfc3339(since_ms)}; `anlass held` lists what waits and lets it go."
+        health.report(Condition.HELD, words)
+    else:
+        health.clear(Condition.HELD)
 
 
 async def begin_hold(cluster: Cluster) -> dict[int, int]:

@@ -22,6 +22,7 @@ from engine.errors import UsageError
 
 if TYPE_CHECKING:
     from engine.core.record import Record
+    from engine.runtimes.base import Reader
 
 SENT_AT_ONCE = 500
 ID_CHARS_MAX = 500
@@ -57,7 +58,7 @@ def held(context: click.Context, *, as_json: bool, folder: Path) -> None:
     now_ms = SystemClock().now_ms()
     root = project_folder(folder)
 
-    async def question(reader: bootstrap.Reader) -> list[Waiting]:
+    async def question(reader: Reader) -> list[Waiting]:
         return await waiting_by_workflow(reader, now_ms=now_ms)
 
     rows = asyncio.run(bootstrap.ask(root, question))

@@ -99,6 +99,11 @@ class Owner:
         return self._changelog.checkpoint.paused
 
     @property
+    def held_ms(self) -> int:
+        """Since when everything is held here; 0: nothing is."""
+        return self._changelog.checkpoint.holding.since_ms
+
+    @property
     def next_due_ms(self) -> int:
         """When the next timer is due; 0: none is pending."""
         return self._next_due_ms
