@@ -71,7 +71,9 @@ async def measure(folder: Path, receiver: Sink, report: Report, *, rate: float) 
     }
     root = make_project(folder)
     (root / "workflows" / "order.yaml").write_text(ORDER, "utf-8")
-    (root / "templates" / "email" / "order.html").write_text("---\nsubject: Your order\n---\n<p>Thank you.</p>\n", "utf-8")
+    (root / "templates" / "email" / "order.html").write_text(
+        "---\nsubject: Your order\n---\n<p>Thank you.</p>\n", "utf-8"
+    )
     with mock.patch.dict(os.environ, settings):
         project = open_project(root)
     clock, metrics = SystemClock(), Metrics()

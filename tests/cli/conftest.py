@@ -57,9 +57,7 @@ def anlass(
 class Running:
     """`anlass run` as a process."""
 
-    def __init__(
-        self, project: Path, env: dict[str, str] | None = None, *, arguments: tuple[str, ...] = ()
-    ) -> None:
+    def __init__(self, project: Path, env: dict[str, str] | None = None, *, arguments: tuple[str, ...] = ()) -> None:
         self.project = project
         self._log = (project / "run.log").open("ab")
         command = [sys.executable, "-m", "engine.cli", "run", "--project", str(project), *arguments]

@@ -97,7 +97,11 @@ def test_a_restored_copy_sends_nothing_twice(shop: Path, tmp_path: Path) -> None
         assert anlass("held", "--project", shop).out == "Nothing waits.\n"
     finally:
         held.stop()
-    assert [line["act"] for line in anlass("audit", "list", "--json", "--project", shop).lines[::-1]] == ["settle", "drop", "release"]
+    assert [line["act"] for line in anlass("audit", "list", "--json", "--project", shop).lines[::-1]] == [
+        "settle",
+        "drop",
+        "release",
+    ]
 
 
 def test_a_pause_before_the_start_of_a_restored_copy_suppresses_nothing(shop: Path) -> None:

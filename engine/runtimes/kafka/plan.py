@@ -80,6 +80,8 @@ class Plan:
         self.evaluated = 0
         self.dead = 0
         self.decided: Counter[str] = Counter()
+        self.failed: list[Decision] = []
+        """Decisions of the kind `failed`, for the log."""
         self.arrivals: list[Arrival] = []
         """What was read, and below which messages it led to: for spans."""
         self.messages: list[Message] = []
@@ -316,6 +318,8 @@ class _Work:
             match effect:
                 case Decision():
                     self._plan.decided[effect.kind] += 1
+                    if effect.kind == "failed":
+                        self._plan.failed.append(effect)
                     line = journal_line(self._here, each.offset, index=self._plan.index, decision=effect)
                     self._plan.index += 1
                     self._send(each.offset, effect.customer, line)
