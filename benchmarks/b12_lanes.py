@@ -133,7 +133,7 @@ def main() -> int:
     quiet()
     report = Report(
         "b12",
-        f"{ORDERS} order mails, one each {EVERY_SECONDS * 1e3:.0f} ms, while a newsletter to {RECIPIENTS:,} goes out on the channel",
+        f"{ORDERS} order mails, one each {EVERY_SECONDS * 1e3:.0f} ms, while a newsletter to {RECIPIENTS:,} goes out",
         targets={"order mail p99 ms": "<= 100"},
         notes=["from the event's arrival to the provider's acceptance, one process, 20 connections, embedded runtime"],
     )

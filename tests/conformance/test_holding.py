@@ -119,7 +119,7 @@ async def test_a_pause_that_is_told_to_drops_what_was_due(harness: Harness) -> N
 
 
 async def test_a_copy_that_is_held_does_nothing_by_the_clock(harness: Harness) -> None:
-    """No timer has an effect and nothing is handed out, also after a crash; what is let go by name happens, and the rest waits."""
+    """No timer has an effect and nothing is handed out, also after a crash; what is let go by name happens, the rest waits."""
     await harness.append(identify("a"), event("a", "Product Added"), event("a", "Order Completed", id="o"))
     await harness.append(identify("b"), event("b", "Product Added"))
     await harness.append(Hold(customer="", at_ms=T0 + 1, id="h1"))
