@@ -80,9 +80,6 @@ class KafkaRuntime(KafkaFront):
     async def flushed(self) -> list[Flush]:
         return await self._harness.outbox.flushed()
 
-    async def probe(self) -> str:
-        return await self._harness.intake.probe()
-
     async def states(self, customers: Sequence[str]) -> dict[str, CustomerState]:
         return await self._harness.outbox.states(customers)
 

@@ -104,7 +104,7 @@ async def test_ready_messages_come_by_priority_then_age_without_throttled_lanes(
         names = [each.message.id for each in await ledger.ready(10, NONE, T0)]
         assert names == ["urgent", "a", "b", "c"]
         assert [each.message.id for each in await ledger.ready(2, NONE, T0)] == ["urgent", "a"]
-        closed = frozenset({("email", "example.com")})
+        closed = Closed(frozenset({("email", "example.com")}))
         assert [each.message.id for each in await ledger.ready(10, closed, T0)] == ["b", "c"]
         assert [each.message.id for each in await ledger.ready(10, Closed(frozenset({("email", "")})), T0)] == ["c"]
         assert await ledger.ready(10, Closed(frozenset({("email", ""), ("sms", "")})), T0) == []
