@@ -32,6 +32,7 @@ from engine.errors import LimitExceeded, StorageError
 from engine.runtimes.base import MessageStatus
 from engine.runtimes.kafka import handed
 from engine.runtimes.kafka.arrival import Incoming
+from engine.runtimes.kafka.asked import Asked, fail, keys_of_messages
 from engine.runtimes.kafka.changelog import Fenced
 from engine.runtimes.kafka.draft import Draft, Put
 from engine.runtimes.kafka.entry import LedgerEntry, decode_entry, status_of
@@ -63,14 +64,6 @@ class LedgerTools(msgspec.Struct, frozen=True, kw_only=True):
     on_forget: Callable[[str], None] = lambda _customer: None
 
 
-class _Asked(msgspec.Struct):
-    """Something somebody waits for. `change` puts it into a draft, and says what to answer."""
-
-    keys: Sequence[bytes]
-    change: Callable[[Draft], Any]
-    done: asyncio.Future[Any]
-
-
 class LedgerPartition:
     """One partition: `restore`, then everything else while `work` runs."""
 
@@ -91,7 +84,7 @@ class LedgerPartition:
         self._log = log
         self._tools = tools
         self._forgotten = handed.Forgets()
-        self._asked: deque[_Asked] = deque()
+        self._asked: deque[Asked] = deque()
         self._wake = asyncio.Event()
         self._quiet = asyncio.Event()  # nothing is asked, written or under way
         self._quiet.set()
@@ -179,9 +172,9 @@ class LedgerPartition:
         self._ended = error
         self._quiet.set()
         while self._asked:
-            _fail([self._asked.popleft()], error)
+            fail([self._asked.popleft()], error)
 
-    async def _carry_out(self, group: list[_Asked]) -> None:
+    async def _carry_out(self, group: list[Asked]) -> None:
         outgoing: Sequence[Outgoing] = ()
         try:
             draft = self._draft([key for asked in group for key in asked.keys])
@@ -190,19 +183,19 @@ class LedgerPartition:
                 outgoing = (await self._write(draft)).outgoing
         except LimitExceeded as error:
             if len(group) == 1:
-                _fail(group, error)
+                fail(group, error)
                 return
             for asked in group:  # together they are too much; each of them may be small enough
                 await self._carry_out([asked])
             return
         except StorageError as error:
-            _fail(group, error)
+            fail(group, error)
             if isinstance(error, Fenced):
                 raise
             self._lines.error(Action.BATCH_FAILED, partition=self.number, cause=error)
             return
         except BaseException:
-            _fail(group, StorageError("The partition was given away."))
+            fail(group, StorageError("The partition was given away."))
             raise
         for asked, answer in zip(group, answers, strict=True):
             if not asked.done.done():
@@ -251,7 +244,7 @@ class LedgerPartition:
         if self._ended is not None:
             raise self._ended
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._asked.append(_Asked(keys, change, done))
+        self._asked.append(Asked(keys, change, done))
         self._quiet.clear()
         self._wake.set()
         return await done
@@ -294,7 +287,7 @@ class LedgerPartition:
         now_ms = self._tools.clock.now_ms()
         try:
             change = functools.partial(Draft.claim, message_ids=message_ids, now_ms=now_ms, links=links)
-            return frozenset(await self._ask(_keys(message_ids), change))
+            return frozenset(await self._ask(keys_of_messages(message_ids), change))
         except LimitExceeded:
             if len(message_ids) == 1:
                 raise
@@ -305,7 +298,9 @@ class LedgerPartition:
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         """As in the port."""
         try:
-            await self._ask(_keys([each.message_id for each in settlements]), lambda draft: draft.settle(settlements))
+            await self._ask(
+                keys_of_messages([each.message_id for each in settlements]), lambda draft: draft.settle(settlements)
+            )
         except LimitExceeded:
             if len(settlements) == 1:
                 raise
@@ -398,13 +393,3 @@ class LedgerPartition:
         """Closes the rows, once `work` is over."""
         self._end(self._ended or StorageError("The partition was given away."))
         self._store.close()
-
-
-def _keys(message_ids: Sequence[str]) -> list[bytes]:
-    return [message_id.encode() for message_id in message_ids]
-
-
-def _fail(group: list[_Asked], error: StorageError | LimitExceeded) -> None:
-    for asked in group:
-        if not asked.done.done():
-            asked.done.set_exception(error)
