@@ -189,10 +189,10 @@ class Metrics:
         self._add_delivery(with_registry)
         self._add_cluster(with_registry)
         self._add_sink(with_registry)
-        degraded = Gauge(
+        self.degraded = Gauge(
             "anlass_degraded", "What is not well, by the name that /readyz gives it.", ["reason"], **with_registry
         )
-        self.health.on_change = lambda name, count: degraded.labels(name).set(count)
+        self.health.on_change = lambda name, count: self.degraded.labels(name).set(count)
 
     def _add_evaluation(self, with_registry: Mapping[str, Any]) -> None:
         """Records in, decisions out, and time."""
