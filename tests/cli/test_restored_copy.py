@@ -97,7 +97,7 @@ def test_a_restored_copy_sends_nothing_twice(shop: Path, tmp_path: Path) -> None
         assert anlass("held", "--project", shop).out == "Nothing waits.\n"
     finally:
         held.stop()
-    assert [line["act"] for line in anlass("audit", "list", "--json", "--project", shop).lines[::-1]] == [
+    assert [line["act"] for line in anlass("audit", "list", "--json", "--project", shop).lines] == [
         "settle",
         "drop",
         "release",
