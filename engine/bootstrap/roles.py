@@ -11,11 +11,12 @@ from collections.abc import Callable
 from typing import Protocol
 
 from engine.bootstrap.cluster import Cluster, Slot
+from engine.bootstrap.doors import bind_status
 from engine.bootstrap.holding import begin_hold, say_held
 from engine.bootstrap.lag import LagGauge
-from engine.bootstrap.listening import bind, url_of
+from engine.bootstrap.listening import url_of
 from engine.bootstrap.service import loop_factory, told_to_stop
-from engine.bootstrap.status import StatusServer
+from engine.bootstrap.status import Status, StatusServer
 from engine.clock import Clock, SystemClock
 from engine.collector.foreign import parse_foreign
 from engine.errors import ServiceUnreachable, StorageError
@@ -31,7 +32,9 @@ class Role(Protocol):
     """One process's part."""
 
     url: str
-    """Where it answers /healthz, /readyz and /metrics, once it is started."""
+    """Where it is called: the collector by shops and customers, the others by operators only. Known once it is started."""
+    operators_url: str
+    """Where it answers /healthz, /readyz and /metrics."""
     metrics: Metrics
 
     async def start(self) -> None:
@@ -55,7 +58,7 @@ class WorkerRole:
         self._cluster = cluster
         self._clock = clock or SystemClock()
         self.metrics = metrics or Metrics()
-        self.url = ""
+        self.url = self.operators_url = ""
         self.worker: Worker | None = None
         topics = cluster.topics
         self._lag = LagGauge(
@@ -68,9 +71,9 @@ class WorkerRole:
         self._exit = contextlib.AsyncExitStack()
 
     async def start(self) -> None:
-        cluster, kafka = self._cluster, self._cluster.settings.kafka
+        cluster = self._cluster
         async with contextlib.AsyncExitStack() as stack:
-            sock = bind(kafka.status_host, kafka.status_port, what="worker", setting="ANLASS_KAFKA__STATUS_")
+            sock = bind_status(cluster.settings, "worker")
             stack.callback(sock.close)
             slot: Slot = cluster.folder("worker")
             stack.callback(slot.release)
@@ -83,10 +86,13 @@ class WorkerRole:
             )
             self.worker = Worker(settings, cluster.definitions(), clock=self._clock, metrics=self.metrics)
             stack.push_async_callback(self.worker.stop)
-            status = StatusServer(self.metrics, self._readiness, measure=self._measure)
+            status = StatusServer(
+                Status(metrics=self.metrics, clock=self._clock, readiness=self._readiness, measure=self._measure),
+                hosts=cluster.settings.console.hosts,
+            )
             stack.push_async_callback(status.stop)
             await status.start(sock)
-            self.url = url_of(sock)
+            self.url = self.operators_url = url_of(sock)
             await self.worker.start()
             owners = self.worker.host
             self._lag.mine = lambda: list(owners.owners)

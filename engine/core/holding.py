@@ -97,4 +97,5 @@ def next_due_ms(catalog: Catalog, state: CustomerState) -> int:
         if held.until_ms < UNTIL_RESUMED_MS and not is_held(catalog, held.message.workflow)
     ]
     due += [at_ms for name, at_ms in state.armed.items() if not is_held(catalog, name)]
+    due += [change.due_ms for change in state.changes if change.due_ms and not change.ended]  # the customer's own wish
     return min(due, default=0)

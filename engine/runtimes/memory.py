@@ -19,7 +19,7 @@ from engine.core.holding import next_due_ms
 from engine.core.message import Message
 from engine.core.record import CONTROL, Control, Pause, Record, Resume, Timer
 from engine.errors import LimitExceeded
-from engine.runtimes.effects import STUCK_TIMER_DELAY_MS
+from engine.runtimes.effects import STUCK_TIMER_DELAY_MS, stuck
 
 CHAIN_MAX = 10_000
 """Records that one record may lead to at the same instant."""
@@ -134,7 +134,7 @@ class Memory:
             state.position = self.position
             self.states[customer] = state
             due_ms = next_due_ms(self.catalog, state)
-            if type(record) is Timer and 0 < due_ms <= record.due_ms:
+            if type(record) is Timer and stuck(before, state, record, due_ms=due_ms):
                 due_ms = record.at_ms + STUCK_TIMER_DELAY_MS
             if due_ms != self._due.get(customer, 0):
                 self._arm(customer, due_ms)

@@ -177,4 +177,4 @@ async def test_what_the_providers_log_says_is_not_sent_again(harness: Harness) -
 async def _id_of_the_reminder(harness: Harness) -> str:
     state = await harness.runtime.state("b")
     assert state is not None
-    return message_id(state.enrollments[0].id, "reminder", 0)
+    return message_id(state.enrollments[0].id, "reminder", 0, salt=state.salt)
