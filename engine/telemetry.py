@@ -17,6 +17,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 from engine.capture import Captured, capture, place_of
+from engine.health import Health
 from engine.tracing import Tracing
 
 __all__ = ["FIELDS_REFUSED", "Action", "Log", "Metrics", "configure_logging", "get_log"]
@@ -182,12 +183,18 @@ class Metrics:
         self.tracing: Tracing | None = None
         """Where spans go; None: nowhere."""
         with_registry: Mapping[str, Any] = {"registry": self.registry}
+        self.health = Health()
+        """What is not well in this process: anybody who measures may report it."""
         if registry is None:
             ProcessCollector(registry=self.registry)  # memory, CPU time, open files, as every exporter names them
         self._add_evaluation(with_registry)
         self._add_delivery(with_registry)
         self._add_cluster(with_registry)
         self._add_sink(with_registry)
+        self.degraded = Gauge(
+            "anlass_degraded", "What is not well, by the name that /readyz gives it.", ["reason"], **with_registry
+        )
+        self.health.on_change = lambda name, count: self.degraded.labels(name).set(count)
 
     def _add_evaluation(self, with_registry: Mapping[str, Any]) -> None:
         """Records in, decisions out, and time."""
@@ -274,6 +281,12 @@ class Metrics:
         )
         self.connections = Gauge("anlass_connections", "Open connections of the public port.", **with_registry)
         self.outbox_depth = Gauge("anlass_outbox_depth", "Messages decided and not yet settled.", **with_registry)
+        self.paused_until_seconds = Gauge(
+            "anlass_paused_until_seconds",
+            "Until when nothing goes to a provider (domain empty) or a domain, as Unix time; gone when it is over.",
+            ["channel", "domain"],
+            **with_registry,
+        )
         self.send_seconds = Histogram(
             "anlass_send_seconds",
             "One attempt at the provider.",

@@ -134,7 +134,7 @@ class EmbeddedOperations:
                 mend="It is kept, and done as soon as the service can.",
             )
         project = open_project(self._folder, with_templates=False)
-        runtime = open_runtime(project)
+        runtime = open_runtime(project, timers=False)  # it may be a copy that is about to be held
         await runtime.start()
         try:
             await publish(runtime, project)  # whatever is evaluated on definitions has them on record

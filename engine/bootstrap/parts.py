@@ -28,9 +28,17 @@ from engine.telemetry import Metrics
 
 
 def open_runtime(
-    project: Project, *, clock: Clock | None = None, metrics: Metrics | None = None, accept_loss: bool = False
+    project: Project,
+    *,
+    clock: Clock | None = None,
+    metrics: Metrics | None = None,
+    hold: bool = False,
+    accept_loss: bool = False,
+    timers: bool = True,
 ) -> EmbeddedRuntime:
-    """The project's runtime, not started. `accept_loss`: it starts though its key or its database is gone."""
+    """The project's runtime, not started. `hold`: its store is a copy. `timers` False: a command opens it for a moment.
+    `accept_loss`: it starts though its key or its database is gone.
+    """
     database = project.settings.database
     options = Options(
         backlog_max=project.settings.collector.backlog_max,
@@ -38,6 +46,8 @@ def open_runtime(
         log_days=database.log_days,
         journal_days=database.journal_days,
         accept_loss=accept_loss,
+        timers=timers,
+        hold=hold,
     )
     runtime = EmbeddedRuntime(project.var, project.catalog, clock=clock, options=options, metrics=metrics)
     runtime.on_forget = functools.partial(forget_customer, project.settings)

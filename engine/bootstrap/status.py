@@ -1,6 +1,7 @@
 """The operators' port of a role on Kafka that has no public one: alive, ready, measured.
 
-Invariant: `/readyz` says 200 only while the role can do its work, and otherwise why not; `/healthz` only that the loop turns.
+Invariant: `/readyz` says 200 only while the role can do its work, and otherwise why not; what else is not well is named beside.
+`/healthz` says only that the loop turns.
 """
 
 from __future__ import annotations
@@ -58,8 +59,8 @@ class StatusServer:
         stack, self._exit = self._exit, contextlib.AsyncExitStack()
         await stack.aclose()
 
-    def _ready(self) -> web.Response:
-        reason = self._status.readiness()
+    async def _ready(self) -> web.Response:
+        reason, degraded = self._status.readiness(), self._status.metrics.health.shown
         if reason:
-            return web.json_response({"status": "not ready", "reason": reason}, status=503)
-        return web.json_response({"status": "ready"})
+            return web.json_response({"status": "not ready", "reason": reason, "degraded": degraded}, status=503)
+        return web.json_response({"status": "degraded" if degraded else "ready", "degraded": degraded})

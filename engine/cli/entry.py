@@ -50,6 +50,8 @@ COMMANDS = {
     "broadcast": ("engine.cli.broadcast:broadcast", "Show how far newsletters are."),
     "pause": ("engine.cli.operate:pause", "Pause a workflow."),
     "resume": ("engine.cli.operate:resume", "Let a paused workflow go on."),
+    "held": ("engine.cli.held:held", "List what a restored copy holds; let it go, or drop it."),
+    "flush": ("engine.cli.held:flush", "End pauses and backoffs of delivery."),
     "retry": ("engine.cli.operate:retry", "Let failed enrollments move again."),
     "replay": ("engine.cli.operate:replay", "List dead letters, or put them back."),
     "task": ("engine.cli.task:task", "List and end the tasks of people."),

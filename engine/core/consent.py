@@ -12,6 +12,7 @@ import msgspec
 
 from engine.core import address as addresses
 from engine.core import postal, push
+from engine.core.message import CONTRACT
 from engine.core.schedule import rfc3339
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def permission(state: CustomerState, policy: Policy, *, purpose: str, channel: s
     if rule is None:
         return Permission("no_consent")
     if rule.consent == "none":
-        return Permission(basis="contract")
+        return Permission(basis=CONTRACT)
     given = state.consent.get(purpose, {})
     bought = rule.consent == "existing_customer" and PURCHASE_EVENT in state.stats
     if channel in OWN_CHANNELS:  # nobody is written to; but who objected to the purpose is left out of it altogether

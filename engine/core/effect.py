@@ -77,7 +77,7 @@ KINDS_MORE = (
 ANSWERS = ("queued", "held", "suppressed")
 REASONS = (
     "no_address", "no_consent", "unsubscribed", "suppressed_address", "frequency_cap", "quiet_hours_dropped", "too_late",
-    "holdout", "template_error", "workflow_paused", "sandbox", "duplicate_address",
+    "holdout", "template_error", "workflow_paused", "sandbox", "duplicate_address", "dropped",
 )  # fmt: skip
 """Why a send was suppressed: the closed list."""
 

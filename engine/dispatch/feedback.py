@@ -16,6 +16,12 @@ from engine.dispatch.retry import RESEND_ATTEMPTS_MAX, next_attempt_ms
 REASON_CHARS_MAX = 300
 LATER_MS = 1_000
 INTERRUPTED = "process ended while sending"
+SENT_ELSEWHERE = "the provider's log says that it was sent"
+NOWHERE = Message(
+    id="", customer="", enrollment="", workflow="", version="", step="", channel="", address="", template="", purpose="",
+    decided_ms=0, due_ms=0,
+)  # fmt: skip
+"""Of a message that was sent elsewhere and is not decided here yet: all that is known is its id."""
 _KINDS = {Verdict.SUPPRESS: "bounced", Verdict.SOFT: "bounced", Verdict.OPT_OUT: "unsubscribed"}
 
 

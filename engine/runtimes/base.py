@@ -138,6 +138,9 @@ class Intake(Protocol):
     def backlog(self) -> int:
         """Records taken in and not yet evaluated."""
 
+    async def probe(self) -> str:
+        """Why `append` would not take a record now, found by trying; "" when it would."""
+
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
     """Which decisions are asked for; empty fields do not restrict. Newest first unless `oldest_first`."""

@@ -15,6 +15,7 @@ from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState
 from engine.core.effect import Append, Decision, Dispatch, Effect, Forget, Suppress
 from engine.core.evaluate import concerns, evaluate
+from engine.core.holding import next_due_ms
 from engine.core.message import Message
 from engine.core.objection import names, outlasts
 from engine.core.record import CONTROL, Control, Pause, Record, Resume, Timer
@@ -51,6 +52,7 @@ class Memory:
         self.on_forget: Callable[[str, int], None] = lambda _customer, _position: None
         self.on_failure: OnFailure | None = None
         self.on_pause: Callable[[Pause], None] = lambda _record: None
+        self.on_control: Callable[[Control], None] = lambda _record: None
         self._due: dict[str, int] = {}
         self._timers: list[tuple[int, int, str]] = []  # a customer's entry counts only while `_due` says the same
         self._order = count()
@@ -133,8 +135,8 @@ class Memory:
         elif state is not before or effects or type(record) is Timer:
             state.position = self.position
             self.states[customer] = state
-            due_ms = state.next_due_ms
-            if type(record) is Timer and stuck(before, state, record):
+            due_ms = next_due_ms(self.catalog, state)
+            if type(record) is Timer and stuck(before, state, record, due_ms=due_ms):
                 due_ms = record.at_ms + STUCK_TIMER_DELAY_MS
             if due_ms != self._due.get(customer, 0):
                 self._arm(customer, due_ms)
@@ -144,6 +146,7 @@ class Memory:
         """Puts it in force; the records with which those who waited for it go on."""
         before = self.catalog
         self.catalog, decisions, goes_on = in_force(before, record)
+        self.on_control(record)
         if isinstance(record, Pause) and self.catalog is not before:
             self.on_pause(record)
         for decision in decisions:
@@ -151,7 +154,7 @@ class Memory:
         if not goes_on:
             return []
         resume_id = f"resume:{self.position}"
-        waiting = (customer for customer, state in self.states.items() if waits(state))
+        waiting = [customer for customer, state in self.states.items() if waits(self.catalog, state)]
         return [Resume(customer=customer, at_ms=record.at_ms, id=resume_id) for customer in waiting]
 
     def _arm(self, customer: str, due_ms: int) -> None:

@@ -17,13 +17,15 @@ from engine.core import duplicates
 from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState
 from engine.core.effect import Decision
-from engine.core.message import Message
+from engine.core.holding import is_held
+from engine.core.message import Message, is_bulk
 from engine.core.migrate import VERSIONS
 from engine.core.objection import answer, names
 from engine.core.proof import ConsentRecord, records_of
-from engine.core.record import Pause, Recheck, Record, decode_record, encode_record
+from engine.core.record import Control, Flush, Pause, Recheck, Record, Settled, decode_record, encode_record
 from engine.dispatch import guardrail
-from engine.dispatch.ports import NO_LINKS, Links, Pending, Settlement, Status
+from engine.dispatch.feedback import NOWHERE, SENT_ELSEWHERE
+from engine.dispatch.ports import NO_LINKS, OPEN, Closed, Links, Pending, Settlement, Status, shared_out
 from engine.runtimes.base import (
     PAUSES,
     DeadLetter,
@@ -36,6 +38,7 @@ from engine.runtimes.base import (
     same_address,
 )
 from engine.runtimes.consents import looked_up, without_person
+from engine.runtimes.effects import flushes
 from engine.runtimes.memory import Memory
 
 
@@ -65,6 +68,8 @@ class MemoryRuntime:
         self.memory.on_forget = self._forgot
         self.memory.on_failure = self._failed
         self.memory.on_pause = self._paused
+        self.memory.on_control = self._controlled
+        self._flushed: list[Flush] = []
         self._pauses: dict[str, Paused] = {}
         self._paces: Counter[tuple[str, int, str]] = Counter()
         self._journal: list[tuple[int, int, Decision]] = []
@@ -104,6 +109,9 @@ class MemoryRuntime:
     def backlog(self) -> int:
         return 0
 
+    async def probe(self) -> str:
+        return ""
+
     async def replay(self, dead_letter_ids: Sequence[int]) -> int:
         wanted = [each for each in self._letters if each.id in dead_letter_ids and each.origin.startswith("log:")]
         self._letters = [each for each in self._letters if each not in wanted]
@@ -117,7 +125,11 @@ class MemoryRuntime:
         assert versions in VERSIONS, versions
         before = self.memory.catalog
         self.memory.catalog = msgspec.structs.replace(
-            catalog, paused=catalog.paused | before.paused, winners=before.winners
+            catalog,
+            paused=catalog.paused | before.paused,
+            paused_ms=before.paused_ms,
+            winners=before.winners,
+            holding=before.holding,
         )
         now_ms = self.memory.clock.now_ms()
         for number, customer in enumerate(list(self.memory.states), 1):
@@ -128,17 +140,26 @@ class MemoryRuntime:
 
     # ---------------------------------------------------------------------------------------------------- outbox
 
-    async def ready(self, limit: int, *, exclude: frozenset[tuple[str, str]] = frozenset()) -> list[Pending]:
+    async def ready(self, limit: int, *, closed: Closed = OPEN) -> list[Pending]:
         now_ms = self.memory.clock.now_ms()
         due = [
             entry
             for entry in self._ledger.values()
-            if entry.status == "pending" and entry.not_before_ms <= now_ms and not _excluded(entry.message, exclude)
-        ]
+            if entry.status == "pending" and entry.not_before_ms <= now_ms
+            and not is_held(self.catalog, entry.message.workflow)
+        ]  # fmt: skip
         due.sort(key=lambda entry: (-entry.message.priority, entry.number))
+        express, bulk = (
+            [
+                entry
+                for entry in due
+                if is_bulk(entry.message) is bulk and not _excluded(entry.message, closed.to(bulk=bulk))
+            ]
+            for bulk in (False, True)
+        )
         return [
             Pending(message=entry.message, attempt=entry.attempts, first_attempt_ms=entry.first_attempt_ms)
-            for entry in due[:limit]
+            for entry in shared_out(express, bulk, limit)
         ]
 
     async def claim(self, message_ids: Sequence[str], *, links: Links = NO_LINKS) -> frozenset[str]:
@@ -173,6 +194,10 @@ class MemoryRuntime:
 
     async def interrupted(self) -> list[Message]:
         return []
+
+    async def flushed(self) -> list[Flush]:
+        found, self._flushed = self._flushed, []
+        return found
 
     async def wait_for_work(self, timeout_seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -315,11 +340,30 @@ class MemoryRuntime:
             workflow=record.workflow, paused=record.paused, at_ms=record.at_ms, reason=record.reason
         )
 
+    def _controlled(self, record: Control) -> None:
+        if isinstance(record, Flush):
+            self._flushed.append(record)
+            for entry in self._ledger.values():
+                if entry.attempts and flushes(record, entry.message, entry.reason):
+                    entry.not_before_ms = 0
+        elif isinstance(record, Settled):
+            for message in record.messages:
+                self._sent_elsewhere(message, record.at_ms)
+        elif isinstance(record, Pause) and not record.paused:
+            for entry in self._ledger.values():
+                if entry.reason == "workflow_paused":
+                    entry.not_before_ms = 0
+        self._work.set()
+
+    def _sent_elsewhere(self, message: str, at_ms: int) -> None:
+        entry = self._ledger.setdefault(message, _Entry(message=NOWHERE, number=len(self._ledger), updated_ms=at_ms))
+        if entry.status in {"pending", "unknown"}:
+            entry.status, entry.updated_ms, entry.reason = "sent", at_ms, SENT_ELSEWHERE
+
     def _dispatched(self, message: Message) -> None:
         later_ms = message.due_ms if message.due_ms > message.decided_ms else 0
-        self._ledger[message.id] = _Entry(
-            message=message, number=len(self._ledger), updated_ms=message.decided_ms, not_before_ms=later_ms
-        )
+        entry = _Entry(message=message, number=len(self._ledger), updated_ms=message.decided_ms, not_before_ms=later_ms)
+        self._ledger.setdefault(message.id, entry)
         self._work.set()
 
     def _forgot(self, customer: str, position: int) -> None:

@@ -18,8 +18,8 @@ from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState
 from engine.core.effect import Decision
 from engine.core.message import Message
-from engine.core.record import Record
-from engine.dispatch.ports import NO_LINKS, Links, Pending, Settlement
+from engine.core.record import Flush, Record
+from engine.dispatch.ports import NO_LINKS, OPEN, Closed, Links, Pending, Settlement
 from engine.runtimes.base import MessageStatus, Query
 from engine.runtimes.journal import Database, DatabaseReader
 from engine.runtimes.kafka import admin
@@ -62,8 +62,8 @@ class KafkaRuntime(KafkaFront):
     async def stop(self) -> None:
         """The harness stops the parts."""
 
-    async def ready(self, limit: int, *, exclude: frozenset[tuple[str, str]] = frozenset()) -> list[Pending]:
-        return await self._harness.outbox.ready(limit, exclude=exclude)
+    async def ready(self, limit: int, *, closed: Closed = OPEN) -> list[Pending]:
+        return await self._harness.outbox.ready(limit, closed=closed)
 
     async def claim(self, message_ids: Sequence[str], *, links: Links = NO_LINKS) -> frozenset[str]:
         return await self._harness.outbox.claim(message_ids, links=links)
@@ -76,6 +76,9 @@ class KafkaRuntime(KafkaFront):
 
     async def wait_for_work(self, timeout_seconds: float) -> None:
         await self._harness.outbox.wait_for_work(timeout_seconds)
+
+    async def flushed(self) -> list[Flush]:
+        return await self._harness.outbox.flushed()
 
     async def states(self, customers: Sequence[str]) -> dict[str, CustomerState]:
         return await self._harness.outbox.states(customers)

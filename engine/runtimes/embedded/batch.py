@@ -16,11 +16,12 @@ from engine.core.catalog import Catalog
 from engine.core.customer import decode_state
 from engine.core.objection import names
 from engine.core.proof import records_of
-from engine.core.record import Record, Winner, decode_record, encode_record
-from engine.dispatch.feedback import INTERRUPTED
+from engine.core.record import Pause, Record, Winner, decode_record, encode_record
+from engine.dispatch.feedback import INTERRUPTED, NOWHERE, SENT_ELSEWHERE
 from engine.dispatch.ports import Settlement
 from engine.runtimes import consents
 from engine.runtimes.base import DeadLetter
+from engine.runtimes.effects import encode_message
 from engine.runtimes.embedded import erasure
 from engine.runtimes.embedded.plan import Plan, Planner, Slot, Work
 from engine.runtimes.embedded.statements import SQL
@@ -178,7 +179,7 @@ def write_plan(store: Store, plan: Plan) -> None:
         ("journal_insert", plan.journal_rows),
         ("ledger_insert", plan.ledger_rows),
         ("counters_add", [row for row in counts if row[2]]),
-        ("control_set", [(each.workflow, int(each.paused), each.at_ms, each.reason) for each in plan.pauses]),
+        ("control_set", [_control_row(each) for each in plan.pauses]),
         ("winner_insert", [(_test_key(each), each.variant, each.at_ms) for each in plan.winners]),
         ("pace_add", _pace_rows(plan)),
         ("suppressed_insert", suppressions),
@@ -189,6 +190,28 @@ def write_plan(store: Store, plan: Plan) -> None:
             store.connection.executemany(SQL[name], rows)
     if plan.goes_on:
         store.connection.execute(SQL["ledger_unpause"])
+    for flush in plan.flushes:
+        values = {"channel": flush.channel, "domain": flush.domain}
+        store.connection.execute(SQL["ledger_flush"], values)
+    if plan.holding is not None:
+        note = msgspec.json.encode(plan.holding).decode()
+        store.connection.execute(SQL["progress_put"], {"name": "holding", "value": plan.holding.since_ms, "note": note})
+    if plan.sent_elsewhere:
+        _settle_elsewhere(store.connection, plan)
+
+
+def _settle_elsewhere(connection: sqlite3.Connection, plan: Plan) -> None:
+    """What is known and not final becomes `sent`; of the rest a row stays, so that it is not sent when it is decided."""
+    body = encode_message(NOWHERE)
+    for message, at_ms in plan.sent_elsewhere:
+        values = {"message": message, "reason": SENT_ELSEWHERE, "body": body, "at_ms": at_ms}
+        if not connection.execute(SQL["ledger_sent_elsewhere"], values).rowcount:
+            connection.execute(SQL["ledger_sent_before"], values)
+
+
+def _control_row(record: Pause) -> tuple[str, int, int, str, int]:
+    since_ms = record.at_ms if record.paused and not record.drop else 0
+    return record.workflow, int(record.paused), record.at_ms, record.reason, since_ms
 
 
 def _write_consents(store: Store, plan: Plan) -> None:

@@ -13,8 +13,9 @@ import msgspec
 
 from engine.clock import Clock
 from engine.core.catalog import Catalog
-from engine.core.record import Recheck, Resume, Timer, encode_record
-from engine.errors import StorageError
+from engine.core.record import Flush, Recheck, Resume, Timer, encode_record
+from engine.errors import AnlassError, StorageError
+from engine.health import Condition
 from engine.runtimes.embedded import outbox
 from engine.runtimes.embedded.batch import Batches, Order, Result
 from engine.runtimes.embedded.plan import Plan
@@ -92,6 +93,8 @@ class BatchLoop:
         self._stopping = False
         self.interrupted: list[str] = []
         """Messages that this start found claimed, and nobody has asked about yet."""
+        self.flushed: list[Flush] = []
+        """Pauses that an operator ended, and nobody has asked about yet."""
 
     @property
     def backlog(self) -> int:
@@ -177,6 +180,7 @@ class BatchLoop:
             result = self.batches.commit(self.catalog, order)
         except Exception as error:  # noqa: BLE001 - whatever the store does, the loop has to live on
             self._log.error(Action.BATCH_FAILED, cause=error)
+            self._metrics.health.report(Condition.STORE_FAILS, _failure(error))
             self._retry_at = self._clock.monotonic() + RETRY_SECONDS
             asyncio.get_running_loop().call_later(RETRY_SECONDS, self._wake.set)
             for request in requests:
@@ -188,6 +192,8 @@ class BatchLoop:
                 if not request.done.done():
                     request.done.set_exception(StorageError(f"The engine ended: {type(error).__name__}."))
             raise
+        if self._metrics.health.has(Condition.STORE_FAILS):
+            self._metrics.health.clear(Condition.STORE_FAILS)
         self._took_effect(result, order)
         for request in requests:
             if not request.done.done():
@@ -217,7 +223,7 @@ class BatchLoop:
 
     def _add_timers(self, order: Order) -> None:
         now_ms = order.now_ms
-        if not self.timer_ms or self.timer_ms > now_ms:
+        if not self._options.timers or not self.timer_ms or self.timer_ms > now_ms:
             return
         rows = self._store.connection.execute(SQL["timers_due"], {"now_ms": now_ms, "limit": self._share(order)})
         for due_ms, customer in rows:
@@ -254,7 +260,8 @@ class BatchLoop:
         if order.resume_after is not None:
             self.resume_after = order.resume_after
         self.timer_ms = self._timer_after(plan)
-        if result.more_to_send:
+        self.flushed += plan.flushes
+        if result.more_to_send or plan.flushes:
             self.work.set()
         if plan.forgets:
             self.forgot.set()
@@ -313,3 +320,9 @@ class BatchLoop:
         self.work.set()
         if self.timer_ms and self.timer_ms <= self._clock.now_ms():
             self._wake.set()
+
+
+def _failure(error: Exception) -> str:
+    """Of an error of ours its sentence; another one's may hold data."""
+    said = str(error) if isinstance(error, AnlassError) else f"{type(error).__name__}."
+    return f"A batch could not be written: {said}"

@@ -11,9 +11,10 @@ import msgspec
 
 from engine.core import duplicates
 from engine.core.catalog import Catalog
+from engine.core.holding import Holding
 from engine.core.message import Message
 from engine.dispatch.feedback import interrupted
-from engine.dispatch.ports import Pending
+from engine.dispatch.ports import Closed, Pending, shared_out
 from engine.runtimes.base import same_addresses
 from engine.runtimes.embedded.batch import Order
 from engine.runtimes.embedded.statements import SQL
@@ -24,22 +25,53 @@ PROMOTED_MAX = 1_000
 decode_message = msgspec.msgpack.Decoder(Message).decode
 
 
-def ready(store: Store, limit: int, *, exclude: frozenset[tuple[str, str]], now_ms: int) -> list[Pending]:
-    """Messages that may leave now, highest priority first, then oldest. `exclude` as in the port."""
+def ready(store: Store, limit: int, *, closed: Closed, holding: Holding, now_ms: int) -> list[Pending]:
+    """Messages that may leave now, as in the port; while all are held those of released workflows."""
     _promote(store, now_ms)
-    shut = {channel for channel, domain in exclude if not domain}
-    rows: list[tuple[int, int, bytes, int, int]] = []
-    for (channel,) in store.connection.execute(SQL["ledger_ready_channels"]).fetchall():
-        if channel in shut:
-            continue
-        lanes = [f"{name}:{domain}" for name, domain in exclude if domain and name == channel]
-        values = {"channel": channel, "limit": limit, "lanes": json.dumps(lanes)}
-        rows += store.connection.execute(SQL["ledger_ready_except" if lanes else "ledger_ready"], values)
-    rows.sort(key=lambda row: (-row[0], row[1]))
+    if holding.since_ms and not holding.released:
+        return []
+    released = list(holding.released) if holding.since_ms else None
+    channels = [channel for (channel,) in store.connection.execute(SQL["ledger_ready_channels"]).fetchall()]
+    express, bulk = (
+        _first(store, _Wanted(channels, limit, bulk=bulk, exclude=closed.to(bulk=bulk), released=released))
+        for bulk in (False, True)
+    )
     return [
         Pending(message=decode_message(body), attempt=attempts, first_attempt_ms=first_attempt_ms)
-        for _, _, body, attempts, first_attempt_ms in rows[:limit]
+        for _, _, body, attempts, first_attempt_ms in shared_out(express, bulk, limit)
     ]
+
+
+class _Wanted(msgspec.Struct, frozen=True):
+    """Which rows are looked for; `released` None: of all workflows."""
+
+    channels: list[str]
+    limit: int
+    bulk: bool
+    exclude: frozenset[tuple[str, str]]
+    released: list[str] | None
+
+
+def _first(store: Store, wanted: _Wanted) -> list[tuple[int, int, bytes, int, int]]:
+    """Rows of one class, highest priority first, then oldest."""
+    shut = {channel for channel, domain in wanted.exclude if not domain}
+    rows: list[tuple[int, int, bytes, int, int]] = []
+    for channel in wanted.channels:
+        if channel in shut:
+            continue
+        lanes = [f"{name}:{domain}" for name, domain in wanted.exclude if domain and name == channel]
+        values = {
+            "channel": channel,
+            "bulk": int(wanted.bulk),
+            "limit": wanted.limit,
+            "lanes": json.dumps(lanes),
+            "released": json.dumps(wanted.released or []),
+            "all": int(wanted.released is None),
+        }
+        narrow = lanes or wanted.released is not None
+        rows += store.connection.execute(SQL["ledger_ready_except" if narrow else "ledger_ready"], values)
+    rows.sort(key=lambda row: (-row[0], row[1]))
+    return rows[: wanted.limit]
 
 
 def _promote(store: Store, now_ms: int) -> None:

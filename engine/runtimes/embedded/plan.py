@@ -15,8 +15,9 @@ from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState, encode_state
 from engine.core.effect import Append, Decision, Dispatch, Effect, Forget, Suppress, refused_value
 from engine.core.evaluate import concerns, evaluate
-from engine.core.message import Message
-from engine.core.record import CONTROL, Control, Pause, Record, Timer, Winner, encode_record
+from engine.core.holding import Holding, next_due_ms
+from engine.core.message import Message, is_bulk
+from engine.core.record import CONTROL, Control, Flush, Pause, Record, Settled, Timer, Winner, encode_record
 from engine.dispatch import guardrail
 from engine.runtimes.base import same_address
 from engine.runtimes.effects import (
@@ -73,6 +74,11 @@ class Plan:
         self.forgets: list[tuple[int, Record]] = []
         self.pauses: list[Pause] = []
         self.winners: list[Winner] = []
+        self.flushes: list[Flush] = []
+        self.sent_elsewhere: list[tuple[str, int]] = []
+        """Messages that a provider's log knows as sent."""
+        self.holding: Holding | None = None
+        """What is held from now on; None: as before."""
         self.goes_on = False
         """Whether customers may have waited for one of these control records."""
         self.failures: list[tuple[int, Record, str]] = []
@@ -83,7 +89,7 @@ class Plan:
         self.timer_deletes: list[tuple[int, str]] = []
         self.timer_inserts: list[tuple[int, str]] = []
         self.journal_rows: list[tuple[int, int, str, str, str, str, str, bytes]] = []
-        self.ledger_rows: list[tuple[str, str, str, str, int, int, int, int, str, bytes, str]] = []
+        self.ledger_rows: list[tuple[str, str, str, str, int, int, int, int, str, bytes, str, int]] = []
         self.decision_counts: Counter[str] = Counter()
         self.refused: Counter[tuple[str, str]] = Counter()
         self.failed: list[Decision] = []
@@ -97,11 +103,17 @@ class Plan:
         self.catalog, decisions, goes_on = in_force(before, record)
         self.decisions += [(seq, decision) for decision in decisions]
         self.goes_on = self.goes_on or goes_on
+        if isinstance(record, Flush):
+            self.flushes.append(record)
+        elif isinstance(record, Settled):
+            self.sent_elsewhere += [(message, record.at_ms) for message in record.messages]
         if self.catalog is before:
             return
+        if self.catalog.holding is not before.holding:
+            self.holding = self.catalog.holding
         if isinstance(record, Pause):
             self.pauses.append(record)
-        else:
+        elif isinstance(record, Winner):
             self.winners.append(record)
 
     def take(self, seq: int, record: Record, *, effects: list[Effect]) -> list[Record]:
@@ -165,12 +177,13 @@ class Plan:
                     same_address(message.address),
                     encode_message(message),
                     message.workflow,
+                    int(is_bulk(message)),
                 )
             )
 
     def _encode_slot(self, customer: str, slot: Slot) -> None:
         state = slot.state
-        due_ms = state.next_due_ms if state is not None else 0
+        due_ms = next_due_ms(self.catalog, state) if state is not None else 0
         due_ms = max(due_ms, slot.retry_ms) if due_ms else 0
         if due_ms != slot.due_ms:
             if slot.due_ms:
@@ -264,7 +277,7 @@ class Planner:
         if type(record) is Timer:
             if state is None and not slot.number:  # an index row without a customer: nobody would ever remove it
                 plan.timer_deletes.append((record.due_ms, record.customer))
-            elif state is not None and stuck(slot.state, state, record):
+            elif state is not None and stuck(slot.state, state, record, due_ms=next_due_ms(plan.catalog, state)):
                 slot.retry_ms = record.at_ms + STUCK_TIMER_DELAY_MS  # it did not move, and must not fire for ever
         if state is slot.state and not effects:
             return []  # nothing came of it: nothing to write

@@ -19,16 +19,20 @@ from engine.core.broadcast import WINNERS_MAX
 from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState, decode_state
 from engine.core.duplicates import is_second
+from engine.core.holding import NOTHING, Holding
 from engine.core.message import Message
 from engine.core.migrate import VERSIONS
-from engine.core.record import Record, decode_record, encode_record
-from engine.dispatch.ports import NO_LINKS, Links, Pending, Settlement
+from engine.core.record import Flush, Record, decode_record, encode_record
+from engine.core.schedule import rfc3339
+from engine.dispatch.ports import NO_LINKS, OPEN, Closed, Links, Pending, Settlement
 from engine.errors import StorageError
+from engine.health import Condition
 from engine.runtimes.asking import AsksReader
 from engine.runtimes.base import DeadLetter
 from engine.runtimes.embedded import handovers, outbox, retention, suppression
 from engine.runtimes.embedded.batch import Order
 from engine.runtimes.embedded.loop import BatchLoop, Walk
+from engine.runtimes.embedded.probe import Probe
 from engine.runtimes.embedded.reader import EmbeddedReader
 from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import Options, Store, translated
@@ -37,6 +41,8 @@ from engine.runtimes.keeping import kept
 from engine.telemetry import Action, Metrics, get_log
 
 COMMANDS_PER_POLL = 500
+STANDING_MS = 60_000
+"""A timer that is due for so long stands."""
 
 
 class EmbeddedRuntime(AsksReader):
@@ -60,6 +66,7 @@ class EmbeddedRuntime(AsksReader):
         self._reader = EmbeddedReader(
             lambda: self._store.connection, clock=self._clock, keyed_hash=self._store.keyed_hash
         )
+        self._probe = Probe(self._store)
         self._log = get_log("runtime")
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -74,6 +81,8 @@ class EmbeddedRuntime(AsksReader):
             raise
         try:
             with translated():
+                if self._options.hold:
+                    self._hold_all()
                 self._loop.catalog = self._with_controls(self._loop.catalog)
                 progress = {row[0]: row[1:] for row in self._store.connection.execute(SQL["progress_all"])}
                 after, note = progress["recheck"]
@@ -101,12 +110,27 @@ class EmbeddedRuntime(AsksReader):
         self._tasks = []
         self._store.close()
 
+    def _hold_all(self) -> None:
+        """Before anything else: with the first batch it would be too late."""
+        now_ms = self._clock.now_ms()
+        with self._store.transaction() as connection:
+            before = _holding(connection)
+            if not before.since_ms:
+                note = msgspec.json.encode(replace(before, since_ms=now_ms, released=())).decode()
+                connection.execute(SQL["progress_put"], {"name": "holding", "value": now_ms, "note": note})
+
     def _with_controls(self, catalog: Catalog) -> Catalog:
         """The catalog with what control records said until now."""
         connection = self._store.connection
-        paused = {workflow for (workflow,) in connection.execute(SQL["control_paused"])}
+        paused = dict(connection.execute(SQL["control_paused"]).fetchall())
         winners = dict(connection.execute(SQL["winners_newest"], {"limit": WINNERS_MAX}).fetchall()[::-1])
-        return replace(catalog, paused=catalog.paused | paused, winners=winners)
+        return replace(
+            catalog,
+            paused=catalog.paused | paused.keys(),
+            paused_ms=paused,
+            winners=winners,
+            holding=_holding(connection),
+        )
 
     # ---------------------------------------------------------------------------------------------------- intake
 
@@ -130,6 +154,11 @@ class EmbeddedRuntime(AsksReader):
     def backlog(self) -> int:
         return self._loop.backlog
 
+    async def probe(self) -> str:
+        if not self._tasks or self._tasks[0].done():
+            return "The engine is not running."
+        return self._probe.why_not(self._clock.monotonic())
+
     async def replay(self, dead_letter_ids: Sequence[int]) -> int:
         rows = self._store.connection.execute(SQL["dead_letters_some"], (json.dumps(list(dead_letter_ids)),)).fetchall()
         order = Order(now_ms=0)
@@ -144,8 +173,10 @@ class EmbeddedRuntime(AsksReader):
 
     # ---------------------------------------------------------------------------------------------------- outbox
 
-    async def ready(self, limit: int, *, exclude: frozenset[tuple[str, str]] = frozenset()) -> list[Pending]:
-        return outbox.ready(self._store, limit, exclude=exclude, now_ms=self._clock.now_ms())
+    async def ready(self, limit: int, *, closed: Closed = OPEN) -> list[Pending]:
+        return outbox.ready(
+            self._store, limit, closed=closed, holding=self.catalog.holding, now_ms=self._clock.now_ms()
+        )
 
     async def claim(self, message_ids: Sequence[str], *, links: Links = NO_LINKS) -> frozenset[str]:
         return await self._ask(Order(now_ms=0, claims=list(message_ids), links=dict(links)))
@@ -156,6 +187,10 @@ class EmbeddedRuntime(AsksReader):
     async def interrupted(self) -> list[Message]:
         found, self._loop.interrupted = self._loop.interrupted, []
         return [known.message for each in found if (known := await self._reader.message(each)) is not None]
+
+    async def flushed(self) -> list[Flush]:
+        found, self._loop.flushed = self._loop.flushed, []
+        return found
 
     async def wait_for_work(self, timeout_seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -255,7 +290,23 @@ class EmbeddedRuntime(AsksReader):
         timer_ms = self._loop.timer_ms
         overdue_ms = max(0, self._clock.now_ms() - timer_ms) if timer_ms else 0
         self._metrics.timers_overdue_seconds.set(overdue_ms / 1_000)
+        self._say(overdue_ms)
         self._metrics.outbox_depth.set(self._store.connection.execute(SQL["outbox_depth"]).fetchone()[0])
+
+    def _say(self, overdue_ms: int) -> None:
+        """What is not well, for `/readyz`."""
+        health, since_ms = self._metrics.health, self.catalog.holding.since_ms
+        if since_ms:
+            words = f"Everything is held since {rfc3339(since_ms)}; `anlass held` lists what waits and lets it go."
+            health.report(Condition.HELD, words)
+        else:
+            health.clear(Condition.HELD)
+        if overdue_ms > STANDING_MS:
+            health.report(
+                Condition.STANDING, f"A timer is due since {overdue_ms // 1_000} s and has not fired.", part="timers"
+            )
+        else:
+            health.clear(Condition.STANDING, part="timers")
 
     @contextlib.contextmanager
     def _going_on(self) -> Iterator[None]:
@@ -307,3 +358,8 @@ class EmbeddedRuntime(AsksReader):
         now_ms = self._clock.now_ms()
         days = kept(self.catalog.policy.retention, log=self._options.log_days, journal=self._options.journal_days)
         return retention.step(self._store, days, now_ms=now_ms, applied_seq=self._loop.batches.applied_seq)
+
+
+def _holding(connection: sqlite3.Connection) -> Holding:
+    note = {row[0]: row[2] for row in connection.execute(SQL["progress_all"])}.get("holding", "")
+    return msgspec.json.decode(note, type=Holding) if note else NOTHING

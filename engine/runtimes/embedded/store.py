@@ -43,6 +43,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     tidy_interval_seconds: float = 60.0
     accept_loss: bool = False
     """Whether to start though the key, or the database, of a project that has run is gone."""
+    timers: bool = True
+    """Whether what is due fires."""
+    hold: bool = False
+    """What is there is a copy: nothing of it leaves, and no timer fires, until it is let go."""
 
 
 class Store:

@@ -17,6 +17,7 @@ from aiokafka.errors import KafkaError
 
 from engine.core import duplicates
 from engine.core.customer import CustomerState, decode_state
+from engine.core.holding import NOTHING, Holding
 from engine.core.message import Message
 from engine.core.objection import answer, names, outlasts
 from engine.errors import StorageError
@@ -51,6 +52,8 @@ class StateCopy:
         """Offset of the last record of `touchpoints` that these states have seen."""
         self.paused: frozenset[str] = frozenset()
         """Workflows that are paused on this partition."""
+        self.paused_ms: dict[str, int] = {}
+        self.holding = NOTHING
         self.on_applied: Callable[[int], None] = lambda _applied: None
 
     async def run(self) -> None:
@@ -67,7 +70,9 @@ class StateCopy:
 
     def _moved(self, applied: int) -> None:
         self.applied = max(self.applied, applied)
-        self.paused = frozenset(self._changelog.checkpoint.paused)
+        checkpoint = self._changelog.checkpoint
+        self.paused, self.paused_ms = frozenset(checkpoint.paused), dict(checkpoint.paused_ms)
+        self.holding = checkpoint.holding
         self.on_applied(self.applied)
 
     def states(self, customers: Sequence[str]) -> dict[str, CustomerState]:
@@ -82,6 +87,30 @@ class StateCopy:
     def close(self) -> None:
         """Once `run` is over."""
         self._store.close()
+
+
+class Said(msgspec.Struct, frozen=True):
+    """What operators said, as far as all partitions have heard it."""
+
+    paused: frozenset[str]
+    paused_ms: dict[str, int]
+    holding: Holding
+
+
+def said_by(copies: Sequence[StateCopy]) -> Said:
+    """What is paused or held on any of these; a release counts when all of them have it."""
+    times: dict[str, int] = {}
+    dropped: dict[str, int] = {}
+    for copy in copies:
+        times.update({name: max(at_ms, times.get(name, 0)) for name, at_ms in copy.paused_ms.items()})
+        dropped.update({name: max(at_ms, dropped.get(name, 0)) for name, at_ms in copy.holding.dropped.items()})
+    held = [copy.holding for copy in copies if copy.holding.since_ms]
+    released = frozenset.intersection(*(frozenset(each.released) for each in held)) if held else frozenset[str]()
+    return Said(
+        frozenset[str]().union(*(copy.paused for copy in copies)),
+        times,
+        Holding(max((each.since_ms for each in held), default=0), tuple(sorted(released)), dropped),
+    )
 
 
 class Suppressions:

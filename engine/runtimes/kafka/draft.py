@@ -43,6 +43,11 @@ class Draft:
         """Whether there is anything to write."""
         return bool(self._puts or self._records or self._letters) or self.applied != self._applied_before
 
+    @property
+    def known(self) -> list[bytes]:
+        """The keys that were asked about and have an entry."""
+        return list(self._rows)
+
     def get(self, key: bytes) -> LedgerEntry | None:
         """An entry as it is by now."""
         if key in self._puts:

@@ -24,13 +24,15 @@ import msgspec
 
 from engine.clock import Clock
 from engine.core.catalog import Catalog
+from engine.core.holding import NOTHING, Holding
 from engine.core.message import Message
-from engine.dispatch.ports import NO_LINKS, Links, Pending, Settlement
-from engine.dispatch.throttle import Lane
+from engine.core.record import Flush
+from engine.dispatch.ports import NO_LINKS, Closed, Links, Pending, Settlement
 from engine.errors import LimitExceeded, StorageError
 from engine.runtimes.base import MessageStatus
 from engine.runtimes.kafka import handed
 from engine.runtimes.kafka.arrival import Incoming
+from engine.runtimes.kafka.asked import Asked, fail, keys_of_messages
 from engine.runtimes.kafka.changelog import Fenced
 from engine.runtimes.kafka.draft import Draft, Put
 from engine.runtimes.kafka.entry import LedgerEntry, decode_entry, status_of
@@ -45,6 +47,8 @@ from engine.telemetry import Action, Metrics, get_log
 GROUP_MAX = 64  # requests that one commit carries out
 ROWS_PER_STEP = 500
 RETRY_SECONDS = 0.5
+FLUSHED_MAX = 5_000
+"""Messages of a partition whose backoff one flush ends."""
 
 
 class LedgerTools(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,14 +64,6 @@ class LedgerTools(msgspec.Struct, frozen=True, kw_only=True):
     on_forget: Callable[[str], None] = lambda _customer: None
 
 
-class _Asked(msgspec.Struct):
-    """Something somebody waits for. `change` puts it into a draft, and says what to answer."""
-
-    keys: Sequence[bytes]
-    change: Callable[[Draft], Any]
-    done: asyncio.Future[Any]
-
-
 class LedgerPartition:
     """One partition: `restore`, then everything else while `work` runs."""
 
@@ -78,6 +74,8 @@ class LedgerPartition:
         self.interrupted: list[Message] = []  # found claimed when the partition was taken over
         self.restore_seconds = 0.0
         self.releasing = False
+        self.flushed: list[Flush] = []
+        """Pauses that an operator ended, and nobody has asked about yet."""
         self.on_work: Callable[[], None] = lambda: None
         """Called when a message may have become ready."""
         self.commits = 0
@@ -86,7 +84,7 @@ class LedgerPartition:
         self._log = log
         self._tools = tools
         self._forgotten = handed.Forgets()
-        self._asked: deque[_Asked] = deque()
+        self._asked: deque[Asked] = deque()
         self._wake = asyncio.Event()
         self._quiet = asyncio.Event()  # nothing is asked, written or under way
         self._quiet.set()
@@ -174,9 +172,9 @@ class LedgerPartition:
         self._ended = error
         self._quiet.set()
         while self._asked:
-            _fail([self._asked.popleft()], error)
+            fail([self._asked.popleft()], error)
 
-    async def _carry_out(self, group: list[_Asked]) -> None:
+    async def _carry_out(self, group: list[Asked]) -> None:
         outgoing: Sequence[Outgoing] = ()
         try:
             draft = self._draft([key for asked in group for key in asked.keys])
@@ -185,19 +183,19 @@ class LedgerPartition:
                 outgoing = (await self._write(draft)).outgoing
         except LimitExceeded as error:
             if len(group) == 1:
-                _fail(group, error)
+                fail(group, error)
                 return
             for asked in group:  # together they are too much; each of them may be small enough
                 await self._carry_out([asked])
             return
         except StorageError as error:
-            _fail(group, error)
+            fail(group, error)
             if isinstance(error, Fenced):
                 raise
             self._lines.error(Action.BATCH_FAILED, partition=self.number, cause=error)
             return
         except BaseException:
-            _fail(group, StorageError("The partition was given away."))
+            fail(group, StorageError("The partition was given away."))
             raise
         for asked, answer in zip(group, answers, strict=True):
             if not asked.done.done():
@@ -246,7 +244,7 @@ class LedgerPartition:
         if self._ended is not None:
             raise self._ended
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._asked.append(_Asked(keys, change, done))
+        self._asked.append(Asked(keys, change, done))
         self._quiet.clear()
         self._wake.set()
         return await done
@@ -259,9 +257,11 @@ class LedgerPartition:
         if self.queue.open_until(offset):
             self.on_work()
 
-    def first(self, limit: int, exclude: frozenset[Lane], now_ms: int) -> list[Slot]:
-        """Places of messages that may leave now, highest priority first, then oldest."""
-        return [] if self.releasing or self._ended is not None else self.queue.first(limit, exclude, now_ms)
+    def first(self, limit: int, closed: Closed, now_ms: int, *, holding: Holding = NOTHING) -> list[Slot]:
+        """Places of messages that may leave now, as in the port."""
+        if self.releasing or self._ended is not None:
+            return []
+        return self.queue.first(limit, closed, now_ms, holding=holding)
 
     def load(self, keys: Sequence[bytes]) -> dict[bytes, Pending]:
         """Those of the messages that are still pending."""
@@ -274,9 +274,9 @@ class LedgerPartition:
                 )
         return found
 
-    async def ready(self, limit: int, exclude: frozenset[Lane], now_ms: int) -> list[Pending]:
+    async def ready(self, limit: int, closed: Closed, now_ms: int) -> list[Pending]:
         """Messages that may leave now, as in the port."""
-        keys = [slot.key for slot in self.first(limit, exclude, now_ms)]
+        keys = [slot.key for slot in self.first(limit, closed, now_ms)]
         found = self.load(keys)
         return [found[key] for key in keys if key in found]
 
@@ -287,7 +287,7 @@ class LedgerPartition:
         now_ms = self._tools.clock.now_ms()
         try:
             change = functools.partial(Draft.claim, message_ids=message_ids, now_ms=now_ms, links=links)
-            return frozenset(await self._ask(_keys(message_ids), change))
+            return frozenset(await self._ask(keys_of_messages(message_ids), change))
         except LimitExceeded:
             if len(message_ids) == 1:
                 raise
@@ -298,7 +298,9 @@ class LedgerPartition:
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         """As in the port."""
         try:
-            await self._ask(_keys([each.message_id for each in settlements]), lambda draft: draft.settle(settlements))
+            await self._ask(
+                keys_of_messages([each.message_id for each in settlements]), lambda draft: draft.settle(settlements)
+            )
         except LimitExceeded:
             if len(settlements) == 1:
                 raise
@@ -323,8 +325,13 @@ class LedgerPartition:
             await asyncio.to_thread(list, map(self._tools.on_forget, part.forgets))
             doomed = await self._keys_of(part.forgets) if part.forgets else {}
             keys = [*part.keys, *(key for found in doomed.values() for key in found)]
+            if part.flushes:
+                keys += self.queue.put_off(FLUSHED_MAX)
             here = handed.Here(self._tools.topics.dead_letters, self.number, self._tools.clock.now_ms())
             await self._ask(keys, functools.partial(self._take, part=part, doomed=doomed, here=here))
+            if part.flushes:
+                self.flushed += part.flushes
+                self.on_work()
 
     def _take(self, draft: Draft, *, part: handed.Part, doomed: dict[str, list[bytes]], here: handed.Here) -> None:
         dead = handed.apply(draft, part, doomed, forgotten=self._forgotten, here=here)
@@ -386,13 +393,3 @@ class LedgerPartition:
         """Closes the rows, once `work` is over."""
         self._end(self._ended or StorageError("The partition was given away."))
         self._store.close()
-
-
-def _keys(message_ids: Sequence[str]) -> list[bytes]:
-    return [message_id.encode() for message_id in message_ids]
-
-
-def _fail(group: list[_Asked], error: StorageError | LimitExceeded) -> None:
-    for asked in group:
-        if not asked.done.done():
-            asked.done.set_exception(error)

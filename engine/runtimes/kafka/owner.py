@@ -76,6 +76,8 @@ class Owner:
         self._timers_until = -1
         """Offset of the last timer record that was put on the log and is not applied yet; -1: none."""
         self._next_due_ms = 0
+        self.held_until = -1
+        """Offset of the record with which a copy begins to be held: before it nothing fires."""
         self.restored = asyncio.Event()
         self.ready = asyncio.Event()
         self.batches = 0
@@ -96,6 +98,11 @@ class Owner:
     def paused(self) -> tuple[str, ...]:
         """Workflows that are paused here."""
         return self._changelog.checkpoint.paused
+
+    @property
+    def held_ms(self) -> int:
+        """Since when everything is held here; 0: nothing is."""
+        return self._changelog.checkpoint.holding.since_ms
 
     @property
     def next_due_ms(self) -> int:
@@ -323,7 +330,12 @@ class Owner:
     async def _fire(self) -> None:
         """Puts what is due on the log, to be applied when it comes back; one round at a time."""
         now_ms = self._tools.clock.now_ms()
-        if self._timers_until > self.applied or not self._next_due_ms or self._next_due_ms > now_ms:
+        if (
+            self.held_until > self.applied
+            or self._timers_until > self.applied
+            or not self._next_due_ms
+            or self._next_due_ms > now_ms
+        ):
             return
         due = self._store.due(now_ms, TIMERS_PER_ROUND)
         topic, here = self._here.topics.touchpoints, self._here.partition
@@ -344,7 +356,7 @@ class Owner:
         self._wake.clear()
         if self._queue or self._stopping or self._unsure:
             return
-        waiting = self._timers_until > self.applied
+        waiting = max(self._timers_until, self.held_until) > self.applied
         if not self._next_due_ms or waiting:
             await self._wake.wait()
             return

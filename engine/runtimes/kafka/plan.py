@@ -19,6 +19,7 @@ from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState, decode_state, encode_state
 from engine.core.effect import Append, Decision, Dispatch, Effect, Forget, Suppress, refused_value
 from engine.core.evaluate import concerns, evaluate
+from engine.core.holding import next_due_ms
 from engine.core.message import Message
 from engine.core.record import CONTROL, Control, Recheck, Record, Resume, Timer
 from engine.runtimes.effects import STUCK_TIMER_DELAY_MS, stuck
@@ -299,7 +300,7 @@ class _Work:
             return []
         if type(record) is Timer:
             plan.timer_lags_ms.append(record.at_ms - record.due_ms)
-            if state is not None and stuck(before, state, record):
+            if state is not None and stuck(before, state, record, due_ms=next_due_ms(plan.catalog, state)):
                 slot.retry_ms = record.at_ms + STUCK_TIMER_DELAY_MS
         if state is before and not effects:
             return []
@@ -384,7 +385,7 @@ class _Work:
             if slot.stored:
                 self._plan.changes.append(Change(key, None, slot.position, 0, slot.old_due_ms))
             return
-        due_ms = state.next_due_ms
+        due_ms = next_due_ms(self._plan.catalog, state)
         if due_ms:  # a record may name any time, the index knows those since the epoch
             due_ms = min(max(due_ms, slot.retry_ms, 1), DUE_MS_MAX)
         row = pack_row(slot.position, due_ms, encode_state(state))

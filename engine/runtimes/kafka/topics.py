@@ -6,7 +6,7 @@ customer, because all of them have the same number of partitions and one partiti
 | topic | key | value |
 |---|---|---|
 | `touchpoints` | customer | a record: ours as a JSON array (`encode_input`), a shop's as a Segment or CloudEvents object |
-| `dispatches` | customer | a decided message (`Handover`), `Forgotten`, or a late answer (`Answered`) |
+| `dispatches` | customer | `Handover` of a message, `Forgotten`, a late answer (`Answered`), an operator's `Flush`, `Settled` |
 | `journal` | customer | a decision (`JournalLine`), or `Removed` |
 | `dead-letters` | original key | the original bytes; reason and origin in headers |
 | `definitions` | project, project/id | `Definition`: the files of a catalog; the bare project's key names the one in force |
@@ -27,8 +27,9 @@ import msgspec
 from aiokafka.partitioner import murmur2
 
 from engine.core.effect import Decision
+from engine.core.holding import NOTHING, Holding
 from engine.core.message import Message
-from engine.core.record import Record
+from engine.core.record import Flush, Record, Settled
 from engine.core.schedule import rfc3339
 from engine.dispatch.ports import Settlement
 
@@ -238,7 +239,7 @@ def decision_of(line: JournalLine) -> Decision:
 
 
 _json = msgspec.json.Encoder()
-Dispatched = Handover | Forgotten | Answered
+Dispatched = Handover | Forgotten | Answered | Flush | Settled
 _dispatches: msgspec.json.Decoder[Dispatched] = msgspec.json.Decoder(Dispatched)
 _journal: msgspec.json.Decoder[JournalLine | Removed] = msgspec.json.Decoder(JournalLine | Removed)
 encode_json = _json.encode
@@ -313,6 +314,9 @@ class Checkpoint(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """Test of subjects → the variant that won, newest last."""
     resume: bytes | None = None
     """Where the walk to those who waited for a broadcast stands; None: none is under way."""
+    paused_ms: tuple[tuple[str, int], ...] = ()
+    """Of what is paused, since when; a worker of before knows none, and then what it decides is suppressed."""
+    holding: Holding = NOTHING
 
 
 encode_checkpoint = msgspec.msgpack.Encoder().encode

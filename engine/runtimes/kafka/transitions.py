@@ -12,11 +12,12 @@ import msgspec
 from msgspec.structs import replace
 
 from engine.core import duplicates
-from engine.core.message import Message
-from engine.core.record import Outcome, Record
-from engine.dispatch.feedback import INTERRUPTED, interrupted
+from engine.core.message import CONTRACT, Message
+from engine.core.record import Flush, Outcome, Record
+from engine.dispatch.feedback import INTERRUPTED, NOWHERE, SENT_ELSEWHERE, interrupted
 from engine.dispatch.ports import FINAL, Settlement, Status
 from engine.dispatch.throttle import domain_of
+from engine.runtimes.effects import flushes
 from engine.runtimes.kafka.entry import LedgerEntry
 from engine.runtimes.kafka.ledger_queue import Slot
 from engine.runtimes.kafka.topics import PREFIX_BYTES, Answered, Handover
@@ -116,15 +117,35 @@ def due_of(entry: LedgerEntry) -> int:
     return CLAIMED_DUE_MS if entry.status == "claimed" else 0
 
 
+def flushed(entry: LedgerEntry | None, flush: Flush) -> LedgerEntry | None:
+    """The entry when it waits for its next attempt no more; None: it did not, or is not meant."""
+    if entry is None or entry.status != "pending" or not entry.attempts or not entry.not_before_ms:
+        return None
+    return replace(entry, not_before_ms=0) if flushes(flush, entry.message, entry.reason) else None
+
+
+def sent_elsewhere(entry: LedgerEntry | None, at_ms: int) -> LedgerEntry | None:
+    """The entry of a message that a provider's log knows as sent; None: it is final already. One not decided yet has one, too."""
+    if entry is None:
+        return LedgerEntry(message=NOWHERE, status="sent", updated_ms=at_ms, reason=SENT_ELSEWHERE)
+    if entry.status not in {"pending", "unknown"}:
+        return None
+    return replace(
+        entry, message=_shrunk(entry.message, "sent"), status="sent", not_before_ms=0, updated_ms=at_ms,
+        reason=SENT_ELSEWHERE, code="",
+    )  # fmt: skip
+
+
 def slot_of(key: bytes, entry: LedgerEntry | Outline) -> Slot:
     """The place of a pending message in the queue."""
     message = entry.message
     return Slot(
         key,
-        (-message.priority, entry.number),
+        (int(message.consent != CONTRACT), -message.priority, entry.number),
         lane=(message.channel, domain_of(message.address)),
         offset=entry.offset,
         times_ms=(message.decided_ms, entry.not_before_ms),
+        workflow=message.workflow,
     )
 
 
@@ -137,7 +158,7 @@ def _shrunk(message: Message, status: Status) -> Message:
 
 
 class MessageOutline(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The first fields of a `Message`; what follows is skipped without being decoded."""
+    """The first fields of a `Message`, the content among them undecoded; what follows is skipped."""
 
     id: str
     customer: str
@@ -153,6 +174,13 @@ class MessageOutline(msgspec.Struct, frozen=True, array_like=True, gc=False):
     due_ms: int
     deadline_ms: int
     priority: int
+    locale: msgspec.Raw = msgspec.Raw()
+    sender: msgspec.Raw = msgspec.Raw()
+    context: msgspec.Raw = msgspec.Raw()
+    more_channels: msgspec.Raw = msgspec.Raw()
+    fallback_on: msgspec.Raw = msgspec.Raw()
+    quiet_hours: msgspec.Raw = msgspec.Raw()
+    consent: str = ""
 
 
 class Outline(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -6,7 +6,8 @@ batches under way are finished and committed, then everything is closed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 
 import faust
 
@@ -29,6 +30,8 @@ class WorkerSettings(Membership, frozen=True, kw_only=True):
     alias: Callable[[str], str]
     address_key: Callable[[str, str], bytes]
     options: Options = Options()
+    held_until: Mapping[int, int] = MappingProxyType({})
+    """Partition → offset of the record with which a copy begins to be held."""
 
 
 class Copy:
@@ -134,7 +137,9 @@ class Worker:
             alias=settings.alias,
             address_key=settings.address_key,
         )
-        return Owner(here, store, changelog, tools=self._tools)
+        owner = Owner(here, store, changelog, tools=self._tools)
+        owner.held_until = settings.held_until.get(partition, -1)
+        return owner
 
     def _stand_by(self, partition: int) -> Copy:
         return Copy(*self._rows(partition))
