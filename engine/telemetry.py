@@ -36,6 +36,9 @@ class Action(StrEnum):
     RECORDS_TAKEN = "records_taken"
     RECORD_REFUSED = "record_refused"
     RECORD_DEAD_LETTERED = "record_dead_lettered"
+    ROW_SET_ASIDE = "row_set_aside"
+    ROW_UNREADABLE = "row_unreadable"
+    ROW_MENDED = "row_mended"
     RECORDS_MISSED = "records_missed"
     RECORDS_RECOVERED = "records_recovered"
     BATCH_APPLIED = "batch_applied"
@@ -199,6 +202,9 @@ class Metrics:
         self.events = Counter("anlass_events_total", "Records taken in and durable.", **with_registry)
         self.decisions = Counter(
             "anlass_decisions_total", "Decisions, by the kind in the journal.", ["kind"], **with_registry
+        )
+        self.rows_set_aside = Gauge(
+            "anlass_rows_set_aside", "Rows that cannot be read; their customers wait.", **with_registry
         )
         self.dead_letters = Counter("anlass_dead_letters_total", "Records that could not be applied.", **with_registry)
         self.batch_records = Histogram(

@@ -20,6 +20,7 @@ from engine.runtimes.embedded.batch import Batches, Order, Result
 from engine.runtimes.embedded.plan import Plan
 from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import Options, Store
+from engine.runtimes.unreadable import WAITS
 from engine.telemetry import Action, Metrics, get_log
 
 RETRY_SECONDS = 1.0
@@ -52,7 +53,7 @@ class Walk(msgspec.Struct, frozen=True):
         """What a note says. Older ones name the catalog alone."""
         catalog, _, rest = note.partition(" ")
         versions, _, deployed = rest.partition(" ")
-        return cls(catalog, versions or "pin", int(deployed or 0))
+        return cls(catalog, versions or "pin", int(deployed) if deployed.isdecimal() else 0)
 
     def recheck(self, customer: str, number: int, *, at_ms: int) -> Recheck:
         """The recheck of one state. Its id is another one for each deploy, also when an earlier catalog comes back."""
@@ -104,7 +105,7 @@ class BatchLoop:
         for settlement in recovery.settlements:
             self._log.warning(Action.MESSAGE_BECAME_UNKNOWN, message=settlement.message_id)
             self.interrupted.append(settlement.message_id)
-        if recovery.settlements or recovery.resends:
+        if recovery.settlements or recovery.resends or recovery.asides:
             self._took_effect(self.batches.commit(self.catalog, recovery), recovery)
         self.timer_ms = self._next_timer_ms()
 
@@ -206,6 +207,7 @@ class BatchLoop:
             order.links.update(asked.links)
             order.settlements.extend(asked.settlements)
             order.letters.extend(asked.letters)
+            order.asides.extend(asked.asides)
             order.letters_done.extend(asked.letters_done)
             order.commands_done.extend(asked.commands_done)
             self._waiting_records -= len(asked.records)
@@ -265,8 +267,15 @@ class BatchLoop:
             if count is None:
                 count = self._decided[kind] = self._metrics.decisions.labels(kind).inc
             count(number)
+        for customer in plan.freed:
+            self._store.asides.forget(customer)
+        for found in self._store.asides.took_effect(plan.asides):
+            self._metrics.dead_letters.inc()
+            self._log.error(Action.ROW_SET_ASIDE, row=found.kind, key=found.key, reason=found.reason)
         for seq, _, reason in plan.failures:
             self._metrics.dead_letters.inc()
+            if reason.startswith(WAITS):
+                continue
             self._log.error(Action.RECORD_DEAD_LETTERED, seq=seq, cause_type=reason.partition(":")[0])
         for record in plan.pauses:
             action = Action.WORKFLOW_PAUSED if record.paused else Action.WORKFLOW_RESUMED

@@ -15,17 +15,20 @@ from engine.dispatch.ports import Pending
 from engine.runtimes.embedded.batch import Order
 from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import Store
+from engine.runtimes.unreadable import SetAside, UnreadableRow, readable
 
 PROMOTED_MAX = 1_000
 
 decode_message = msgspec.msgpack.Decoder(Message).decode
 
 
-def ready(store: Store, limit: int, *, exclude: frozenset[tuple[str, str]], now_ms: int) -> list[Pending]:
-    """Messages that may leave now, highest priority first, then oldest. `exclude` as in the port."""
+def ready(
+    store: Store, limit: int, *, exclude: frozenset[tuple[str, str]], now_ms: int
+) -> tuple[list[Pending], list[SetAside]]:
+    """Messages that may leave now, highest priority first, then oldest, and those that cannot be read. `exclude` as in the port."""
     _promote(store, now_ms)
     shut = {channel for channel, domain in exclude if not domain}
-    rows: list[tuple[int, int, bytes, int, int]] = []
+    rows: list[tuple[int, int, str, str, bytes, int, int]] = []
     for (channel,) in store.connection.execute(SQL["ledger_ready_channels"]).fetchall():
         if channel in shut:
             continue
@@ -33,10 +36,25 @@ def ready(store: Store, limit: int, *, exclude: frozenset[tuple[str, str]], now_
         values = {"channel": channel, "limit": limit, "lanes": json.dumps(lanes)}
         rows += store.connection.execute(SQL["ledger_ready_except" if lanes else "ledger_ready"], values)
     rows.sort(key=lambda row: (-row[0], row[1]))
-    return [
-        Pending(message=decode_message(body), attempt=attempts, first_attempt_ms=first_attempt_ms)
-        for _, _, body, attempts, first_attempt_ms in rows[:limit]
-    ]
+    found: list[Pending] = []
+    unreadable: list[SetAside] = []
+    for _, _, message_id, customer, body, attempts, first_attempt_ms in rows[:limit]:
+        message = _read(message_id, customer, body, unreadable)
+        if message is not None:
+            found.append(Pending(message=message, attempt=attempts, first_attempt_ms=first_attempt_ms))
+    return found, unreadable
+
+
+def _read(message_id: str, customer: str, body: bytes, unreadable: list[SetAside]) -> Message | None:
+    """A message of the ledger; one that cannot be read, or is another, is added to `unreadable`."""
+    try:
+        message = readable(decode_message, body)
+        if (message.id, message.customer) != (message_id, customer):
+            raise UnreadableRow(f"it is the message {message.id!r}")
+    except UnreadableRow as error:
+        unreadable.append(SetAside(kind="message", key=message_id, customer=customer, reason=str(error), body=body))
+        return None
+    return message
 
 
 def _promote(store: Store, now_ms: int) -> None:
@@ -59,8 +77,10 @@ def recover(store: Store, catalog: Catalog, *, now_ms: int) -> Order:
     Whether the provider has them nobody can say: they become `unknown`, unless the policy lets their purpose be sent again.
     """
     order = Order(now_ms=now_ms)
-    for (body,) in store.connection.execute(SQL["ledger_claimed"]):
-        message = decode_message(body)
+    for message_id, customer, body in store.connection.execute(SQL["ledger_claimed"]):
+        message = _read(message_id, customer, body, order.asides)
+        if message is None:
+            continue
         if catalog.policy.unknown.get(message.purpose) == "resend":
             order.resends.append(message.id)
             continue

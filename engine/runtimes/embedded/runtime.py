@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from engine.clock import Clock, SystemClock
 from engine.core.broadcast import WINNERS_MAX
 from engine.core.catalog import Catalog
-from engine.core.customer import CustomerState, decode_state
+from engine.core.customer import CustomerState
 from engine.core.message import Message
 from engine.core.migrate import VERSIONS
 from engine.core.record import Record, decode_record, encode_record
@@ -33,6 +33,7 @@ from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import Options, Store, translated
 from engine.runtimes.intake_check import check_room, checked
 from engine.runtimes.keeping import kept
+from engine.runtimes.unreadable import SetAside, UnreadableRow, read_state, set_aside_sentence
 from engine.telemetry import Action, Metrics, get_log
 
 COMMANDS_PER_POLL = 500
@@ -140,7 +141,10 @@ class EmbeddedRuntime(AsksReader):
     # ---------------------------------------------------------------------------------------------------- outbox
 
     async def ready(self, limit: int, *, exclude: frozenset[tuple[str, str]] = frozenset()) -> list[Pending]:
-        return outbox.ready(self._store, limit, exclude=exclude, now_ms=self._clock.now_ms())
+        found, unreadable = outbox.ready(self._store, limit, exclude=exclude, now_ms=self._clock.now_ms())
+        if unreadable:
+            await self._ask(Order(now_ms=0, asides=unreadable))
+        return found
 
     async def claim(self, message_ids: Sequence[str], *, links: Links = NO_LINKS) -> frozenset[str]:
         return await self._ask(Order(now_ms=0, claims=list(message_ids), links=dict(links)))
@@ -159,8 +163,20 @@ class EmbeddedRuntime(AsksReader):
         self._loop.work.clear()
 
     async def states(self, customers: Sequence[str]) -> dict[str, CustomerState]:
+        """As in the port. Raises StorageError when one of them is set aside: then its messages are not offered again."""
         rows = self._store.connection.execute(SQL["states_load"], (json.dumps(list(customers)),))
-        return {customer: decode_state(body) for customer, _, _, body in rows}
+        found: dict[str, CustomerState] = {}
+        unreadable: list[SetAside] = []
+        for customer, _, _, body in rows:
+            try:
+                found[customer] = read_state(body, customer)
+            except UnreadableRow as error:
+                unreadable.append(SetAside(kind="state", key=customer, customer=customer, reason=str(error), body=body))
+        if unreadable:
+            await self._ask(Order(now_ms=0, asides=unreadable))
+        if not self._store.asides.stopped.isdisjoint(customers):
+            raise StorageError("A customer was set aside meanwhile.", mend="Run `anlass check --database`.")
+        return found
 
     async def suppressed(self, addresses: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
         answers: dict[tuple[str, str], str] = {}
@@ -218,6 +234,11 @@ class EmbeddedRuntime(AsksReader):
         version: int = self._store.connection.execute("PRAGMA data_version").fetchone()[0]
         return version
 
+    def degraded(self) -> list[str]:
+        """What an operator has to mend; everything else goes on."""
+        count = len(self._store.asides.rows)
+        return [set_aside_sentence(count)] if count else []
+
     async def idle(self) -> None:
         await self._loop.idle()
 
@@ -246,6 +267,7 @@ class EmbeddedRuntime(AsksReader):
         timer_ms = self._loop.timer_ms
         overdue_ms = max(0, self._clock.now_ms() - timer_ms) if timer_ms else 0
         self._metrics.timers_overdue_seconds.set(overdue_ms / 1_000)
+        self._metrics.rows_set_aside.set(len(self._store.asides.rows))
         self._metrics.outbox_depth.set(self._store.connection.execute(SQL["outbox_depth"]).fetchone()[0])
 
     @contextlib.contextmanager

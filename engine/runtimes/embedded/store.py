@@ -18,6 +18,7 @@ from typing import Literal
 import msgspec
 
 from engine.errors import StorageBusy, StorageError, StorageFull
+from engine.runtimes.embedded.asides import Asides
 from engine.runtimes.embedded.statements import MIGRATIONS, SQL
 
 FILE = "anlass.db"
@@ -59,6 +60,7 @@ class Store:
         self._connection: sqlite3.Connection | None = None
         self._checkpoints: _Checkpoints | None = None
         self._key = b""
+        self.asides = Asides()
         self.has_suppressed = False
         """Whether nothing may be sent to some address; false only when there is none, and then none has to be looked up."""
         self.on_forget: Callable[[str], None] = lambda _customer: None
@@ -88,6 +90,7 @@ class Store:
                 self._connection.execute(f"PRAGMA synchronous = {self._options.synchronous}")
                 migrate(self._connection)
                 self.has_suppressed = bool(self._connection.execute(SQL["suppressed_any"]).fetchone()[0])
+                self.asides.read(self._connection)
             self._key = read_key(self._var)
         except BaseException:
             self.close()
