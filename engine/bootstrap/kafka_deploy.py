@@ -34,6 +34,7 @@ from engine.runtimes.kafka.topics import (
     encode_definition,
     encode_input,
 )
+from engine.runtimes.unreadable import UnreadableRow, readable
 
 TAKEN_SECONDS_MAX = 60.0
 POLL_MS = 200
@@ -166,5 +167,8 @@ class KafkaDeploy:
 def _places(value: bytes | None) -> Places:
     if value is None:
         return ()
-    state = decode_state(value[PREFIX_BYTES:])
+    try:
+        state = readable(decode_state, value[PREFIX_BYTES:])
+    except UnreadableRow:
+        return ()  # set aside: whoever it is stays where they are
     return tuple((one.workflow, one.version, one.step) for one in state.enrollments)

@@ -17,7 +17,7 @@ from engine.core.schedule import rfc3339
 
 ActName = Literal[
     "pause", "resume", "retry", "replay", "erase", "export", "deploy", "show_customer", "show_message", "consent", "task",
-    "bounces",
+    "bounces", "mend",
 ]  # fmt: skip
 FIRST = "0" * 64
 """Stands for the line before the first."""

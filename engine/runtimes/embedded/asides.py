@@ -1,4 +1,4 @@
-"""Who is set aside, because a row of theirs cannot be read: stored, so that a restart knows it, and in memory, so that asking is free.
+"""Who is set aside because a row of theirs cannot be read: stored for the next start, and in memory, so that asking is free.
 
 Invariant: a row is set aside in the transaction that found it, with its bytes as a dead letter; what waits in the outbox for its
 customer is held in the same transaction.

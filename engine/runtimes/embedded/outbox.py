@@ -25,7 +25,7 @@ decode_message = msgspec.msgpack.Decoder(Message).decode
 def ready(
     store: Store, limit: int, *, exclude: frozenset[tuple[str, str]], now_ms: int
 ) -> tuple[list[Pending], list[SetAside]]:
-    """Messages that may leave now, highest priority first, then oldest, and those that cannot be read. `exclude` as in the port."""
+    """Messages that may leave now, highest priority first, then oldest; and those that cannot be read."""
     _promote(store, now_ms)
     shut = {channel for channel, domain in exclude if not domain}
     rows: list[tuple[int, int, str, str, bytes, int, int]] = []
@@ -48,12 +48,17 @@ def ready(
 def _read(message_id: str, customer: str, body: bytes, unreadable: list[SetAside]) -> Message | None:
     """A message of the ledger; one that cannot be read, or is another, is added to `unreadable`."""
     try:
-        message = readable(decode_message, body)
-        if (message.id, message.customer) != (message_id, customer):
-            raise UnreadableRow(f"it is the message {message.id!r}")
+        return read_message(body, message_id, customer)
     except UnreadableRow as error:
         unreadable.append(SetAside(kind="message", key=message_id, customer=customer, reason=str(error), body=body))
         return None
+
+
+def read_message(body: bytes, message_id: str, customer: str) -> Message:
+    """A message of the ledger. Raises UnreadableRow, also when it is another one."""
+    message = readable(decode_message, body)
+    if (message.id, message.customer) != (message_id, customer):
+        raise UnreadableRow(f"it is the message {message.id!r}")
     return message
 
 

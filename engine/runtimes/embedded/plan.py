@@ -6,7 +6,8 @@ record that cannot be evaluated (a mistake of ours) becomes a dead letter; every
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 
 import msgspec
 
@@ -212,7 +213,7 @@ class Planner:
         load: Callable[[Iterable[str]], dict[str, Slot]],
         *,
         keep_unconcerned: bool,
-        stopped: Set[str] = frozenset(),
+        stopped: AbstractSet[str] = frozenset(),
     ) -> None:
         """`stopped` is who is set aside, as it changes."""
         self._load = load

@@ -11,7 +11,6 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-import msgspec
 from msgspec.structs import replace
 
 from engine.clock import Clock, SystemClock
@@ -33,7 +32,7 @@ from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import Options, Store, translated
 from engine.runtimes.intake_check import check_room, checked
 from engine.runtimes.keeping import kept
-from engine.runtimes.unreadable import SetAside, UnreadableRow, read_state, set_aside_sentence
+from engine.runtimes.unreadable import SetAside, UnreadableRow, read_state, readable, set_aside_sentence
 from engine.telemetry import Action, Metrics, get_log
 
 COMMANDS_PER_POLL = 500
@@ -132,7 +131,10 @@ class EmbeddedRuntime(AsksReader):
         for number, origin, body in rows:
             if not origin.startswith("log:"):
                 continue  # what never became a record cannot be put back as one
-            order.records.append((decode_record(body), body))
+            try:
+                order.records.append((readable(decode_record, body), body))
+            except UnreadableRow:
+                continue
             order.letters_done.append(number)
         if order.records:
             await self._ask(order)
@@ -221,7 +223,13 @@ class EmbeddedRuntime(AsksReader):
     def handed_over(self) -> handovers.Handover | None:
         """The newest deploy that another process handed over and nobody answered yet."""
         with translated():
-            return handovers.pending(self._store.connection)
+            try:
+                return handovers.pending(self._store.connection)
+            except UnreadableRow as error:
+                number = self._store.connection.execute(SQL["handover_newest"]).fetchone()[0]
+                self._log.error(Action.ROW_UNREADABLE, table="handovers", key=number, reason=str(error))
+                self.refuse_handover(number, "what was handed over cannot be read; deploy it again")
+                return None
 
     def refuse_handover(self, handover: int, problem: str) -> None:
         """Answers one that is not put in force, with the reason."""
@@ -286,8 +294,8 @@ class EmbeddedRuntime(AsksReader):
         for number, body in rows:
             order.commands_done.append(number)
             try:
-                order.records.append((decode_record(body), body))
-            except (msgspec.ValidationError, msgspec.DecodeError) as error:
+                order.records.append((readable(decode_record, body), body))
+            except UnreadableRow as error:
                 now_ms = self._clock.now_ms()
                 order.letters.append(DeadLetter(at_ms=now_ms, origin="command", reason=str(error), body=body))
         await self._ask(order)

@@ -21,7 +21,7 @@ from aiokafka.errors import KafkaError
 
 from engine.errors import LimitExceeded, SettingsError, StorageError
 from engine.runtimes.kafka.outlet import Outlet, Row
-from engine.runtimes.kafka.store import Change, RowStore
+from engine.runtimes.kafka.store import Change, DamagedCopy, RowStore
 from engine.runtimes.kafka.topics import (
     CHECKPOINT_KEY,
     Checkpoint,
@@ -92,8 +92,13 @@ class Changelog:
         count = 0
         while True:
             async with reader(self._place) as consumer:
-                count += await self._read_up(consumer, progress)
-            self.checkpoint = self._store.checkpoint
+                try:
+                    count += await self._read_up(consumer, progress)
+                    self.checkpoint = self._store.checkpoint
+                except DamagedCopy:
+                    self._store.destroy()
+                    self._store.open()
+                    continue
             self._behind = False
             if not self._store.stale:
                 return count

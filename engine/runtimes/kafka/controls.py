@@ -33,6 +33,8 @@ class Controls:
         self.versions = checkpoint.versions
         self.walk = checkpoint.walk
         self.resume = checkpoint.resume
+        self.aside = set(checkpoint.aside)
+        """Customers whose rows cannot be read."""
         self.catalog = self._in_force()
         """The definitions in force, with all that was said."""
 
@@ -90,4 +92,5 @@ class Controls:
             versions=self.versions,
             winners=tuple(self._winners.items()),
             resume=self.resume,
+            aside=tuple(sorted(self.aside)),
         )

@@ -14,11 +14,12 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from engine.core.customer import CustomerState, decode_state
+from engine.core.customer import CustomerState
 from engine.errors import StorageError
 from engine.runtimes.kafka.changelog import Changelog
 from engine.runtimes.kafka.store import RowStore
 from engine.runtimes.kafka.topics import PREFIX_BYTES, Topics, decode_suppressed, pack_row
+from engine.runtimes.unreadable import UnreadableRow, read_state
 from engine.telemetry import Action, get_log
 
 POLL_MS = 500
@@ -32,6 +33,7 @@ class StateCopy:
     def __init__(self, store: RowStore, changelog: Changelog) -> None:
         self._store = store
         self._changelog = changelog
+        self._unreadable: set[str] = set()
         self.applied = -1
         """Offset of the last record of `touchpoints` that these states have seen."""
         self.paused: frozenset[str] = frozenset()
@@ -55,10 +57,37 @@ class StateCopy:
         self.paused = frozenset(self._changelog.checkpoint.paused)
         self.on_applied(self.applied)
 
+    @property
+    def aside(self) -> set[str]:
+        """Customers whose rows cannot be read, as far as their owner or we have found them."""
+        return self._unreadable.union(self._changelog.checkpoint.aside)
+
     def states(self, customers: Sequence[str]) -> dict[str, CustomerState]:
-        """Those of the customers that there are."""
-        rows = self._store.rows([customer.encode() for customer in customers])
-        return {key.decode(): decode_state(row[PREFIX_BYTES:]) for key, row in rows.items()}
+        """Those of the customers that there are. Raises StorageError when one of them is set aside; `aside` then has it."""
+        found: dict[str, CustomerState] = {}
+        for key, row in self._store.rows([customer.encode() for customer in customers]).items():
+            customer = key.decode()
+            try:
+                found[customer] = read_state(row[PREFIX_BYTES:], customer)
+            except UnreadableRow as error:
+                self._unreadable.add(customer)
+                _log.error(Action.ROW_UNREADABLE, table="states", key=customer, reason=str(error))
+        if not self.aside.isdisjoint(customers):
+            raise StorageError("A customer is set aside.", mend="Run `anlass check --database`.")
+        return found
+
+    def waits(self, customer: str) -> bool:
+        """Whether the customer is still set aside."""
+        if customer in self._changelog.checkpoint.aside:
+            return True
+        row = self._store.rows([customer.encode()]).get(customer.encode())
+        try:
+            if row is not None:
+                read_state(row[PREFIX_BYTES:], customer)
+        except UnreadableRow:
+            return True
+        self._unreadable.discard(customer)
+        return False
 
     def scrub(self) -> None:
         """Leaves nothing of what was removed in the files; for another thread."""

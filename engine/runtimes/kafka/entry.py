@@ -11,6 +11,7 @@ import msgspec
 from engine.core.message import Message
 from engine.dispatch.ports import Status
 from engine.runtimes.base import MessageStatus
+from engine.runtimes.unreadable import UnreadableRow, readable
 
 
 class LedgerEntry(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
@@ -40,6 +41,14 @@ _decoder = msgspec.msgpack.Decoder(LedgerEntry)
 def decode_entry(body: bytes) -> LedgerEntry:
     """A row's body without its prefix. Raises msgspec.ValidationError or DecodeError when the bytes are not one."""
     return _decoder.decode(body)
+
+
+def read_entry(body: bytes, key: bytes) -> LedgerEntry:
+    """As `decode_entry`. Raises UnreadableRow, also for the entry of another message."""
+    entry = readable(decode_entry, body)
+    if entry.message.id.encode() != key:
+        raise UnreadableRow(f"it is the message {entry.message.id!r}")
+    return entry
 
 
 def status_of(entry: LedgerEntry) -> MessageStatus:

@@ -97,6 +97,11 @@ class Owner:
         return self._changelog.checkpoint.paused
 
     @property
+    def aside(self) -> tuple[str, ...]:
+        """Customers who wait, because their rows cannot be read."""
+        return self._changelog.checkpoint.aside
+
+    @property
     def next_due_ms(self) -> int:
         """When the next timer is due; 0: none is pending."""
         return self._next_due_ms
@@ -301,6 +306,8 @@ class Owner:
             metrics.decisions.labels(kind).inc(number)
         for lag_ms in plan.timer_lags_ms:
             metrics.timer_lag_seconds.observe(max(0, lag_ms) / 1_000)
+        for customer in plan.asides:
+            self._log.error(Action.ROW_SET_ASIDE, row="state", key=customer, partition=self._here.partition)
         if plan.dead:
             metrics.dead_letters.inc(plan.dead)
             self._log.error(Action.RECORD_DEAD_LETTERED, partition=self._here.partition, count=plan.dead)

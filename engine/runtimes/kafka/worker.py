@@ -19,6 +19,7 @@ from engine.runtimes.kafka.host import Host
 from engine.runtimes.kafka.outlet import Outlet
 from engine.runtimes.kafka.owner import Options, Owner, Tools
 from engine.runtimes.kafka.store import RowStore
+from engine.runtimes.unreadable import set_aside_sentence
 from engine.telemetry import Metrics
 
 
@@ -78,6 +79,11 @@ class Worker:
             return f"the definitions in force cannot be used: {refused}" if refused else "nothing is deployed yet"
         return ""
 
+    def degraded(self) -> list[str]:
+        """What an operator has to mend; everything else goes on."""
+        count = sum(len(owner.aside) for owner in self.host.owners.values())
+        return [set_aside_sentence(count)] if count else []
+
     def trouble(self) -> BaseException | None:
         """What ended an owner or the app from the inside; None while all is well."""
         return trouble_of(self.app, self.host)
@@ -90,6 +96,7 @@ class Worker:
         restoring = sum(not owner.restored.is_set() for owner in owners.values())
         self._metrics.partitions.labels("restoring").set(restoring)
         self._measure_definitions(owners.values())
+        self._metrics.rows_set_aside.set(sum(len(owner.aside) for owner in owners.values()))
         due = [owner.next_due_ms for owner in owners.values() if owner.next_due_ms]
         overdue_ms = max(0, self._clock.now_ms() - min(due)) if due else 0
         self._metrics.timers_overdue_seconds.set(overdue_ms / 1_000)
