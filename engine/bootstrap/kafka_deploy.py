@@ -22,6 +22,7 @@ from engine.core.customer import decode_state
 from engine.core.deployment import plan_deploy
 from engine.errors import DefinitionError, StorageError
 from engine.runtimes.kafka import admin
+from engine.runtimes.kafka.connect import METADATA_AGE_MS
 from engine.runtimes.kafka.definitions import Definitions
 from engine.runtimes.kafka.outlet import Outlet
 from engine.runtimes.kafka.passed import passed
@@ -105,7 +106,10 @@ class KafkaDeploy:
         """Where the customers of a partition are, read from its changelog."""
         tp = TopicPartition(self._cluster.topics.states, partition)
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._cluster.bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
+            metadata_max_age_ms=METADATA_AGE_MS,
+            bootstrap_servers=self._cluster.bootstrap,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
         )
         places: dict[bytes, Places] = {}
         try:

@@ -169,6 +169,18 @@ class KafkaHarness:
         await outlet.send([self._defined(self._first, "pin")])
         await outlet.stop()
 
+    @property
+    def topics(self) -> Topics:
+        """Its names."""
+        return self._topics
+
+    async def make_topics(self) -> None:
+        """For records of an earlier version: nothing is deployed but what they say."""
+        await asyncio.to_thread(
+            admin.ensure_topics, self._bootstrap, self._topics, partitions=self._partitions, replication=1
+        )
+        self._made = True
+
     def _defined(self, catalog: Catalog, versions: str) -> Outgoing:
         definition = Definition(
             id=catalog.id, project=PROJECT, deployed_ms=self.clock.now_ms(), files={}, versions=versions

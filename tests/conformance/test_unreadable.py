@@ -50,14 +50,14 @@ async def test_who_is_set_aside_stays_so_over_a_restart_and_can_be_erased(durabl
     """Nothing is found twice, and who asks to be forgotten is forgotten: a new beginning is no longer waited with."""
     await durable.append(identify("bad"), event("bad", "Product Added"))
     await durable.plant("states", "bad", DAMAGES["cut off"])
-    await durable.append(event("bad", "Page Viewed"))
+    await durable.append(event("bad", "Order Completed"))
     await durable.close()
     await durable.reopen()
     assert len(durable.degraded()) == 1
     before = len(await durable.runtime.dead_letters())
     await durable.append(Erase(customer="bad", at_ms=durable.clock.now_ms(), id="e1"))
     assert durable.degraded() == []
-    assert before in {2, 3}
+    assert before >= 2
     await durable.append(identify("bad"))
     assert (await states(durable, ["bad"])).keys() == {"bad"}
 

@@ -17,6 +17,7 @@ from aiokafka.errors import KafkaError
 from engine.core.customer import CustomerState
 from engine.errors import StorageError
 from engine.runtimes.kafka.changelog import Changelog
+from engine.runtimes.kafka.connect import METADATA_AGE_MS
 from engine.runtimes.kafka.store import RowStore
 from engine.runtimes.kafka.topics import PREFIX_BYTES, Topics, decode_suppressed, pack_row
 from engine.runtimes.unreadable import UnreadableRow, read_state
@@ -140,7 +141,10 @@ class Suppressions:
     async def _read(self) -> None:
         async with contextlib.AsyncExitStack() as stack:
             consumer = AIOKafkaConsumer(
-                bootstrap_servers=self._bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
+                metadata_max_age_ms=METADATA_AGE_MS,
+                bootstrap_servers=self._bootstrap,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
             )
             stack.push_async_callback(consumer.stop)
             await consumer.start()

@@ -17,6 +17,7 @@ from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeEr
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from engine.errors import LimitExceeded, StorageError
+from engine.runtimes.kafka.connect import METADATA_AGE_MS
 from engine.runtimes.kafka.topics import BATCH_BYTES_MAX, Outgoing
 from engine.telemetry import Action, Metrics, get_log
 
@@ -52,6 +53,7 @@ class Outlet:
 
     async def _connected(self) -> AIOKafkaProducer:
         producer = AIOKafkaProducer(
+            metadata_max_age_ms=METADATA_AGE_MS,
             bootstrap_servers=self._bootstrap,
             client_id=self._client,
             enable_idempotence=True,
