@@ -36,6 +36,8 @@ class Action(StrEnum):
     RECORDS_TAKEN = "records_taken"
     RECORD_REFUSED = "record_refused"
     RECORD_DEAD_LETTERED = "record_dead_lettered"
+    CLOCK_SKEWED = "clock_skewed"
+    FILE_SET_ASIDE = "file_set_aside"
     ROW_SET_ASIDE = "row_set_aside"
     ROW_UNREADABLE = "row_unreadable"
     ROW_MENDED = "row_mended"
@@ -202,6 +204,9 @@ class Metrics:
         self.events = Counter("anlass_events_total", "Records taken in and durable.", **with_registry)
         self.decisions = Counter(
             "anlass_decisions_total", "Decisions, by the kind in the journal.", ["kind"], **with_registry
+        )
+        self.clock_skew_seconds = Gauge(
+            "anlass_clock_skew_seconds", "How much this clock is ahead of the brokers'.", **with_registry
         )
         self.rows_set_aside = Gauge(
             "anlass_rows_set_aside", "Rows that cannot be read; their customers wait.", **with_registry

@@ -74,6 +74,7 @@ class WorkerRole:
                 parse=parse_foreign,
                 alias=cluster.alias,
                 address_key=cluster.address_key,
+                check_clock=isinstance(self._clock, SystemClock),
             )
             self.worker = Worker(settings, cluster.definitions(), clock=self._clock, metrics=self.metrics)
             stack.push_async_callback(self.worker.stop)

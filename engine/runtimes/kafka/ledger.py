@@ -4,11 +4,9 @@ Invariant: what a call says has happened is on the changelog, written while this
 come while a batch is written make one batch together, because each costs a round trip to the broker; the next batch is not
 written before everything that the last one sends (outcomes to `touchpoints`, dead letters) is acknowledged.
 
-Every takeover ends what a former owner had begun: a message found claimed was under way in a process that is gone or has lost the
-partition. Nobody can say whether its provider has it, so it becomes `unknown` (or, where its purpose may be sent again, waits a
-moment and is pending). If that process lives and hears the provider's answer, it does not write here: it hands the answer over by
-`dispatches` (`Answered`), and the ledger takes it if there was no other attempt meanwhile. So the real answer is not lost,
-there is one writer, and nothing is sent a second time that would not be anyway.
+Every takeover ends what a former owner had begun: a message found claimed becomes `unknown` (or, where its purpose may be sent
+again, pending a moment later). If that owner lives and hears the answer, it hands it over by `dispatches` (`Answered`), and the
+ledger takes it if there was no other attempt. So the answer is not lost, there is one writer, and nothing is sent twice by it.
 """
 
 from __future__ import annotations
@@ -293,7 +291,7 @@ class LedgerPartition:
             self.shelf.damaged.difference_update(keys)
 
     def let_go(self, waits: Callable[[str], bool]) -> None:
-        """Queues again what was held for customers who do not wait any longer."""
+        """As `Shelf.let_go`."""
         self.shelf.let_go(self.queue, self._store, waits)
 
     async def ready(self, limit: int, exclude: frozenset[Lane], now_ms: int) -> list[Pending]:

@@ -14,6 +14,7 @@ from engine.clock import Clock
 from engine.runtimes.kafka.app import Membership, build_app, end_app, joined, start_app, trouble_of
 from engine.runtimes.kafka.arrival import Here, ParseForeign
 from engine.runtimes.kafka.changelog import Changelog, Place
+from engine.runtimes.kafka.clocks import ClockCheck
 from engine.runtimes.kafka.definitions import Definitions
 from engine.runtimes.kafka.host import Host
 from engine.runtimes.kafka.outlet import Outlet
@@ -29,6 +30,8 @@ class WorkerSettings(Membership, frozen=True, kw_only=True):
     parse: ParseForeign
     alias: Callable[[str], str]
     address_key: Callable[[str, str], bytes]
+    check_clock: bool = False
+    """Whether timers wait while our clock is far ahead of the brokers'."""
     options: Options = Options()
 
 
@@ -59,7 +62,10 @@ class Worker:
         self._clock = clock
         self._metrics = metrics
         self.outlet = Outlet(settings.bootstrap, client=settings.topics.group("worker"), metrics=metrics)
-        self._tools = Tools(self.outlet, definitions, clock, metrics, settings.options)
+        self._clocks = (
+            ClockCheck(self.outlet, settings.topics, clock, metrics=metrics) if settings.check_clock else None
+        )
+        self._tools = Tools(self.outlet, definitions, clock, metrics, settings.options, self._clocks)
         self.host = Host(self._own, self._stand_by)
         self.app: faust.App | None = None
 
@@ -82,7 +88,9 @@ class Worker:
     def degraded(self) -> list[str]:
         """What an operator has to mend; everything else goes on."""
         count = sum(len(owner.aside) for owner in self.host.owners.values())
-        return [set_aside_sentence(count)] if count else []
+        said = [set_aside_sentence(count)] if count else []
+        skew = self._clocks.sentence() if self._clocks is not None else ""
+        return [*said, skew] if skew else said
 
     def trouble(self) -> BaseException | None:
         """What ended an owner or the app from the inside; None while all is well."""
