@@ -8,7 +8,8 @@ import pytest
 
 from channels.email import EmailChannel
 from channels.recording import Mailbox, MailboxChannel
-from engine.bootstrap.parts import dispatch_options, open_channels
+from engine.bootstrap.channels import open_channels
+from engine.bootstrap.parts import dispatch_options
 from engine.dispatch.limits import Limits
 from engine.errors import SettingsError
 from engine.settings import Settings, load_settings

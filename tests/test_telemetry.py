@@ -3,19 +3,24 @@
 import io
 import json
 import logging
+import re
 import subprocess
 import sys
 import threading
 import warnings
 from collections import namedtuple
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
 
+import engine
 from engine.capture import scrubbed
 from engine.telemetry import FIELDS_REFUSED, Action, Metrics, configure_logging, get_log
+
+ENGINE = Path(engine.__file__).parent
 
 
 @pytest.fixture
@@ -34,11 +39,11 @@ def lines() -> Iterator[io.StringIO]:
 
 def test_a_line_is_json_with_one_action(lines: io.StringIO) -> None:
     """Each line says what happened, where, when, and about which ids."""
-    get_log("dispatcher", worker=3).info(Action.MESSAGE_SENT, message="ab12")
+    get_log("dispatcher", worker=3).info(Action.MESSAGE_RETRIED, message="ab12")
     line = json.loads(lines.getvalue())
     assert line.pop("at_time").endswith("Z")
     assert line == {
-        "action": "message_sent",
+        "action": "message_retried",
         "component": "dispatcher",
         "level": "info",
         "message": "ab12",
@@ -50,6 +55,14 @@ def test_actions_are_in_the_past_tense() -> None:
     """A line tells what has happened: its last or first word is a past form."""
     past = {"became", "sent", "taken", "withdrawn", "won"}
     assert [a for a in Action if not any(w.endswith("ed") or w in past for w in a.value.split("_"))] == []
+
+
+def test_every_action_and_every_metric_is_said_by_the_code() -> None:
+    """What a guide tells operators to alert on must be able to happen: a word that no code says is not one."""
+    code = "\n".join(path.read_text("utf-8") for path in sorted(ENGINE.rglob("*.py")) if path.name != "telemetry.py")
+    assert [action for action in Action if not re.search(rf"\bAction\.{action.name}\b", code)] == []
+    set_by_themselves = {"registry", "tracing"}
+    assert [name for name in vars(Metrics()) if name not in set_by_themselves and f".{name}" not in code] == []
 
 
 def test_no_field_carries_an_address_or_content(lines: io.StringIO) -> None:
@@ -73,10 +86,10 @@ def test_of_a_cause_only_type_and_place_are_written(lines: io.StringIO) -> None:
 
 def test_debug_lines_are_written_on_demand_only(lines: io.StringIO) -> None:
     """`--debug` shows more."""
-    get_log("x").debug(Action.BATCH_APPLIED)
+    get_log("x").debug(Action.CATALOG_LOADED)
     assert lines.getvalue() == ""
     configure_logging(stream=lines, debug=True)
-    get_log("x").debug(Action.BATCH_APPLIED)
+    get_log("x").debug(Action.CATALOG_LOADED)
     assert json.loads(lines.getvalue())["level"] == "debug"
 
 

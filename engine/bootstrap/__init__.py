@@ -4,13 +4,12 @@ Invariant: everything is built here and handed down; no part below looks anythin
 """
 
 from engine.bootstrap.acting import Operations
-from engine.bootstrap.commands import ask, carry_out, note, operations, running_url
+from engine.bootstrap.channels import channel_names, open_channels
+from engine.bootstrap.commands import ask, carry_out, catalog_in_force, note, operations, running_url
 from engine.bootstrap.parts import (
-    channel_names,
     dispatch_options,
     forget_in_mailbox,
     kept_in_mailbox,
-    open_channels,
     open_mailbox,
     open_runtime,
 )
@@ -24,6 +23,7 @@ __all__ = [
     "Service",
     "ask",
     "carry_out",
+    "catalog_in_force",
     "channel_names",
     "check",
     "dispatch_options",

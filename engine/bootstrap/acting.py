@@ -14,7 +14,7 @@ import msgspec
 
 from engine.core.record import Record
 from engine.runtimes.audit import Act
-from engine.runtimes.base import Reader, Receipt, Replayed
+from engine.runtimes.base import History, Reader, Receipt, Replayed
 
 OPERATOR = "ANLASS_OPERATOR"
 """The variable that names the operator, where several work as one user of the system."""
@@ -42,6 +42,9 @@ class Operations(Protocol):
     async def ask(self, question: Callable[[Reader], Awaitable[T]]) -> T:
         """The answer of the store. Raises NotFound when there is none yet."""
 
+    async def history(self, customer: str, *, limit: int) -> History:
+        """The customer's newest records. Raises NotFound when there is no store yet, ServiceUnreachable."""
+
     async def submit(self, records: Sequence[Record]) -> None:
         """Hands records over; durable when it returns."""
 
@@ -62,6 +65,9 @@ class Operations(Protocol):
 
     async def deployed(self) -> dict[str, str]:
         """Files of definitions (path → text) that were deployed and need not lie in the folder."""
+
+    async def published(self) -> list[dict[str, str]]:
+        """The files of every project that was put in force (path → text), newest first; empty when none ever was."""
 
     async def note(self, act: Act) -> None:
         """Writes into the audit log what is about to be done; durable when it returns. What cannot be noted is not to be done.

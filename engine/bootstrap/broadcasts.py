@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from engine.bootstrap.subject_tests import lines_of
+from engine.clock import Clock, SystemClock
 from engine.core.schedule import zone_named
 from engine.dispatch.ports import FINAL, Status
 from engine.runtimes.base import Reader
@@ -24,6 +25,8 @@ RATE_MS = 60_000
 """Over how long the rate is taken."""
 PAGE = 2_000
 DAY_MS = 86_400_000
+COUNT_PAUSE = 20
+"""Looking at every customer takes at most one part in so many of the time."""
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,7 +114,7 @@ class _Issue:
 class Watch:
     """Follows one broadcast. `look` reads what is new and says how its issues stand, the newest first."""
 
-    def __init__(self, workflow: Workflow, *, project_zone: str) -> None:
+    def __init__(self, workflow: Workflow, *, project_zone: str, clock: Clock | None = None) -> None:
         assert workflow.trigger.schedule is not None, workflow.name
         self._workflow = workflow
         self._schedule = workflow.trigger.schedule
@@ -120,6 +123,10 @@ class Watch:
         self._issues: dict[str, _Issue] = {}
         self._to_come: Counter[str] = Counter()
         self._last_ms = 0
+        self._clock = clock or SystemClock()
+        self._counted_ms = 0
+        self._count_seconds = 0.0
+        self._entered_then = 0
 
     async def look(self, reader: Reader, *, now_ms: int) -> list[Standing]:
         """How every issue stands that somebody has come to, or will within a day."""
@@ -137,12 +144,30 @@ class Watch:
         return [self._standing(name, self._issues.get(name, _Issue()), now_ms=now_ms) for name in names]
 
     async def _count_to_come(self, reader: Reader, now_ms: int) -> None:
-        """Whose own time is armed; of a recurring broadcast those who have not come to the running issue yet."""
+        """Whose own time is armed; of a recurring broadcast those who have not come to the running issue yet.
+
+        It looks at every customer, so it is done again only after much longer than it took; in between those who entered are
+        taken off.
+        """
+        newest = max(self._issues, default="")
+        entered = self._issues[newest].entered if newest else set()
+        if self._counted_ms and now_ms - self._counted_ms < self._count_seconds * 1_000 * COUNT_PAUSE:
+            came, self._entered_then = max(0, len(entered) - self._entered_then), len(entered)
+            for name in (newest, "next"):
+                fewer = min(came, self._to_come[name])
+                self._to_come[name] -= fewer
+                came -= fewer
+            self._to_come += Counter()  # none of zero
+            return
+        started = self._clock.monotonic()
+        await self._count(reader, now_ms, newest=newest, entered=entered)
+        self._counted_ms, self._count_seconds = now_ms, self._clock.monotonic() - started
+        self._entered_then = len(entered)
+
+    async def _count(self, reader: Reader, now_ms: int, *, newest: str, entered: set[str]) -> None:
         self._to_come.clear()
         self._last_ms = now_ms
         horizon_ms = now_ms + self._schedule.spread_ms + DAY_MS
-        newest = max(self._issues, default="")
-        entered = self._issues[newest].entered if newest else set()
         after = ""
         while page := await reader.customers(after=after, limit=PAGE):
             after = page[-1].id

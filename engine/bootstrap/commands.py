@@ -8,20 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
+
+from msgspec.structs import replace
 
 from engine.bootstrap.acting import Audited, Kept, Operations, operator_name
 from engine.bootstrap.deploying import publish
 from engine.bootstrap.parts import open_runtime
-from engine.bootstrap.project import open_project
+from engine.bootstrap.project import VERSIONS_MAX, open_project
 from engine.bootstrap.service import RUNNING_FILE
 from engine.clock import SystemClock
+from engine.core.catalog import Catalog
 from engine.core.record import Erase, Record
-from engine.errors import ServiceUnreachable
+from engine.core.workflow import Workflow
+from engine.definition.load import load_files
+from engine.definition.phone_numbers import with_phone_numbers
+from engine.definition.public_holidays import with_public_holidays
+from engine.errors import DefinitionError, ServiceUnreachable
 from engine.runtimes.audit import Act
-from engine.runtimes.base import Reader, Receipt, Replayed
+from engine.runtimes.base import History, Reader, Receipt, Replayed
 from engine.runtimes.embedded import audit, inbox, operators
 from engine.runtimes.embedded.store import is_running
 from engine.settings import Settings, load_settings
@@ -61,6 +68,31 @@ async def note(folder: Path, act: Act) -> None:
     await operations(folder).note(act)
 
 
+async def catalog_in_force(folder: Path) -> Catalog:
+    """The definitions that decide now, with the versions of people in flight: as they were put in force, else as they lie in the
+    folder. Raises DefinitionError when they cannot be used.
+    """
+    ours = operations(folder)
+    published = await ours.published()
+    if not published:
+        return open_project(folder, with_templates=False).catalog
+    newest, *earlier = published[: VERSIONS_MAX + 1]
+    versions = [
+        workflow for files in earlier if (read := _read(files)) is not None for workflow in read.versions.values()
+    ]  # fmt: skip
+    catalog = _read(newest, versions)
+    if catalog is None:
+        raise DefinitionError("What is in force was written for another version of Anlass.")
+    pauses = await ours.ask(lambda reader: reader.pauses())
+    paused = frozenset(each.workflow for each in pauses if each.paused)
+    return replace(with_phone_numbers(with_public_holidays(catalog)), paused=paused)
+
+
+def _read(files: Mapping[str, str], versions: Sequence[Workflow] = ()) -> Catalog | None:
+    pairs = [(name, text.encode()) for name, text in files.items() if name.startswith("workflows/")]
+    return load_files(pairs, channels=None, extra_versions=versions).catalog
+
+
 def running_url(var: Path) -> str | None:
     """Where the service that uses the folder `var` listens; None when none is running."""
     if not is_running(var):
@@ -83,6 +115,9 @@ class EmbeddedOperations:
     async def ask(self, question: Callable[[Reader], Awaitable[T]]) -> T:
         with inbox.open_reader(self._var) as reader:
             return await question(reader)
+
+    async def history(self, customer: str, *, limit: int) -> History:
+        return operators.history(self._var, customer, limit=limit)
 
     async def submit(self, records: Sequence[Record]) -> None:
         inbox.submit(self._var, records)
@@ -124,6 +159,9 @@ class EmbeddedOperations:
 
     async def deployed(self) -> dict[str, str]:
         return {}  # it runs what lies in the folder
+
+    async def published(self) -> list[dict[str, str]]:
+        return [files for _, files in inbox.stored_sources(self._var)]
 
     async def note(self, act: Act) -> None:
         audit.note(self._var, act, at_ms=SystemClock().now_ms(), who=operator_name())

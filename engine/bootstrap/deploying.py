@@ -179,7 +179,7 @@ async def take_deploys(
                 await _take(runtime, handed, current(), switch=switch)
             seen = version
         except Exception as error:  # noqa: BLE001 - a full disk, say: it is tried again, and the service goes on meanwhile
-            _log.error(Action.BATCH_FAILED, cause=error)
+            _log.error(Action.COMPANION_FAILED, companion="deploys", cause=error)
             wait_seconds = RETRY_SECONDS
         await asyncio.sleep(wait_seconds)
 
@@ -198,7 +198,7 @@ async def _take(
     except StorageError:
         raise
     except AnlassError as error:
-        _log.error(Action.BATCH_FAILED, cause=error)
+        _log.error(Action.DEFINITION_REFUSED, deploy=handed.number, cause=error)
         runtime.refuse_handover(handed.number, str(error)[:REFUSED_CHARS_MAX])
         return
     _log.info(Action.CATALOG_LOADED, catalog=project.catalog.id)

@@ -10,17 +10,12 @@ import contextlib
 import functools
 
 from channels.recording import Mailbox
+from engine.bootstrap.channels import channel_names, open_channels
 from engine.bootstrap.cluster import Cluster, Slot
 from engine.bootstrap.current import Current
 from engine.bootstrap.lag import LagGauge
 from engine.bootstrap.listening import bind, url_of
-from engine.bootstrap.parts import (
-    channel_names,
-    dispatch_options,
-    forget_customer,
-    open_channels,
-    open_mailbox,
-)
+from engine.bootstrap.parts import dispatch_options, forget_customer, open_mailbox
 from engine.bootstrap.status import StatusServer
 from engine.clock import Clock, SystemClock
 from engine.core.catalog import Catalog

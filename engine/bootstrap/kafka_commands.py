@@ -12,12 +12,14 @@ from typing import TypeVar
 from engine.bootstrap.acting import Audited, Kept, operator_name
 from engine.bootstrap.cluster import Cluster
 from engine.clock import SystemClock
+from engine.collector.foreign import parse_foreign
 from engine.core.record import Erase, Record
 from engine.errors import ServiceUnreachable
 from engine.runtimes.audit import Act, customer_of
-from engine.runtimes.base import Reader, Receipt, Replayed
+from engine.runtimes.base import History, Reader, Receipt, Replayed
 from engine.runtimes.journal import Database, DatabaseReader
 from engine.runtimes.kafka import admin, audit, progress
+from engine.runtimes.kafka.history import newest_of
 from engine.runtimes.kafka.intake import KafkaIntake
 from engine.runtimes.kafka.operators import Replay, kept_ms
 from engine.runtimes.kafka.passed import passed
@@ -48,6 +50,12 @@ class KafkaOperations:
     async def ask(self, question: Callable[[Reader], Awaitable[T]]) -> T:
         return await self._with_database(question)
 
+    async def history(self, customer: str, *, limit: int) -> History:
+        await self._check()
+        return await newest_of(
+            self._bootstrap, self._topics, customer, partitions=self._partitions, parse=parse_foreign, limit=limit
+        )
+
     async def receipt(self, customer: str) -> Receipt | None:
         partition, offset = self._erasure
         return await self._with_database(
@@ -68,11 +76,14 @@ class KafkaOperations:
         return [Kept(topic=topic, until_ms=now_ms + for_ms if for_ms else 0) for topic, for_ms in found.items()]
 
     async def deployed(self) -> dict[str, str]:
+        return {path: text for files in reversed(await self.published()) for path, text in files.items()}
+
+    async def published(self) -> list[dict[str, str]]:
         await self._check()
         definitions = Cluster(self._settings).definitions()
         await definitions.start()
         try:
-            return {path: text for each in reversed(definitions.known) for path, text in each.files.items()}
+            return [dict(each.files) for each in definitions.known]
         finally:
             await definitions.stop()
 

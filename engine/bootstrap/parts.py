@@ -8,20 +8,17 @@ from __future__ import annotations
 import contextlib
 import functools
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from channels import registry
 from channels.callbacks import CallbackReader
-from channels.contract import Channel
 from channels.print_file import PrintSettings, Spool
-from channels.recording import Mailbox, MailboxChannel
+from channels.recording import Mailbox
 from engine.bootstrap.project import Project
 from engine.clock import Clock
-from engine.core.catalog import Catalog
-from engine.core.workflow import Send
 from engine.dispatch.dispatcher import Options as DispatchOptions
 from engine.dispatch.limits import Limits
 from engine.errors import SettingsError, StorageError
@@ -44,55 +41,6 @@ def open_runtime(project: Project, *, clock: Clock | None = None, metrics: Metri
     runtime = EmbeddedRuntime(project.var, project.catalog, clock=clock, options=options, metrics=metrics)
     runtime.on_forget = functools.partial(forget_customer, project.settings)
     return runtime
-
-
-def channel_names(catalog: Catalog) -> list[str]:
-    """The channels that some version in use sends through, sorted."""
-    operations = (op for workflow in catalog.versions.values() for op in workflow.ops.values())
-    return sorted({channel for op in operations if isinstance(op, Send) for channel in op.channels})
-
-
-def open_channels(settings: Settings, names: Iterable[str], mailbox: Mailbox) -> dict[str, Channel]:
-    """A channel for each name: the adapter that is configured, else the local mailbox. Raises SettingsError."""
-    configured: dict[str, Mapping[str, object]] = {}
-    adapters: dict[str, str] = {}
-    for provider in settings.channel_sections.values():
-        if provider.configured:
-            url = {"public_url": settings.collector.public_url} if provider.NEEDS_URL else {}
-            marks = {"mark_secret": settings.mark_secret()} if provider.NEEDS_MARKS else {}
-            configured |= {name: {**provider.adapter(name), **url, **marks} for name in provider.serves}
-    for adapter, written in settings.more.items():
-        for name in foreign_serves(adapter, written):
-            if name in configured:
-                raise SettingsError(
-                    f"Both [{adapter}] and [{adapters.get(name, name)}] are to serve the channel {name}.",
-                    mend="Take it out of one of them.",
-                )
-            configured[name] = {key: value for key, value in written.items() if key != "serves"}
-            adapters[name] = adapter
-    channels: dict[str, Channel] = {}
-    for name in names:
-        section = configured.get(name)
-        adapter = adapters.get(name, name)
-        if section is None:
-            channels[name] = MailboxChannel(mailbox, name=name)
-            continue
-        try:
-            channels[name] = registry.load(adapter)(section)
-        except (ValueError, registry.UnknownChannel) as error:
-            raise SettingsError(str(error), mend=f"Change the settings of [{adapter}].") from error
-    return channels
-
-
-def foreign_serves(adapter: str, section: Mapping[str, object]) -> tuple[str, ...]:
-    """The channels that another package's adapter serves: those in its `serves` (`a,b` in the environment), else its own name."""
-    serves = section.get("serves", adapter)
-    listed = serves.split(",") if isinstance(serves, str) else serves
-    if not isinstance(listed, list) or not listed or not all(isinstance(name, str) and name.strip() for name in listed):
-        raise SettingsError(
-            f"{adapter}.serves is no list of channels.", mend='Write it as serves = ["email", "newsletter"].'
-        )
-    return tuple(name.strip() for name in listed)
 
 
 def open_callbacks(settings: Settings) -> dict[str, CallbackReader]:

@@ -12,6 +12,8 @@ from pathlib import Path
 import msgspec
 
 from channels import registry
+from engine.bootstrap.channels import channel_names, configured_channels
+from engine.bootstrap.channels_missing import channels_not_set_up, outcomes_never_heard
 from engine.bootstrap.objections import objections_missing
 from engine.core.catalog import Catalog
 from engine.core.workflow import Workflow
@@ -83,7 +85,19 @@ def check(folder: Path) -> list[Problem]:
     """Everything that is wrong with the definitions and the templates of a project, in the order of files and lines."""
     loaded, templates = _read(folder)
     missing = objections_missing(loaded.catalog, templates)
-    return sorted([*loaded.problems, *_template_problems(loaded, templates), *missing, *_dear_texts(folder)])
+    found = [*loaded.problems, *_template_problems(loaded, templates), *missing, *_dear_texts(folder)]
+    return sorted([*found, *_channel_problems(loaded.catalog, folder)])
+
+
+def _channel_problems(catalog: Catalog | None, folder: Path) -> list[Problem]:
+    """What messages cannot do with the channels as they are set up."""
+    settings, sources = load_settings(folder), read_sources(folder)
+    found = channels_not_set_up(catalog, sources, settings)
+    try:
+        adapters = configured_channels(settings, [] if catalog is None else channel_names(catalog))
+    except SettingsError:  # `check --settings` and each start speak of it
+        return found
+    return found + outcomes_never_heard(catalog, sources, adapters)
 
 
 def open_project(folder: Path, *, with_templates: bool = True) -> Project:

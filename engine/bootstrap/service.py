@@ -19,17 +19,11 @@ from aiohttp import web
 
 from channels.recording import Mailbox
 from engine.bootstrap import companions
+from engine.bootstrap.channels import channel_names, open_channels
 from engine.bootstrap.companions import Surroundings, beside_collector, beside_journal
 from engine.bootstrap.deploying import publish, take_deploys
 from engine.bootstrap.listening import bind, url_of
-from engine.bootstrap.parts import (
-    channel_names,
-    dispatch_options,
-    open_callbacks,
-    open_channels,
-    open_mailbox,
-    open_runtime,
-)
+from engine.bootstrap.parts import dispatch_options, open_callbacks, open_mailbox, open_runtime
 from engine.bootstrap.project import Project
 from engine.clock import Clock, SystemClock
 from engine.collector import Parts, build_collector

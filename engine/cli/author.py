@@ -212,7 +212,10 @@ def simulate(folder: Path, file: Path, *, until: str, start: str, render: bool, 
         click.echo(f"anlass: {failure}", err=True)
     if not as_json:
         _print_summary(summary, time.perf_counter() - started)
-    return 1 if refused or summary.failures else 0
+    if summary.unrendered:
+        count = f"{summary.unrendered} message{'' if summary.unrendered == 1 else 's'}"
+        click.echo(f"anlass: {count} could not be rendered (template_error); --json says which and why.", err=True)
+    return 1 if refused or summary.failures or summary.unrendered else 0
 
 
 def _span(until: str) -> Duration | None:

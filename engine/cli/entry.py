@@ -45,6 +45,7 @@ COMMANDS = {
     "emit": ("engine.cli.emit:emit", "Send events from a file."),
     "send-test": ("engine.cli.send_test:send_test", "Send one real message."),
     "dkim-key": ("engine.cli.dkim:dkim_key", "Make a key that signs mail, and its DNS record."),
+    "explain": ("engine.cli.explain:explain", "Say why a customer did or did not get a workflow's messages."),
     "show": ("engine.cli.show:show", "Show a customer, a message or a workflow."),
     "broadcast": ("engine.cli.broadcast:broadcast", "Show how far newsletters are."),
     "pause": ("engine.cli.operate:pause", "Pause a workflow."),

@@ -116,7 +116,13 @@ async def _send(project: Project, channel: str, outgoing: OutgoingMessage) -> st
     from engine.bootstrap import open_channels, open_mailbox
 
     mailbox = open_mailbox(project.var)
-    adapter = open_channels(project.settings, [channel], mailbox)[channel]
+    adapter = open_channels(project.settings, [channel], mailbox).get(channel)
+    if adapter is None:
+        mailbox.close()
+        raise SettingsError(
+            f"Nothing is set up for the channel {channel}.",
+            mend=f"`anlass check --settings` says what is missing; ANLASS_MAILBOX__CHANNELS={channel} keeps it on this machine.",
+        )
     try:
         await adapter.open()
         receipt = await adapter.send(outgoing)

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
+from engine.cli.local_times import LocalTimes, local_times
 from engine.cli.options import json_option, project_folder, project_option, reason_option
 from engine.cli.output import console, json_line, plain, quiet_log, safe, table
 from engine.core.effect import as_line
@@ -19,6 +21,7 @@ from engine.errors import NotFound
 if TYPE_CHECKING:
     from engine.core.customer import CustomerState
     from engine.core.effect import Decision
+    from engine.core.record import Record
     from engine.runtimes.base import MessageStatus, Paused, Reader
 
 LINES_DEFAULT = 50
@@ -72,20 +75,26 @@ def show_customer(customer: str, *, lines: int, as_json: bool, reason: str, fold
         return await reader.state(customer), [each for _, each in reversed(decisions)], messages
 
     quiet_log()
-    state, decisions, messages = asyncio.run(bootstrap.ask(project_folder(folder), question))
-    if state is None and not decisions and not messages:
-        raise NotFound(f"Nobody called {customer!r} is known.", mend="Ids are compared letter by letter.")
-    asyncio.run(bootstrap.note(project_folder(folder), Act(act="show_customer", customer=customer, why=reason)))
+    root = project_folder(folder)
+    state, decisions, messages = asyncio.run(bootstrap.ask(root, question))
+    history = asyncio.run(bootstrap.operations(root).history(customer, limit=lines))
+    touchpoints = [each for each in map(_touchpoint, history.records) if each is not None]
+    if state is None and not decisions and not messages and not touchpoints:
+        raise NotFound(f"There is no customer {customer!r}.", mend="Ids are compared letter by letter.")
+    asyncio.run(bootstrap.note(root, Act(act="show_customer", customer=customer, why=reason)))
     if as_json:
         fields = {} if state is None else plain(state)
         fields.pop("seen", None)
         fields["timeline"] = [_with_why(each) for each in decisions]
         fields["sent"] = [_message(each) for each in messages]
+        fields["events"] = [plain(each) for each in touchpoints]
         click.echo(json_line({"customer": customer, **fields}))
         return
-    _print_state(customer, state)
-    _print_timeline(decisions)
-    _print_messages(messages)
+    times = local_times(root)
+    _print_state(customer, state, times)
+    _print_events(touchpoints, times, looked=history.looked, whole=history.whole)
+    _print_timeline(decisions, times)
+    _print_messages(messages, times)
 
 
 @show.command("message")
@@ -119,11 +128,12 @@ def show_message(message_id: str, *, as_json: bool, reason: str, folder: Path) -
         timeline = [_with_why(each) for each in decisions]
         click.echo(json_line({**_message(status), "context": plain(status.message.context), "timeline": timeline}))
         return
+    times = local_times(project_folder(folder))
     shown = table("", "")
     for name, value in _message(status).items():
-        shown.add_row(name.replace("_", " "), safe("" if value is None else value))
+        shown.add_row(name.replace("_", " "), safe("" if value is None else times.within(str(value))))
     console().print(shown)
-    _print_timeline(decisions)
+    _print_timeline(decisions, times)
 
 
 @show.command("workflow")
@@ -139,7 +149,6 @@ def show_workflow(workflow: str, *, lines: int, as_json: bool, folder: Path) -> 
     """
     from engine import bootstrap
     from engine.cli.operate import known_workflow
-    from engine.clock import to_rfc3339
     from engine.runtimes.base import Query
 
     async def question(reader: Reader) -> tuple[dict[str, Any], list[Decision], Paused | None]:
@@ -158,6 +167,7 @@ def show_workflow(workflow: str, *, lines: int, as_json: bool, folder: Path) -> 
         shown = {"workflow": workflow, "enrollments": enrollments or {}, "timeline": timeline}
         click.echo(json_line({**shown, "paused": plain(said) if said is not None and said.paused else None}))
         return
+    times = local_times(project_folder(folder))
     if not enrollments:
         click.echo(f"Nobody has entered {workflow} yet.")
     else:
@@ -165,10 +175,39 @@ def show_workflow(workflow: str, *, lines: int, as_json: bool, folder: Path) -> 
         click.echo(f"{workflow}: {counted}")
     if said is not None and said.paused:
         click.echo(
-            f"{workflow} is paused since {to_rfc3339(said.at_ms)} ({safe(said.reason or said.cause)}). "
+            f"{workflow} is paused since {times.of(said.at_ms)} ({safe(said.reason or said.cause)}). "
             f"`anlass resume {workflow}` lets it go on."
         )
-    _print_timeline(decisions, with_customer=True)
+    _print_timeline(decisions, times, with_customer=True)
+
+
+class _Touchpoint(msgspec.Struct, frozen=True):
+    """What a shop told of the customer: an event with its properties, or traits."""
+
+    time_ms: int
+    kind: str
+    name: str
+    properties: dict[str, Any]
+
+
+def _touchpoint(record: Record) -> _Touchpoint | None:
+    from engine.core.record import Event, Identify
+
+    if isinstance(record, Event):
+        return _Touchpoint(record.time_ms, "event", record.name, record.properties)
+    if isinstance(record, Identify):
+        return _Touchpoint(record.time_ms, "identify", ", ".join(sorted(record.traits)), record.traits)
+    return None
+
+
+def _print_events(found: list[_Touchpoint], times: LocalTimes, *, looked: int, whole: bool) -> None:
+    if found:
+        shown = table("at", "", "what", "with", title="\nWhat came in, newest first")
+        for each in found:
+            shown.add_row(times.of(each.time_ms), each.kind, safe(_short(each.name)), safe(_short(each.properties)))
+        console().print(shown)
+    if not whole:
+        console().print(f"Older records were not looked for: only the newest {looked:,} of the log were.")
 
 
 def _with_why(decision: Decision) -> dict[str, Any]:
@@ -205,8 +244,7 @@ def _message(status: MessageStatus) -> dict[str, Any]:
     }
 
 
-def _print_state(customer: str, state: CustomerState | None) -> None:
-    from engine.clock import to_rfc3339
+def _print_state(customer: str, state: CustomerState | None, times: LocalTimes) -> None:
     from engine.core.customer import UNTIL_RESUMED_MS
 
     out = console()
@@ -216,12 +254,12 @@ def _print_state(customer: str, state: CustomerState | None) -> None:
     if state is None:
         return
     shown = table("", "")
-    shown.add_row("known since", to_rfc3339(state.first_seen_ms) if state.first_seen_ms else "")
+    shown.add_row("known since", times.of(state.first_seen_ms) if state.first_seen_ms else "")
     for name, value in sorted(state.traits.items())[:TRAITS_MAX]:
         shown.add_row(safe(name), safe(_short(value)))
     for purpose, channels in state.consent.items():
         for channel, granted in channels.items():
-            since = f"{granted.status} since {to_rfc3339(granted.at_ms)}"
+            since = f"{granted.status} since {times.of(granted.at_ms)}"
             shown.add_row(safe(f"consent {purpose} {channel}"), safe(f"{since} {granted.source}".rstrip()))
     for address, reason in state.suppressed.items():
         shown.add_row("suppressed", safe(f"{address}: {reason}"))
@@ -233,18 +271,16 @@ def _print_state(customer: str, state: CustomerState | None) -> None:
     if state.enrollments:
         runs = table("enrollment", "version", "at step", "until", "", title="\nIn these workflows")
         for run in state.enrollments:
-            until = to_rfc3339(run.due_ms) if run.due_ms else ""
+            until = times.of(run.due_ms) if run.due_ms else ""
             note = f"failed: {run.failed}" if run.failed else "holdout" if run.holdout else ""
             runs.add_row(safe(run.id), run.version, safe(run.step), until, safe(note))
         out.print(runs)
     for held in state.held:
-        until = "it goes on" if held.until_ms >= UNTIL_RESUMED_MS else to_rfc3339(held.until_ms)
+        until = "it goes on" if held.until_ms >= UNTIL_RESUMED_MS else times.of(held.until_ms)
         out.print(f"held until {until} ({safe(held.reason)}): {safe(held.message.template)}")
 
 
-def _print_timeline(decisions: list[Decision], *, with_customer: bool = False) -> None:
-    from engine.clock import to_rfc3339
-
+def _print_timeline(decisions: list[Decision], times: LocalTimes, *, with_customer: bool = False) -> None:
     if not decisions:
         return
     shown = table("at", *(("customer",) if with_customer else ()), "what", "where", "why", title="\nWhat happened")
@@ -252,8 +288,8 @@ def _print_timeline(decisions: list[Decision], *, with_customer: bool = False) -
         where = f"{decision.workflow}{f' · {decision.step}' if decision.step else ''}"
         who = (safe(decision.customer),) if with_customer else ()
         what = f"{decision.kind} {_detail(decision)}".rstrip()
-        why = "\n".join(safe(_short(line)) for line in decision.why)
-        shown.add_row(to_rfc3339(decision.at_ms), *who, safe(what), safe(where), why)
+        why = "\n".join(safe(times.within(_short(line))) for line in decision.why)
+        shown.add_row(times.of(decision.at_ms), *who, safe(times.within(what)), safe(where), why)
     console().print(shown)
 
 
@@ -265,16 +301,14 @@ def _detail(decision: Decision) -> str:
     )
 
 
-def _print_messages(messages: list[MessageStatus]) -> None:
-    from engine.clock import to_rfc3339
-
+def _print_messages(messages: list[MessageStatus], times: LocalTimes) -> None:
     if not messages:
         return
     shown = table("message", "decided", "channel", "template", "status", "reason", title="\nMessages")
     for status in messages:
         message = status.message
         shown.add_row(
-            message.id, to_rfc3339(message.decided_ms), safe(message.channel), safe(message.template), status.status,
+            message.id, times.of(message.decided_ms), safe(message.channel), safe(message.template), status.status,
             safe(_short(status.reason)),
         )  # fmt: skip
     console().print(shown)

@@ -149,7 +149,7 @@ def _exits(turn: Turn, workflow: Workflow, run: Enrollment, seen: Stimulus) -> b
         run = _goal(turn, workflow, run, seen)
     except ExpressionError as error:
         turn.decide("failed", run=run, step="goal", reason=str(error))
-    turn.why(f"exit rule: {_describe(rule.match)}")
+    turn.why(f"exit rule: {describe(rule.match)}")
     _finish(turn, workflow, run, "exited", reason=rule.reason)
     sending.withdraw(turn, run.id, reason=rule.reason)
     return True
@@ -163,7 +163,7 @@ def _show_one(turn: Turn, workflow: Workflow, run: Enrollment, seen: Stimulus) -
     if isinstance(op, WaitFor):
         for arm in op.arms:
             if _meets(turn, arm.match, run, seen):
-                turn.why(f"{op.id}: {_describe(arm.match)}")
+                turn.why(f"{op.id}: {describe(arm.match)}")
                 turn.put(replace(run, due_ms=0, due_was_ms=turn.now_ms))
                 turn.runnable[run.id] = arm.then
                 return
@@ -174,7 +174,8 @@ def _show_one(turn: Turn, workflow: Workflow, run: Enrollment, seen: Stimulus) -
         turn.decide("waiting", run=run, step=op.id, until=rfc3339(due_ms))
 
 
-def _describe(match: Match) -> str:
+def describe(match: Match) -> str:
+    """What is waited for, as people read it."""
     where = f" where {match.where.text}" if match.where is not None else ""
     match match:
         case EventMatch(name=name):

@@ -46,7 +46,7 @@ def compile_expression(text: str, names: frozenset[str] = NAMES) -> Expression:
 
     Raises BadExpression.
     """
-    return _compiled(text.strip(), _parsed(text), names)
+    return compile_tree(text.strip(), parse_tree(text), names)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -59,7 +59,7 @@ def compile_text(text: str, names: frozenset[str] = NAMES) -> Expression:
         parts.append(nodes.Const(text[end : hole.start()]))
         end = hole.end()
         try:
-            parts.append(_parsed(hole[1]))
+            parts.append(parse_tree(hole[1]))
         except BadExpression as error:
             reasons += error.reasons
     rest = text[end:]
@@ -70,7 +70,7 @@ def compile_text(text: str, names: frozenset[str] = NAMES) -> Expression:
         )
     if reasons:
         raise BadExpression(reasons)
-    return _compiled(text, nodes.Concat(parts), names)
+    return compile_tree(text, nodes.Concat(parts), names)
 
 
 def literal(value: Any) -> Expression:
@@ -78,7 +78,8 @@ def literal(value: Any) -> Expression:
     return Expression(text=json.dumps(value), run=lambda _scope: value)
 
 
-def _parsed(text: str) -> nodes.Expr:
+def parse_tree(text: str) -> nodes.Expr:
+    """The tree of one expression, of which nothing is checked yet. Raises BadExpression."""
     if len(text) > LENGTH_MAX:
         raise BadExpression([Reason("expression-too-long", f"the expression is longer than {LENGTH_MAX:,} characters")])
     if not text.strip():
@@ -134,7 +135,8 @@ def _shown(text: str) -> str:
     return flat if len(flat) <= SHOWN_MAX else flat[: SHOWN_MAX - 1] + "…"
 
 
-def _compiled(text: str, tree: nodes.Expr, names: frozenset[str]) -> Expression:
+def compile_tree(text: str, tree: nodes.Expr, names: frozenset[str]) -> Expression:
+    """The tree as an expression that shows itself as `text`. Raises BadExpression."""
     generator = Generator(names)
     try:
         code = generator.value(tree, DEPTH_MAX).code

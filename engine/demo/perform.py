@@ -34,7 +34,7 @@ from engine.demo.summary import WIDTH, show_summary
 from engine.demo.telephone import ACCOUNT_SID, AUTH_TOKEN, Telephone
 from engine.demo.texts import SENDER, Texts
 from engine.errors import SettingsError
-from engine.settings import CollectorSettings, DatabaseSettings, EmailSettings, Settings, SmsSettings
+from engine.settings import CollectorSettings, DatabaseSettings, EmailSettings, MailboxSettings, Settings, SmsSettings
 from engine.telemetry import configure_logging
 
 PORT_PREFERRED: Final = 8080
@@ -216,6 +216,7 @@ def _at_home(project: Project, port: int, smtp_port: int, *, twilio_url: str) ->
             contact="service@shop.example",
             **{"from": SENDER},
         ),
+        mailbox=MailboxSettings(channels=["whatsapp", "voice", "push", "print", "webhook", "messenger"]),
         database=DatabaseSettings(),
     )
     return msgspec.structs.replace(project, settings=settings)

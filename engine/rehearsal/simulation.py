@@ -42,6 +42,11 @@ class Summary(msgspec.Struct, kw_only=True):
     """Entries by workflow."""
     failures: list[str] = msgspec.field(default_factory=list)
 
+    @property
+    def unrendered(self) -> int:
+        """Messages whose template could not be rendered."""
+        return self.decisions["send suppressed template_error"]
+
 
 def simulate(
     catalog: Catalog,

@@ -16,8 +16,8 @@ import msgspec
 from engine.core.schedule import rfc3339
 
 ActName = Literal[
-    "pause", "resume", "retry", "replay", "erase", "export", "deploy", "show_customer", "show_message", "consent", "task",
-    "bounces", "mend",
+    "pause", "resume", "retry", "replay", "erase", "export", "deploy", "show_customer", "explain", "show_message", "consent",
+    "task", "bounces", "mend",
 ]  # fmt: skip
 FIRST = "0" * 64
 """Stands for the line before the first."""

@@ -25,6 +25,7 @@ __all__ = [
     "PAUSES",
     "DeadLetter",
     "Front",
+    "History",
     "Intake",
     "MessageStatus",
     "Outbox",
@@ -108,6 +109,15 @@ class Paused(msgspec.Struct, frozen=True, kw_only=True):
     def cause(self) -> str:
         """The reason's first word, of a closed list; see `Pause`."""
         return self.reason.partition(":")[0] or "operator"
+
+
+class History(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest records of one customer, newest first. `whole` is False where older ones were not looked for."""
+
+    records: tuple[Record, ...]
+    looked: int
+    """Records of the log that were looked at, whoever they are about."""
+    whole: bool
 
 
 class Intake(Protocol):

@@ -8,6 +8,7 @@ the file or variable and the nearest known one. None is dropped in silence.
 """
 
 from engine.settings.explaining import explain
+from engine.settings.mailbox import MailboxSettings
 from engine.settings.phone import SmsSettings
 from engine.settings.reading import load_settings
 from engine.settings.sections import CollectorSettings, DatabaseSettings, EmailSettings, KafkaSettings, Settings
@@ -17,6 +18,7 @@ __all__ = [
     "DatabaseSettings",
     "EmailSettings",
     "KafkaSettings",
+    "MailboxSettings",
     "Settings",
     "SmsSettings",
     "explain",

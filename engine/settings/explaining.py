@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from engine.settings.phone import explain_phone
 from engine.settings.sections import SENDER_ON_LOOPBACK, DatabaseSettings, EmailSettings, Settings
+from engine.settings.serving import explain_serving
 
 
 def explain(settings: Settings) -> list[str]:
@@ -26,12 +27,13 @@ def explain(settings: Settings) -> list[str]:
         if not collector.base_url.startswith("https://"):
             lines.append("email: one-click unsubscribe needs https; set ANLASS_COLLECTOR__PUBLIC_URL")
     else:
-        lines.append("email: no ANLASS_EMAIL__HOST; mail goes to the local mailbox and nothing leaves")
+        lines.append("email: no ANLASS_EMAIL__HOST")
     lines.append(_rates(email))
     lines += settings.webhook.explained()
     lines += _bounces(settings)
     lines += explain_phone(settings.sms, public_url=collector.public_url)
     lines.append(_newsletter(settings))
+    lines += explain_serving(settings)
     where = settings.database.url if settings.database.is_postgresql else settings.database_path
     lines += [f"database: {where}", _keeping(settings.database), *_kafka(settings)]
     lines += [f"{name}: an adapter of another package; its settings are passed on to it" for name in settings.more]
@@ -78,7 +80,7 @@ def _newsletter(settings: Settings) -> str:
     if newsletter.host:
         where = f"sends through {newsletter.host}:{newsletter.port}"
     else:
-        where = "goes where email goes" if email.configured else "goes to the local mailbox, as email does"
+        where = "goes where email goes" if email.configured else "has no server, as email has none"
     rate = newsletter.rate_per_second
     if rate is None:
         said = "shares its rate" if not newsletter.host and newsletter.connections is None else "no limit on the rate"

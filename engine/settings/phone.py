@@ -93,14 +93,12 @@ class SmsSettings(ChannelSection, CallbackSection):
 def explain_phone(sms: SmsSettings, *, public_url: str) -> list[str]:
     """How texts and calls will leave, and what is heard of them."""
     if not sms.configured:
-        return ["sms: no ANLASS_SMS__ACCOUNT_SID; texts, WhatsApp and calls go to the local mailbox and nothing leaves"]
+        return ["sms: no ANLASS_SMS__ACCOUNT_SID: texts, WhatsApp and calls have no provider"]
     where = sms.base_url or "Twilio"
     ready = ", ".join(f"{channel} from {sender}" for channel, sender in sms.senders.items() if sender)
     lines = [f"sms: through {where}, {ready}; {sms.connections} under way at once"]
     without = [channel for channel, sender in sms.senders.items() if not sender]
-    lines += [
-        f"sms: no sender for {channel}: its messages go to the local mailbox, and nothing leaves" for channel in without
-    ]
+    lines += [f"sms: no sender for {channel}" for channel in without]
     if public_url:
         base = public_url.rstrip("/")
         lines.append(f"sms: enter {base}/callbacks/twilio/inbound for incoming messages in Twilio's console")

@@ -18,6 +18,7 @@ from engine.errors import SettingsError
 from engine.settings.bounces import BouncesSettings, mark_secret
 from engine.settings.letters import PrintSettings
 from engine.settings.mail_services import MailgunSettings, PostmarkSettings, SendgridSettings, SesSettings
+from engine.settings.mailbox import MailboxSettings
 from engine.settings.newsletter import NewsletterSettings
 from engine.settings.phone import SmsSettings
 from engine.settings.push import PushSettings
@@ -254,6 +255,7 @@ MODELS: dict[str, type[Section]] = {
     "task": TaskSettings,
     "webhook": WebhookSettings,
     "bounces": BouncesSettings,
+    "mailbox": MailboxSettings,
     "ses": SesSettings,
     "sendgrid": SendgridSettings,
     "mailgun": MailgunSettings,
@@ -281,6 +283,7 @@ class Settings(BaseModel):
     task: TaskSettings = TaskSettings()
     webhook: WebhookSettings = WebhookSettings()
     bounces: BouncesSettings = BouncesSettings()
+    mailbox: MailboxSettings = MailboxSettings()
     ses: SesSettings = SesSettings()
     sendgrid: SendgridSettings = SendgridSettings()
     mailgun: MailgunSettings = MailgunSettings()

@@ -67,5 +67,5 @@ class WebhookSettings(ChannelSection):
     def explained(self) -> list[str]:
         """Lines for `check --settings`."""
         if not self.configured:
-            return ["webhook: no endpoint; what is sent by webhook goes to the local mailbox"]
+            return ["webhook: no endpoint"]
         return [f"webhook: posts to {', '.join(sorted(self.endpoints))}, signed"]

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from engine.bootstrap.parts import foreign_serves
 from engine.errors import SettingsError
+from engine.settings.serving import foreign_serves
 from tests.cli.conftest import Running, signed_up, wait_for
 
 ROOT = Path(__file__).resolve().parent.parent.parent

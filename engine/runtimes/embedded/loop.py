@@ -20,6 +20,7 @@ from engine.runtimes.embedded.batch import Batches, Order, Result
 from engine.runtimes.embedded.plan import Plan
 from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import Options, Store
+from engine.runtimes.failures import log_failures
 from engine.runtimes.unreadable import WAITS
 from engine.telemetry import Action, Metrics, get_log
 
@@ -277,6 +278,7 @@ class BatchLoop:
             if reason.startswith(WAITS):
                 continue
             self._log.error(Action.RECORD_DEAD_LETTERED, seq=seq, cause_type=reason.partition(":")[0])
+        log_failures(self._log, plan.failed)
         for record in plan.pauses:
             action = Action.WORKFLOW_PAUSED if record.paused else Action.WORKFLOW_RESUMED
             self._log.info(action, workflow=record.workflow)

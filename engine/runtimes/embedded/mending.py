@@ -99,7 +99,7 @@ class _Mending:
         waiting = [seq for _, seq, _ in connection.execute(SQL["letters_waiting"], {"customer": customer})]
         asked = {"customer": customer, "until": min(waiting, default=progress["applied"] + 1)}
         try:
-            rows = connection.execute(SQL["log_of_customer"], asked)
+            rows = connection.execute(SQL["replay_of_customer"], asked)
             records = [(seq, readable(decode_record, body)) for seq, body in rows]
             lines = connection.execute(SQL["journal_of_customer"], asked)
             told = tuple(line_of(readable(_decode_decision, body)) for (body,) in lines)

@@ -15,10 +15,12 @@ import msgspec
 
 from engine.core.record import decode_record
 from engine.errors import NotFound
-from engine.runtimes.base import Receipt, Replayed
+from engine.runtimes.base import History, Receipt, Replayed
 from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import FILE, connect, read_key, translated
 
+LOOKED_MAX = 500_000
+"""Records of the log that a question about one customer looks at: a second or two."""
 _RECORDS = ("log:", "log", "command")
 """Origins whose bytes are a record; what came by HTTP and was refused never became one."""
 
@@ -39,6 +41,22 @@ def replay(var: Path, dead_letter_ids: Sequence[int]) -> Replayed:
         connection.execute("COMMIT")
     unknown = set(dead_letter_ids) - {number for number, _, _ in rows}
     return Replayed(put_back=tuple(put_back), unknown=tuple(sorted(unknown)), never_records=tuple(never))
+
+
+def history(var: Path, customer: str, *, limit: int) -> History:
+    """The customer's newest records among the newest of the log. Raises NotFound without a store, StorageError."""
+    with translated(), contextlib.closing(connect(_existing(var), read_only=True)) as connection:
+        asked = {"looked": LOOKED_MAX, "customer": customer, "limit": limit}
+        rows = connection.execute(SQL["log_of_customer"], asked).fetchall()
+        total: int = connection.execute(SQL["log_span"]).fetchone()[0]
+    records = []
+    for _, body in rows:
+        try:
+            records.append(decode_record(body))
+        except (msgspec.ValidationError, msgspec.DecodeError):  # `check --database` speaks of it
+            continue
+    looked = min(total, LOOKED_MAX)
+    return History(records=tuple(records), looked=looked, whole=looked == total or len(rows) >= limit)
 
 
 def waiting(var: Path) -> int:

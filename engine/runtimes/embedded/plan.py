@@ -92,6 +92,8 @@ class Plan:
         self.journal_rows: list[tuple[int, int, str, str, str, str, str, bytes]] = []
         self.ledger_rows: list[tuple[str, str, str, str, int, int, int, int, str, bytes, str]] = []
         self.decision_counts: Counter[str] = Counter()
+        self.failed: list[Decision] = []
+        """Decisions of the kind `failed`, for the log."""
         self.paced: Counter[tuple[str, int, str]] = Counter()
         """(workflow, beginning of the stretch, what) → how many more, for `pace`."""
 
@@ -163,6 +165,8 @@ class Plan:
                 )
             )
             self.decision_counts[f"{decision.kind}:{decision.workflow}"] += 1
+            if decision.kind == "failed":
+                self.failed.append(decision)
             counted = guardrail.count(decision)
             if counted is not None:
                 self.paced[counted] += 1

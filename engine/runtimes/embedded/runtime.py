@@ -66,7 +66,11 @@ class EmbeddedRuntime(AsksReader):
 
     async def start(self) -> None:
         assert not self._tasks, "started twice"
-        self._store.open()
+        try:
+            self._store.open()
+        except StorageError as error:
+            self._log.error(Action.STORE_REFUSED, cause=error)
+            raise
         try:
             with translated():
                 self._loop.catalog = self._with_controls(self._loop.catalog)

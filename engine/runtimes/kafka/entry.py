@@ -10,7 +10,9 @@ import msgspec
 
 from engine.core.message import Message
 from engine.dispatch.ports import Status
+from engine.errors import StorageError
 from engine.runtimes.base import MessageStatus
+from engine.runtimes.kafka.topics import PREFIX_BYTES
 from engine.runtimes.unreadable import UnreadableRow, readable
 
 
@@ -49,6 +51,15 @@ def read_entry(body: bytes, key: bytes) -> LedgerEntry:
     if entry.message.id.encode() != key:
         raise UnreadableRow(f"it is the message {entry.message.id!r}")
     return entry
+
+
+def stored_entry(row: bytes, key: bytes) -> LedgerEntry:
+    """The entry of a row, prefix included. Raises StorageError when it cannot be read."""
+    try:
+        return read_entry(row[PREFIX_BYTES:], key)
+    except UnreadableRow as error:
+        name = key.decode(errors="replace")
+        raise StorageError(f"The ledger's row of {name} cannot be read: {error}.") from error
 
 
 def status_of(entry: LedgerEntry) -> MessageStatus:

@@ -31,7 +31,7 @@ from engine.runtimes.kafka import handed
 from engine.runtimes.kafka.arrival import Incoming
 from engine.runtimes.kafka.changelog import Fenced
 from engine.runtimes.kafka.draft import Draft, Put
-from engine.runtimes.kafka.entry import LedgerEntry, read_entry, status_of
+from engine.runtimes.kafka.entry import LedgerEntry, read_entry, status_of, stored_entry
 from engine.runtimes.kafka.ledger_log import LedgerLog, LedgerStore
 from engine.runtimes.kafka.ledger_queue import PendingQueue, Slot
 from engine.runtimes.kafka.ledger_shelf import Shelf, keys_of
@@ -82,7 +82,7 @@ class LedgerPartition:
         self.on_work: Callable[[], None] = lambda: None
         """Called when a message may have become ready."""
         self.commits = 0
-        self._store = store
+        self._store = self.store = store
         self.scrub = store.scrub
         self._log = log
         self._tools = tools
@@ -290,10 +290,6 @@ class LedgerPartition:
             await self._ask(keys, lambda draft: self.shelf.put_all(draft, keys, now_ms))
             self.shelf.damaged.difference_update(keys)
 
-    def let_go(self, waits: Callable[[str], bool]) -> None:
-        """As `Shelf.let_go`."""
-        self.shelf.let_go(self.queue, self._store, waits)
-
     async def ready(self, limit: int, exclude: frozenset[Lane], now_ms: int) -> list[Pending]:
         """Messages that may leave now, as in the port."""
         keys = [slot.key for slot in self.first(limit, exclude, now_ms)]
@@ -380,10 +376,7 @@ class LedgerPartition:
         """What the ledger says of a message."""
         key = message_id.encode()
         row = self._store.rows([key]).get(key)
-        try:
-            return None if row is None else read_entry(row[PREFIX_BYTES:], key)
-        except UnreadableRow as error:
-            raise StorageError(f"The ledger's row of {message_id} cannot be read: {error}.") from error
+        return None if row is None else stored_entry(row, key)
 
     def status(self, message_id: str) -> MessageStatus | None:
         """What the ledger says of a message, as a runtime tells it."""

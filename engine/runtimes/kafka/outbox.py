@@ -94,7 +94,7 @@ class KafkaOutbox:
             return []
         now_ms = self._clock.now_ms()
         for ledger, copy in self._owned.values():
-            ledger.let_go(copy.waits)
+            ledger.shelf.let_go(ledger.queue, ledger.store, copy.waits)
             if ledger.shelf.damaged:
                 await ledger.shelve()
         found: list[tuple[Slot, LedgerPartition]] = []

@@ -17,6 +17,7 @@ import msgspec
 from engine.clock import Clock
 from engine.core.record import Timer
 from engine.errors import LimitExceeded, StorageError
+from engine.runtimes.failures import log_failures
 from engine.runtimes.kafka.arrival import Here, Incoming
 from engine.runtimes.kafka.changelog import Changelog, Fenced
 from engine.runtimes.kafka.clocks import ClockCheck
@@ -311,6 +312,7 @@ class Owner:
         metrics.events.inc(records)
         for kind, number in plan.decided.items():
             metrics.decisions.labels(kind).inc(number)
+        log_failures(self._log, plan.failed)
         for lag_ms in plan.timer_lags_ms:
             metrics.timer_lag_seconds.observe(max(0, lag_ms) / 1_000)
         for customer in plan.asides:

@@ -59,6 +59,8 @@ class Plan:
         self.asides: list[str] = []
         """Customers whose rows this plan found to be unreadable."""
         self.decided: Counter[str] = Counter()
+        self.failed: list[Decision] = []
+        """Decisions of the kind `failed`, for the log."""
         self.arrivals: list[Arrival] = []
         """What was read, and below which messages it led to: for spans."""
         self.messages: list[Message] = []
@@ -326,6 +328,8 @@ class _Work:
             match effect:
                 case Decision():
                     self._plan.decided[effect.kind] += 1
+                    if effect.kind == "failed":
+                        self._plan.failed.append(effect)
                     line = journal_line(self._here, each.offset, index=self._plan.index, decision=effect)
                     self._plan.index += 1
                     self._send(each.offset, effect.customer, line)

@@ -1,0 +1,1 @@
+SELECT coalesce(max(seq) - min(seq) + 1, 0) FROM log
