@@ -81,7 +81,7 @@ class DispatcherRole:
                 options=dispatch_options(settings),
             )
             postroom.outbox.on_share = dispatcher.set_share
-            status = StatusServer(self.metrics, self._readiness, measure=self._measure)
+            status = StatusServer(self.metrics, self._readiness, measure=self._measure, degraded=postroom.degraded)
             stack.push_async_callback(status.stop)
             await status.start(sock)
             self.url = url_of(sock)

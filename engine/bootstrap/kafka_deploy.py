@@ -7,15 +7,16 @@ stands before it on the log is evaluated by the old catalog, what stands after i
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from engine.bootstrap.cluster import Cluster, compile_definition
-from engine.bootstrap.deploying import Prepared, Status, gone_templates, template_files
+from engine.bootstrap.deploying import TEMPLATES, Prepared, Status, gone_templates, template_files
 from engine.bootstrap.project import VERSIONS_MAX, compile_folder
 from engine.clock import SystemClock
 from engine.core.customer import decode_state
@@ -78,6 +79,7 @@ class KafkaDeploy:
             versions=versions,
         )
         catalog = compile_definition(definition, earlier)
+        catalog = msgspec.structs.replace(catalog, id=identity(catalog.id, files))
         self._new = msgspec.structs.replace(definition, id=catalog.id)
         counts: Counter[tuple[str, str, str]] = Counter()
         for partition in range(self._cluster.partitions):
@@ -149,11 +151,36 @@ class KafkaDeploy:
             )
         finally:
             await outlet.stop()
+        await self._have_won(new)
         said = prepared.project.catalog.policy.retention
         await asyncio.to_thread(
             admin.set_retention, cluster.bootstrap, topics, log_days=said.log, letter_days=said.dead_letters
         )
         return await self._taken({number: offset for (_, number), offset in ends.items()})
+
+    async def _have_won(self, new: Definition) -> None:
+        """Raises DefinitionError when another deploy was published meanwhile: that one is in force then, on every partition.
+
+        Control records of two deploys may lie in another order on each partition; so the one that the topic `definitions` names
+        last is said once more, by whoever finds that it is not theirs.
+        """
+        await self.known()
+        if self._in_force == new.id:
+            return
+        winner = next(each for each in self._known if each.id == self._in_force)
+        topic = self._cluster.topics.touchpoints
+        at_ms = SystemClock().now_ms()
+        again = encode_input(Deployed(at_ms=at_ms, catalog=winner.id, versions=winner.versions))
+        outlet = Outlet(self._cluster.bootstrap, client="anlass-deploy")
+        await outlet.start()
+        try:
+            await outlet.send([Outgoing(topic, number, None, again) for number in range(self._cluster.partitions)])
+        finally:
+            await outlet.stop()
+        raise DefinitionError(
+            f"Another deploy, {winner.id}, was published at the same time and is in force; this one, {new.id}, is not."
+            " Look at what it changed, and deploy again."
+        )
 
     async def _taken(self, offsets: dict[int, int]) -> Status:
         """Whether the workers' group has committed these offsets, within a minute."""
@@ -166,6 +193,12 @@ class KafkaDeploy:
             "It is published, but the workers are not past it yet: they are behind, or one of them does not move.",
             mend="Look at /readyz and /metrics of the workers; the deploy takes effect when they come to it.",
         )
+
+
+def identity(catalog: str, files: Mapping[str, str]) -> str:
+    """The id of what is in force: of the definitions, and of the templates that belong to them."""
+    templates = sorted((name, text) for name, text in files.items() if name.startswith(TEMPLATES))
+    return hashlib.sha256(msgspec.json.encode((catalog, templates))).hexdigest()[: len(catalog)]
 
 
 def _places(value: bytes | None) -> Places:

@@ -82,7 +82,7 @@ def open_mailbox(var: Path) -> Mailbox:
     try:
         mailbox = Mailbox(var)
         if mailbox.set_aside is not None:
-            _log.error(Action.FILE_SET_ASIDE, file=mailbox.set_aside.name)
+            _log.error(Action.FILE_QUARANTINED, file=mailbox.set_aside.name)
         return mailbox
     except (OSError, sqlite3.Error) as error:
         raise StorageError(f"The mailbox in {var} cannot be opened: {error}.") from error

@@ -78,7 +78,9 @@ class WorkerRole:
             )
             self.worker = Worker(settings, cluster.definitions(), clock=self._clock, metrics=self.metrics)
             stack.push_async_callback(self.worker.stop)
-            status = StatusServer(self.metrics, self.worker.readiness, measure=self._measure)
+            status = StatusServer(
+                self.metrics, self.worker.readiness, measure=self._measure, degraded=self.worker.degraded
+            )
             stack.push_async_callback(status.stop)
             await status.start(sock)
             self.url = url_of(sock)

@@ -19,7 +19,16 @@ Readiness = Callable[[], str]
 class StatusServer:
     """Serves until `stop`. `measure` is awaited before each page of metrics."""
 
-    def __init__(self, metrics: Metrics, readiness: Readiness, *, measure: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        readiness: Readiness,
+        *,
+        measure: Callable[[], Awaitable[None]],
+        degraded: Callable[[], list[str]] = list,
+    ) -> None:
+        """`degraded`: what an operator has to mend, although the role works."""
+        self._degraded = degraded
         self._metrics = metrics
         self._readiness = readiness
         self._measure = measure
@@ -48,7 +57,8 @@ class StatusServer:
         reason = self._readiness()
         if reason:
             return web.json_response({"status": "not ready", "reason": reason}, status=503)
-        return web.json_response({"status": "ready"})
+        said = self._degraded()
+        return web.json_response({"status": "degraded", "degraded": said} if said else {"status": "ready"})
 
     async def _page(self, _request: web.Request) -> web.Response:
         await self._measure()

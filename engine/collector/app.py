@@ -136,7 +136,18 @@ class _Watch:
         backlog = self._runtime.backlog
         if backlog > self._backlog_max:
             return answers.refusal(503, "backlog", f"{backlog} records wait to be evaluated.", backlog=backlog)
-        return web.Response(body=msgspec.json.encode({"status": "ok", "backlog": backlog}), content_type=answers.JSON)
+        said = self._degraded()
+        shown = (
+            {"status": "degraded", "backlog": backlog, "degraded": said}
+            if said
+            else {"status": "ok", "backlog": backlog}
+        )
+        return web.Response(body=msgspec.json.encode(shown), content_type=answers.JSON)
+
+    def _degraded(self) -> list[str]:
+        """What an operator has to mend, although events are taken."""
+        ask: Callable[[], list[str]] = getattr(self._runtime, "degraded", list)
+        return ask()
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
         """Prometheus' text format."""

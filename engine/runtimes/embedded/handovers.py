@@ -93,7 +93,7 @@ def unpacked_or_none(catalog: str, files: bytes) -> dict[str, str] | None:
     try:
         return unpacked(files)
     except UnreadableRow as error:
-        _log.error(Action.ROW_UNREADABLE, table="definitions", key=catalog, reason=str(error))
+        _log.error(Action.ROW_SKIPPED, table="definitions", key=catalog, reason=str(error))
         return None
 
 

@@ -272,7 +272,7 @@ class BatchLoop:
             self._store.asides.forget(customer)
         for found in self._store.asides.took_effect(plan.asides):
             self._metrics.dead_letters.inc()
-            self._log.error(Action.ROW_SET_ASIDE, row=found.kind, key=found.key, reason=found.reason)
+            self._log.error(Action.ROW_QUARANTINED, row=found.kind, key=found.key, reason=found.reason)
         for seq, _, reason in plan.failures:
             self._metrics.dead_letters.inc()
             if reason.startswith(WAITS):

@@ -158,5 +158,5 @@ def _read(decode: Callable[[Any], _T], body: Any, *, key: object, table: str) ->
     try:
         return readable(decode, body)
     except UnreadableRow as error:
-        _log.error(Action.ROW_UNREADABLE, table=table, key=key, reason=str(error))
+        _log.error(Action.ROW_SKIPPED, table=table, key=key, reason=str(error))
         return None

@@ -231,7 +231,7 @@ class EmbeddedRuntime(AsksReader):
                 return handovers.pending(self._store.connection)
             except UnreadableRow as error:
                 number = self._store.connection.execute(SQL["handover_newest"]).fetchone()[0]
-                self._log.error(Action.ROW_UNREADABLE, table="handovers", key=number, reason=str(error))
+                self._log.error(Action.ROW_SKIPPED, table="handovers", key=number, reason=str(error))
                 self.refuse_handover(number, "what was handed over cannot be read; deploy it again")
                 return None
 

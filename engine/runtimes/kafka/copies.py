@@ -72,7 +72,7 @@ class StateCopy:
                 found[customer] = read_state(row[PREFIX_BYTES:], customer)
             except UnreadableRow as error:
                 self._unreadable.add(customer)
-                _log.error(Action.ROW_UNREADABLE, table="states", key=customer, reason=str(error))
+                _log.error(Action.ROW_SKIPPED, table="states", key=customer, reason=str(error))
         if not self.aside.isdisjoint(customers):
             raise StorageError("A customer is set aside.", mend="Run `anlass check --database`.")
         return found

@@ -41,7 +41,7 @@ class Shelf:
         headers = dead_letter_headers(reason, f"message:{name}", now_ms)
         draft.send(Outgoing(self._topic, self._number, key, draft.row(key), headers))
         self._metrics.dead_letters.inc()
-        _log.error(Action.ROW_SET_ASIDE, row="message", key=name, partition=self._number, reason=reason)
+        _log.error(Action.ROW_QUARANTINED, row="message", key=name, partition=self._number, reason=reason)
 
     def put_all(self, draft: Draft, keys: Sequence[bytes], now_ms: int) -> None:
         """As `put`, several."""

@@ -114,7 +114,7 @@ def waiting(here: Here, offset: int, record: Record, *, reason: str) -> Outgoing
     return Outgoing(here.topics.dead_letters, here.partition, record.customer.encode(), encode_input(record), headers)
 
 
-def unreadable_state(here: Here, customer: str, row: bytes, at_ms: int, reason: str) -> Outgoing:
+def unreadable_state(here: Here, customer: str, row: bytes, *, at_ms: int, reason: str) -> Outgoing:
     """The bytes of a customer's row that cannot be read."""
     headers = dead_letter_headers(reason, f"state:{customer}", at_ms)
     return Outgoing(here.topics.dead_letters, here.partition, customer.encode(), row[:LETTER_BYTES_MAX], headers)

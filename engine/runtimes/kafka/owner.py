@@ -316,7 +316,7 @@ class Owner:
         for lag_ms in plan.timer_lags_ms:
             metrics.timer_lag_seconds.observe(max(0, lag_ms) / 1_000)
         for customer in plan.asides:
-            self._log.error(Action.ROW_SET_ASIDE, row="state", key=customer, partition=self._here.partition)
+            self._log.error(Action.ROW_QUARANTINED, row="state", key=customer, partition=self._here.partition)
         if plan.dead:
             metrics.dead_letters.inc(plan.dead)
             self._log.error(Action.RECORD_DEAD_LETTERED, partition=self._here.partition, count=plan.dead)

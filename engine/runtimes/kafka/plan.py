@@ -303,7 +303,11 @@ class _Work:
         if customer not in self._controls.aside:
             self._controls.aside.add(customer)
             self._plan.asides.append(customer)
-            self._send(each.offset, customer, unreadable_state(here, customer, slot.row or b"", each.at_ms, slot.aside))
+            self._send(
+                each.offset,
+                customer,
+                unreadable_state(here, customer, slot.row or b"", at_ms=each.at_ms, reason=slot.aside),
+            )
         slot.changed = slot.changed or bool(slot.old_due_ms)
         if type(record) is not Timer:
             self._waits += 1

@@ -273,7 +273,7 @@ def _is_checkpoint(body: bytes) -> bool:
     try:
         readable(decode_checkpoint, body)
     except UnreadableRow as error:
-        _log.error(Action.ROW_UNREADABLE, table="checkpoint", reason=str(error))
+        _log.error(Action.ROW_SKIPPED, table="checkpoint", reason=str(error))
         return False
     return True
 
