@@ -12,11 +12,11 @@ WORKDIR /project
 COPY anlass.toml ./
 COPY workflows workflows
 COPY templates templates
-RUN useradd --uid 10001 --home-dir /project --shell /usr/sbin/nologin anlass && mkdir var && chown anlass var
+RUN useradd --uid 10001 --home-dir /project --shell /usr/sbin/nologin anlass && mkdir -m 0700 var && chown anlass var
 USER anlass
 
 VOLUME /project/var
-# The collector, and the status pages of the roles on Kafka that have no other HTTP.
-EXPOSE 8080 9100
+# The collector, and the operators' port of whatever runs here.
+EXPOSE 8080 8081
 STOPSIGNAL SIGTERM
 CMD ["anlass", "run", "--project", "/project"]

@@ -102,6 +102,7 @@ def engine_environment(*, port: int, smtp_port: int, connections: int = 20) -> d
     """The environment of an engine that listens on `port` and sends to the sink."""
     settings = {
         "ANLASS_COLLECTOR__PORT": str(port),
+        "ANLASS_CONSOLE__PORT": "0",
         "ANLASS_EMAIL__HOST": "127.0.0.1",
         "ANLASS_EMAIL__PORT": str(smtp_port),
         "ANLASS_EMAIL__CONNECTIONS": str(connections),

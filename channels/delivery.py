@@ -11,6 +11,7 @@ import re
 from typing import Literal
 
 from channels.contract import PermanentError, Throttle, TransientError, Verdict
+from channels.judge import Refusal, judge
 
 Phase = Literal["mail", "rcpt", "data"]  # which command the server answered; "data" includes the content
 
@@ -71,52 +72,6 @@ _SERVICE_CLOSING = 421
 _REPLY_CHARS_MAX = 500
 _RETRY_AFTER_SECONDS_MAX = 86_400
 
-# By subject.detail of the enhanced status code (RFC 3463 and the IANA registry); the reply's own first digit says
-# whether it is permanent.
-_VERDICT_BY_DETAIL: dict[str, Verdict] = {
-    "1.1": Verdict.SUPPRESS,  # no such mailbox
-    "1.2": Verdict.SUPPRESS,  # no such domain
-    "1.6": Verdict.SUPPRESS,  # mailbox moved, no forwarding
-    "1.7": Verdict.OUR_FAULT,  # our sender's syntax
-    "1.8": Verdict.OUR_FAULT,  # our sender's domain
-    "1.10": Verdict.SUPPRESS,  # null MX: the domain takes no mail (RFC 7505)
-    "2.3": Verdict.MESSAGE,  # longer than this mailbox takes
-    "3.4": Verdict.MESSAGE,  # longer than this server takes
-    "5.0": Verdict.SOFT,  # "other": some large services say "mailbox unavailable" with it
-    "7.2": Verdict.SOFT,  # the recipient's list lets nobody of us write to it
-    "7.17": Verdict.SUPPRESS,  # the mailbox has a new owner (RFC 7293)
-    "7.18": Verdict.SUPPRESS,  # the domain has a new owner (RFC 7293)
-    # Exchange: this recipient takes mail of chosen senders only. Nothing about our reputation.
-    **dict.fromkeys(("7.12", "7.120", "7.121", "7.122", "7.123", "7.124", "7.125"), Verdict.SOFT),
-    **dict.fromkeys(("7.129", "7.130", "7.131", "7.132", "7.133", "7.134", "7.135", "7.136"), Verdict.SOFT),
-}
-_VERDICT_BY_SUBJECT: dict[str, Verdict] = {
-    "5": Verdict.OUR_FAULT,  # protocol
-    "6": Verdict.MESSAGE,  # content
-    "7": Verdict.OUR_FAULT,  # policy, reputation, authentication: 5.7.1, 5.7.26, 5.7.515 and their kin
-}
-# Without an enhanced code. 550 and 554 mean too many things to blame the address for.
-_VERDICT_BY_CODE: dict[int, Verdict] = {
-    500: Verdict.OUR_FAULT,
-    501: Verdict.OUR_FAULT,
-    502: Verdict.OUR_FAULT,
-    503: Verdict.OUR_FAULT,
-    504: Verdict.OUR_FAULT,
-    530: Verdict.OUR_FAULT,
-    534: Verdict.OUR_FAULT,
-    535: Verdict.OUR_FAULT,
-    538: Verdict.OUR_FAULT,
-    556: Verdict.SUPPRESS,  # the domain takes no mail (RFC 7504)
-}
-# What filters say about a sender, where they give no code that says so, or one of "other".
-_OUR_REPUTATION = re.compile(
-    r"spamhaus|spamcop|barracuda|\b(?:block|black|deny)[ -]?list|blacklisted|\brbl\b|\bdnsbl\b|\breputation\b|"
-    r"\bdmarc\b|\bdkim\b|\bspf\b|(?:considered|classified|identified|detected) as (?:a )?(?:spam|uce)|"
-    r"(?:looks|seems) like spam|spam (?:message|content|mail)|unsolicited",
-    re.IGNORECASE,
-)
-_SAYS_LITTLE = frozenset({"", "0.0", "1.0", "2.0", "3.0", "4.0", "5.0"})
-
 
 def without_addresses(text: str) -> str:
     """Return a server's words with mail addresses masked and the length bounded, fit for a log or a ledger."""
@@ -128,18 +83,6 @@ def enhanced_status(text: str) -> str | None:
     """Return the enhanced status code at the start of a reply's text ("5.1.1"), None when the server gives none."""
     found = _ENHANCED.search(text[:64])
     return found.group(1) if found else None
-
-
-def refusal_verdict(subject_detail: str, code: int, text: str) -> Verdict:
-    """What a permanent refusal says about the address. `subject_detail`: "1.1" of "5.1.1"; `code` 0 where there is none.
-
-    Where the codes say little, words that only a filter of senders uses make it our own fault. Unclear ones are soft.
-    """
-    if subject_detail in _SAYS_LITTLE and _OUR_REPUTATION.search(text[:_REPLY_CHARS_MAX]):
-        return Verdict.OUR_FAULT
-    subject = subject_detail.partition(".")[0]
-    found = _VERDICT_BY_DETAIL.get(subject_detail) or _VERDICT_BY_SUBJECT.get(subject) or _VERDICT_BY_CODE.get(code)
-    return found or Verdict.SOFT
 
 
 def classify_reply(code: int, text: str, *, phase: Phase) -> TransientError | PermanentError:
@@ -157,7 +100,8 @@ def classify_reply(code: int, text: str, *, phase: Phase) -> TransientError | Pe
     if code < _PERMANENT_FROM:
         throttle: Throttle | None = "domain" if code == _SERVICE_CLOSING or subject == "7" else None
         return TransientError(reason, code=stable, retry_after_seconds=_retry_after_seconds(text), throttle=throttle)
-    verdict = refusal_verdict(subject_detail, code, text)
+    after = " (after data)" if phase == "data" else ""
+    verdict = judge(Refusal(words=f"{text}{after}", reply=code, direct=True)).verdict
     if phase == "mail" and verdict is not Verdict.MESSAGE:
         verdict = Verdict.OUR_FAULT
     return PermanentError(reason, code=stable, address_verdict=verdict)

@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 
-from channels.bounces.status import judge
 from channels.callbacks import Forged, Report, Unreadable
 from channels.contract import Verdict
 from channels.delivery import Outcome, without_addresses
+from channels.judge import Refusal, judge
 
 REASON_CHARS_MAX = 300
 OLD_MS_MAX = 86_400_000
@@ -23,7 +23,6 @@ OLD_MS_MAX = 86_400_000
 EARLY_MS_MAX = 600_000
 EVENTS_MAX = 5_000
 _MARKED = re.compile(r"(?<![0-9a-f])([0-9a-f]{32})(?![0-9a-f])", re.IGNORECASE)
-_STATUS = re.compile(r"(?<![\d.])[245]\.\d{1,3}\.\d{1,3}(?![\d.])")
 
 
 def json_in(body: bytes) -> Any:
@@ -88,15 +87,15 @@ def seconds_ms(value: object) -> int:
 
 
 def bounce_detail(status: str, words: str, *, reply: int = 0, verdict: Verdict | None = None) -> dict[str, Any]:
-    """The detail of a bounce: judged by its codes, unless the service's own word (`verdict`) is clearer.
+    """The detail of a bounce: judged by the words of the server that refused, else by the service's own class (`verdict`).
 
     A refusal for our own fault stays one, whatever the service calls it.
     """
-    found = _STATUS.search(status)
-    code, judged = judge(found[0] if found else "", reply, words)
-    if verdict is not None and judged is not Verdict.OUR_FAULT:
+    found = judge(Refusal(words=words, status=status, reply=reply))
+    judged = found.verdict
+    if verdict is not None and not found.by_words and judged is not Verdict.OUR_FAULT:
         judged = verdict
-    detail = {"code": code, "reason": without_addresses(words)[:REASON_CHARS_MAX], "verdict": str(judged)}
+    detail = {"code": found.code, "reason": without_addresses(words)[:REASON_CHARS_MAX], "verdict": str(judged)}
     return {name: value for name, value in detail.items() if value}
 
 

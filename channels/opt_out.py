@@ -1,34 +1,141 @@
 """What people mean who answer a text message with one word: no more, again, help; and what they are answered.
 
-Invariant: pure. A message asks for one of the three only if nothing but the word (and a courtesy) stands in it, so that "the end
-of the week suits me" is an answer and no objection.
+Invariant: pure. A message asks for one of the three only if nothing but the word stands in it, a courtesy, or (behind STOP)
+something short that makes no sentence of it, so that "the end of the week suits me" and "stop by tomorrow?" are answers.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final, Literal
 
 from channels.callbacks import Wish
 
 Language = Literal["en", "de"]
 
-STOP: Final = frozenset(
-    {
-        "stop", "stopall", "unsubscribe", "cancel", "end", "quit", "arret",
-        "stopp", "abmelden", "abbestellen", "kundigen", "kuendigen", "ende",
-    }
+_NO_LETTER: Final = re.compile(r"[\W_]+")
+
+
+def _folded(text: str) -> str:
+    plain = unicodedata.normalize("NFKD", text.casefold())
+    return _NO_LETTER.sub(" ", "".join(char for char in plain if not unicodedata.combining(char))).strip()
+
+
+_OF_ENGLISH: Final = (
+    "stop", "stopall", "unsubscribe", "unsub", "optout", "opt out", "revoke", "remove", "remove me", "take me off",
+    "take me off your list", "unsubscribe me",
+    "remove my number", "delete my number", "leave me alone", "do not text", "do not text me", "dont text me",
+    "do not contact me", "dont message me",
 )  # fmt: skip
+_OF_GERMAN: Final = (
+    "stopp", "stoppen", "abmelden", "abmeldung", "melde mich ab", "mich abmelden", "abbestellen", "abbestellung",
+    "abbestellt", "austragen", "widerruf", "widerrufen", "ich widerrufe",
+    "kundigen", "kuendigen", "kundigung", "kuendigung", "widerspruch", "ich widerspreche", "loschen", "loeschen", "aufhoren",
+    "aufhoeren", "abmelden stop",
+)  # fmt: skip
+_OF_OTHERS: Final = (
+    "arret", "arreter", "arretez", "desinscrire", "desinscription", "desabonner", "desabonnement", "me desinscrire",
+    "se desinscrire", "me desabonner", "se desabonner", "desabonnez moi", "desinscrivez moi", "stop pub",
+    "ferma", "fermare", "basta", "disiscrivi", "disiscrivimi", "disiscrizione", "cancellami", "rimuovi", "rimuovimi",
+    "annulla iscrizione",
+    "alto", "baja", "darme de baja", "dar de baja", "dame de baja", "date de baja", "parar", "pare", "detener", "desuscribir",
+    "desuscribirme", "cancelar suscripcion",
+    "sair", "descadastrar", "descadastre", "remover", "pare de enviar", "cancelar inscricao",
+    "afmelden", "afmelding", "uitschrijven", "uitschrijving", "opzeggen", "meld me af", "schrijf me uit",
+    "wypisz", "wypisz mnie", "wypisuje sie", "rezygnuje", "rezygnacja", "usun", "usun mnie", "koniec",
+    "odhlasit", "zrusit", "afmeld", "avmeld", "avregistrera", "avsluta", "avregistrer", "lopeta", "peruuta tilaus",
+    "leiratkozas", "leiratkozom", "dezabonare", "iptal",
+    "стоп", "отписаться", "отписка", "отпишите меня", "отмена", "хватит", "відписатися", "退订", "退訂", "取消订阅",
+    "配信停止", "停止",
+    "해지", "수신거부", "στοπ",
+)  # fmt: skip
+_ALONE: Final = frozenset(
+    {"cancel", "end", "quit", "ende", "annuler", "annulla", "cancella", "cancelar", "anuluj", "fin", "finito", "genug"}
+)
+"""They mean it only where nothing else stands."""
+STOP: Final = (
+    frozenset({" ".join(_folded(words).split()) for words in (*_OF_ENGLISH, *_OF_GERMAN, *_OF_OTHERS)}) | _ALONE
+)
+_STARTS: Final = frozenset(
+    {"stop", "stopp", "stopall", "arret", "unsubscribe", "optout", "abmelden", "abbestellen", "стоп"}
+)
+"""Anything short may stand behind them."""
 START: Final = frozenset({"start", "unstop", "starten", "anmelden"})
 HELP: Final = frozenset({"help", "info", "hilfe"})
 _GERMAN: Final = frozenset(
-    {"stopp", "abmelden", "abbestellen", "kundigen", "kuendigen", "ende", "starten", "anmelden", "hilfe", "bitte"}
+    {
+        *(word for words in _OF_GERMAN for word in words.split()),
+        "ende",
+        "starten",
+        "anmelden",
+        "hilfe",
+        "bitte",
+        "keine",
+        "nachrichten",
+        "werbung",
+        "mehr",
+    }
 )
-_COURTESY: Final = frozenset({"bitte", "danke", "please", "thanks", "sms", "all", "alle"})
+_COURTESY: Final = frozenset(
+    {
+        "bitte",
+        "danke",
+        "please",
+        "pls",
+        "thanks",
+        "thank",
+        "you",
+        "sms",
+        "all",
+        "alle",
+        "now",
+        "jetzt",
+        "sofort",
+        "merci",
+        "svp",
+        "grazie",
+        "gracias",
+        "por",
+        "favor",
+        "obrigado",
+        "dank",
+        "prosze",
+        "ok",
+        "hallo",
+        "hi",
+        "hello",
+    }
+)
+_NO_MORE: Final = re.compile(
+    r"(?:(?:i|ich|bitte|please|pls|je|ne|no|quiero|voglio|non|wil|ik|nie|want|mochte|moechte|will|wunsche|senden|sende|sie|"
+    r"mir|schick\w*|send|me|get) ){0,6}"
+    r"(?:(?:no|not any) more|keine|keinerlei|plus de|pas de|aucun|niente piu|non piu|basta|no mas|nao quero mais|chega de|"
+    r"geen|nie chce|zadnych|stop|no|больше не|не)"
+    r"(?: (?:more|weiteren?|weitere|altri|mais|mas|meer|wiecej|any|your|eure|ihre|deine|these))*"
+    r" (?:sms|texts?|text messages?|messages?|msgs?|nachrichten|nachricht|werbung|newsletter|mails?|e ?mails?|werbe ?sms|"
+    r"infos|angebote|ads?|advertising|marketing|promotions?|promos?|offers|spam|pub|publicite|promozioni|messaggi|pubblicita|"
+    r"mensajes|publicidad|promociones|mensagens|propaganda|berichten|reclame|berichtjes|wiadomosci|reklam|смс|рассылки|"
+    r"сообщении|пишите)"
+    r"(?: (?:mehr|bitte|please|danke|senden|schicken|erhalten|bekommen|zusenden|piu|mas|mais|meer|wiecej|more|anymore|to me|"
+    r"an mich|a me|haben|empfangen|thanks|per favore|por favor|svp|merci))*"
+)
+_OTHERWISE: Final = frozenset(
+    {
+        "by", "at", "in", "on", "over", "off", "the", "a", "an", "my", "until", "till", "when", "where", "why", "before",
+        "after", "tomorrow", "today", "tonight", "later", "order", "parcel", "delivery", "shipment", "it", "for", "and",
+        "but", "not", "dont", "never", "if",
+        "mein", "meine", "meinen", "der", "die", "das", "den", "dem", "bis", "wann", "wo", "warum", "vor", "nach", "morgen",
+        "heute", "lieferung", "paket", "bestellung", "nicht", "noch", "aber", "und", "am", "im", "um", "lieferungen", "mal",
+        "hier", "here", "there",
+        "la", "le", "les", "ma", "mon", "mes", "livraison", "commande", "pas", "demain", "aujourd", "el", "mi", "pedido",
+        "manana", "il", "lo", "ordine", "domani", "ik", "de", "het", "mijn", "bestelling",
+    }
+)  # fmt: skip
+"""Behind a word that stops they make a sentence of it: about an order, a visit, a time."""
+_SHORT_WORDS, _SHORT_CHARS = 3, 32
 _CHARS_MAX: Final = 60
-_NO_LETTER: Final = re.compile(r"[^a-z0-9]+")
 _COUNTRIES: Final = ("+49", "+43", "+41", "+423")
 """Where German is answered to a word that is the same in both languages."""
 
@@ -51,20 +158,31 @@ _LINKS: Final[Mapping[Language, str]] = {"en": "No more texts:", "de": "Keine SM
 
 def folded(text: str) -> str:
     """In small letters, without accents and punctuation, words parted by one space: `Kündigen!!` is `kundigen`."""
-    plain = unicodedata.normalize("NFKD", text.casefold())
-    return _NO_LETTER.sub(" ", "".join(char for char in plain if not unicodedata.combining(char))).strip()
+    return _folded(text)
 
 
-def wish_of(text: str) -> Wish:
-    """What is asked for, "" when it is none of these."""
-    if len(text) > _CHARS_MAX:
+def wish_of(text: str, *, own: Collection[str] = ()) -> Wish:
+    """What is asked for, "" when it is none of these. `own`: words of the operator's that stop, too."""
+    said = folded(text)
+    if any(said == folded(word) for word in own) and said:
+        return "stop"
+    if len(text.strip()) > _CHARS_MAX:
         return ""
-    words = [word for word in folded(text).split() if word not in _COURTESY]
-    if len(words) == 2 and words[0] in STOP and words[1] in STOP:  # noqa: PLR2004 - "stop stop"
-        words = words[:1]
-    if len(words) != 1:
+    words = [word for word in said.replace("'", "").split() if word not in _COURTESY]
+    plain = " ".join(words)
+    if not words:
         return ""
-    return "stop" if words[0] in STOP else "start" if words[0] in START else "help" if words[0] in HELP else ""
+    if plain in STOP or (all(word in STOP for word in words[:_SHORT_WORDS]) and len(words) <= 2):  # noqa: PLR2004 - "stop stop"
+        return "stop"
+    if plain in START or plain in HELP:
+        return "start" if plain in START else "help"
+    if "?" in text:
+        return ""
+    if _NO_MORE.fullmatch(said):
+        return "stop"
+    if _OTHERWISE.intersection(words):
+        return ""
+    return "stop" if words[0] in _STARTS and len(words) - 1 <= _SHORT_WORDS and len(plain) <= _SHORT_CHARS else ""
 
 
 def language_of(text: str, number: str) -> Language:

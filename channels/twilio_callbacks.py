@@ -45,6 +45,8 @@ class TwilioCallbackSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_u
     auth_token: str
     brand: str = ""
     contact: str = ""
+    stop_words: tuple[str, ...] = ()
+    """Words of the shop's own that mean STOP, in a text or as the payload of a button."""
     replies: bool = True
     """Answer these words. Off where Twilio's own opt-out handling does."""
 
@@ -110,6 +112,12 @@ class TwilioReader:
 
     # ----------------------------------------------------------------------------------------------------------- answers
 
+    def _wish(self, text: str, form: _Form) -> Wish:
+        """What the words ask for, or the button that was pressed: its payload is the shop's own word for it."""
+        pressed = (form.one(name)[:TEXT_CHARS_MAX].replace("_", " ") for name in ("ButtonPayload", "ButtonText"))
+        wishes = (opt_out.wish_of(each, own=self._settings.stop_words) for each in (text, *pressed) if each)
+        return next((wish for wish in wishes if wish), "")
+
     def _inbound(self, form: _Form, request: CallbackRequest) -> Heard:
         sid = form.one("MessageSid") or form.one("SmsSid")
         kind, colon, rest = form.one("From").partition(":")
@@ -118,7 +126,7 @@ class TwilioReader:
             raise Unreadable("an answer without an id, or from no number")
         text = form.one("Body").strip()[:TEXT_CHARS_MAX].replace("\0", "")
         told = form.one("OptOutType").upper()
-        wish = _TOLD_BY_TWILIO.get(told) or opt_out.wish_of(text)
+        wish = _TOLD_BY_TWILIO.get(told) or self._wish(text, form)
         inbound = Inbound(
             id=f"twilio:{sid}",
             channel=channel,

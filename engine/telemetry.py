@@ -64,6 +64,7 @@ class Action(StrEnum):
     PARTITION_FENCED = "partition_fenced"
     DEFINITION_REFUSED = "definition_refused"
     REQUEST_REFUSED = "request_refused"
+    PROXY_NOT_TRUSTED = "proxy_not_trusted"
     REQUEST_FAILED = "request_failed"
     REPORT_TAKEN = "report_taken"
     REPUTATION_REFUSED = "reputation_refused"
@@ -263,6 +264,13 @@ class Metrics:
         self.guardrail_trips = Counter(
             "anlass_guardrail_trips_total", "Times that a workflow paused itself.", ["cause"], **with_registry
         )
+        self.refused = Counter(
+            "anlass_refused_total",
+            "Requests and connections that were refused: keyless, unauthorized, token, forged, too_often, connections, …",
+            ["reason"],
+            **with_registry,
+        )
+        self.connections = Gauge("anlass_connections", "Open connections of the public port.", **with_registry)
         self.outbox_depth = Gauge("anlass_outbox_depth", "Messages decided and not yet settled.", **with_registry)
         self.send_seconds = Histogram(
             "anlass_send_seconds",

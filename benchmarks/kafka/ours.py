@@ -1,15 +1,14 @@
 """Ours in the Kafka benchmarks: `anlass worker` with definitions that ask for the same work as `benchmarks.kafka.work` does, or
 with all shipped workflows, which is more than the peers have to do.
 
-Invariant: what must come follows from the input and the documents, not from our evaluator: a message's id is
-`sha256(workflow/customer/key:step:occurrence)[:32]`, and a customer's state remembers the id of each event that was applied.
+Invariant: what must come follows from the input and the documents, not from our evaluator: a message is named by
+`workflow/customer/key:step`, and a customer's state remembers the id of each event that was applied.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import json
 import shutil
 import subprocess
@@ -135,15 +134,15 @@ def message_ids(stream: Stream, *, step: str) -> dict[str, str]:
     found = {}
     for _, _, value in (*stream.known, *stream.events):
         if (event := json.loads(value)).get("event") == work.ORDER:
-            key = f"order-confirmation/{event['userId']}/{event['properties']['order_id']}:{step}:0"
-            found[event["messageId"]] = hashlib.sha256(key.encode()).hexdigest()[:32]
+            key = f"order-confirmation/{event['userId']}/{event['properties']['order_id']}"
+            found[event["messageId"]] = f"{key}:{step}"
     return found
 
 
 def read_message(_: bytes | None, value: bytes) -> tuple[str, int | None] | None:
-    """The id of a decided message."""
+    """What a decided message is named by: enrollment and step. Its id is salted with when its customer was seen first."""
     handed = decode_dispatch(value)
-    return (handed.message.id, None) if isinstance(handed, Handover) else None
+    return (f"{handed.message.enrollment}:{handed.message.step}", None) if isinstance(handed, Handover) else None
 
 
 def read_state(key: bytes | None, value: bytes) -> tuple[str, int | None] | None:

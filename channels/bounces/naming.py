@@ -46,6 +46,25 @@ def find(mail: Mail, envelope_to: Sequence[str], marks: Marks | None) -> Named:
     return Named()
 
 
+def addressed_to(mail: Mail, envelope_to: Sequence[str], marks: Marks | None) -> Named:
+    """The message whose own address the mail was sent to; else the one that it answers, unproven."""
+    to = [value for name in _DELIVERED_TO for value in mail.headers.get(name, ())]
+    for text in (*envelope_to, *to) if marks is not None else ():
+        if marks is not None and (message := marks.read(text)):
+            return Named(message, proven=True)
+    for name in _IDS[2:]:
+        for value in mail.headers.get(name, ()):
+            if found := _OURS.search(value):
+                return Named(found[1].lower())
+    return Named()
+
+
+def bare_address(value: str) -> str:
+    """The address in `Ana <ana@example.com>`, in small letters; "" when there is none."""
+    inner = value.rpartition("<")[2].partition(">")[0].strip().lower() if "<" in value else value.strip().lower()
+    return inner.split(";")[-1].strip() if "@" in inner else ""
+
+
 def quoted_headers(parts: Iterable[Part]) -> Iterator[dict[str, str]]:
     """The headers of each mail that is quoted, whole or its headers only."""
     for part in parts:

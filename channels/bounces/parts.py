@@ -6,11 +6,13 @@ Invariant: `open_mail` returns or raises `Malformed`, whatever the bytes; what i
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from email import message_from_bytes, policy
 from email.errors import MessageError
 from email.header import decode_header, make_header
 from email.message import Message
 from email.utils import parsedate_to_datetime
+from quopri import decodestring as quopri
 
 import msgspec
 
@@ -116,6 +118,7 @@ def _collect(message: Message, parts: list[Part], *, depth: int, quoted: bool = 
         raise Malformed(f"the mail has parts more than {DEPTH_MAX} deep")
     if len(parts) >= PARTS_MAX:
         raise Malformed(f"the mail has more than {PARTS_MAX} parts")
+    message = _unwrapped(message)
     kind, payload = message.get_content_type(), message.get_payload()
     if kind in _STATUS and isinstance(payload, list):
         # The standard library makes a part of each group of fields.
@@ -133,13 +136,34 @@ def _collect(message: Message, parts: list[Part], *, depth: int, quoted: bool = 
         parts.append(Part(kind, _first(message), _text(message), quoted))
 
 
+def _unwrapped(message: Message) -> Message:
+    """A part that holds a mail or fields and was encoded against the standard, decoded; every other as it is."""
+    encoding = str(message.get("Content-Transfer-Encoding", "")).strip().lower()
+    payload = message.get_payload()
+    if encoding not in {"base64", "quoted-printable"} or message.get_content_maintype() != "message" or not payload:
+        return message
+    inner = payload[0] if isinstance(payload, list) else None
+    if not isinstance(inner, Message):
+        return message
+    fields = "".join(f"{name}: {value}" for name, value in inner.items())
+    raw = f"{fields}{'' if inner.is_multipart() else inner.get_payload()}"
+    try:
+        data = b64decode(raw, validate=False) if encoding == "base64" else quopri(raw.encode("ascii", "replace"))
+    except ValueError:
+        return message
+    if b":" not in data[:MAIL_BYTES_MAX]:
+        return message
+    head = f"Content-Type: {message.get_content_type()}\n\n".encode()
+    return message_from_bytes(head + data[:MAIL_BYTES_MAX], policy=policy.compat32)
+
+
 def _first(message: Message) -> dict[str, str]:
     return {name: values[0] for name, values in _headers(message).items()}
 
 
 def _headers(message: Message) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for number, (name, value) in enumerate(message.items()):
+    for number, (name, value) in enumerate(message.raw_items()):
         if number == HEADERS_MAX:
             break
         found.setdefault(str(name).lower(), []).append(_decoded(str(value)))
@@ -147,7 +171,9 @@ def _headers(message: Message) -> dict[str, list[str]]:
 
 
 def _decoded(value: str) -> str:
-    value = " ".join(value[:_VALUE_CHARS_MAX].split())
+    # Some write their letters into a header as they are, unencoded.
+    value = value[:_VALUE_CHARS_MAX].encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    value = " ".join(value.split())
     if "=?" not in value:
         return value
     try:

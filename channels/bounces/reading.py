@@ -13,9 +13,11 @@ from typing import Any
 import msgspec
 
 from channels.bounces.feedback import Feedback, read_feedback
-from channels.bounces.naming import Named, find, quoted_headers
+from channels.bounces.machines import from_machine
+from channels.bounces.naming import Named, addressed_to, bare_address, find, quoted_headers
+from channels.bounces.objections import asks_to_end
 from channels.bounces.parts import Mail, Malformed, open_mail
-from channels.bounces.prose import read_prose
+from channels.bounces.prose import own_words, read_prose, server_said
 from channels.bounces.replies import answers_by_itself
 from channels.bounces.status import Fate, read_status
 from channels.callbacks import Report
@@ -31,6 +33,7 @@ class Kind(enum.StrEnum):
     STATUS = "status"  # a delivery report (RFC 3464)
     WORDS = "words"  # a bounce without one
     FEEDBACK = "feedback"  # a complaint (RFC 5965)
+    OBJECTION = "objection"  # somebody, or their mail program, asks for no more
     AUTOMATIC = "automatic"  # an out-of-office note and the like
     OTHER = "other"  # something else: of a person, spam
     MALFORMED = "malformed"  # cannot be read
@@ -63,16 +66,22 @@ def understand(raw: bytes, *, envelope_to: Sequence[str] = (), marks: Marks | No
         mail = open_mail(raw)
     except Malformed as error:
         return Understood(kind=Kind.MALFORMED, label="malformed", reason=error.reason)
-    feedback = read_feedback(mail.parts)
+    feedback = read_feedback(mail)
     if feedback is not None:
         return _complaint(feedback, _named(mail, (*envelope_to, *feedback.places), marks))
-    fate, kind = read_status(mail.parts), Kind.STATUS
+    if asks_to_end(mail):
+        return _objection(mail, envelope_to, marks)
+    quoted_to = _quoted_to(mail)
+    fate, kind = None, Kind.STATUS
+    if from_machine(mail):
+        said = server_said(own_words(mail).replace("\r\n", "\n"))
+        fate = read_status(mail.parts, to=quoted_to, said=said)
     if fate is None:
         if answers_by_itself(mail, plainly=True):
             return Understood(kind=Kind.AUTOMATIC, label="automatic")
         fate, kind = read_prose(mail), Kind.WORDS
     if fate is not None:
-        return _bounce(kind, fate, _named(mail, envelope_to, marks), _quoted_to(mail))
+        return _bounce(kind, fate, _named(mail, envelope_to, marks), quoted_to)
     if answers_by_itself(mail, plainly=False):
         return Understood(kind=Kind.AUTOMATIC, label="automatic")
     return Understood(kind=Kind.OTHER, label="other", reason="it is no bounce, no complaint and no automatic answer")
@@ -101,13 +110,20 @@ def _complaint(feedback: Feedback, named: Named) -> Understood:
     )
 
 
+def _objection(mail: Mail, envelope_to: Sequence[str], marks: Marks | None) -> Understood:
+    """The message whose return path it was written to, or that it answers; then the sender's own address has to fit."""
+    sender = bare_address(mail.first("from"))
+    told = (Outcome.UNSUBSCRIBED, {"reason": "a mail asked for it"}, (sender,) if sender else ())
+    return _about(Kind.OBJECTION, "unsubscribe", told, addressed_to(mail, envelope_to, marks))
+
+
 def _about(kind: Kind, label: str, told: tuple[Outcome, dict[str, Any], tuple[str, ...]], named: Named) -> Understood:
     outcome, detail, recipients = told
     if not named.message:
         reason = "it names no message of ours: neither its recipient, nor a header, nor a Message-ID"
         return Understood(kind=kind, label=label, reason=reason, recipients=recipients)
     report = Report(
-        id=f"{named.message}:{outcome}:mail",
+        id=":".join((named.message, str(outcome), *([str(detail["verdict"])] if "verdict" in detail else []), "mail")),
         outcome=outcome,
         message=named.message,
         detail={name: value for name, value in detail.items() if value},
@@ -117,11 +133,7 @@ def _about(kind: Kind, label: str, told: tuple[Outcome, dict[str, Any], tuple[st
 
 def _quoted_to(mail: Mail) -> tuple[str, ...]:
     """Whom the quoted mail was written to."""
-    return tuple(
-        value.rpartition("<")[2].partition(">")[0].strip().lower()
-        for headers in quoted_headers(mail.parts)
-        if (value := headers.get("to", ""))
-    )
+    return tuple(address for headers in quoted_headers(mail.parts) if (address := bare_address(headers.get("to", ""))))
 
 
 _LABELS = {"suppress": "hard"}

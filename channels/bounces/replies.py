@@ -19,8 +19,17 @@ _SUBJECT = re.compile(
     r"auto[ -]?(?:matic )?(?:reply|response)|autoreply|"
     r"vacation(?: reply|:)|away from (?:my|the) office|i am (?:currently )?(?:away|out of)|"
     r"abwesen|automatische antwort|auto-?antwort|(?:ich bin )?(?:nicht|außer) (?:im|des) (?:büro|haus)|"
-    r"r[ée]ponse automatique|absence|respuesta autom|fuera de la oficina|risposta automatica|"
-    r"automatisch antwoord|afwezig|automatiskt svar|autosvar"
+    r"(?:re: )?on (?:annual |parental |maternity |sick )?(?:leave|holiday|vacation)|(?:away|out) (?:until|till|on|from)|"
+    r"on vacation|ooo\b|i'm (?:away|out|on)|urlaub|nicht im b[üu]ro|(?:ich )?bin (?:im urlaub|derzeit|bis|zurzeit)|"
+    r"r[ée]ponse (?:automatique|auto)|absence|absent|en vacances|en cong[ée]|message d'absence|respuesta autom|"
+    r"fuera de (?:la )?oficina|de vacaciones|ausente|ausencia|"
+    r"risposta automatica|fuori (?:sede|ufficio)|assenza|assente|in ferie|resposta autom|fora do escrit|aus[êe]ncia|f[ée]rias|"
+    r"automatisch(?:e)? (?:antwoord|reactie|beantwoording)|afwezig|niet aanwezig|vakantie|automatiskt? svar|autosvar|"
+    r"automatisk svar|frånvaro|fravær|ferie|på ferie|semester|"
+    r"automatyczna odpowied|autoodpowied|nieobecno|poza biurem|urlop|automatick[áa] odpov|nep[řr][íi]tomn|mimo kancel|dovolen|"
+    r"automatikus v[áa]lasz|szabads[áa]g|automaattinen vastaus|poissa|lomalla|"
+    r"otomatik (?:yan[ıi]t|cevap)|i[şs] d[ıi][şs][ıi]nda|r[ăa]spuns automat|αυτόματη απάντηση|автоответ|автоматическ\w+ ответ|"
+    r"в отпуске|отсутств|автовідповід|自动回复|自動回覆|自动答复|外出|不在|自動応答|自動返信|休暇|부재|자동 ?(?:응답|회신)"
     r")",
     re.IGNORECASE,
 )

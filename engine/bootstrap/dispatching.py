@@ -13,10 +13,11 @@ from channels.recording import Mailbox
 from engine.bootstrap.channels import channel_names, open_channels
 from engine.bootstrap.cluster import Cluster, Slot
 from engine.bootstrap.current import Current
+from engine.bootstrap.doors import bind_status
 from engine.bootstrap.lag import LagGauge
-from engine.bootstrap.listening import bind, url_of
+from engine.bootstrap.listening import url_of
 from engine.bootstrap.parts import dispatch_options, forget_customer, open_mailbox
-from engine.bootstrap.status import StatusServer
+from engine.bootstrap.status import Status, StatusServer
 from engine.clock import Clock, SystemClock
 from engine.core.catalog import Catalog
 from engine.dispatch.compose import Composer
@@ -36,7 +37,7 @@ class DispatcherRole:
         self._cluster = cluster
         self._clock = clock or SystemClock()
         self.metrics = metrics or Metrics()
-        self.url = ""
+        self.url = self.operators_url = ""
         self._current = Current(cluster.definitions(), on_change=self._take)
         self._postroom: Postroom | None = None
         self._dispatcher: Dispatcher | None = None
@@ -55,9 +56,9 @@ class DispatcherRole:
         self._exit = contextlib.AsyncExitStack()
 
     async def start(self) -> None:
-        cluster, settings, kafka = self._cluster, self._cluster.settings, self._cluster.settings.kafka
+        cluster, settings = self._cluster, self._cluster.settings
         async with contextlib.AsyncExitStack() as stack:
-            sock = bind(kafka.status_host, kafka.status_port, what="dispatcher", setting="ANLASS_KAFKA__STATUS_")
+            sock = bind_status(settings, "dispatcher")
             stack.callback(sock.close)
             slot: Slot = cluster.folder("dispatcher")
             stack.callback(slot.release)
@@ -71,7 +72,7 @@ class DispatcherRole:
             postroom = self._postroom = Postroom(
                 room, catalog=lambda: self._current.catalog, clock=self._clock, metrics=self.metrics
             )
-            links = SignedLinks(settings.collector.base_url, TokenSigner(settings.link_secret()))
+            links = SignedLinks(settings.collector.base_url, TokenSigner(*settings.link_secrets()))
             dispatcher = self._dispatcher = Dispatcher(
                 postroom.outbox,
                 {},
@@ -81,10 +82,19 @@ class DispatcherRole:
                 options=dispatch_options(settings),
             )
             postroom.outbox.on_share = dispatcher.set_share
-            status = StatusServer(self.metrics, self._readiness, measure=self._measure, degraded=postroom.degraded)
+            status = StatusServer(
+                Status(
+                    metrics=self.metrics,
+                    clock=self._clock,
+                    readiness=self._readiness,
+                    measure=self._measure,
+                    degraded=postroom.degraded,
+                ),
+                hosts=cluster.settings.console.hosts,
+            )
             stack.push_async_callback(status.stop)
             await status.start(sock)
-            self.url = url_of(sock)
+            self.url = self.operators_url = url_of(sock)
             stack.push_async_callback(self._current.stop)
             await self._current.start()
             stack.push_async_callback(postroom.stop)

@@ -8,18 +8,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from aiohttp import web
-
 from engine.bootstrap import companions
 from engine.bootstrap.cluster import Cluster
 from engine.bootstrap.companions import Surroundings, beside_collector, beside_journal
 from engine.bootstrap.current import Current, InForce
-from engine.bootstrap.listening import bind, url_of
+from engine.bootstrap.doors import Doors, bind_status
+from engine.bootstrap.listening import url_of
 from engine.bootstrap.parts import open_callbacks, open_mailbox
-from engine.bootstrap.service import STOP_SECONDS_MAX, page_of
-from engine.bootstrap.status import StatusServer
+from engine.bootstrap.service import page_of
+from engine.bootstrap.status import Status, StatusServer
 from engine.clock import Clock, SystemClock
-from engine.collector import Parts, build_collector
+from engine.collector import Parts
 from engine.dispatch.compose import Composer
 from engine.dispatch.tokens import SignedLinks, TokenSigner
 from engine.runtimes.journal import Database, DatabaseReader
@@ -38,17 +37,15 @@ class CollectorRole:
         self._cluster = cluster
         self._clock = clock or SystemClock()
         self.metrics = metrics or Metrics()
-        self.url = ""
+        self.url = self.operators_url = ""
         self._exit = contextlib.AsyncExitStack()
 
     async def start(self) -> None:
         settings = self._cluster.settings
         async with contextlib.AsyncExitStack() as stack:
-            sock = bind(
-                settings.collector.bind, settings.collector.port, what="collector", setting="ANLASS_COLLECTOR__"
-            )
-            stack.callback(sock.close)
-            self.url = url_of(sock)
+            doors = Doors(settings, many=True)
+            stack.callback(doors.close)
+            self.url, self.operators_url = url_of(doors.public), url_of(doors.operators)
             database = Database(settings.journal_url, project=settings.project, clock=self._clock)
             stack.push_async_callback(database.close)
             await database.open()
@@ -58,7 +55,7 @@ class CollectorRole:
             intake = await _intake(self._cluster, stack, self.metrics)
             mailbox = open_mailbox(settings.database_path.parent)
             stack.callback(mailbox.close)
-            signer = TokenSigner(settings.link_secret())
+            signer = TokenSigner(*settings.link_secrets())
             links = SignedLinks(settings.collector.public_url or self.url, signer)
 
             composer = Composer(current, links)
@@ -74,15 +71,11 @@ class CollectorRole:
                 callbacks=open_callbacks(settings),
                 pause_after=settings.bounces.pause_after,
             )
-            application = build_collector(settings.collector, parts)
-            runner = web.AppRunner(application, access_log=None, shutdown_timeout=STOP_SECONDS_MAX)
-            await runner.setup()
-            stack.push_async_callback(runner.cleanup)
-            await web.SockSite(runner, sock).start()
+            await doors.serve(stack, settings, parts)
             around = Surroundings(settings=settings, runtime=parts.runtime, clock=self._clock, metrics=self.metrics)
             await stack.enter_async_context(companions.running(beside_collector(around)))
             self._exit = stack.pop_all()
-        _log.info(Action.STARTED, role="collector", url=self.url)
+        _log.info(Action.STARTED, role="collector", url=self.url, operators=self.operators_url)
 
     async def stop(self) -> None:
         stack, self._exit = self._exit, contextlib.AsyncExitStack()
@@ -100,7 +93,7 @@ class SinkRole:
         self._cluster = cluster
         self._clock = clock or SystemClock()
         self.metrics = metrics or Metrics()
-        self.url = ""
+        self.url = self.operators_url = ""
         self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._exit = contextlib.AsyncExitStack()
@@ -108,7 +101,7 @@ class SinkRole:
     async def start(self) -> None:
         settings, kafka = self._cluster.settings, self._cluster.settings.kafka
         async with contextlib.AsyncExitStack() as stack:
-            sock = bind(kafka.status_host, kafka.status_port, what="sink", setting="ANLASS_KAFKA__STATUS_")
+            sock = bind_status(settings, "sink")
             stack.callback(sock.close)
             database = Database(settings.journal_url, project=settings.project, clock=self._clock)
             stack.push_async_callback(database.close)
@@ -125,10 +118,12 @@ class SinkRole:
                     instance=kafka.instance,
                 ),
             )
-            status = StatusServer(self.metrics, self._readiness, measure=_nothing)
+            status = StatusServer(
+                Status(metrics=self.metrics, clock=self._clock, readiness=self._readiness), hosts=settings.console.hosts
+            )
             stack.push_async_callback(status.stop)
             await status.start(sock)
-            self.url = url_of(sock)
+            self.url = self.operators_url = url_of(sock)
             await database.open()
             current = InForce(self._cluster.definitions())
             stack.push_async_callback(current.stop)
@@ -173,7 +168,3 @@ async def _intake(cluster: Cluster, stack: contextlib.AsyncExitStack, metrics: M
     stack.push_async_callback(intake.stop)
     await intake.start()
     return intake
-
-
-async def _nothing() -> None:
-    """The sink sets its gauges as it goes."""

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from typing import Protocol
 
 from engine.bootstrap.cluster import Cluster, Slot
+from engine.bootstrap.doors import bind_status
 from engine.bootstrap.lag import LagGauge
-from engine.bootstrap.listening import bind, url_of
+from engine.bootstrap.listening import url_of
 from engine.bootstrap.service import loop_factory, told_to_stop
-from engine.bootstrap.status import StatusServer
+from engine.bootstrap.status import Status, StatusServer
 from engine.clock import Clock, SystemClock
 from engine.collector.foreign import parse_foreign
 from engine.errors import ServiceUnreachable, StorageError
@@ -30,7 +31,9 @@ class Role(Protocol):
     """One process's part."""
 
     url: str
-    """Where it answers /healthz, /readyz and /metrics, once it is started."""
+    """Where it is called: the collector by shops and customers, the others by operators only. Known once it is started."""
+    operators_url: str
+    """Where it answers /healthz, /readyz and /metrics."""
     metrics: Metrics
 
     async def start(self) -> None:
@@ -50,7 +53,7 @@ class WorkerRole:
         self._cluster = cluster
         self._clock = clock or SystemClock()
         self.metrics = metrics or Metrics()
-        self.url = ""
+        self.url = self.operators_url = ""
         self.worker: Worker | None = None
         topics = cluster.topics
         self._lag = LagGauge(
@@ -63,9 +66,9 @@ class WorkerRole:
         self._exit = contextlib.AsyncExitStack()
 
     async def start(self) -> None:
-        cluster, kafka = self._cluster, self._cluster.settings.kafka
+        cluster = self._cluster
         async with contextlib.AsyncExitStack() as stack:
-            sock = bind(kafka.status_host, kafka.status_port, what="worker", setting="ANLASS_KAFKA__STATUS_")
+            sock = bind_status(cluster.settings, "worker")
             stack.callback(sock.close)
             slot: Slot = cluster.folder("worker")
             stack.callback(slot.release)
@@ -79,11 +82,18 @@ class WorkerRole:
             self.worker = Worker(settings, cluster.definitions(), clock=self._clock, metrics=self.metrics)
             stack.push_async_callback(self.worker.stop)
             status = StatusServer(
-                self.metrics, self.worker.readiness, measure=self._measure, degraded=self.worker.degraded
+                Status(
+                    metrics=self.metrics,
+                    clock=self._clock,
+                    readiness=self.worker.readiness,
+                    measure=self._measure,
+                    degraded=self.worker.degraded,
+                ),
+                hosts=cluster.settings.console.hosts,
             )
             stack.push_async_callback(status.stop)
             await status.start(sock)
-            self.url = url_of(sock)
+            self.url = self.operators_url = url_of(sock)
             await self.worker.start()
             self._exit = stack.pop_all()
         _log.info(Action.STARTED, role="worker", url=self.url)

@@ -15,18 +15,17 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 
-from aiohttp import web
-
 from channels.recording import Mailbox
 from engine.bootstrap import companions
 from engine.bootstrap.channels import channel_names, open_channels
 from engine.bootstrap.companions import Surroundings, beside_collector, beside_journal
 from engine.bootstrap.deploying import publish, take_deploys
-from engine.bootstrap.listening import bind, url_of
+from engine.bootstrap.doors import Doors
+from engine.bootstrap.listening import url_of
 from engine.bootstrap.parts import dispatch_options, open_callbacks, open_mailbox, open_runtime
 from engine.bootstrap.project import Project
 from engine.clock import Clock, SystemClock
-from engine.collector import Parts, build_collector
+from engine.collector import Parts
 from engine.dispatch.compose import Composer
 from engine.dispatch.dispatcher import Dispatcher
 from engine.dispatch.render import Rendered
@@ -37,7 +36,6 @@ from engine.runtimes.embedded import handovers
 from engine.telemetry import Action, Metrics, get_log
 
 RUNNING_FILE = "running.json"
-STOP_SECONDS_MAX = 10.0
 _log = get_log("service")
 
 
@@ -68,6 +66,8 @@ class Service:
         self.mailbox: Mailbox | None = None
         self.url = ""
         """Where the collector listens, once it is started."""
+        self.operators_url = ""
+        """Where mailbox, metrics and health are."""
         self._exit = contextlib.AsyncExitStack()
         self._dispatching: asyncio.Task[None] | None = None
 
@@ -79,11 +79,10 @@ class Service:
             await publish(self.runtime, self.project)
             self.mailbox = open_mailbox(self.project.var)
             stack.callback(self.mailbox.close)
-            collector = self.project.settings.collector
-            sock = bind(collector.bind, collector.port, what="collector", setting="ANLASS_COLLECTOR__")
-            stack.callback(sock.close)
-            self.url = url_of(sock)
-            signer = TokenSigner(self.project.settings.link_secret())
+            doors = Doors(self.project.settings)
+            stack.callback(doors.close)
+            self.url, self.operators_url = url_of(doors.public), url_of(doors.operators)
+            signer = TokenSigner(*self.project.settings.link_secrets())
             base_url = self.project.settings.collector.public_url or self.url
             renderer = Renderer(self.project.templates)
             composer = Composer(renderer, SignedLinks(base_url, signer))
@@ -111,20 +110,17 @@ class Service:
                 callbacks=open_callbacks(self.project.settings),
                 pause_after=self.project.settings.bounces.pause_after,
             )
-            application = build_collector(self.project.settings.collector, parts)
-            runner = web.AppRunner(application, access_log=None, shutdown_timeout=STOP_SECONDS_MAX)
-            await runner.setup()
-            stack.push_async_callback(runner.cleanup)
-            await web.SockSite(runner, sock).start()
+            await doors.serve(stack, self.project.settings, parts)
             around = Surroundings(
                 settings=self.project.settings, runtime=self.runtime, clock=self._clock, metrics=self.metrics
             )
             await stack.enter_async_context(companions.running([*beside_collector(around), *beside_journal(around)]))
             running = self.project.var / RUNNING_FILE
-            running.write_text(json.dumps({"collector": self.url, "pid": os.getpid()}), "utf-8")
+            addresses = {"collector": self.url, "operators": self.operators_url}
+            running.write_text(json.dumps({**addresses, "pid": os.getpid()}), "utf-8")
             stack.callback(running.unlink, missing_ok=True)
             self._exit = stack.pop_all()
-        _log.info(Action.STARTED, url=self.url)
+        _log.info(Action.STARTED, url=self.url, operators=self.operators_url)
 
     async def _switch(
         self, dispatcher: Dispatcher, renderer: Renderer, project: Project, handed: handovers.Handover

@@ -1,67 +1,68 @@
-"""The small HTTP server of a role that has none of its own: alive, ready, measured.
+"""The operators' port of a role on Kafka that has no public one: alive, ready, measured.
 
 Invariant: `/readyz` says 200 only while the role can do its work, and otherwise why not; `/healthz` only that the loop turns.
 """
 
 from __future__ import annotations
 
+import contextlib
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
+import msgspec
 from aiohttp import web
 
+from engine.bootstrap.doors import operators_keeper, serve
+from engine.clock import Clock
+from engine.collector import Views, build_operators
 from engine.telemetry import Metrics
 
 Readiness = Callable[[], str]
 """Why the role is not ready; empty when it is."""
 
 
-class StatusServer:
-    """Serves until `stop`. `measure` is awaited before each page of metrics."""
+async def _nothing() -> None:
+    """For a role that sets its gauges as it goes."""
 
-    def __init__(
-        self,
-        metrics: Metrics,
-        readiness: Readiness,
-        *,
-        measure: Callable[[], Awaitable[None]],
-        degraded: Callable[[], list[str]] = list,
-    ) -> None:
-        """`degraded`: what an operator has to mend, although the role works."""
-        self._degraded = degraded
-        self._metrics = metrics
-        self._readiness = readiness
-        self._measure = measure
-        self._runner: web.AppRunner | None = None
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """What a role says of itself. `measure` is awaited before each page of metrics."""
+
+    metrics: Metrics
+    clock: Clock
+    readiness: Readiness
+    measure: Callable[[], Awaitable[None]] = _nothing
+    degraded: Callable[[], list[str]] = list
+    """What an operator has to mend, although the role works."""
+
+
+class StatusServer:
+    """Serves until `stop`; `hosts` as in `[console]`."""
+
+    def __init__(self, status: Status, *, hosts: Iterable[str] = ()) -> None:
+        self._status = status
+        self._hosts = tuple(hosts)
+        self._exit = contextlib.AsyncExitStack()
 
     async def start(self, sock: socket.socket) -> None:
         """Answers on this socket from now on."""
-        application = web.Application()
-        application.router.add_get("/healthz", self._healthz)
-        application.router.add_get("/readyz", self._readyz)
-        application.router.add_get("/metrics", self._page)
-        self._runner = web.AppRunner(application, access_log=None)
-        await self._runner.setup()
-        await web.SockSite(self._runner, sock).start()
+        status = self._status
+        views = Views(metrics=status.metrics, clock=status.clock, ready=self._ready, measure=status.measure)
+        await serve(
+            self._exit,
+            build_operators(views, hosts=self._hosts),
+            sock,
+            keeper=operators_keeper(status.metrics, status.clock),
+        )
 
     async def stop(self) -> None:
         """Idempotent."""
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        stack, self._exit = self._exit, contextlib.AsyncExitStack()
+        await stack.aclose()
 
-    async def _healthz(self, _request: web.Request) -> web.Response:
-        return web.json_response({"status": "ok"})
-
-    async def _readyz(self, _request: web.Request) -> web.Response:
-        reason = self._readiness()
+    def _ready(self) -> web.Response:
+        reason = self._status.readiness()
         if reason:
             return web.json_response({"status": "not ready", "reason": reason}, status=503)
-        said = self._degraded()
+        said = self._status.degraded()
         return web.json_response({"status": "degraded", "degraded": said} if said else {"status": "ready"})
-
-    async def _page(self, _request: web.Request) -> web.Response:
-        await self._measure()
-        return web.Response(
-            body=self._metrics.expose(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
-        )

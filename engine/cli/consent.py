@@ -14,6 +14,7 @@ import click
 from engine.cli.consent_import import import_
 from engine.cli.options import json_option, project_folder, project_option
 from engine.cli.output import console, json_line, plain, quiet_log, safe, table
+from engine.cli.private import write_private
 from engine.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def _write(subject: str, records: list[ConsentRecord], *, html: Path | None, pdf
         if path is None:
             continue
         try:
-            path.write_bytes(make(printed))
+            write_private(path, make(printed))
         except OSError as error:
             raise UsageError(f"{path} cannot be written: {error.strerror}.", mend="Choose another file.") from error
         click.echo(f"Wrote {path}.", err=True)

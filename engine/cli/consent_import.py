@@ -16,6 +16,7 @@ import click
 
 from engine.cli.options import project_folder, project_option
 from engine.cli.output import progress, quiet_log
+from engine.cli.private import write_private
 from engine.errors import AnlassError, UsageError
 
 if TYPE_CHECKING:
@@ -137,6 +138,6 @@ def _write_report(path: Path, refused: list[Refused]) -> None:
     writer.writerow(["line", "reason", "row"])
     writer.writerows((each.number, each.reason, each.text) for each in refused)
     try:
-        path.write_text(text.getvalue(), "utf-8", newline="")
+        write_private(path, text.getvalue().encode())
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}.", mend="Choose another file.") from error

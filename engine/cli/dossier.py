@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.cli.output import plain
+from engine.dispatch.sample import ADDRESSES
 from engine.dispatch.tokens import SignedLinks, TokenSigner
 from engine.errors import AnlassError
 
@@ -102,7 +103,7 @@ class _NoLinks(SignedLinks):
     """In place of a message's links: their tokens would let whoever has the export act for the person."""
 
     def of(self, message: Message) -> dict[str, str]:
-        return dict.fromkeys(("unsubscribe_url", "confirm_url", "preferences_url", "view_url"), LINK)
+        return dict.fromkeys(ADDRESSES, LINK)
 
 
 def content_of(root: Path) -> Content:

@@ -140,6 +140,7 @@ def anlass() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line with `arguments` (without the program's name), by default the process's own."""
+    os.umask(os.umask(0o077) | 0o077)  # whatever is written may hold customers' data
     debug = _Debug()
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the one who called

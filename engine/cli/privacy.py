@@ -14,6 +14,7 @@ import click
 
 from engine.cli.options import project_folder, project_option, reason_option, var_folder
 from engine.cli.output import plain, quiet_log
+from engine.cli.private import write_private
 from engine.errors import NotFound, ServiceUnreachable, UsageError
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def export(customer: str, *, output: Path | None, as_html: bool, reason: str, fo
         click.echo(text, nl=False)
         return
     try:
-        output.write_text(text, "utf-8")
+        write_private(output, text.encode())
     except OSError as error:
         raise UsageError(f"{output} cannot be written: {error.strerror}.", mend="Choose another file.") from error
     click.echo(f"Wrote {output}.", err=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine.cli.options import project_folder, project_option
+from engine.cli.private import said_at_start
 
 if TYPE_CHECKING:
     from engine.bootstrap.cluster import Cluster
@@ -36,7 +37,10 @@ def _cluster(
     from engine.telemetry import configure_logging
 
     configure_logging(debug=bool(getattr(context.obj, "wanted", False)))
-    cluster = Cluster(load_settings(project_folder(folder)))
+    settings = load_settings(project_folder(folder))
+    cluster = Cluster(settings)
+    for warning in said_at_start(settings):
+        click.echo(warning, err=True)
     cluster.prepare(
         role=role, wait_seconds=wait_seconds, accept_loss=accept_loss, say=lambda line: click.echo(line, err=True)
     )
@@ -48,7 +52,12 @@ def _run(name: str, cluster: Cluster, build: Callable[[], Role]) -> None:
 
     def announce(role: Role) -> None:
         click.echo(f"Anlass {name} works on {cluster.bootstrap} ({cluster.partitions} partitions).")
-        click.echo(f"  health   {role.url}/healthz  {role.url}/readyz  {role.url}/metrics")
+        if role.url != role.operators_url:
+            click.echo(f"  events   {role.url}/v1/track  (Segment's API)")
+            click.echo(f"  mailbox  {role.operators_url}/mailbox")
+        click.echo(
+            "  health   " + "  ".join(f"{role.operators_url}/{page}" for page in ("healthz", "readyz", "metrics"))
+        )
         click.echo("Ctrl-C ends it.")
         sys.stdout.flush()
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from engine.cli.options import project_folder, project_option
+from engine.cli.private import said_at_start
 
 if TYPE_CHECKING:
     from engine.bootstrap import Service
@@ -40,7 +41,7 @@ def run(context: click.Context, folder: Path) -> None:
 
     configure_logging(debug=bool(getattr(context.obj, "wanted", False)))
     project = open_project(project_folder(folder))
-    for warning in project.warnings:
+    for warning in (*project.warnings, *said_at_start(project.settings)):
         click.echo(warning, err=True)
     run_forever(project, announce=_announce)
 
@@ -48,13 +49,14 @@ def run(context: click.Context, folder: Path) -> None:
 def _announce(service: Service) -> None:
     settings = service.project.settings
     mail = f"{settings.email.host}:{settings.email.port}" if settings.email.configured else "the local mailbox"
-    local = "" if settings.collector.write_keys else "; any write key, this machine only"
+    local = "" if settings.collector.write_keys else "; no write key, this machine's own programs only"
     names = ", ".join(service.project.catalog.workflows) or "none"
+    operators = service.operators_url
     click.echo(f"Anlass runs {settings.project.name}: {len(service.project.catalog.workflows)} workflows ({names}).")
     click.echo(f"  events   {service.url}/v1/track  (Segment's API{local})")
     click.echo(f"  email    {mail}")
-    click.echo(f"  mailbox  {service.url}/mailbox")
-    click.echo(f"  health   {service.url}/healthz  {service.url}/metrics")
+    click.echo(f"  mailbox  {operators}/mailbox")
+    click.echo(f"  health   {operators}/healthz  {operators}/readyz  {operators}/metrics")
     click.echo("Ctrl-C ends it.")
     sys.stdout.flush()
 

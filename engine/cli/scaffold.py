@@ -46,7 +46,7 @@ What to do next:
   anlass test
   anlass run                            leave it running, and in another terminal:
   anlass emit examples/events.jsonl
-  anlass show customer ana              then open http://127.0.0.1:8080/mailbox"""
+  anlass show customer ana              then open http://127.0.0.1:8081/mailbox"""
     )
 
 

@@ -19,6 +19,8 @@ JSON = "application/json"
 SUCCESS = b'{"success": true}'
 CORS = {"Access-Control-Allow-Origin": "*"}
 RETRY_SECONDS = 5
+CODE = web.ResponseKey("refused", str)
+"""The key under which an answer carries the code that it was refused with, for `refusals`."""
 _log = get_log("collector")
 _STATUS = {
     "body_too_slow": 408,
@@ -46,7 +48,9 @@ def refusal(status: int, code: str, message: str, **more: Any) -> web.Response:
         headers["Connection"] = "close"
     if status == 401:  # noqa: PLR2004 - HTTP
         headers["WWW-Authenticate"] = 'Basic realm="anlass"'
-    return web.Response(status=status, body=body, content_type=JSON, headers=headers)
+    answer = web.Response(status=status, body=body, content_type=JSON, headers=headers)
+    answer[CODE] = code
+    return answer
 
 
 def answer_to(error: Exception, path: str) -> web.Response:

@@ -19,9 +19,12 @@ from engine.collector import answers
 from engine.collector.archive import ArchivePages, Render
 from engine.collector.body import BODY_BYTES_MAX, Gate
 from engine.collector.callbacks import CallbackApi
+from engine.collector.client import Proxies
 from engine.collector.cloudevents import CloudEventsApi
+from engine.collector.keyless import INTAKE, Keyless
 from engine.collector.links import LinkPages
-from engine.collector.mailbox import MailboxPages
+from engine.collector.operators import Views
+from engine.collector.refusals import Refusals, route_of
 from engine.collector.reports import PAUSE_AFTER, Reports
 from engine.collector.segment import Handler, SegmentApi
 from engine.collector.traced import TracedIntake
@@ -44,11 +47,10 @@ _silent.disabled = True
 # Bodies are decompressed by `body`. What is no HTTP at all aiohttp answers with 400; logging a traceback for each is not for
 # a stranger to decide.
 _HANDLER = {"auto_decompress": False, "logger": _silent}
-_INTAKE = ("/v1/", "/beacon/", "/events")
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the collector works with. `mailbox` None: there is no `/mailbox`. `content` renders a message as HTML, for `/view`."""
+    """What the collector works with. `mailbox` is for the operators' port. `content` renders a message as HTML, for `/view`."""
 
     runtime: Front
     clock: Clock
@@ -66,14 +68,24 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 
 def build_collector(settings: CollectorSettings, parts: Parts) -> web.Application:
     """The application, to be run at `settings.bind` (which is 127.0.0.1 when there are no write keys)."""
-    watch = _Watch(settings, parts)
-    app = web.Application(middlewares=[watch.middleware], client_max_size=BODY_BYTES_MAX, handler_args=_HANDLER)
+    middlewares = [Refusals(parts.metrics, parts.clock).middleware]
+    if settings.keyless:
+        middlewares.append(Keyless().middleware)
+    middlewares.append(_Watch(settings, parts).middleware)
+    app = web.Application(middlewares=middlewares, client_max_size=BODY_BYTES_MAX, handler_args=_HANDLER)
     gate = Gate(settings.write_keys.values())
     tracing = parts.metrics.tracing
     intake = parts.runtime if tracing is None else TracedIntake(parts.runtime, tracing, parts.clock)
     app.add_routes(SegmentApi(intake, gate, parts.clock.now_ms).routes())
     app.add_routes(CloudEventsApi(intake, gate, parts.clock.now_ms).routes())
-    links = LinkPages(parts.runtime, parts.signer, parts.clock, content=parts.content, public_url=settings.public_url)
+    links = LinkPages(
+        parts.runtime,
+        parts.signer,
+        parts.clock,
+        content=parts.content,
+        public_url=settings.public_url,
+        proxies=Proxies(settings.trusted_proxies),
+    )
     app.add_routes(links.routes())
     app.add_routes(TracePages(parts.runtime, parts.signer, parts.clock).routes())
     reports = Reports(parts.runtime, parts.clock, parts.metrics, pause_after=parts.pause_after)
@@ -83,20 +95,35 @@ def build_collector(settings: CollectorSettings, parts: Parts) -> web.Applicatio
     app.add_routes(callbacks.routes())
     if parts.render is not None:
         app.add_routes(ArchivePages(parts.runtime, parts.clock, render=parts.render).routes())
-    if parts.mailbox is not None:
-        app.add_routes(MailboxPages(parts.mailbox).routes())
-    app.add_routes(
-        [
-            web.get("/healthz", watch.healthz),
-            web.get("/readyz", watch.readyz),
-            web.get("/metrics", watch.metrics),
-        ]
-    )
+    app.add_routes([web.get("/healthz", _healthz)])
     return app
 
 
+def operators_views(settings: CollectorSettings, parts: Parts) -> Views:
+    """What the operators' port shows of a collector."""
+
+    async def measure() -> None:
+        parts.metrics.backlog_records.set(parts.runtime.backlog)
+
+    def ready() -> web.Response:
+        backlog = parts.runtime.backlog
+        if backlog > settings.backlog_max:
+            return answers.refusal(503, "backlog", f"{backlog} records wait to be evaluated.", backlog=backlog)
+        ask: Callable[[], list[str]] = getattr(parts.runtime, "degraded", list)  # a collector on Kafka has no rows
+        said = ask()
+        shown = {"status": "degraded" if said else "ok", "backlog": backlog, **({"degraded": said} if said else {})}
+        return web.Response(body=msgspec.json.encode(shown), content_type=answers.JSON)
+
+    return Views(metrics=parts.metrics, clock=parts.clock, ready=ready, measure=measure, mailbox=parts.mailbox)
+
+
+async def _healthz(_request: web.Request) -> web.StreamResponse:
+    """The process lives. Whatever there is to know beyond that is on the operators' port."""
+    return web.Response(text="ok")
+
+
 class _Watch:
-    """Looks after every request: errors, backlog, preflights, measuring; and answers the monitoring's questions."""
+    """Looks after every request: errors, backlog, preflights, measuring."""
 
     def __init__(self, settings: CollectorSettings, parts: Parts) -> None:
         self._backlog_max = settings.backlog_max
@@ -108,7 +135,7 @@ class _Watch:
 
     async def _handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         path = request.path
-        if not path.startswith(_INTAKE):
+        if not path.startswith(INTAKE):
             return await self._guarded(request, handler)
         if request.method == "OPTIONS":
             return web.Response(status=204, headers=PREFLIGHT)
@@ -125,37 +152,4 @@ class _Watch:
         try:
             return await handler(request)
         except Exception as error:  # noqa: BLE001 - the one place where everything becomes an answer
-            return answers.answer_to(error, _pattern(request))
-
-    async def healthz(self, request: web.Request) -> web.StreamResponse:
-        """The process lives."""
-        return web.Response(body=b'{"status": "ok"}', content_type=answers.JSON)
-
-    async def readyz(self, request: web.Request) -> web.StreamResponse:
-        """Events would be taken now."""
-        backlog = self._runtime.backlog
-        if backlog > self._backlog_max:
-            return answers.refusal(503, "backlog", f"{backlog} records wait to be evaluated.", backlog=backlog)
-        said = self._degraded()
-        shown = (
-            {"status": "degraded", "backlog": backlog, "degraded": said}
-            if said
-            else {"status": "ok", "backlog": backlog}
-        )
-        return web.Response(body=msgspec.json.encode(shown), content_type=answers.JSON)
-
-    def _degraded(self) -> list[str]:
-        """What an operator has to mend, although events are taken."""
-        ask: Callable[[], list[str]] = getattr(self._runtime, "degraded", list)
-        return ask()
-
-    async def metrics(self, request: web.Request) -> web.StreamResponse:
-        """Prometheus' text format."""
-        self._metrics.backlog_records.set(self._runtime.backlog)
-        return web.Response(body=self._metrics.expose(), headers={"Content-Type": "text/plain; version=0.0.4"})
-
-
-def _pattern(request: web.Request) -> str:
-    """The route, not the path: paths of links hold tokens, and those do not belong in a log."""
-    resource = request.match_info.route.resource
-    return resource.canonical if resource is not None else "(unknown)"
+            return answers.answer_to(error, route_of(request))

@@ -67,7 +67,7 @@ class CallbackApi:
             blocking = getattr(reader, "blocking", False)
             heard = await asyncio.to_thread(reader.read, asked) if blocking else reader.read(asked)
         except Forged as error:
-            _log.info(Action.REQUEST_REFUSED, provider=provider, reason=error.reason)
+            _log.debug(Action.REQUEST_REFUSED, provider=provider, reason=error.reason)
             return answers.refusal(403, "forged", f"This callback is not believed: {error.reason}.")
         except Unreadable as error:
             letter = self._letter(provider, error.reason, asked.body, now_ms=now_ms)

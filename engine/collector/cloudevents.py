@@ -162,7 +162,7 @@ def _event(event: _CloudEvent, received_ms: int, *, walk: bool, customer: str) -
         customer=customer,
         at_ms=received_ms,
         id=identity(event.source, event.id),
-        name=values.name(event.type, "type"),
+        name=values.event_name(event.type, "type"),
         time_ms=values.happened_ms(original_ms=time_ms, sent_ms=None, received_ms=received_ms),
         properties={name: value for name, value in data.items() if name not in _UNKEPT},
     )

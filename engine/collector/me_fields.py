@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from engine.core import naming
 from engine.core.consent import clean_address, normal_address
 
 TEXT_CHARS_MAX = 100
@@ -114,7 +115,7 @@ def _sound(field: Field, text: str, *, now_ms: int) -> bool:
             sound = bool(clean_address(text, "email")) and text.count("@") == 1 and not _NOT_EMAIL & set(text)
             return sound and len(domain) > 1 and all(domain)
         case _:
-            return True
+            return naming.is_name(text) if field.trait in naming.TRAITS else not naming.has_scheme(text)
 
 
 def _is_birthday(text: str, now_ms: int) -> bool:

@@ -171,7 +171,7 @@ def _customer(item: _Item) -> str:
 def _event(item: _Item, facts: _Facts) -> list[Record]:
     properties = _object(item.properties, "properties")
     if facts.kind == "track":
-        name = values.name(item.event, "event")
+        name = values.event_name(item.event, "event")
     else:
         name = _NAMED_BY_US[facts.kind]
         about = {"name": item.name, "category": item.category}

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from engine.core import moving
 from engine.errors import BadRecord
 
 ID_CHARS_MAX = 200
@@ -53,6 +54,17 @@ def name(value: object, where: str) -> str:
             where=where,
         )
     return value
+
+
+def event_name(value: object, where: str) -> str:
+    """As `name`; those of our own pages are taken from nobody else."""
+    found = name(value, where)
+    if found.strip() in moving.RESERVED:
+        raise BadRecord(
+            "reserved_event", f"{where} {found.strip()!r} is written by Anlass's own pages only.", where=where,
+            mend="Give the event another name.",
+        )  # fmt: skip
+    return found
 
 
 def message_id(value: object) -> str:

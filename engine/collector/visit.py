@@ -6,7 +6,7 @@ many; what goes wrong is said in the visitor's language, and programs read the s
 
 from __future__ import annotations
 
-import ipaddress
+import hashlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -16,7 +16,9 @@ import msgspec
 from aiohttp import web
 
 from engine.clock import Clock
+from engine.collector.answers import CODE
 from engine.collector.body import read_body
+from engine.collector.client import Proxies, Sources
 from engine.collector.page import page
 from engine.collector.segment import Handler
 from engine.collector.texts import TEXTS, language
@@ -28,7 +30,7 @@ FORM_BYTES_MAX = 65_536
 FORM_FIELDS_MAX = 500
 USER_AGENT_CHARS_MAX = 300
 FORMS_PER_MINUTE = 20
-"""Of one customer; and ten times as many from one network address, behind which there may be a whole company."""
+"""Of one customer, and by one link. Not from one network address: behind it there may be a whole company, or everybody."""
 VISITORS_MAX = 50_000
 LANGUAGES = ("en", "de")
 
@@ -40,6 +42,8 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
     link: Link
     lang: str
     now_ms: int
+    address: str = ""
+    """Where it comes from."""
 
     @property
     def texts(self) -> Any:
@@ -66,7 +70,7 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
         request, now_ms, link = self.request, self.now_ms, self.link
         proof: dict[str, Any] = {
             "page": request.path.split("/")[1],
-            "ip": client_address(request),
+            "ip": self.address,
             "user_agent": request.headers.get("User-Agent", "")[:USER_AGENT_CHARS_MAX],
             "language": self.lang,
             "message": link.message,
@@ -81,25 +85,18 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
         )  # fmt: skip
 
 
-def client_address(request: web.Request) -> str:
-    """Where a request comes from. Behind a proxy in our own network: what the proxy added; the rest anybody may have written."""
-    remote = request.remote or ""
-    told = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
-    try:
-        ours = ipaddress.ip_address(remote)
-        return str(ipaddress.ip_address(told)) if ours.is_private or ours.is_loopback else remote
-    except ValueError:
-        return remote
-
-
 VisitHandler = Callable[[Visit], Awaitable[web.StreamResponse]]
 
 
 class Entrance:
     """Lets visitors in: reads tokens, counts forms, says in words what went wrong."""
 
-    def __init__(self, signer: TokenSigner, clock: Clock, *, public_url: str = "") -> None:
-        """`public_url` is what customers' browsers call this service, when a proxy stands in front."""
+    def __init__(
+        self, signer: TokenSigner, clock: Clock, *, public_url: str = "", proxies: Proxies | None = None
+    ) -> None:
+        """`public_url` is what customers' browsers call this service, when a proxy stands in front; `proxies` are believed."""
+        self._proxies = proxies or Proxies()
+        self._sources = Sources()
         self._signer = signer
         self._clock = clock
         self._host = urlsplit(public_url).netloc.lower()
@@ -115,11 +112,17 @@ class Entrance:
         async def guarded(request: web.Request) -> web.StreamResponse:
             visit = self._visit(door, request)
             self._same_site(request)
-            self._count(f"customer:{visit.link.customer}", FORMS_PER_MINUTE)
-            self._count(f"address:{client_address(request)}", 10 * FORMS_PER_MINUTE)
+            self.count(visit)
             return await handler(visit)
 
         return self._friendly(guarded)
+
+    def count(self, visit: Visit) -> None:
+        """One form more. Raises LimitExceeded when its customer, or its link, sent too many within the minute."""
+        self._sources.note(visit.address, visit.link.customer)
+        self._count(f"customer:{visit.link.customer}", FORMS_PER_MINUTE)
+        token = hashlib.sha256(visit.request.match_info["token"].encode()).hexdigest()
+        self._count(f"token:{token}", FORMS_PER_MINUTE)
 
     def _visit(self, door: Door, request: web.Request) -> Visit:
         lang = request.query.get("lang", "")
@@ -128,6 +131,7 @@ class Entrance:
             link=self._signer.read(door, request.match_info["token"]),
             lang=lang if lang in LANGUAGES else language(request.headers.get("Accept-Language", "")),
             now_ms=self._clock.now_ms(),
+            address=self._proxies.client(request),
         )
 
     def _same_site(self, request: web.Request) -> None:
@@ -180,4 +184,6 @@ def _notice(request: web.Request, key: str, status: int) -> web.Response:
     told = request.query.get("lang", "")
     lang = told if told in LANGUAGES else language(request.headers.get("Accept-Language", ""))
     texts = TEXTS[lang]
-    return page("notice", status=status, lang=lang, title=texts[f"{key}_title"], text=texts[f"{key}_text"])
+    answer = page("notice", status=status, lang=lang, title=texts[f"{key}_title"], text=texts[f"{key}_text"])
+    answer[CODE] = key
+    return answer

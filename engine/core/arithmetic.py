@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from engine.core.moments import dated, minus, plus, span_of
 from engine.core.operators import kind_of
 from engine.core.zone import parse_time, rfc3339
 from engine.errors import ExpressionError
@@ -67,14 +68,19 @@ def _calculated(word: str, left: Any, right: Any, calculate: Callable[[Any, Any]
 
 
 def add(scope: Scope, left: Any, right: Any) -> Any:
-    """`left + right` of two numbers, or two texts one after the other."""
+    """`left + right` of two numbers, two texts one after the other, or a time and a duration."""
     if isinstance(left, str) and isinstance(right, str):
-        return _text(left + right)
+        timely = dated(left) and span_of(right) is not None and parse_time(left) is not None
+        return plus(scope, left, right) if timely else _text(left + right)
+    if (isinstance(left, dt.datetime) or isinstance(right, dt.datetime)) and left is not None and right is not None:
+        return plus(scope, left, right)
     return _calculated("add", left, right, lambda one, other: one + other)
 
 
 def sub(scope: Scope, left: Any, right: Any) -> Any:
-    """`left - right`."""
+    """`left - right` of two numbers, a time and a duration (a time), or two times (hours)."""
+    if isinstance(left, str | dt.datetime) and isinstance(right, str | dt.datetime):
+        return minus(scope, left, right)
     return _calculated("subtract", left, right, lambda one, other: one - other)
 
 

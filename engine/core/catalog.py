@@ -33,6 +33,8 @@ class Interest(msgspec.Struct, frozen=True):
     """Segments whose condition asks about this event."""
     triggers: tuple[str, ...] = ()
     """Workflows it may enter, in name order."""
+    remembered: tuple[str, ...] | None = None
+    """Properties with which it is remembered for a merge, because an exit rule, a goal or a wait names it; None: it is not."""
 
 
 class Catalog(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from engine.core.arithmetic import json_value
-from engine.core.operators import to_ms
+from engine.core.operators import day_only, to_ms, zone
+from engine.core.schedule import ZERO, once
 from engine.errors import ExpressionError
 
 if TYPE_CHECKING:
@@ -42,10 +43,15 @@ class Expression(msgspec.Struct, frozen=True):
         """Its value as JSON has it: a missing one is None, a time is an RFC 3339 text."""
         return json_value(self.run(scope))
 
-    def moment_ms(self, scope: Scope) -> int | None:
-        """Its value as an instant, for `until:`; None when missing. Raises ExpressionError when it is no date or time."""
+    def moment_ms(self, scope: Scope, *, at_minutes: int | None = None) -> int | None:
+        """Its value as an instant, for `until:`; None when missing. Raises ExpressionError when it is not a date or time.
+
+        A date without a time (or at midnight) is at that minute of its day, if one is given.
+        """
         value = self.run(scope)
         try:
+            if at_minutes is not None and (day := day_only(scope, value)) is not None:
+                return once(day, at_minutes, offset=ZERO, zone=zone(scope))
             return to_ms(scope, value)
         except ExpressionError as error:
             raise ExpressionError(f"`{self.text}`: {error.message}") from None

@@ -12,6 +12,8 @@ import msgspec
 
 from engine.core.consent import ADDRESS_TRAITS, BASES, NOTICE_PROPERTY, address_of, normal_address
 from engine.core.customer import CustomerState, Granted
+from engine.core.message import is_of
+from engine.core.naming import with_names
 from engine.core.phone import with_number
 from engine.core.profile import set_traits
 from engine.core.proof import PROOF_CHARS_MAX, PROOF_KEYS, record_id
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 CONSENT_TRAITS = {"consent": "grant", "consent_request": "request", "consent_withdraw": "withdraw"}
 PROOF_TRAIT = "consent_proof"
 SHOP = "shop"
+NO_ADDRESS = "no address is known that it could be for; send the address before it, or with it"
+NOT_THEIRS = "the message with this link is not one of this customer's"
 REPEATED = "withdrawn by the customer since; say with a later confirmed_at in consent_proof that it was given anew"
 _NOT_TRAITS = frozenset({*CONSENT_TRAITS, PROOF_TRAIT})
 _STATUS = {"grant": "granted", "confirm": "granted", "request": "requested", "withdraw": "withdrawn"}
@@ -63,7 +67,7 @@ class _Change(NamedTuple):
 
 def apply_identify(turn: Turn, record: Identify) -> tuple[str, ...]:
     """Traits and the consent that came with them. Returns the names of traits that changed."""
-    traits = with_number(turn, record.traits)
+    traits = with_names(turn, with_number(turn, record.traits))
     plain = traits
     if not _NOT_TRAITS.isdisjoint(traits):
         plain = {name: value for name, value in traits.items() if name not in _NOT_TRAITS}
@@ -154,6 +158,9 @@ def _one_consent(turn: Turn, action: str, about: tuple[str, str], origin: Origin
     state = turn.state
     old = state.consent.get(purpose, {}).get(channel)
     address = _address(state, action, channel, origin=origin, old=old)
+    if refused := _refusal(state, action, channel, address=address, origin=origin):
+        turn.decide("trait_refused", trait="consent", reason=refused, purpose=purpose, channel=channel)
+        return None
     basis = origin.proof.get("basis", "consent")
     basis = basis if basis in BASES else "consent"
     if old is not None and _says_nothing(turn, old, action, origin=origin, about=(channel, address, basis)):
@@ -180,6 +187,16 @@ def _one_consent(turn: Turn, action: str, about: tuple[str, str], origin: Origin
     if old is not None and old.status == "requested" and action == "confirm":
         entry["requested_ms"] = old.at_ms
     return _Change(action, entry)
+
+
+def _refusal(state: CustomerState, action: str, channel: str, *, address: str, origin: Origin) -> str:
+    """Why a yes cannot be taken: it would be somebody else's, or belong to whatever address comes next. A no always is."""
+    if action == "withdraw":
+        return ""
+    message = origin.proof.get("message")
+    if action == "confirm" and message and not is_of(state.salts, message):
+        return NOT_THEIRS
+    return NO_ADDRESS if not address and channel in ADDRESS_TRAITS else ""
 
 
 def _says_nothing(turn: Turn, old: Granted, action: str, *, origin: Origin, about: tuple[str, str, str]) -> bool:

@@ -13,13 +13,15 @@ from typing import Any
 import msgspec
 
 from engine.core.aggregate import EventStats
-from engine.core.enrollment import Enrollment
+from engine.core.enrollment import Cause, Enrollment
 from engine.core.message import Message
 
 EVALUATOR_VERSION = 1
 """Stored with every state; raised when the meaning of a stored field or of a step changes (ADR 0005)."""
 
 
+HEARD_MAX = 10
+"""Events that a state remembers for a merge: the newest that an exit rule, a goal or a wait names."""
 UNTIL_RESUMED_MS = 1 << 62
 """The end of a hold that no timer ends: a paused broadcast goes on when somebody says so."""
 
@@ -73,11 +75,42 @@ class Entries(msgspec.Struct, frozen=True, array_like=True, gc=False):
     keys: dict[str, tuple[int, int]] = {}
 
 
+class Heard(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """An event that an exit rule, a goal or a wait names, remembered for runs that a merge may bring; when it was applied."""
+
+    cause: Cause
+    at_ms: int
+
+
 class GoalWatch(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An enrollment that ended before its goal was reached, watched until `until_ms`."""
 
     enrollment: Enrollment
     until_ms: int
+
+
+class AddressChange(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A wish to have another e-mail address (`engine.core.moving`). `id` is the asking event's; 0 means: not yet."""
+
+    id: str
+    address: str
+    asked_ms: int
+    confirmed_ms: int = 0
+    """When the new address said yes."""
+    agreed_ms: int = 0
+    """When the old one did."""
+    due_ms: int = 0
+    """When it takes effect, once the new address said yes."""
+    ended: str = ""
+    """`done`, `stopped` or `overtaken`; empty while it is open."""
+
+
+class Opened(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """An access link that was used: the message it stood in, and which visit had it."""
+
+    message: str
+    visit: str
+    at_ms: int
 
 
 class CustomerState(msgspec.Struct, array_like=True, kw_only=True, gc=False):
@@ -122,6 +155,19 @@ class CustomerState(msgspec.Struct, array_like=True, kw_only=True, gc=False):
     """Ids that were merged into this one: who is forgotten is forgotten under all of them."""
     waiting: dict[str, int] = {}
     """Broadcast → its time that came while it was paused; entered when it goes on. It arms no timer."""
+    heard: tuple[Heard, ...] = ()
+    """The newest events that matter to runs which a merge may bring."""
+    salts: tuple[str, ...] = ()
+    """What ids of messages are salted with: the own one first, then those of ids that were merged into this one."""
+    changes: tuple[AddressChange, ...] = ()
+    """Changes of address: the open one, and those of the last day, which count for the limit."""
+    opened: tuple[Opened, ...] = ()
+    """Access links used in the last hours."""
+
+    @property
+    def salt(self) -> str:
+        """What new ids are salted with; empty for customers known since before there were salts."""
+        return self.salts[0] if self.salts else ""
 
     @property
     def next_due_ms(self) -> int:
@@ -137,6 +183,9 @@ class CustomerState(msgspec.Struct, array_like=True, kw_only=True, gc=False):
         for at in self.armed.values():
             if not due or at < due:
                 due = at
+        for change in self.changes:
+            if change.due_ms and not change.ended and (not due or change.due_ms < due):
+                due = change.due_ms
         return due
 
 

@@ -41,6 +41,10 @@ class Enrollment(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=
     """The moment the current steps were due: a late timer makes sends late (`max_age`)."""
     goal_ms: int = 0
     """When its goal was reached; 0 while it was not."""
+    since_ms: int = 0
+    """When a wait for a moment began: what it says of `now` is of then."""
+    shown: Cause | None = None
+    """The `event` that a wait for a moment was asked with, where that was not the trigger event."""
 
 
 AT_TRIGGER = ":trigger"

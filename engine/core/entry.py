@@ -253,20 +253,20 @@ def arm(turn: Turn) -> None:
 def next_due(turn: Turn, workflow: Workflow) -> int | None:
     """When the workflow's date or schedule next comes for this customer, strictly after now."""
     if workflow.trigger.date is not None:
-        return _date_due(turn, workflow.trigger.date)
+        return _date_due(turn, workflow.trigger.date, after_ms=turn.now_ms)
     schedule = workflow.trigger.schedule
     return None if schedule is None else broadcast.next_own_ms(turn, workflow)
 
 
-def _date_due(turn: Turn, date: DateTrigger) -> int | None:
+def _date_due(turn: Turn, date: DateTrigger, *, after_ms: int) -> int | None:
     day = parse_date(turn.state.traits.get(date.trait), turn.zone)
     if day is None:
         return None
     offset = date.offset or ZERO
     if date.yearly:
-        return yearly(day, date.at_minutes, offset=offset, zone=turn.zone, after_ms=turn.now_ms)
+        return yearly(day, date.at_minutes, offset=offset, zone=turn.zone, after_ms=after_ms)
     due_ms = once(day, date.at_minutes, offset=offset, zone=turn.zone)
-    return due_ms if due_ms > turn.now_ms else None
+    return due_ms if due_ms > after_ms else None
 
 
 def fire_armed(turn: Turn) -> None:
@@ -281,7 +281,7 @@ def fire_armed(turn: Turn) -> None:
             continue
         schedule = workflow.trigger.schedule
         if schedule is None:
-            if not _came_already(turn, workflow, at_ms):
+            if not _moved(turn, workflow, at_ms) and not _came_already(turn, workflow, at_ms):
                 cause = Cause(f"date:{name}:{at_ms}", "", at_ms, {})
                 turn.show_cause(cause)
                 attempt(turn, workflow, cause, due_ms=at_ms)
@@ -293,6 +293,13 @@ def fire_armed(turn: Turn) -> None:
             continue
         _broadcast(turn, workflow, schedule, at_ms=at_ms, start_ms=start_ms)
     arm(turn)
+
+
+def _moved(turn: Turn, workflow: Workflow, at_ms: int) -> bool:
+    """Asks a date that has come once more: whether the customer's date is another by now, or gone."""
+    date = workflow.trigger.date
+    due_ms = None if date is None else _date_due(turn, date, after_ms=at_ms - 1)
+    return due_ms is None or due_ms > turn.now_ms
 
 
 def _came_already(turn: Turn, workflow: Workflow, at_ms: int) -> bool:

@@ -13,9 +13,12 @@ import msgspec
 from engine.core import (
     broadcast,
     consenting,
+    due,
     entry,
+    joined,
     merge,
     migrate,
+    moving,
     outcome,
     profile,
     push,
@@ -28,7 +31,8 @@ from engine.core.consent import PURCHASE_EVENT
 from engine.core.customer import EVALUATOR_VERSION, CustomerState, encode_state
 from engine.core.effect import Append, Decision, Effect, Forget
 from engine.core.enrollment import AT_TRIGGER
-from engine.core.objection import of_erased
+from engine.core.message import salt_of
+from engine.core.objection import OWN_ACT, of_erased
 from engine.core.record import (
     CONTROL,
     Absorb,
@@ -51,6 +55,7 @@ from engine.core.record import (
 )
 from engine.core.schedule import DAY_MS, add
 from engine.core.turn import Turn
+from engine.core.zone import ZONE_TRAITS
 
 if TYPE_CHECKING:
     from engine.core.catalog import Catalog
@@ -65,7 +70,7 @@ ROUNDS_MAX = 10
 _CREATES = (Event, Identify, Consent, Enroll, Absorb, Merge)
 
 
-_OURS = frozenset((*task.KINDS, push.GONE))
+_OURS = frozenset((*task.KINDS, push.GONE, *moving.OURS))
 """Events that mean something to the engine itself, whatever workflows ask for."""
 
 
@@ -83,9 +88,10 @@ def evaluate(
     if isinstance(record, Erase):
         return None, [Forget(record.customer), *of_erased(state, record.at_ms), *_erase_aliases(state, record)]
     if state is None:
-        if not isinstance(record, _CREATES):
+        if not _creates(record):
             return None, []
-        state = CustomerState(id=record.customer, first_seen_ms=record.at_ms)
+        salt = salt_of(record.customer, record.at_ms, getattr(record, "id", ""))
+        state = CustomerState(id=record.customer, first_seen_ms=record.at_ms, salts=(salt,))
     if isinstance(record, Resume) and not broadcast.waits(state):  # one of many who are asked: nothing is written
         return state, []
     digest = profile.digest_of(record)
@@ -105,6 +111,13 @@ def evaluate(
     if turn.grew and _may_be_large(turn.state, record) and (size := len(encode_state(turn.state))) > STATE_BYTES_MAX:
         return _refuse(state, record, size)
     return turn.state, turn.effects
+
+
+def _creates(record: Record) -> bool:
+    """Whether the record makes a customer known. What a link says answers a message: without its customer it answers nothing."""
+    if isinstance(record, Consent) and (record.action == "confirm" or record.source == OWN_ACT):
+        return False
+    return isinstance(record, _CREATES) and not (isinstance(record, Event) and record.name in moving.RESERVED)
 
 
 def _erase_aliases(state: CustomerState | None, record: Erase) -> list[Effect]:
@@ -150,7 +163,10 @@ def _apply(turn: Turn, record: Record) -> None:
         case Event():
             _event(turn, record)
         case Identify():
-            _changed(turn, consenting.apply_identify(turn, record))
+            changed = consenting.apply_identify(turn, record)
+            if "email" in changed:
+                moving.end_all(turn, "overtaken")
+            _changed(turn, changed)
             _settle(turn)
         case Consent():
             consenting.apply_consent(turn, record)
@@ -188,9 +204,15 @@ def _apply(turn: Turn, record: Record) -> None:
         case Merge():
             merge.leave(turn, record)
         case Absorb():
+            mine = turn.state
+            turn.state = msgspec.structs.replace(mine)
             merge.absorb(turn, record)
             segment.refresh(turn, None)
             entry.arm(turn)
+            joined.ask(turn, mine, record.state)
+            traits = {*mine.traits, *record.state.traits, *ZONE_TRAITS}
+            due.follow(turn, traits)
+            sending.follow(turn, traits)
             entry.resume(turn)  # what it waited for may have come while it was on its way here
             sending.resume(turn)
             _settle(turn)
@@ -211,6 +233,13 @@ def _event(turn: Turn, event: Event) -> None:
     interest = turn.catalog.interests.get(event.name)
     if interest is not None and interest.counted is not None:
         profile.count_event(turn, event, interest=interest)
+    if interest is not None and interest.remembered is not None and not late:
+        joined.remember(turn, event, interest.remembered)
+    if event.name in moving.OURS:
+        changed = moving.note(turn, event)
+        if changed is None:
+            return
+        _changed(turn, changed)
     if event.name in task.KINDS:
         task.note(turn, event)
     if event.name == push.GONE:
@@ -234,6 +263,7 @@ def _timer(turn: Turn) -> None:
     if not _new_catalog(turn) and state.segments_due_ms and state.segments_due_ms <= turn.now_ms:
         segment.refresh(turn, None)
         entry.arm(turn)
+    _changed(turn, moving.wake(turn))
     sending.release(turn)
     facts, turn.facts = turn.facts, []
     if facts:
@@ -256,10 +286,12 @@ def _new_catalog(turn: Turn) -> bool:
 
 def _changed(turn: Turn, traits: tuple[str, ...]) -> None:
     """Works out what depends on these traits."""
-    if _new_catalog(turn) or not traits:
-        return
-    segment.refresh(turn, segment.of_traits(turn, traits))
-    entry.arm(turn)
+    if not _new_catalog(turn) and traits:
+        segment.refresh(turn, segment.of_traits(turn, traits))
+        entry.arm(turn)
+    if traits:
+        due.follow(turn, traits)
+        sending.follow(turn, traits)
 
 
 def _settle(turn: Turn) -> None:

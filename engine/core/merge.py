@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from engine.core import aggregate, consenting, profile, sending
-from engine.core.customer import CustomerState, Entries, Granted
+from engine.core import aggregate, consenting, moving, profile, sending
+from engine.core.customer import HEARD_MAX, CustomerState, Entries, Granted, Heard
 from engine.core.effect import Append
 from engine.core.enrollment import AT_TRIGGER, Enrollment
 from engine.core.entry import KEYS_MAX, plan
@@ -39,8 +39,9 @@ def leave(turn: Turn, record: Merge) -> None:
         turn.effects.append(Append(absorb))
         turn.decide("merged", into=record.into)
     turn.state = CustomerState(
-        id=state.id, merged_into=record.into, first_seen_ms=state.first_seen_ms, seen=state.seen, catalog=state.catalog
-    )
+        id=state.id, merged_into=record.into, first_seen_ms=state.first_seen_ms, seen=state.seen, catalog=state.catalog,
+        salts=state.salts,
+    )  # fmt: skip
 
 
 def forward(state: CustomerState, record: Any) -> Append | None:
@@ -88,6 +89,11 @@ def absorb(turn: Turn, record: Absorb) -> None:
     mine.fallbacks = {**theirs, **mine.fallbacks}
     mine.goals = (*mine.goals, *other.goals)
     mine.waiting = {**other.waiting, **mine.waiting}
+    mine.heard = _heard(mine, other)
+    if mine.salts:  # without a salt of one's own every message may be one's own
+        mine.salts = tuple(dict.fromkeys((*mine.salts, *(other.salts or ("",)))))[: ALIASES_MAX + 1]
+    mine.changes = moving.joined(mine.changes, other.changes)
+    mine.opened = (*mine.opened, *other.opened)[-moving.OPENED_MAX :]
     _join_runs(turn, other)
     sending.once(turn)
     turn.grew = True
@@ -150,6 +156,12 @@ def _entries(mine: CustomerState, other: CustomerState) -> dict[str, Entries]:
             keys = dict(newest[-KEYS_MAX:])
             joined[workflow] = Entries(ours.count + theirs.count, max(ours.last_ms, theirs.last_ms), keys)
     return joined
+
+
+def _heard(mine: CustomerState, other: CustomerState) -> tuple[Heard, ...]:
+    """The newest events that both remember for runs which a further merge may bring."""
+    both = sorted((*mine.heard, *other.heard), key=lambda each: (each.at_ms, each.cause.id))
+    return tuple(both[-HEARD_MAX:])
 
 
 def _later(ours: tuple[int, int] | None, theirs: tuple[int, int] | None) -> tuple[int, int]:

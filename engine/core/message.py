@@ -1,6 +1,7 @@
 """A decided message, complete enough to be rendered and sent without asking the catalog of that moment or the state.
 
-Invariant: one enrollment, step and occurrence gives one id, always the same.
+Invariant: one enrollment, step and occurrence gives one id, always the same; of a customer who was forgotten and comes back it is
+another one than before (`salt_of`).
 """
 
 from __future__ import annotations
@@ -10,16 +11,43 @@ from typing import Any
 
 import msgspec
 
+ID_CHARS = 32
+MARK_CHARS = 8
+SALT_CHARS = 16
 
-def message_id(enrollment: str, step: str, occurrence: int | str) -> str:
-    """The id of a message: 32 hex digits, the same whenever the same decision is taken again."""
-    return hashlib.sha256(f"{enrollment}:{step}:{occurrence}".encode()).hexdigest()[:32]
+
+def salt_of(customer: str, at_ms: int, first: str) -> str:
+    """What the ids of a customer's messages are salted with: made of their first sight (its time and its record's id)."""
+    return hashlib.sha256(f"{customer}\x1f{at_ms}\x1f{first}".encode("utf-8", "surrogatepass")).hexdigest()[:SALT_CHARS]
+
+
+def message_id(enrollment: str, step: str, occurrence: int | str, *, salt: str = "") -> str:
+    """The id of a message: 32 hex digits, the same whenever the same decision is taken again.
+
+    It begins with the mark of the salt, so that `is_of` can tell without the message whose it is.
+    """
+    text = f"{enrollment}:{step}:{occurrence}"
+    if not salt:  # of a customer known since before there were salts
+        return hashlib.sha256(text.encode()).hexdigest()[:ID_CHARS]
+    return _mark(salt) + hashlib.sha256(f"{salt}:{text}".encode()).hexdigest()[: ID_CHARS - MARK_CHARS]
+
+
+def is_of(salts: tuple[str, ...], message: str) -> bool:
+    """Whether the message was decided for the customer whose salts these are, and not for who had the id before an erasure.
+
+    Where one of them is empty, or there is none, nothing speaks against it.
+    """
+    return not salts or any(not salt or message.startswith(_mark(salt)) for salt in salts)
+
+
+def _mark(salt: str) -> str:
+    return hashlib.sha256(f"mark:{salt}".encode()).hexdigest()[:MARK_CHARS]
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
     """One decided message, before rendering.
 
-    `id` is sha256(enrollment id, step id, occurrence)[:32]. `context` holds what `names` needs: `customer`, `event`,
+    `id` is `message_id(enrollment id, step id, occurrence)`. `context` holds what `names` needs: `customer`, `segments`, `event`,
     `enrollment`, `data`, `now` (JSON values; times as RFC 3339). `due_ms` is when it ought to leave, `deadline_ms` (0: none)
     the moment after which it is too late. Higher `priority` leaves first.
     """
@@ -67,7 +95,7 @@ def names(message: Message) -> dict[str, Any]:
     enrollment = context.get("enrollment", {})
     cause = _shown(enrollment.get("event", {}))
     return {
-        "customer": {**context.get("customer", {}), "id": message.customer},
+        "customer": {**context.get("customer", {}), "id": message.customer, "segments": context.get("segments", [])},
         "event": _shown(context["event"]) if "event" in context else cause,
         "enrollment": {**enrollment, "event": cause},
         "data": context.get("data", {}),

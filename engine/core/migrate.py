@@ -142,7 +142,7 @@ def _timing(op: Op) -> object:
     """What tells how long the step waits; equal for two compilations of the same words."""
     match op:
         case Wait():
-            return op.duration, op.local, op.until and op.until.text, op.offset, op.window
+            return op.duration, op.local, op.until and op.until.text, op.offset, op.window, op.at_minutes
         case WaitFor():
             return op.timeout
         case Repeat():

@@ -11,6 +11,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 from engine.core import aggregate, schedule
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 TIME_PARTS = ("year", "month", "day", "hour", "minute", "weekday")
 """`weekday` is 0 for Monday to 6 for Sunday."""
 _CLOCK_PARTS = ("hour", "minute")
+_DAY_ONLY = re.compile(r"\d{4}-?\d{2}-?\d{2}([T ]00:?00(:?00(\.0+)?)?)?(Z|[+-]\d{2}(:?\d{2})?)?", re.ASCII)
+"""A date as texts have it: without a time, or at midnight of whatever zone (shops send dates as midnight UTC)."""
 
 
 def point(name: str, customer_id: str, total: int) -> int:
@@ -82,6 +85,15 @@ def to_ms(scope: Scope, value: Any) -> int | None:
             return at_ms
         raise ExpressionError("this text is not a date or time (write it like 2026-12-01 or 2026-12-01T09:00)")
     raise ExpressionError(f"{kind_of(value)} is not a date or time")
+
+
+def day_only(scope: Scope, value: Any) -> dt.date | None:
+    """The day of a date without a time of day (midnight counts as none); None for anything else."""
+    if isinstance(value, str):
+        return parse_date(value, zone(scope)) if _DAY_ONLY.fullmatch(value) else None
+    if isinstance(value, dt.datetime) and (value.hour, value.minute, value.second, value.microsecond) == (0, 0, 0, 0):
+        return value.date()
+    return None
 
 
 def now(scope: Scope) -> dt.datetime:

@@ -52,6 +52,7 @@ def apply(turn: Turn, record: Outcome) -> Sent | None:
     if tracking.is_ours(record):
         return tracking.apply(turn, sent, record, further=further)
     if not further:
+        _bounced_again(turn, sent, record)
         return None
     state = turn.state
     new = msgspec.structs.replace(sent, outcome=record.outcome)
@@ -63,6 +64,12 @@ def apply(turn: Turn, record: Outcome) -> Sent | None:
     )  # fmt: skip
     _judge_address(turn, new, record)
     return new
+
+
+def _bounced_again(turn: Turn, sent: Sent, record: Outcome) -> None:
+    """A server that could not deliver now may say later that the address is gone: the first bounce does not hide that one."""
+    if (sent.outcome, record.outcome, record.detail.get("verdict")) == ("bounced", "bounced", "suppress"):
+        _judge_address(turn, sent, record)
 
 
 def _object(turn: Turn, record: Outcome, about: tuple[str, str, str]) -> None:

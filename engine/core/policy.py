@@ -78,3 +78,5 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """Of telephone numbers that name none, of customers without one: ISO alpha-2."""
     blast_radius: BlastRadius = BlastRadius()
     retention: Retention = Retention()
+    address_change_wait: Duration = parse_duration("24h")
+    """How long the old address can stop a change of address; see `engine.core.moving`."""

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, assert_never
 
 import msgspec
 
-from engine.core import sending
+from engine.core import due, sending
 from engine.core.customer import GoalWatch
+from engine.core.due import Failed
 from engine.core.enrollment import AT_TRIGGER
 from engine.core.entry import plan
 from engine.core.outcome import amounts_to
 from engine.core.record import Event, Outcome
 from engine.core.schedule import add, rfc3339
-from engine.core.steps import Failed, Moved, perform, resume
+from engine.core.steps import Moved, perform, resume
 from engine.core.workflow import EventMatch, OutcomeMatch, Repeat, SegmentMatch, Wait, WaitFor
 from engine.errors import ExpressionError
 
@@ -39,13 +40,14 @@ replace = msgspec.structs.replace
 class Stimulus:
     """What enrollments are shown: an event, facts about segments, or the outcome of a message."""
 
-    __slots__ = ("event", "facts", "outcome", "sent")
+    __slots__ = ("at_ms", "event", "facts", "outcome", "sent")
 
     def __init__(
         self, *, event: Event | None = None, facts: list[tuple[str, bool]] | None = None, outcome: Outcome | None = None,
-        sent: Sent | None = None,
+        sent: Sent | None = None, at_ms: int = 0,
     ) -> None:  # fmt: skip
-        """Any of them may be missing."""
+        """Any of them may be missing. `at_ms`: when it came, if that was before this record (0: with it)."""
+        self.at_ms = at_ms
         self.event = event
         self.facts = facts or []
         self.outcome = outcome
@@ -109,7 +111,7 @@ def _names(matches: Iterable[Match]) -> frozenset[str]:
 def show(turn: Turn, seen: Stimulus) -> None:
     """Shows what was seen to every enrollment, in order of entry: exit rules, goal, then what its step waits for."""
     if turn.state.goals:
-        _show_goals(turn, seen)
+        show_goals(turn, seen)
     only_event = seen.outcome is None and not seen.facts
     name = "" if seen.event is None else seen.event.name
     for run in turn.state.enrollments:
@@ -122,23 +124,23 @@ def show(turn: Turn, seen: Stimulus) -> None:
             if workflow is not None:
                 _show_parked(turn, workflow, run, seen=seen)
         elif workflow is None:
-            _park(turn, run, run.step, f"version {run.version} of {run.workflow} is not known here")
+            park(turn, run, run.step, reason=f"version {run.version} of {run.workflow} is not known here")
         else:
             try:
                 _show_one(turn, workflow, run, seen)
             except ExpressionError as error:
-                _park(turn, turn.find(run.id) or run, run.step, str(error))
+                park(turn, turn.find(run.id) or run, run.step, reason=str(error))
 
 
 def _show_parked(turn: Turn, workflow: Workflow, run: Enrollment, *, seen: Stimulus) -> None:
     """A run that failed can still be ended, so that a retry does not bring back what is long over. It fails only once."""
     try:
-        _exits(turn, workflow, run, seen)
+        exits(turn, workflow, run, seen=seen)
     except ExpressionError:
         turn.why(f"{run.id}: an exit rule could not be asked")
 
 
-def _exits(turn: Turn, workflow: Workflow, run: Enrollment, seen: Stimulus) -> bool:
+def exits(turn: Turn, workflow: Workflow, run: Enrollment, *, seen: Stimulus) -> bool:
     """Ends the run when an exit rule is met. What ends it may be its goal; one that can't be asked does not keep it."""
     for rule in workflow.exits:
         if _meets(turn, rule.match, run, seen):
@@ -146,7 +148,7 @@ def _exits(turn: Turn, workflow: Workflow, run: Enrollment, seen: Stimulus) -> b
     else:
         return False
     try:
-        run = _goal(turn, workflow, run, seen)
+        run = measure(turn, workflow, run, seen=seen)
     except ExpressionError as error:
         turn.decide("failed", run=run, step="goal", reason=str(error))
     turn.why(f"exit rule: {describe(rule.match)}")
@@ -156,9 +158,13 @@ def _exits(turn: Turn, workflow: Workflow, run: Enrollment, seen: Stimulus) -> b
 
 
 def _show_one(turn: Turn, workflow: Workflow, run: Enrollment, seen: Stimulus) -> None:
-    if workflow.exits and _exits(turn, workflow, run, seen):
+    if workflow.exits and exits(turn, workflow, run, seen=seen):
         return
-    run = _goal(turn, workflow, run, seen)
+    satisfy(turn, workflow, measure(turn, workflow, run, seen=seen), seen=seen)
+
+
+def satisfy(turn: Turn, workflow: Workflow, run: Enrollment, *, seen: Stimulus) -> None:
+    """Shows it to the step that the run waits at: it goes on, or its wait starts again. Raises ExpressionError."""
     op = workflow.ops.get(run.step)
     if isinstance(op, WaitFor):
         for arm in op.arms:
@@ -168,7 +174,7 @@ def _show_one(turn: Turn, workflow: Workflow, run: Enrollment, seen: Stimulus) -
                 turn.runnable[run.id] = arm.then
                 return
     elif isinstance(op, Wait) and op.duration is not None and any(_meets(turn, m, run, seen) for m in op.restart_on):
-        due_ms = add(turn.now_ms, op.duration, turn.zone)
+        due_ms = add(seen.at_ms or turn.now_ms, op.duration, turn.zone)
         turn.why(f"{op.id}: starts again")
         turn.put(replace(run, due_ms=due_ms))
         turn.decide("waiting", run=run, step=op.id, until=rfc3339(due_ms))
@@ -188,31 +194,35 @@ def describe(match: Match) -> str:
             assert_never(match)
 
 
-def _goal(turn: Turn, workflow: Workflow, run: Enrollment, seen: Stimulus) -> Enrollment:
+def measure(turn: Turn, workflow: Workflow, run: Enrollment, *, seen: Stimulus) -> Enrollment:
     """Measures the goal, once an enrollment."""
     goal = workflow.goal
     if goal is None or run.goal_ms or not _meets(turn, goal.match, run, seen):
         return run
-    if goal.within is not None and turn.now_ms > add(run.entered_ms, goal.within, turn.zone):
+    at_ms = seen.at_ms or turn.now_ms
+    if goal.within is not None and at_ms > add(run.entered_ms, goal.within, turn.zone):
         return run
     value = None if goal.value is None else turn.value(goal.value, run)
-    run = replace(run, goal_ms=turn.now_ms)
+    run = replace(run, goal_ms=at_ms)
     turn.put(run)
     turn.decide("goal", run=run, **({} if value is None else {"value": value}))
     return run
 
 
-def _show_goals(turn: Turn, seen: Stimulus) -> None:
-    """Goals of enrollments that ended but are still measured."""
-    kept = []
+def show_goals(turn: Turn, seen: Stimulus, *, only: frozenset[str] | None = None) -> None:
+    """Goals of enrollments that ended but are still measured; `only` those of these enrollments."""
+    at_ms, kept = seen.at_ms or turn.now_ms, []
     for watch in turn.state.goals:
-        if watch.until_ms < turn.now_ms:
+        if only is not None and (watch.enrollment.id not in only or at_ms < watch.enrollment.entered_ms):
+            kept.append(watch)
+            continue
+        if watch.until_ms < at_ms:
             continue
         workflow = plan(turn, watch.enrollment)
         if workflow is None:
             continue
         try:
-            reached = _goal(turn, workflow, watch.enrollment, seen).goal_ms
+            reached = measure(turn, workflow, watch.enrollment, seen=seen).goal_ms
         except ExpressionError as error:
             turn.decide("failed", run=watch.enrollment, step="goal", reason=str(error))
             continue
@@ -232,7 +242,7 @@ def _finish(turn: Turn, workflow: Workflow, run: Enrollment, kind: str, **detail
             turn.state.goals = (*turn.state.goals[-(GOALS_MAX - 1) :], GoalWatch(run, until_ms))
 
 
-def _park(turn: Turn, run: Enrollment, step: str, reason: str) -> None:
+def park(turn: Turn, run: Enrollment, step: str, *, reason: str) -> None:
     """Parks an enrollment as failed; an operator can retry it."""
     turn.runnable.pop(run.id, None)
     turn.put(replace(run, failed=reason, step=step))
@@ -241,12 +251,18 @@ def _park(turn: Turn, run: Enrollment, step: str, reason: str) -> None:
 
 def wake(turn: Turn) -> None:
     """Lets every enrollment whose wait is over go on, the earliest due first."""
-    due = [run for run in turn.state.enrollments if run.due_ms and run.due_ms <= turn.now_ms and not run.failed]
-    for run in sorted(due, key=lambda run: run.due_ms):
+    come = [run for run in turn.state.enrollments if run.due_ms and run.due_ms <= turn.now_ms and not run.failed]
+    for run in sorted(come, key=lambda run: run.due_ms):
         workflow = plan(turn, run)
         op = None if workflow is None else workflow.ops.get(run.step)
         if workflow is None or op is None:
-            _park(turn, run, run.step, f"step {run.step} of version {run.version} is not known here")
+            park(turn, run, run.step, reason=f"step {run.step} of version {run.version} is not known here")
+            continue
+        try:
+            if isinstance(op, Wait) and not due.over(turn, run, op):
+                continue
+        except (ExpressionError, Failed) as error:  # the retry asks the step itself again
+            park(turn, replace(run, due_ms=0), op.id, reason=error.reason if isinstance(error, Failed) else str(error))
             continue
         turn.put(replace(run, due_ms=0, due_was_ms=run.due_ms))
         if isinstance(op, Repeat):
@@ -272,7 +288,7 @@ def run_all(turn: Turn) -> None:
             continue
         workflow = plan(turn, run)
         if workflow is None:
-            _park(turn, run, run.step, f"version {run.version} of {run.workflow} is not known here")
+            park(turn, run, run.step, reason=f"version {run.version} of {run.workflow} is not known here")
             continue
         _run_one(turn, workflow, run, step)
 
@@ -294,10 +310,10 @@ def _run_one(turn: Turn, workflow: Workflow, run: Enrollment, step: str) -> None
                 continue
             result = perform(turn, run, op, resuming=resuming)
         except ExpressionError as error:
-            _park(turn, turn.find(run.id) or run, op.id, str(error))
+            park(turn, turn.find(run.id) or run, op.id, reason=str(error))
             return
         except Failed as failed:
-            _park(turn, turn.find(run.id) or run, op.id, failed.reason)
+            park(turn, turn.find(run.id) or run, op.id, reason=failed.reason)
             return
         run = result.run
         if isinstance(result, Moved):
@@ -311,6 +327,6 @@ def _run_one(turn: Turn, workflow: Workflow, run: Enrollment, step: str) -> None
             turn.decide("waiting", run=run, step=op.id, until=rfc3339(result.due_ms))
             return
     if step:
-        _park(turn, run, step.removeprefix(">"), "step limit")
+        park(turn, run, step.removeprefix(">"), reason="step limit")
     else:
         _finish(turn, workflow, run, "completed")

@@ -15,11 +15,13 @@ from engine.core.consent import Permission, address_of, clean_address, permissio
 from engine.core.customer import UNTIL_RESUMED_MS, Held, Sent
 from engine.core.effect import Dispatch
 from engine.core.message import Message, message_id
+from engine.core.moving import without_words
 from engine.core.quiet import needed, quiet_end, when_allowed
 from engine.core.schedule import add, rfc3339, zone_named, zone_of
+from engine.core.zone import ZONE_TRAITS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from engine.core.catalog import Catalog
     from engine.core.customer import CustomerState
@@ -36,6 +38,8 @@ FALLBACKS_MAX = 10
 PAUSE_MS_MIN, PAUSE_MS_MAX = 15_000, 300_000
 """How often a message of a paused broadcast that had been queued is looked at again, at most and at least."""
 PAUSE_PART = 4
+_BY_LOCAL_TIME = ("quiet_hours", "frequency_cap")
+"""Why a message is held until a moment of the customer's own clock."""
 
 
 def decide(turn: Turn, run: Enrollment, op: Send) -> Enrollment:
@@ -53,6 +57,7 @@ def decide(turn: Turn, run: Enrollment, op: Send) -> Enrollment:
     if allowed.reason:
         _suppress(turn, message, allowed.reason)
         return run
+    message = without_words(turn.state, message)
     if op.ab is not None:
         message = _tested(turn, message, op.ab)
         if not message.variant:
@@ -68,7 +73,7 @@ def _draft(turn: Turn, run: Enrollment, op: Send, occurrence: int) -> Message:
     data = {name: turn.value(expression, run) for name, expression in op.data}
     locale = turn.state.traits.get("locale")
     return Message(
-        id=message_id(run.id, op.id, occurrence),
+        id=message_id(run.id, op.id, occurrence, salt=turn.state.salt),
         customer=turn.state.id,
         enrollment=run.id,
         workflow=run.workflow,
@@ -121,6 +126,8 @@ def _context(turn: Turn, run: Enrollment, data: dict[str, Any]) -> dict[str, Any
         "data": data,
         "now": rfc3339(turn.now_ms),
     }
+    if turn.state.segments:
+        context["segments"] = list(turn.state.segments)
     scope = turn.scope
     if scope.event_name and scope.event_id != cause.id:
         context["event"] = _event(scope.event_id, scope.event_name, scope.event_ms, scope.properties)
@@ -244,6 +251,21 @@ def resume(turn: Turn) -> None:
         _release(turn, due)
 
 
+def follow(turn: Turn, changed: Collection[str]) -> None:
+    """The customer's clock or country changed: what is held by the local time is asked again where its end is another."""
+    if not turn.state.held or ZONE_TRAITS.isdisjoint(changed):
+        return
+    moved = []
+    for held in turn.state.held:
+        if held.reason not in _BY_LOCAL_TIME or held.until_ms <= turn.now_ms:
+            continue
+        verdict = when_allowed(turn.catalog, turn.state, held.message, now_ms=turn.now_ms, zone=turn.zone)
+        if verdict.refused or verdict.at_ms != held.until_ms:
+            moved.append(held)
+    if moved:
+        _release(turn, moved)
+
+
 def _release(turn: Turn, due: list[Held]) -> None:
     turn.state.held = tuple(held for held in turn.state.held if held not in due)
     due.sort(key=lambda held: (-held.message.priority, held.message.decided_ms))
@@ -297,8 +319,8 @@ def fall_back(turn: Turn, message: Message, outcome: str) -> None:
     turn.why(f"{message.channel} {outcome}: trying {', '.join(message.more_channels)}")
     turn.state.fallbacks = {known: kept for known, kept in turn.state.fallbacks.items() if known != message.id}
     following = msgspec.structs.replace(
-        message, id=message_id(message.enrollment, message.step, f"{message.id}/{message.channel}"), address="",
-        decided_ms=turn.now_ms,
+        message, address="", decided_ms=turn.now_ms,
+        id=message_id(message.enrollment, message.step, f"{message.id}/{message.channel}", salt=turn.state.salt),
     )  # fmt: skip
     chosen, allowed = _choose_channel(turn, following, message.more_channels, to=None)
     reason = allowed.reason or recheck(turn.catalog, turn.state, chosen, now_ms=turn.now_ms)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, assert_never
 
 import msgspec
 
-from engine.core import entry, outcome, profile, segment, sending
+from engine.core import due, entry, outcome, profile, segment, sending
+from engine.core.due import Failed
 from engine.core.message import message_id
 from engine.core.operators import point
 from engine.core.phone import with_number
-from engine.core.quiet import holidays_of
-from engine.core.schedule import add, next_local, next_open, rfc3339
+from engine.core.schedule import add, rfc3339
 from engine.core.workflow import (
     Branch,
     Emit,
@@ -54,15 +54,6 @@ class Stopped(msgspec.Struct, frozen=True, gc=False):
     run: Enrollment
     due_ms: int = 0
     exited: str | None = None
-
-
-class Failed(Exception):
-    """The step cannot be done with this customer's data; the enrollment is parked."""
-
-    def __init__(self, reason: str) -> None:
-        """`reason` is for the operator."""
-        super().__init__(reason)
-        self.reason = reason
 
 
 def resume(op: Repeat) -> str:
@@ -112,44 +103,33 @@ def _enter(turn: Turn, run: Enrollment, op: EnterWorkflow) -> Moved:
 
 
 def _wait(turn: Turn, run: Enrollment, op: Wait) -> Moved | Stopped:
-    due_ms = _due(turn, run, op)
+    due_ms = due.first(turn, run, op)
     if due_ms <= turn.now_ms:
         turn.why(f"{op.id}: nothing to wait for, {rfc3339(due_ms)} has come")
-        return Moved(run, op.next)
-    return Stopped(run, due_ms)
-
-
-def _due(turn: Turn, run: Enrollment, op: Wait) -> int:
-    if op.duration is not None:
-        return add(turn.now_ms, op.duration, turn.zone)
-    if op.local is not None:
-        due_ms = next_local(op.local, turn.now_ms, turn.zone)
-        return turn.now_ms if due_ms is None else due_ms
-    if op.window is not None:
-        opens_ms = next_open(op.window, turn.now_ms, turn.zone, holidays=holidays_of(turn.catalog, turn.state))
-        if opens_ms is None:
-            raise Failed(f"{op.id}: the window never opens")
-        return opens_ms
-    assert op.until is not None, "a wait waits for something"
-    turn.scope.enrollment = run
-    at_ms = op.until.moment_ms(turn.scope)
-    if at_ms is None:
-        raise Failed(f"{op.id}: {op.until.text} is missing")
-    return at_ms if op.offset is None else add(at_ms, op.offset, turn.zone)
+        return Moved(run, due.onward(op, due_ms, turn.now_ms))
+    return Stopped(due.begun(turn, run, op), due_ms)
 
 
 def _wait_for(turn: Turn, run: Enrollment, op: WaitFor) -> Moved | Stopped:
-    """A segment the customer is in already (or has left) is not waited for, nor an outcome that came already."""
+    first = already(turn, run, op)
+    if first is not None:
+        return Moved(run, first)
+    due_ms = add(turn.now_ms, op.timeout, turn.zone)
+    return Stopped(run, due_ms) if due_ms > turn.now_ms else Moved(run, op.otherwise)
+
+
+def already(turn: Turn, run: Enrollment, op: WaitFor) -> str | None:
+    """Where a wait goes on at once: a segment the customer is in (or out of) is not waited for, nor an outcome that came."""
     for arm in op.arms:
         match = arm.match
         if isinstance(match, SegmentMatch):
             if (match.name in turn.state.segments) != match.leave and turn.holds(match.where, run):
                 turn.why(f"{op.id}: already {'out of' if match.leave else 'in'} segment {match.name}")
-                return Moved(run, arm.then)
+                return arm.then
         elif isinstance(match, OutcomeMatch) and _came_already(turn, run, match):
             turn.why(f"{op.id}: {match.outcome} already")
-            return Moved(run, arm.then)
-    return Stopped(run, add(turn.now_ms, op.timeout, turn.zone))
+            return arm.then
+    return None
 
 
 def _came_already(turn: Turn, run: Enrollment, match: OutcomeMatch) -> bool:
@@ -187,6 +167,8 @@ def _update(turn: Turn, run: Enrollment, op: Update) -> Moved:
     if changed:
         segment.refresh(turn, segment.of_traits(turn, changed))
         entry.arm(turn)
+        due.follow(turn, changed)
+        sending.follow(turn, changed)
     return Moved(run, op.next)
 
 
@@ -202,7 +184,7 @@ def _emit(turn: Turn, run: Enrollment, op: Emit) -> Moved:
     values = ((name, turn.value(expression, run)) for name, expression in op.properties)
     properties = {name: value for name, value in values if value is not None}
     run, occurrence = _counted(turn, run, op)
-    event_id = message_id(run.id, op.id, occurrence)
+    event_id = message_id(run.id, op.id, occurrence, salt=turn.state.salt)
     turn.raise_event(event_id, op.event, properties)
     turn.decide("emitted", run=run, step=op.id, event=op.event, properties=properties)
     return Moved(run, op.next)
@@ -211,7 +193,7 @@ def _emit(turn: Turn, run: Enrollment, op: Emit) -> Moved:
 def _task(turn: Turn, run: Enrollment, op: Task) -> Moved:
     title = turn.value(op.title, run)
     run, occurrence = _counted(turn, run, op)
-    detail = {"task": message_id(run.id, op.id, occurrence), "title": str(title or "")}
+    detail = {"task": message_id(run.id, op.id, occurrence, salt=turn.state.salt), "title": str(title or "")}
     if op.assignee:
         detail["assignee"] = op.assignee
     if op.queue:
@@ -226,7 +208,9 @@ def _repeat(turn: Turn, run: Enrollment, op: Repeat, *, resuming: bool) -> Moved
     """Rounds done are counted under the step's id, and forgotten when the loop ends."""
     rounds = run.counts.get(op.id, 0)
     if rounds and rounds < op.times and op.every is not None and not resuming:
-        return Stopped(run, add(turn.now_ms, op.every, turn.zone))
+        due_ms = add(turn.now_ms, op.every, turn.zone)
+        if due_ms > turn.now_ms:  # a pause of no length is none: as in real time, so in virtual
+            return Stopped(run, due_ms)
     over = rounds >= op.times
     if not over and op.until is not None and turn.holds(op.until, run):
         turn.why(f"{op.id}: until {op.until.text}")

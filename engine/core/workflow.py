@@ -109,7 +109,7 @@ class _Op(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Wait(_Op, frozen=True, kw_only=True, tag=True):
-    """Exactly one of `duration`, `local`, `until`, `window` is set. `offset` belongs to `until`."""
+    """Exactly one of `duration`, `local`, `until`, `window` is set. `offset` and `at_minutes` belong to `until`."""
 
     duration: Duration | None = None
     restart_on: tuple[EventMatch, ...] = ()
@@ -117,6 +117,10 @@ class Wait(_Op, frozen=True, kw_only=True, tag=True):
     until: Expression | None = None
     offset: Duration | None = None
     window: Window | None = None
+    at_minutes: int | None = None
+    """The time of day that `until` gets when it is a date without one."""
+    past_next: str | None = None
+    """Where a run goes on for which the moment of `until` has passed (`past: skip`); None: with `next`."""
 
 
 class Arm(msgspec.Struct, frozen=True):

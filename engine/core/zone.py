@@ -21,6 +21,9 @@ TIME_MS_MIN = -62_135_424_000_000
 TIME_MS_MAX = 253_402_041_600_000
 """9999-12-29, for the same reason. Later times are taken as this one."""
 
+ZONE_TRAITS = frozenset({"country", "timezone"})
+"""The traits that decide a customer's clock (and holidays)."""
+
 _ZONE_CHARS_MAX = 64
 _TIME_CHARS_MAX = 64
 _EPOCH_SECONDS_MAX = 100_000_000_000

@@ -6,6 +6,7 @@ its condition asks about.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
@@ -16,6 +17,9 @@ from engine.core.condition import Expression
 from engine.core.consent import PURCHASE_EVENT
 from engine.core.policy import Policy
 from engine.definition.compile import content_hash
+
+_WORD = re.compile(r"([A-Za-z_]\w*)|['\"]([^'\"]*)['\"]")
+"""Names in an expression, and what stands in quotes: more than its properties, and never fewer."""
 
 
 def assemble(
@@ -93,15 +97,30 @@ def _interests(
         for event in {event for event, _, _ in segment.where.counted}:
             asking.setdefault(event, []).append(segment.name)
     names.update(event for event, _, _ in asked)
+    remembered = _remembered(versions)
     return {
         name: Interest(
             counted=_summed(name, asked),
             window_days_max=max((days for event, _, days in asked if event == name), default=0),
             segments=tuple(asking.get(name, ())),
             triggers=tuple(sorted(triggers.get(name, ()))),
+            remembered=remembered.get(name),
         )
         for name in sorted(names)
     }
+
+
+def _remembered(versions: Iterable[core.Workflow]) -> dict[str, tuple[str, ...]]:
+    """Of each event that can end a run, satisfy its wait or be its goal: every word of the conditions on it."""
+    found: dict[str, set[str]] = {}
+    for workflow in versions:
+        value = "" if workflow.goal is None or workflow.goal.value is None else workflow.goal.value.text
+        for match in _of_runs(workflow):
+            if isinstance(match, core.EventMatch):
+                text = f"{value} {'' if match.where is None else match.where.text}"
+                words = {plain or quoted for plain, quoted in _WORD.findall(text)}
+                found.setdefault(match.name, set()).update(words)
+    return {name: tuple(sorted(words)) for name, words in found.items()}
 
 
 def _summed(name: str, asked: Iterable[tuple[str, str, int]]) -> tuple[str, ...] | None:
@@ -128,6 +147,11 @@ def _segment_traits(segments: Mapping[str, Segment]) -> dict[str, tuple[str, ...
 def matches_of(workflow: core.Workflow) -> Iterator[core.Match]:
     """Everything that the workflow reacts to."""
     yield from workflow.trigger.matches
+    yield from _of_runs(workflow)
+
+
+def _of_runs(workflow: core.Workflow) -> Iterator[core.Match]:
+    """What means something to one who is in it."""
     yield from (rule.match for rule in workflow.exits)
     if workflow.goal is not None:
         yield workflow.goal.match

@@ -1,4 +1,4 @@
-"""The functions of expressions: `count sum last days_since in_segment bucket`.
+"""The functions of expressions: `count sum last days_since days_until hours_until date in_segment bucket`.
 
 Invariant: the names of events, properties and segments are constants of the source, so that what an expression asks about
 is known when it is compiled.
@@ -123,7 +123,30 @@ def _days_since(writer: Writer, arguments: Arguments, depth: int) -> Code:
     time = writer.value(arguments["time"], depth)
     writer.timed = True
     writer.traits.update(ZONE_TRAITS)
-    return Code(f"days_since(s, {time.code})", "json")
+    return writer.tried(Code(f"days_since(s, {time.code})", "json"), time)
+
+
+def _days_until(writer: Writer, arguments: Arguments, depth: int) -> Code:
+    return _of_time(writer, arguments, depth, "days_until")
+
+
+def _hours_until(writer: Writer, arguments: Arguments, depth: int) -> Code:
+    return _of_time(writer, arguments, depth, "hours_until")
+
+
+def _of_time(writer: Writer, arguments: Arguments, depth: int, name: str) -> Code:
+    time = writer.value(arguments["time"], depth)
+    writer.timed = True
+    writer.traits.update(ZONE_TRAITS)
+    return writer.tried(Code(f"{name}(s, {time.code})", "json"), time)
+
+
+def _date(writer: Writer, arguments: Arguments, depth: int) -> Code:
+    time = writer.value(arguments["time"], depth)
+    writer.traits.update(ZONE_TRAITS)
+    if isinstance(arguments["time"], nodes.Name) and arguments["time"].name == "now":
+        return Code("today(s)", "time")
+    return writer.tried(Code(f"date(s, {time.code})", "time"), time)
 
 
 def _in_segment(writer: Writer, arguments: Arguments, _depth: int) -> Code:
@@ -144,6 +167,9 @@ FUNCTIONS = {
     "sum": Function("'EVENT', 'PROPERTY', within='7d'", ("event", "property", "within"), 2, _sum),
     "last": Function("'EVENT'", ("event",), 1, _last),
     "days_since": Function("TIME", ("time",), 1, _days_since),
+    "days_until": Function("TIME", ("time",), 1, _days_until),
+    "hours_until": Function("TIME", ("time",), 1, _hours_until),
+    "date": Function("TIME", ("time",), 1, _date),
     "in_segment": Function("'NAME'", ("name",), 1, _in_segment),
     "bucket": Function("'SALT'", ("salt",), 1, _bucket),
 }

@@ -68,6 +68,7 @@ class Happens(msgspec.Struct, frozen=True, kw_only=True):
 class Expected(msgspec.Struct, frozen=True, kw_only=True):
     """One line of `expect`. `kind` is a kind of decision; `name` the workflow, step, reason, event, title or segment.
 
+    A step, reason, event or title of another workflow is written `WORKFLOW/NAME`.
     `values` are the traits of `updated`. Of the other fields, those that are set are compared.
     """
 
@@ -82,6 +83,14 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
     until: Range | None = None
     variant: str | None = None
+    subject: str | None = None
+    contains: tuple[str, ...] = ()
+    locale: str | None = None
+
+    @property
+    def words(self) -> bool:
+        """Whether anything is asked of the rendered message."""
+        return self.subject is not None or bool(self.contains) or self.locale is not None
 
 
 class TestCase(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +108,8 @@ class TestCase(msgspec.Struct, frozen=True, kw_only=True):
     expect: tuple[Expected, ...]
     until: Moment | None = None
     partial: bool = False
+    others: tuple[str, ...] = ()
+    """Workflows that act beside the one that is tested, and for which `expect` is complete as well."""
 
 
 class TestFile(msgspec.Struct, frozen=True):
@@ -109,6 +120,12 @@ class TestFile(msgspec.Struct, frozen=True):
     file: str
     workflow: str
     cases: tuple[TestCase, ...]
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """`WORKFLOW/NAME` as (workflow, name); without a workflow as ("", name)."""
+    workflow, slash, rest = name.partition("/")
+    return (workflow, rest) if slash and workflow and rest else ("", name)
 
 
 def compile_tests(document: TestsDocument, site: Site) -> TestFile:
@@ -132,6 +149,7 @@ def _case(case: CaseDocument, path: Path, site: Site) -> TestCase:
         expect=tuple(_expected(line, (*path, "expect", index), site) for index, line in enumerate(case.expect)),
         until=None if case.until is None else _moment(case.until, (*path, "until"), site),
         partial=case.partial,
+        others=tuple(case.with_),
     )
 
 
@@ -170,6 +188,9 @@ def _expected(line: ExpectDocument, path: Path, site: Site) -> Expected:
         reason=line.reason,
         until=_range(line.until, (*path, "until"), site),
         variant=line.variant,
+        subject=line.subject,
+        contains=(line.contains,) if isinstance(line.contains, str) else tuple(line.contains or ()),
+        locale=line.locale,
     )
 
 

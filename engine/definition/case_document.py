@@ -7,9 +7,20 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, Tag, model_validator
 
-from engine.definition.document import Document, Misfit, Name, Outcome, Text, exactly_one, only_with
+from engine.definition.document import (
+    LIST_MAX,
+    Document,
+    Form,
+    Misfit,
+    Name,
+    Outcome,
+    Prose,
+    Text,
+    exactly_one,
+    only_with,
+)
 
 CASES_MAX = 500
 LINES_MAX = 1_000
@@ -18,6 +29,8 @@ Grants = Annotated[dict[Name, list[Name]], Field(min_length=1)]
 Answer = Literal["queued", "held", "suppressed"]
 CONSENT = ("consent", "request", "confirm", "withdraw")
 HAPPENS = ("event", "identify", *CONSENT, "outcome", "enroll", "winner")
+WORDS = ("subject", "contains", "locale")
+"""What is asked of a rendered message."""
 EXPECTED = (
     "entered", "not_entered", "send", "exited", "completed", "failed", "updated", "emitted", "task", "segment_entered",
     "segment_left",
@@ -89,12 +102,26 @@ class ExpectDocument(Document):
     reason: Text | None = None
     until: Text | None = None
     variant: Name | None = Field(default=None, description="Its subject in a test; who waits for the winner has none.")
+    subject: Prose | None = Field(default=None, description="The rendered subject, word for word.")
+    contains: (
+        Annotated[
+            Annotated[Prose, Tag("(text)")]
+            | Annotated[list[Prose], Field(min_length=1, max_length=100), Tag("(list)")],
+            Form,
+        ]
+        | None
+    ) = Field(default=None, description="Words that stand in the rendered message, in its text or its HTML.")
+    locale: Name | None = Field(default=None, description="The language of the template that was rendered.")
 
     @model_validator(mode="after")
     def _one(self) -> Self:
         form = exactly_one(self, EXPECTED, what="a line of `expect`")
-        for key in ("channel", "template", "answer", "until", "variant"):
+        for key in ("channel", "template", "answer", "until", "variant", *WORDS):
             only_with(self, key, other="send")
+        rendered = tuple(key for key in WORDS if key in self.model_fields_set)
+        if rendered and self.answer != "queued":
+            message = f"`{rendered[0]}` belongs to a message that is queued; one that is {self.answer} is not rendered"
+            raise Misfit("only-with", message, key=rendered[0], drop=rendered)
         if form not in ("send", "not_entered", "failed"):
             only_with(self, "reason", other="send")
         return self
@@ -104,6 +131,11 @@ class CaseDocument(Document):
     """One case."""
 
     name: Text
+    with_: Annotated[list[Name], Field(max_length=LIST_MAX)] = Field(
+        default_factory=list,
+        alias="with",
+        description="Other workflows that act as well; `expect` is complete for them too.",
+    )
     customer: CustomerDocument = CustomerDocument()
     start: Text = "2026-01-05T09:00"
     timeline: Annotated[list[HappensDocument], Field(max_length=LINES_MAX)] = Field(default_factory=list)

@@ -14,8 +14,9 @@ from engine.core import workflow as core
 from engine.core.catalog import Segment
 from engine.core.policy import Policy
 from engine.definition.assemble import asked_segments
-from engine.definition.case import Expected, TestFile
+from engine.definition.case import Expected, Happens, TestFile, split_name
 from engine.definition.case_document import CONSENT
+from engine.definition.circles import find_circles
 from engine.definition.compile import Compiled
 from engine.definition.problem import Problems, nearest
 from engine.definition.site import Path, Site
@@ -67,6 +68,8 @@ def check_project(
         if not compiled.site.problems.failed_in(compiled.site.source.file):
             _unreachable(compiled, problems)
     checker.segments()
+    whole = {name: each for name, each in project.workflows.items() if not problems.failed_in(each.site.source.file)}
+    find_circles(whole, project.segments, problems)
     if project.policy_site is not None:
         checker.policy_document(project.policy_site)
     for tests, site in project.tests:
@@ -222,18 +225,31 @@ class _Checker:
         for index, case in enumerate(tests.cases):
             path: Path = ("cases", index)
             self._consent(site, (*path, "customer", "consent"), case.consent)
+            for at, name in enumerate(case.others):
+                self._workflow_name(site, (*path, "with", at), name)
             for at, line in enumerate(case.timeline):
                 here = (*path, "timeline", at)
                 if line.kind in CONSENT:
                     self._consent(site, (*here, line.kind), line.values)
                 elif line.kind == "enroll" and line.name:
                     self._workflow_name(site, (*here, "enroll", "workflow"), line.name)
-                elif line.kind in ("outcome", "winner") and tested is not None:
-                    self._send_step(site, (*here, "of"), line.of, tested)
-                    if line.kind == "winner":
-                        self._variant(site, (*here, "winner"), line.name, op=tested.workflow.ops.get(line.of))
+                elif line.kind in ("outcome", "winner"):
+                    self._happening(site, here, line, tested)
             for at, expected in enumerate(case.expect):
-                self._expected(site, (*path, "expect", at), expected)
+                self._expected(site, (*path, "expect", at), expected, tested)
+
+    def _happening(self, site: Site, path: Path, line: Happens, tested: Compiled | None) -> None:
+        """What happens to a message of the workflow that is tested, or of `WORKFLOW/STEP`."""
+        workflow, step = split_name(line.of)
+        if workflow:
+            if not self._workflow_name(site, (*path, "of"), workflow):
+                return
+            tested = self._project.workflows.get(workflow)
+        if tested is None:
+            return
+        self._send_step(site, (*path, "of"), step, tested)
+        if line.kind == "winner":
+            self._variant(site, (*path, "winner"), line.name, op=tested.workflow.ops.get(step))
 
     def _variant(self, site: Site, path: Path, name: str, *, op: core.Op | None) -> None:
         if isinstance(op, core.Send):
@@ -245,7 +261,7 @@ class _Checker:
             for index, channel in enumerate(channels):
                 self._channel(site, (*path, purpose, index), channel)
 
-    def _expected(self, site: Site, path: Path, expected: Expected) -> None:
+    def _expected(self, site: Site, path: Path, expected: Expected, tested: Compiled | None) -> None:
         here = (*path, expected.kind)
         if expected.channel is not None:
             self._channel(site, (*path, "channel"), expected.channel)
@@ -253,6 +269,8 @@ class _Checker:
             self._workflow_name(site, here, expected.name)
         elif expected.kind in _ABOUT_SEGMENTS:
             self._segment(site, here, expected.name)
+        elif expected.kind in ("send", "exited") and split_name(expected.name)[0]:
+            self._of_another(site, here, expected, tested)
         elif expected.kind == "send":
             sends = [
                 op.id
@@ -262,6 +280,28 @@ class _Checker:
             ]
             if expected.name in sends or not self._in_doubt(expected.name, self._project.written):
                 self._known(site, here, expected.name, kind="step", names=sends)
+
+    def _of_another(self, site: Site, path: Path, expected: Expected, tested: Compiled | None) -> None:
+        """`WORKFLOW/STEP` and `WORKFLOW/REASON`. A reason may have a `/` of its own."""
+        workflow, name = split_name(expected.name)
+        if expected.kind == "exited" and tested is not None and expected.name in _reasons(tested):
+            return
+        if not self._workflow_name(site, path, workflow):
+            return
+        compiled = self._project.workflows.get(workflow)
+        if compiled is None:
+            return
+        if expected.kind == "send":
+            self._send_step(site, path, name, compiled)
+        else:
+            self._known(site, path, name, kind="reason", names=_reasons(compiled))
+
+
+def _reasons(compiled: Compiled) -> list[str]:
+    """Why a run of the workflow can end before its end."""
+    workflow = compiled.workflow
+    exits = [op.reason for op in workflow.ops.values() if isinstance(op, core.Exit)]
+    return [*exits, *(rule.reason for rule in workflow.exits), "merged", "superseded"]
 
 
 def _matches(compiled: Compiled) -> Iterator[tuple[core.Match, Path]]:

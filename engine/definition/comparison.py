@@ -5,11 +5,15 @@ Invariant: what is written out gives what the function of `engine.core.operators
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from jinja2 import nodes
 
-from engine.definition.generated import Code, Writer
+from engine.core.moments import span_of
+from engine.core.schedule import Duration
+from engine.core.zone import parse_time
+from engine.definition.generated import ZONE_TRAITS, Code, Writer
 
 _COMPARE = {
     "eq": "eq",
@@ -24,6 +28,9 @@ _COMPARE = {
 _FLIPPED = {"eq": "eq", "ne": "ne", "lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}
 _SIGNS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 _CONSTANTS = ("number", "text", "bool")
+_ORDERS = ("lt", "le", "gt", "ge")
+_NOW = re.compile(r"now(?:\s*([+-])\s*['\"]([^'\"]*)['\"])?")
+_UNTIL = ("days_until", "hours_until")
 
 
 def compare(writer: Writer, node: Any, *, depth: int) -> Code:
@@ -57,15 +64,98 @@ def _timed(writer: Writer, operator: str, sides: tuple[nodes.Expr, nodes.Expr], 
     for (side, other), word in zip((sides, sides[::-1]), (operator, _FLIPPED[operator]), strict=True):
         if isinstance(side, nodes.Name) and side.name == "now":
             writer.value(side, depth)
-            return Code(f"now_compared(s, {word!r}, {writer.value(other, depth).code})")
-        call = isinstance(side, nodes.Call) and isinstance(side.node, nodes.Name) and side.node.name == "days_since"
+            limit_code = writer.value(other, depth)
+            _comparable(writer, word, limit_code)
+            return Code(f"now_compared(s, {word!r}, {limit_code.code})")
+        span = _shift(side)
+        if span is not None and word in _ORDERS:
+            writer.value(side, depth)
+            limit_code = writer.value(other, depth)
+            _comparable(writer, word, limit_code)
+            return Code(f"shifted_now_compared(s, {word!r}, {writer.constant(span)}, {limit_code.code})")
+        called = side.node.name if isinstance(side, nodes.Call) and isinstance(side.node, nodes.Name) else ""
         limit = _number(other)
-        if call and limit is not None:
-            code = writer.value(side, depth).code
-            writer.value(other, depth)
-            inner = code.removeprefix("days_since(s, ").removesuffix(")")
+        if limit is not None and word in _ORDERS and (found := _hours_left(writer, side, word, limit, depth)):
+            return found
+        if limit is None or not (called == "days_since" or (called in _UNTIL and word in _ORDERS)):
+            continue
+        code = writer.value(side, depth).code
+        writer.value(other, depth)
+        inner = code.removeprefix(f"{called}(s, ").removesuffix(")")
+        if called == "days_since":
             return Code(f"days_since_compared(s, {word!r}, {inner}, {limit!r})")
+        return Code(f"until_compared(s, {called.removesuffix('_until')!r}, {word!r}, {inner}, {limit!r})")
     return None
+
+
+def _hours_left(writer: Writer, side: nodes.Expr, word: str, limit: float, depth: int) -> Code | None:
+    """`TIME - now < 48` and `now - TIME < 48`."""
+    if not isinstance(side, nodes.Sub):
+        return None
+    for time, other, operator, hours in (
+        (side.left, side.right, word, limit), (side.right, side.left, _FLIPPED[word], -limit)
+    ):  # fmt: skip
+        constant = isinstance(time, nodes.Const) and isinstance(time.value, str) and span_of(time.value) is not None
+        if isinstance(other, nodes.Name) and other.name == "now" and not constant:
+            writer.value(side, depth)
+            return Code(f"hours_left_compared(s, {operator!r}, {writer.value(time, depth).code}, {hours!r})")
+    return None
+
+
+def _shift(node: nodes.Expr) -> Duration | None:
+    """The constant by which `now` is moved: of `now + '3d'`, `now - '2h'`."""
+    if not isinstance(node, nodes.Add | nodes.Sub):
+        return None
+    time, text = node.left, node.right
+    if isinstance(node, nodes.Add) and isinstance(text, nodes.Name):
+        time, text = text, time
+    if not (isinstance(time, nodes.Name) and time.name == "now" and isinstance(text, nodes.Const)):
+        return None
+    span = span_of(text.value) if isinstance(text.value, str) else None
+    return span if span is None or isinstance(node, nodes.Add) else -span
+
+
+def now_shift(text: str) -> Duration | None:
+    """How far from now a moment is that is written as `now` or `now + '3d'`; None when it is anything else."""
+    match = _NOW.fullmatch(text.strip())
+    if match is None:
+        return None
+    span = Duration() if match[2] is None else span_of(match[2])
+    return span if span is None or match[1] != "-" else -span
+
+
+def _comparable(writer: Writer, operator: str, other: Code) -> None:
+    """Doubts a constant beside a time that no time can be compared with."""
+    if other.kind == "text" and parse_time(other.constant) is None:
+        writer.doubt(f"{other.constant!r} is not a time; write it like 2026-12-01 or 2026-12-01T09:00")
+    elif other.kind in ("number", "bool") and operator in _ORDERS:
+        writer.doubt("a time cannot be compared with a number; `days_since(TIME)` and `days_until(TIME)` are numbers")
+
+
+def times(writer: Writer, word: str, sides: tuple[Code, Code]) -> str:
+    """What kind of value a calculation gives, with a doubt where a time stands beside what does not go with it."""
+    span = any(side.kind == "text" and span_of(side.constant) is not None for side in sides)
+    time = any(side.kind == "time" for side in sides)
+    if not (time or span):
+        return (
+            "json" if word not in ("add", "sub") or any(side.kind in ("number", "count") for side in sides) else "any"
+        )
+    writer.traits.update(ZONE_TRAITS)
+    if time and word not in ("add", "sub"):
+        writer.doubt("a time can only be added to and subtracted from")
+        return "any"
+    for side in sides if time else ():
+        if side.kind in ("number", "count", "bool"):
+            writer.doubt("a time and a number cannot be added; write a duration such as '2h' or '3d'")
+        elif (
+            side.kind == "text" and span_of(side.constant) is None and (word == "add" or not parse_time(side.constant))
+        ):
+            writer.doubt(f"{side.constant!r} is not a duration; write it like '90m', '2h' or '3d'")
+    if all(side.kind == "time" for side in sides):
+        if word == "add":
+            writer.doubt("two times cannot be added; their difference is in hours")
+        return "json"
+    return "time" if word in ("add", "sub") and span else "any"
 
 
 def _number(node: nodes.Expr) -> float | None:
@@ -83,6 +173,9 @@ def _pair(writer: Writer, operator: str, left: Code, right: Code) -> str:
         return _general(operator, left, right)
     if left.kind in _CONSTANTS and right.kind not in _CONSTANTS:
         left, right, operator = right, left, _FLIPPED[operator]
+    for side, other in ((left, right), (right, left)):
+        if side.kind == "time":
+            _comparable(writer, operator, other)
     sign = _SIGNS[operator]
     if left.kind == "count" and right.kind in ("number", "count"):
         return f"({left.code} {sign} {right.code})"

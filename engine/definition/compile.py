@@ -76,8 +76,9 @@ def _drop_defaults(plain: dict[str, Any]) -> None:
         if not schedule["spread_ms"]:
             del schedule["spread_ms"]
     for op in plain["ops"].values():
-        if op.get("ab", ...) is None:
-            del op["ab"]
+        for later in ("ab", "at_minutes", "past_next"):
+            if op.get(later, ...) is None:
+                del op[later]
 
 
 def content_hash(value: Any) -> str:

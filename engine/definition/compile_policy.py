@@ -60,6 +60,7 @@ def compile_policy(document: PolicyDocument, site: Site) -> Policy:
         name=document.policy,
         zone=document.zone,
         lateness=site.duration(document.lateness, ("lateness",)),
+        address_change_wait=site.duration(document.address_change_wait, ("address_change_wait",)),
         purposes=purposes,
         frequency=tuple(_cap(cap, ("frequency", index), site) for index, cap in enumerate(document.frequency)),
         quiet=tuple(_quiet(rule, ("quiet_hours", index), site) for index, rule in enumerate(document.quiet_hours)),

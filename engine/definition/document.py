@@ -38,9 +38,8 @@ Outcome = Literal[
 
 def _form(value: Any) -> str:
     """Which form of a value with several was written: `text`, `list` or `mapping` (also for what is none of them)."""
-    if isinstance(value, str | int | float):
-        return "(text)"
-    return "(list)" if isinstance(value, list | tuple) else "(mapping)"
+    inner = "(list)" if isinstance(value, list | tuple) else "(mapping)"
+    return "(text)" if isinstance(value, str | int | float) else inner
 
 
 Form = Discriminator(_form)
@@ -90,8 +89,8 @@ def exactly_one(model: Document, names: tuple[str, ...], *, what: str) -> str:
         listed = ", ".join(keys.values())
         found = " and ".join(keys[name] for name in given) or "none"
         message = f"{what} has exactly one of {listed}; here: {found}"
-        drop = tuple(keys[name] for name in given[1:])
-        raise Misfit("exactly-one", message, drop=drop, fill="" if given else keys[names[0]])
+        fill = "" if given else keys[names[0]]
+        raise Misfit("exactly-one", message, drop=tuple(keys[name] for name in given[1:]), fill=fill)
     return given[0]
 
 
@@ -218,6 +217,8 @@ class WaitDocument(Document):
     ) = None
     until: Formula | None = None
     offset: Span | None = None
+    at: Text | None = Field(default=None, description='The time of day for a date that has none: "10:00".')
+    past: Literal["skip", "go"] = Field(default="go", description="What has passed: go on, or skip to the next wait.")
     between: Text | None = None
     days: Annotated[Annotated[Text, Tag("(text)")] | Annotated[list[Text], Tag("(list)")], Form] | None = None
 
@@ -226,8 +227,8 @@ class WaitDocument(Document):
         exactly_one(self, ("for_", "until", "between"), what="a wait")
         if "for_" not in self.model_fields_set and "restart_on" in self.model_fields_set:
             raise Misfit("only-with", "`restart_on` belongs to `for`", drop=("restart_on",), lacks=True)
-        only_with(self, "offset", other="until")
-        only_with(self, "days", other="between")
+        for key, other in (("offset", "until"), ("at", "until"), ("past", "until"), ("days", "between")):
+            only_with(self, key, other=other)
         return self
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, TemplateSyntaxError, nodes
 from jinja2.parser import Parser
@@ -40,18 +40,35 @@ class BadExpression(ValueError):
         self.reasons = reasons
 
 
-@functools.lru_cache(maxsize=4096)
+class Checked(NamedTuple):
+    """An expression, and why it can never work, if so."""
+
+    expression: Expression
+    doubts: tuple[Reason, ...]
+
+
 def compile_expression(text: str, names: frozenset[str] = NAMES) -> Expression:
     """The compiled expression; `names` are those of event, customer, enrollment, now that are known where it stands.
 
     Raises BadExpression.
     """
-    return compile_tree(text.strip(), parse_tree(text), names)
+    return check_expression(text, names).expression
+
+
+@functools.lru_cache(maxsize=4096)
+def check_expression(text: str, names: frozenset[str] = NAMES) -> Checked:
+    """The same, with what a look at its constants tells. Raises BadExpression."""
+    return _compiled(text.strip(), parse_tree(text), names)
+
+
+def compile_text(text: str, names: frozenset[str] = NAMES) -> Expression:
+    """A text with `{{ expression }}` in it. Raises BadExpression."""
+    return check_text(text, names).expression
 
 
 @functools.lru_cache(maxsize=1024)
-def compile_text(text: str, names: frozenset[str] = NAMES) -> Expression:
-    """A text with `{{ expression }}` in it. Raises BadExpression."""
+def check_text(text: str, names: frozenset[str] = NAMES) -> Checked:
+    """The same, with what a look at its constants tells. Raises BadExpression."""
     parts: list[nodes.Expr] = []
     reasons: list[Reason] = []
     end = 0
@@ -70,7 +87,7 @@ def compile_text(text: str, names: frozenset[str] = NAMES) -> Expression:
         )
     if reasons:
         raise BadExpression(reasons)
-    return compile_tree(text, nodes.Concat(parts), names)
+    return _compiled(text, nodes.Concat(parts), names)
 
 
 def literal(value: Any) -> Expression:
@@ -137,6 +154,10 @@ def _shown(text: str) -> str:
 
 def compile_tree(text: str, tree: nodes.Expr, names: frozenset[str]) -> Expression:
     """The tree as an expression that shows itself as `text`. Raises BadExpression."""
+    return _compiled(text, tree, names).expression
+
+
+def _compiled(text: str, tree: nodes.Expr, names: frozenset[str]) -> Checked:
     generator = Generator(names)
     try:
         code = generator.value(tree, DEPTH_MAX).code
@@ -155,7 +176,7 @@ def compile_tree(text: str, tree: nodes.Expr, names: frozenset[str]) -> Expressi
     )
     namespace = generator.namespace()
     exec(compile(source, "<expression>", "exec"), namespace)  # noqa: S102 - generated above from checked nodes only
-    return Expression(
+    expression = Expression(
         text=text,
         run=namespace["run"],
         counted=tuple(sorted(generator.counted)),
@@ -163,3 +184,5 @@ def compile_tree(text: str, tree: nodes.Expr, names: frozenset[str]) -> Expressi
         segments=tuple(sorted(generator.segments)),
         timed=generator.timed,
     )
+    doubts = (Reason(doubt.code, f"`{_shown(text)}`: {doubt.message}") for doubt in generator.doubts)
+    return Checked(expression, tuple(doubts))

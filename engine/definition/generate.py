@@ -11,9 +11,11 @@ from typing import Any, Protocol
 
 from jinja2 import nodes
 
-from engine.core import arithmetic, operators
+from engine.core import arithmetic, moments, operators
+from engine.core.scope import Scope
+from engine.core.zone import UTC
 from engine.definition.calls import FUNCTIONS, call
-from engine.definition.comparison import compare
+from engine.definition.comparison import compare, times
 from engine.definition.generated import NAMES, NOTHING, ZONE_TRAITS, Code, Reason
 from engine.definition.paths import path
 from engine.definition.problem import nearest
@@ -30,9 +32,11 @@ _ARITHMETIC = (
     "add concat default div floordiv is_number length lower magnitude mod mul neg pos power real rounded sub trim upper "
     "whole"
 )
+_MOMENTS = "date days_until hours_left_compared hours_until shifted_now_compared today until_compared"
 _RUNTIME: dict[str, Any] = {
     **{name: getattr(operators, name) for name in _OPERATORS.split()},
     **{name: getattr(arithmetic, name) for name in _ARITHMETIC.split()},
+    **{name: getattr(moments, name) for name in _MOMENTS.split()},
     "ExpressionError": ExpressionError,
     "__builtins__": {"bool": bool, "float": float, "int": int, "list": list, "str": str},
 }
@@ -47,6 +51,7 @@ _FILTERS: dict[str, tuple[str, int]] = {
 }  # fmt: skip
 """Filter → function of `engine.core.arithmetic`, and how many arguments it may have."""
 _TESTS = ("defined", "undefined", "none", "number", "string", "in")
+_CONSTANTS = ("number", "text", "bool")
 _EXAMPLES = {"event": "total", "customer": "email", "enrollment": "key"}
 
 
@@ -63,6 +68,7 @@ class Generator:
     def __init__(self, names: frozenset[str]) -> None:
         self.names = names
         self.reasons: list[Reason] = []
+        self.doubts: list[Reason] = []
         self.counted: set[tuple[str, str, int]] = set()
         self.traits: set[str] = set()
         self.segments: set[str] = set()
@@ -81,6 +87,22 @@ class Generator:
         if reason not in self.reasons:
             self.reasons.append(reason)
         return NOTHING
+
+    def doubt(self, message: str) -> None:
+        """Notes that it can never work, though it can be compiled."""
+        reason = Reason("never-works", message)
+        if reason not in self.doubts:
+            self.doubts.append(reason)
+
+    def tried(self, code: Code, *operands: Code) -> Code:
+        """The code; where all that goes into it is constant it is run once, so that what must fail is known now."""
+        if not self.reasons and all(operand.kind in _CONSTANTS for operand in operands):
+            scope = Scope(customer_id="", now_ms=0, project_zone=UTC)
+            try:
+                eval(code.code, self.namespace(), {"s": scope})  # noqa: S307 - generated from checked nodes only
+            except ExpressionError as error:
+                self.doubt(f"it fails for every customer: {error.message}")
+        return code
 
     def temporary(self) -> str:
         """A fresh local name."""
@@ -171,7 +193,9 @@ def _condition(writer: Generator, node: Any, *, depth: int) -> Code:
 
 def _binary(writer: Generator, node: Any, *, depth: int) -> Code:
     left, right = writer.value(node.left, depth), writer.value(node.right, depth)
-    return Code(f"{_BINARY[type(node)]}(s, {left.code}, {right.code})", "json")
+    word = _BINARY[type(node)]
+    kind = times(writer, word, (left, right))
+    return writer.tried(Code(f"{word}(s, {left.code}, {right.code})", kind), left, right)
 
 
 def _sign(writer: Generator, node: Any, *, depth: int) -> Code:
@@ -193,8 +217,11 @@ def _filter(writer: Generator, node: Any, *, depth: int) -> Code:
     function, arguments_max = known
     if node.node is None or node.kwargs or node.dyn_args or node.dyn_kwargs or len(node.args) > arguments_max:
         return writer.refuse("arguments", f"the filter `{node.name}` takes at most {arguments_max} plain arguments")
-    codes = [writer.value(node.node, depth).code, *(writer.value(argument, depth).code for argument in node.args)]
-    return Code(f"{function}(s, {', '.join(codes)})", "any" if node.name == "default" else "json")
+    codes = [writer.value(node.node, depth), *(writer.value(argument, depth) for argument in node.args)]
+    found = Code(
+        f"{function}(s, {', '.join(code.code for code in codes)})", "any" if node.name == "default" else "json"
+    )
+    return writer.tried(found, *codes)
 
 
 def _test(writer: Generator, node: Any, *, depth: int) -> Code:

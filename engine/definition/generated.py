@@ -51,6 +51,12 @@ class Writer(Protocol):
     def refuse(self, code: str, message: str) -> Code:
         """Notes why this is no expression; the code returned is never run."""
 
+    def doubt(self, message: str) -> None:
+        """Notes that it can never work, though it can be compiled."""
+
+    def tried(self, code: Code, *operands: Code) -> Code:
+        """The code; where all that goes into it is constant it is run once."""
+
     def temporary(self) -> str:
         """A fresh local name."""
 

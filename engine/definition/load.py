@@ -31,7 +31,7 @@ from engine.definition.validate import validate
 FILES_MAX = 2_000
 KINDS = ("workflow", "segments", "policy", "tests")
 _ENDINGS = (".yaml", ".yml")
-NEWER_RULES = frozenset({"similar-goods"})
+NEWER_RULES = frozenset({"similar-goods", "never-works", "endless"})
 """Codes of rules that are younger than what some project has published: it stays in force until its files are mended."""
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 

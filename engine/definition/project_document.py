@@ -128,6 +128,7 @@ class PolicyDocument(Document):
     zone: Text = "UTC"
     country: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] | None = None
     lateness: Span = "7d"
+    address_change_wait: Span = "24h"
     purposes: Annotated[dict[Name, PurposeDocument], Field(max_length=LIST_MAX)] = Field(
         default_factory=lambda: {
             "marketing": PurposeDocument(consent="opt_in", double=["email"]),

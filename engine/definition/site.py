@@ -12,7 +12,7 @@ import msgspec
 
 from engine.core.condition import Expression
 from engine.core.schedule import ZERO, Duration, When, parse_duration, parse_recurrence, parse_when
-from engine.definition.expression import BadExpression, compile_expression, compile_text, literal
+from engine.definition.expression import BadExpression, Checked, check_expression, check_text, literal
 from engine.definition.generated import NAMES
 from engine.definition.problem import Problems, Spot
 from engine.definition.source import Source
@@ -73,7 +73,7 @@ class Site(msgspec.Struct, frozen=True):
 
     def expression(self, text: str, path: Path, *, names: frozenset[str] = NAMES) -> Expression:
         """An expression over these names."""
-        return self._compiled(path, lambda: compile_expression(text, names))
+        return self._compiled(path, lambda: check_expression(text, names))
 
     def condition(self, text: str | None, path: Path, *, names: frozenset[str] = NAMES) -> Expression | None:
         """An expression where there is one."""
@@ -81,15 +81,17 @@ class Site(msgspec.Struct, frozen=True):
 
     def text(self, text: str, path: Path) -> Expression:
         """A text with `{{ expression }}` in it."""
-        return self._compiled(path, lambda: compile_text(text))
+        return self._compiled(path, lambda: check_text(text))
 
-    def _compiled(self, path: Path, compiled: Callable[[], Expression]) -> Expression:
+    def _compiled(self, path: Path, compiled: Callable[[], Checked]) -> Expression:
         try:
-            expression = compiled()
+            expression, doubts = compiled()
         except BadExpression as error:
             for reason in error.reasons:
                 self.error(path, reason.code, message=reason.message)
             return _NONE
+        for doubt in doubts:
+            self.error(path, doubt.code, message=doubt.message)
         self.expressions.append((expression, path))
         return expression
 

@@ -11,9 +11,12 @@ import re
 from collections.abc import Sequence
 from typing import TypedDict
 
+import msgspec
+
 from engine.core import workflow as core
 from engine.core.condition import Expression
-from engine.core.schedule import Duration, Window, parse_duration, parse_when, parse_window
+from engine.core.schedule import Duration, Window, parse_clock, parse_duration, parse_when, parse_window
+from engine.definition.comparison import now_shift
 from engine.definition.document import (
     EventDocument,
     MatchDocument,
@@ -65,7 +68,11 @@ class StepCompiler:
                 "next": ids[index + 1] if index + 1 < len(ids) else after,
                 "when": self._site.condition(step.when, (*here, "when")),
             }
-            self.ops[ids[index]] = self._step(step, common, here, (*prefix, index))
+            op = self._step(step, common, here, (*prefix, index))
+            if isinstance(op, core.Wait) and isinstance(step.wait, WaitDocument) and step.wait.past == "skip":
+                behind = _behind(steps[index + 1 :]) + index + 1
+                op = msgspec.structs.replace(op, past_next=ids[behind] if behind < len(ids) else after)
+            self.ops[ids[index]] = op
         return ids[0] if ids else after
 
     def match(self, match: MatchDocument | WaitForDocument, path: Path) -> core.Match:
@@ -139,13 +146,22 @@ class StepCompiler:
             if _LOCAL_TIME.search(until):
                 return core.Wait(**common, local=site.when(until, (*path, "until")))
             offset = None if wait.offset is None else site.duration(wait.offset, (*path, "offset"), signed=True)
-            return core.Wait(**common, until=site.expression(until, (*path, "until")), offset=offset)
-        if wait.offset is not None:
-            site.error(
-                (*path, "offset"),
-                "only-with",
-                message="`offset` belongs to a date of the customer, not to a local time",
-            )
+            at, minutes = wait.at, None
+            if at is not None:
+                minutes = site.parsed((*path, "at"), 0, parse=lambda: parse_clock(at), code="time")
+            expression = site.expression(until, (*path, "until"))
+            shift = now_shift(until)
+            if shift is not None and (shift.span_ms + (offset.span_ms if offset else 0)) <= 0:
+                message = f"`{until}` with this offset has always passed, so nobody ever waits here"
+                site.error((*path, "offset" if offset else "until"), "never-works", message=message)
+            return core.Wait(**common, until=expression, offset=offset, at_minutes=minutes)
+        for key in ("offset", "at"):
+            if getattr(wait, key) is not None:
+                message = f"`{key}` belongs to a date of the customer, not to a local time"
+                site.error((*path, key), "only-with", message=message)
+        if wait.past == "skip" and local.local is None and local.instant_ms is None:
+            message = f"`past: skip` belongs to a moment that can have passed; `{until}` always comes again"
+            site.error((*path, "past"), "only-with", message=message)
         return core.Wait(**common, local=local)
 
     def _event(self, event: EventDocument, path: Path) -> core.EventMatch:
@@ -258,6 +274,32 @@ class StepCompiler:
             every=self._site.maybe_duration(repeat.every, (*path, "every")),
             until=self._site.condition(repeat.until, (*path, "until")),
         )
+
+
+def _behind(steps: Sequence[StepDocument]) -> int:
+    """How many of the steps behind a wait hang on its moment: those up to the next wait.
+
+    Waits that follow it directly (for the opening hours, say) only refine the moment, unless they name one of their own.
+    """
+    for index, step in enumerate(steps):
+        if step.wait_for is not None:
+            return index
+        if step.wait is not None:
+            refines = all(each.wait is not None for each in steps[:index]) and not _own_moment(step.wait)
+            if not refines:
+                return index
+    return len(steps)
+
+
+def _own_moment(wait: str | WaitDocument) -> bool:
+    """Whether it is a moment by itself, and not one that counts from the step before."""
+    if isinstance(wait, str) or wait.until is None:
+        return False
+    try:
+        when = parse_when(wait.until)
+    except ValueError:
+        return True
+    return when.local is not None or when.instant_ms is not None
 
 
 def _quietly(text: str) -> Duration | None:

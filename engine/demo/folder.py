@@ -18,7 +18,8 @@ DEFAULT: Final = Path("var") / "demo"
 _COPIED: Final = ("workflows", "templates")
 _TOML: Final = """\
 # A project that `anlass demo` made, from the workflows and templates that Anlass ships.
-# Mail and text messages stay on this machine: they go to the local mailbox, at /mailbox while `anlass run` runs.
+# Mail and text messages stay on this machine: they go to the local mailbox,
+# http://127.0.0.1:8081/mailbox while `anlass run` runs.
 
 [collector]
 port = 8080

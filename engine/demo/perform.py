@@ -34,11 +34,20 @@ from engine.demo.summary import WIDTH, show_summary
 from engine.demo.telephone import ACCOUNT_SID, AUTH_TOKEN, Telephone
 from engine.demo.texts import SENDER, Texts
 from engine.errors import SettingsError
-from engine.settings import CollectorSettings, DatabaseSettings, EmailSettings, MailboxSettings, Settings, SmsSettings
+from engine.settings import (
+    CollectorSettings,
+    ConsoleSettings,
+    DatabaseSettings,
+    EmailSettings,
+    MailboxSettings,
+    Settings,
+    SmsSettings,
+)
 from engine.telemetry import configure_logging
 
 PORT_PREFERRED: Final = 8080
 """Taken when it is free, so that the links in the mails still lead somewhere when `anlass run` runs later."""
+PORT_OPERATORS: Final = 8081
 WRITE_KEY: Final = "demo"
 LEAD_MS_MIN, LEAD_MS_MAX = HOUR_MS, 10 * HOUR_MS
 """How far time may run before the engine has caught up: as far as this machine needs, and under the shortest `max_age` (12 h)."""
@@ -63,6 +72,14 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     stay: bool
     seed: int
     start_ms: int | None = None
+
+
+class Ports(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the service listens, and where its mail goes; 0: the system chooses."""
+
+    port: int
+    operators: int
+    smtp: int
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -174,8 +191,9 @@ def _without_settings() -> Iterator[None]:
 
 async def _started(project: Project, smtp_port: int, twilio_url: str, *, clock: CompressedClock) -> Service:
     """The service, on the preferred port or, when somebody else has that one, on another that is free."""
-    for port in (PORT_PREFERRED, _free_port()):
-        service = Service(_at_home(project, port, smtp_port, twilio_url=twilio_url), clock=clock)
+    for port, operators in ((PORT_PREFERRED, PORT_OPERATORS), (_free_port(), 0)):
+        ports = Ports(port=port, operators=operators, smtp=smtp_port)
+        service = Service(_at_home(project, ports, twilio_url=twilio_url), clock=clock)
         try:
             await service.start()
         except SettingsError:
@@ -200,14 +218,18 @@ def _free_port() -> int:
         return port
 
 
-def _at_home(project: Project, port: int, smtp_port: int, *, twilio_url: str) -> Project:
+def _at_home(project: Project, ports: Ports, *, twilio_url: str) -> Project:
     """The project with settings that keep everything on this machine, whatever the environment says."""
+    port = ports.port
     settings = Settings(
         project=project.settings.project,
         collector=CollectorSettings(
             host="127.0.0.1", port=port, write_keys={"demo": WRITE_KEY}, public_url=f"http://127.0.0.1:{port}"
         ),
-        email=EmailSettings(host="127.0.0.1", port=smtp_port, tls="none", **{"from": "Lindenhof <hello@shop.example>"}),
+        console=ConsoleSettings(port=ports.operators),
+        email=EmailSettings(
+            host="127.0.0.1", port=ports.smtp, tls="none", **{"from": "Lindenhof <hello@shop.example>"}
+        ),
         sms=SmsSettings(
             account_sid=ACCOUNT_SID,
             auth_token=SecretStr(AUTH_TOKEN),
@@ -250,7 +272,9 @@ class _Stage:
         show_summary(console, account, folder=self._wishes.folder, days=days, drained=drained)
         if self._wishes.stay:
             self._clock.walk()
-            console.print(f"\nThe mailbox is at {self._service.url}/mailbox. Ctrl-C ends it.", highlight=False)
+            console.print(
+                f"\nThe mailbox is at {self._service.operators_url}/mailbox. Ctrl-C ends it.", highlight=False
+            )
             await self._service.wait_until(told)
         return Result(1 if account.differences else 0, account)
 

@@ -106,7 +106,7 @@ def _where(console: Console, account: Account, folder: Path) -> None:
         shown = folder
     console.print("\n[bold]Where to look[/]")
     rows = (
-        (f"anlass run --project {shown}", "opens what the demo left; the mails are at http://127.0.0.1:8080/mailbox"),
+        (f"anlass run --project {shown}", "opens what the demo left; the mails are at http://127.0.0.1:8081/mailbox"),
         (
             f"anlass show customer {account.star} --project {shown}",
             "one customer's story, with the reason of each decision",

@@ -19,13 +19,14 @@ from engine.core.scope import Scope
 from engine.core.workflow import Send, Workflow
 from engine.dispatch.build import MAIL_CHANNELS
 from engine.dispatch.render import Rendered, Template
+from engine.dispatch.sample import ADDRESSES
 from engine.dispatch.template_problem import TemplateError, TemplateProblem
 from engine.dispatch.templates import TemplateSet
 from engine.errors import ExpressionError
 
 ISSUES_MAX: Final = 100
 _NOWHERE: Final = "#"
-_LINKS: Final = dict.fromkeys(("unsubscribe_url", "preferences_url", "view_url", "confirm_url"), _NOWHERE)
+_LINKS: Final = dict.fromkeys(ADDRESSES, _NOWHERE)
 """Links of a customer's own lead nowhere in a page for everybody."""
 _STARTS_MAX: Final = 4_000
 
@@ -89,7 +90,7 @@ def for_nobody(catalog: Catalog, workflow: Workflow, send: Send, *, issue: Issue
 
 def context_of(message: Message) -> dict[str, Any]:
     """What its template sees."""
-    return {**names(message), **_LINKS, "customer": {}}
+    return {**names(message), **_LINKS, "customer": {"segments": []}}
 
 
 def render(template: Template, message: Message) -> Rendered:

@@ -101,7 +101,13 @@ def check_length(length: int) -> None:
 
 def reason_of(error: Exception) -> str:
     """Return a sentence for what Python says about values that do not go together."""
-    words = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if isinstance(error, ArithmeticError):
+        return "a calculation has no result, or one that is too large"
+    if isinstance(error, RecursionError | MemoryError):
+        return "the values are too large, or too deep in each other"
+    words = str(error).splitlines()[0] if str(error) else ""
+    if not words or "<class" in words or isinstance(error, LookupError):
+        return "something that the template asks for is not there, or does not fit"
     if isinstance(error, TypeError):
         return f"values of kinds that do not go together, or a filter with wrong arguments ({words})"
     return words

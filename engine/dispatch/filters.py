@@ -7,6 +7,7 @@ budget before it builds anything long.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import quote
@@ -30,6 +31,8 @@ from engine.dispatch.values import (
 
 Filter = Callable[..., Any]
 STRIP_LENGTH_MAX: Final = 32_768
+_WORD_STARTS: Final = re.compile(r"([-\s({\[<]+)")
+_WORDS: Final = re.compile(r"\w+")
 
 
 def text(value: Any) -> str:
@@ -62,12 +65,12 @@ def number(value: Any) -> int | float:
         raise RenderFailure(f"{kind_of(value)} is not a number")
     if isinstance(value, float) and not math.isfinite(value):
         raise RenderFailure("a number is infinite or not a number")
-    return within_bounds(value) if isinstance(value, int) else value
+    return within_bounds(value)
 
 
-def _default(_budget: Budget, value: Any, fallback: Any = "", boolean: bool = False) -> Any:  # noqa: FBT001, FBT002 - Jinja's signature
+def _default(_budget: Budget, value: Any, default_value: Any = "", boolean: bool = False) -> Any:  # noqa: FBT001, FBT002 - Jinja's signature
     if isinstance(value, Missing) or value is None or (boolean and not value):
-        return fallback
+        return default_value
     return value
 
 
@@ -84,99 +87,52 @@ def _capitalize(budget: Budget, value: Any) -> str:
 
 
 def _title(budget: Budget, value: Any) -> str:
-    words = text(value).split(" ")
-    return budget.text(type(text(value))(" ").join(word[:1].upper() + word[1:] for word in words))
+    words = _WORD_STARTS.split(text(value))
+    return budget.text(type(text(value))("").join(word[:1].upper() + word[1:].lower() for word in words))
 
 
-def _trim(budget: Budget, value: Any) -> str:
-    return budget.text(text(value).strip())
+def _trim(budget: Budget, value: Any, chars: Any = None) -> str:
+    return budget.text(text(value).strip(None if chars is None else text(chars)))
 
 
-def _replace(budget: Budget, value: Any, old: Any, new: Any) -> str:
+def _replace(budget: Budget, value: Any, old: Any, new: Any, count: Any = None) -> str:
     source, old_text, new_text = text(value), text(old), text(new)
+    at_most = -1 if count is None else int(number(count))
     length = len(source) + source.count(old_text) * len(new_text)
     if length > TEXT_LENGTH_MAX:
         raise RenderFailure(f"a text is longer than {TEXT_LENGTH_MAX} characters")
-    return budget.text(source.replace(old_text, new_text))
+    return budget.text(source.replace(old_text, new_text, at_most))
 
 
-def _truncate(budget: Budget, value: Any, length: Any = 80, end: Any = "…") -> str:
-    source, kept, tail = text(value), int(number(length)), text(end)
-    if kept < 1:
-        raise RenderFailure("truncate needs a length of at least 1")
-    if len(source) <= kept:
+def _truncate(
+    budget: Budget,
+    value: Any,
+    length: Any = 255,
+    killwords: Any = False,  # noqa: FBT002 - Jinja's signature
+    end: Any = "...",
+    leeway: Any = 5,
+) -> str:
+    if isinstance(killwords, str):  # `truncate(80, '…')`, as it was written here before
+        killwords, end = False, killwords
+    source, kept, tail, slack = text(value), int(number(length)), text(end), int(number(leeway))
+    if kept < len(tail) or slack < 0:
+        raise RenderFailure(f"truncate needs a length of at least {len(tail)}, that of its end")
+    if len(source) <= kept + slack:
         return budget.text(source)
-    cut = source[: max(0, kept - len(tail))]
-    # A word is not cut in the middle unless it is all there is.
-    head = cut.rsplit(" ", 1)[0] if " " in cut.strip() else cut
-    return budget.text(head.rstrip() + tail)
+    cut = source[: kept - len(tail)]
+    return budget.text((cut if killwords else cut.rsplit(" ", 1)[0]) + tail)
 
 
-def _join(budget: Budget, value: Any, separator: Any = "", attribute: Any = None) -> str:
-    items = listing(budget, value)
-    if attribute is not None:
-        items = [_member(item, attribute) for item in items]
-    between = text(separator)
-    parts = [text(item) for item in items]
-    if sum(map(len, parts)) + len(between) * len(parts) > TEXT_LENGTH_MAX:
-        raise RenderFailure(f"a text is longer than {TEXT_LENGTH_MAX} characters")
-    safe = any(isinstance(part, Markup) for part in (between, *parts))
-    return budget.text((escape(between) if safe else between).join(parts))
-
-
-def _member(item: Any, attribute: Any) -> Any:
+def item_named(item: Any, attribute: Any) -> Any:
+    """A member of an item, `'price'`, `'price.net'` or a number; missing when it is not there."""
     value = item
+    if isinstance(attribute, int):
+        attribute = str(attribute)
     for name in text(attribute).split("."):
         value = step(value, int(name) if name.isdecimal() and not isinstance(value, Mapping) else name)
         if value is None:
             return Missing(text(attribute))
     return value
-
-
-def _map(budget: Budget, value: Any, attribute: Any = None, default: Any = None) -> list[Any]:
-    if attribute is None:
-        raise RenderFailure("map needs attribute='…'")
-    found = [_member(item, attribute) for item in listing(budget, value)]
-    return found if default is None else [default if isinstance(item, Missing) else item for item in found]
-
-
-def _selectattr(budget: Budget, value: Any, attribute: Any, equals: Any = True) -> list[Any]:  # noqa: FBT002 - `selectattr('x')` asks for truth
-    return [item for item in listing(budget, value) if _holds(_member(item, attribute), equals)]
-
-
-def _rejectattr(budget: Budget, value: Any, attribute: Any, equals: Any = True) -> list[Any]:  # noqa: FBT002 - as selectattr
-    return [item for item in listing(budget, value) if not _holds(_member(item, attribute), equals)]
-
-
-def _holds(value: Any, equals: Any) -> bool:
-    if isinstance(value, Missing):
-        return False
-    return bool(value) if equals is True else bool(value == equals)
-
-
-def _sort(budget: Budget, value: Any, reverse: Any = False, attribute: Any = None) -> list[Any]:  # noqa: FBT002 - Jinja's signature
-    items = listing(budget, value)
-    budget.charge(len(items) * 4)
-
-    def key(item: Any) -> Any:
-        found = item if attribute is None else _member(item, attribute)
-        if isinstance(found, Missing):
-            found.fail()
-        return found.lower() if isinstance(found, str) else found
-
-    try:
-        return sorted(items, key=key, reverse=bool(reverse))
-    except TypeError:
-        raise RenderFailure("the items cannot be sorted: they are of different kinds") from None
-
-
-def _unique(budget: Budget, value: Any) -> list[Any]:
-    items = listing(budget, value)
-    return list({text(item): item for item in reversed(items)}.values())[::-1]
-
-
-def _reverse(budget: Budget, value: Any) -> list[Any]:
-    return listing(budget, value)[::-1]
 
 
 def _first(_budget: Budget, value: Any) -> Any:
@@ -201,22 +157,6 @@ def _length(_budget: Budget, value: Any) -> int:
     if isinstance(value, Missing):
         value.fail()
     raise RenderFailure(f"{kind_of(value)} has no length")
-
-
-def _sum(budget: Budget, value: Any, attribute: Any = None, start: Any = 0) -> int | float:
-    items = listing(budget, value)
-    if attribute is not None:
-        items = [_member(item, attribute) for item in items]
-    total = sum((number(item) for item in items), number(start))
-    return within_bounds(total) if isinstance(total, int) else total
-
-
-def _min(budget: Budget, value: Any) -> Any:
-    return _end(_sort(budget, value), 0, "first")
-
-
-def _max(budget: Budget, value: Any) -> Any:
-    return _end(_sort(budget, value), -1, "last")
 
 
 def _items(budget: Budget, value: Any) -> list[Any]:
@@ -253,13 +193,6 @@ def _number_or(value: Any, default: Any) -> int | float:
         return number(default)
 
 
-def _round(_budget: Budget, value: Any, precision: Any = 0) -> float:
-    digits = int(number(precision))
-    if not -30 <= digits <= 30:  # noqa: PLR2004 - more digits than a number has
-        raise RenderFailure("round takes at most 30 digits")
-    return round(float(number(value)), digits)
-
-
 def _abs(_budget: Budget, value: Any) -> int | float:
     return abs(number(value))
 
@@ -269,9 +202,23 @@ def _string(budget: Budget, value: Any) -> str:
 
 
 def _urlencode(budget: Budget, value: Any) -> str:
+    if isinstance(value, Mapping | list | tuple):
+        pairs = list(value.items()) if isinstance(value, Mapping) else value
+        budget.charge(1 + len(pairs))
+        return budget.text("&".join(f"{_quoted(key)}={_quoted(item)}" for key, item in map(_pair, pairs)))
     source = text(value)
     budget.charge(len(source) // CHARACTERS_PER_UNIT)
-    return budget.text(quote(source.encode(), safe=""))
+    return budget.text(quote(source.encode(), safe="/"))
+
+
+def _pair(value: Any) -> tuple[Any, Any]:
+    if not isinstance(value, list | tuple) or len(value) != 2:  # noqa: PLR2004 - a pair
+        raise RenderFailure("urlencode needs a text, an object or a list of pairs")
+    return value[0], value[1]
+
+
+def _quoted(value: Any) -> str:
+    return quote(text(value).encode(), safe="").replace("%20", "+")
 
 
 def _escape(budget: Budget, value: Any) -> Markup:
@@ -293,7 +240,7 @@ def _striptags(budget: Budget, value: Any) -> str:
 
 
 def _wordcount(budget: Budget, value: Any) -> int:
-    return len(budget.text(text(value)).split())
+    return len(_WORDS.findall(budget.text(text(value))))
 
 
 def _nl2br(budget: Budget, value: Any) -> Markup:
@@ -334,7 +281,7 @@ def _instant(value: Any) -> Any:
     return value
 
 
-FILTERS: Final[Mapping[str, Filter]] = {
+BASIC: Final[Mapping[str, Filter]] = {
     "abs": _abs,
     "capitalize": _capitalize,
     "count": _length,
@@ -347,33 +294,22 @@ FILTERS: Final[Mapping[str, Filter]] = {
     "float": _float,
     "int": _int,
     "items": _items,
-    "join": _join,
     "keys": _keys,
     "last": _last,
     "length": _length,
     "lower": _lower,
-    "map": _map,
-    "max": _max,
-    "min": _min,
     "money": _money,
     "nl2br": _nl2br,
     "number": _number,
-    "rejectattr": _rejectattr,
     "replace": _replace,
-    "reverse": _reverse,
-    "round": _round,
     "safe": _safe,
-    "selectattr": _selectattr,
-    "sort": _sort,
     "string": _string,
     "striptags": _striptags,
-    "sum": _sum,
     "time": _time,
     "title": _title,
     "tojson": tojson,
     "trim": _trim,
     "truncate": _truncate,
-    "unique": _unique,
     "upper": _upper,
     "urlencode": _urlencode,
     "values": _values,

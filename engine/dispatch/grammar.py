@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 from jinja2 import TemplateSyntaxError, nodes
 from jinja2.visitor import NodeTransformer
 
-from engine.dispatch.filters import FILTERS, METHODS
-from engine.dispatch.sandbox import TESTS, TEXT
+from engine.dispatch.filters import METHODS
+from engine.dispatch.list_filters import FILTERS, TESTS_AT
+from engine.dispatch.questions import SIGNS as TEST_SIGNS
+from engine.dispatch.questions import TESTS
+from engine.dispatch.sandbox import TEXT
 from engine.dispatch.template_problem import TemplateProblem, nearest
 
 if TYPE_CHECKING:
@@ -281,7 +284,25 @@ class Rewriter(NodeTransformer):
         if node.name not in FILTERS:
             message = f"unknown filter '{node.name}'{nearest(node.name, FILTERS)}"
             self._report(node, "unknown_filter", message, node.name)
+        self._check_named(node)
         return self.generic_visit(node)
+
+    def _check_named(self, node: nodes.Filter) -> None:
+        """`selectattr('price', 'gt', 5)` names a test and `map('upper')` a filter: both have to be known ones."""
+        at = TESTS_AT.get(node.name, 0 if node.name == "map" else None)
+        if at is None or len(node.args) <= at:
+            return
+        name, of_map = node.args[at], node.name == "map"
+        known = FILTERS if of_map else {**TESTS, **TEST_SIGNS}
+        kind = "filter" if of_map else "test"
+        if not isinstance(name, nodes.Const) or not isinstance(name.value, str):
+            message = f"the name of the {kind} in '{node.name}' has to stand there as text in quotes"
+            self._report(node, "not_allowed", message, node.name)
+        elif name.value not in known:
+            mend = nearest(name.value, known)
+            if not of_map and not mend:
+                mend = f"; whether a member equals a value is '{node.name}(…, 'eq', {name.value!r})'"
+            self._report(node, f"unknown_{kind}", f"unknown {kind} '{name.value}'{mend}", name.value)
 
     def visit_Test(self, node: nodes.Test) -> nodes.Node:  # noqa: N802 - the visitor's naming
         """Only the tests we know."""

@@ -66,7 +66,11 @@ def format_money(value: float, currency: str, *, locale: str) -> str:
     code = currency.strip().upper()
     if len(code) != CURRENCY_LENGTH or not code.isascii() or not code.isalpha():
         raise RenderFailure(f"'{currency[:20]}' is not a currency code such as EUR")
-    return str(babel_numbers.format_currency(Decimal(str(value)), code, locale=_locale(locale)))
+    name = _locale(locale)
+    try:
+        return str(babel_numbers.format_currency(Decimal(str(value)), code, locale=name))
+    except ArithmeticError:
+        raise RenderFailure("a number is too large to be an amount of money") from None
 
 
 @lru_cache(maxsize=CACHE_SIZE)
@@ -75,7 +79,11 @@ def format_number(value: float, digits: int | None, *, locale: str) -> str:
     if digits is not None and not 0 <= digits <= DIGITS_MAX:
         raise RenderFailure(f"number takes 0 to {DIGITS_MAX} digits")
     pattern = None if digits is None else "#,##0" + ("." + "0" * digits if digits else "")
-    return str(babel_numbers.format_decimal(Decimal(str(value)), format=pattern, locale=_locale(locale)))
+    name = _locale(locale)
+    try:
+        return str(babel_numbers.format_decimal(Decimal(str(value)), format=pattern, locale=name))
+    except ArithmeticError:
+        raise RenderFailure("a number is too large to be written out") from None
 
 
 @lru_cache(maxsize=CACHE_SIZE)

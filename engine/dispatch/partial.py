@@ -12,7 +12,8 @@ from typing import Any, Final
 import msgspec
 from jinja2 import nodes
 
-from engine.dispatch.sandbox import FUNCTIONS, TESTS
+from engine.dispatch.questions import TESTS
+from engine.dispatch.sandbox import FUNCTIONS
 from engine.dispatch.values import Budget, Missing, look_up, out
 
 Renderer = Callable[[dict[str, Any], Budget], str]

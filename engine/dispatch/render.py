@@ -9,20 +9,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
+from jinja2 import nodes
 
 from engine.dispatch.compiled import Part
 from engine.dispatch.flatten import paths, undeclared
 from engine.dispatch.front_matter import VARIANT
-from engine.dispatch.grammar import LINES_PER_FILE
+from engine.dispatch.grammar import LINES_PER_FILE, walk
 from engine.dispatch.local_format import known_locale, known_zone
-from engine.dispatch.sample import sample_context
+from engine.dispatch.sample import ADDRESSES, sample_context
+from engine.dispatch.schemes import harmless_html, harmless_text, written
 from engine.dispatch.template_problem import TemplateError
 from engine.dispatch.values import Budget, RenderFailure
 
 # The names a template may use, and nothing else.
-NAMES: Final = frozenset(
-    {"customer", "event", "enrollment", "data", "now", "unsubscribe_url", "preferences_url", "view_url", "confirm_url"}
-)
+NAMES: Final = frozenset({"customer", "event", "enrollment", "data", "now", *ADDRESSES})
 # Names that rendering adds: the language of the template, and its own rendered front matter for use in the body.
 OWN_NAMES: Final = frozenset({"locale", "subject", "preheader"})
 ENROLLMENT_MEMBERS: Final = frozenset({"event", "entered_at", "key"})
@@ -49,7 +49,18 @@ class Rendered(msgspec.Struct, frozen=True):
 class Template:
     """One template in one language. Immutable and safe to share between threads."""
 
-    __slots__ = ("_files", "_locale_default", "_parts", "_zone_default", "channel", "file", "locale", "name", "version")
+    __slots__ = (
+        "_files",
+        "_locale_default",
+        "_parts",
+        "_schemes",
+        "_zone_default",
+        "channel",
+        "file",
+        "locale",
+        "name",
+        "version",
+    )
 
     def __init__(self, key: TemplateKey, parts: Mapping[str, Part], *, files: Sequence[str]) -> None:
         """Built by `TemplateSet.load`. `parts` are by field of `Rendered`; `files` by the index encoded in lines."""
@@ -61,6 +72,9 @@ class Template:
         self._locale_default = key.locale or key.locale_default
         self._zone_default = key.zone_default
         self._parts = dict(parts)
+        tree = parts["html"].tree if "html" in parts else None
+        found = walk(tree) if tree is not None else ()
+        self._schemes = written(node.data for node in found if isinstance(node, nodes.TemplateData))
         self._files = files
 
     def render(self, context: Mapping[str, Any]) -> Rendered:
@@ -97,7 +111,11 @@ class Template:
                     continue
                 part = found if field != "subject" else self._subject(names.get("variant"), found)
                 text = way(part, names, budget)
-                if field not in {"html", "text"}:
+                if field == "html":
+                    text = harmless_html(text, self._schemes)
+                elif field == "text":
+                    text = harmless_text(text)
+                else:
                     text = names[field] = " ".join(text.split())
                 done[field] = text
         except RenderFailure as failure:
@@ -107,6 +125,11 @@ class Template:
     def _subject(self, variant: Any, plain: Part) -> Part:
         """The subject of a variant that is tested, or the plain one."""
         return self._parts.get(f"{VARIANT}{variant}", plain) if variant else plain
+
+    @property
+    def locale_default(self) -> str:
+        """The language of a template that names none."""
+        return self._locale_default
 
     def subjects(self) -> frozenset[str]:
         """Return the variants that have a subject of their own."""

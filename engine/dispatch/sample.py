@@ -14,7 +14,10 @@ from engine.dispatch.grammar import walk
 
 MOMENT: Final = "2026-03-27T09:00:00Z"
 NUMBER: Final = 19.9
-ADDRESSES: Final = ("unsubscribe_url", "preferences_url", "view_url", "confirm_url")
+ADDRESSES: Final = (
+    "unsubscribe_url", "preferences_url", "view_url", "confirm_url", "access_url", "agree_url", "stop_url",
+)  # fmt: skip
+"""Names of the addresses of our own pages, as `engine.dispatch.tokens` makes them."""
 LOOPS, KINDS, TEXTS = range(3)
 _NUMERIC: Final = frozenset({"money", "number", "round", "int", "float", "abs", "sum", "_op"})
 _TEXTS: Final = {
@@ -30,7 +33,7 @@ _TIMES: Final = frozenset({"date", "time"})
 def sample_context(trees: Sequence[nodes.Node], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return a context for the trees. Text gets the name of its member, amounts a number, dates a moment."""
     context: dict[str, Any] = {name: f"https://example.com/{name}" for name in ADDRESSES}
-    context |= {"now": MOMENT, "customer": {}, "event": {}, "enrollment": {}, "data": {}}
+    context |= {"now": MOMENT, "customer": {"segments": []}, "event": {}, "enrollment": {}, "data": {}}
     for stage in (LOOPS, KINDS, TEXTS):
         for tree in trees:
             _fill(tree, context, {}, stage)

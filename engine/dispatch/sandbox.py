@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from jinja2 import pass_context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from engine.dispatch.filters import FILTERS, items_of, listing, text
+from engine.dispatch.filters import items_of, listing, text
+from engine.dispatch.list_filters import FILTERS
+from engine.dispatch.questions import TESTS
 from engine.dispatch.values import (
     TEXT_LENGTH_MAX,
     Budget,
     Missing,
     RenderFailure,
+    finite,
     kind_of,
     look_up,
     out,
@@ -86,7 +89,7 @@ def _arithmetic(left: float, sign: str, right: float) -> float:
         raise RenderFailure("a number is too large") from None
     if isinstance(result, complex):
         raise RenderFailure("a root of a negative number has no meaning")
-    return within_bounds(result) if isinstance(result, int) else float(result)
+    return within_bounds(result) if isinstance(result, int) else finite(float(result))
 
 
 def _concat(budget: Budget, first: Any, *rest: Any) -> str:
@@ -140,64 +143,6 @@ FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {
     "_flat": _flat,
     "_out": _out,
     "_part": _part,
-}
-
-
-def _is_defined(value: Any) -> bool:
-    return not isinstance(value, Missing)
-
-
-def _is_undefined(value: Any) -> bool:
-    return isinstance(value, Missing)
-
-
-def _is_none(value: Any) -> bool:
-    return value is None or isinstance(value, Missing)
-
-
-def _kind_test(*kinds: type) -> Callable[[Any], bool]:
-    def test(value: Any) -> bool:
-        if isinstance(value, Missing):
-            value.fail()
-        return isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
-
-    return test
-
-
-def _whole(value: Any) -> int:
-    if isinstance(value, Missing):
-        value.fail()
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise RenderFailure(f"{kind_of(value)} is not a whole number")
-    return value
-
-
-def _is_odd(value: Any) -> bool:
-    return _whole(value) % 2 == 1
-
-
-def _is_even(value: Any) -> bool:
-    return _whole(value) % 2 == 0
-
-
-def _is_divisible_by(value: Any, divisor: Any) -> bool:
-    if _whole(divisor) == 0:
-        raise RenderFailure("division by zero")
-    return _whole(value) % divisor == 0  # type: ignore[no-any-return]
-
-
-TESTS: Final[Mapping[str, Callable[..., bool]]] = {
-    "boolean": _kind_test(bool),
-    "defined": _is_defined,
-    "divisibleby": _is_divisible_by,
-    "even": _is_even,
-    "mapping": _kind_test(Mapping),
-    "none": _is_none,
-    "number": _kind_test(int, float),
-    "odd": _is_odd,
-    "sequence": _kind_test(list, tuple, str),
-    "string": _kind_test(str),
-    "undefined": _is_undefined,
 }
 
 

@@ -1,41 +1,51 @@
-"""Signed links in messages: what each may do is in its token, and a token made for one purpose opens no other door.
+"""Sealed links in messages: what each may do is in its token, and a token made for one purpose opens no other door.
 
-Invariant: a token holds ids and names of purposes and channels only, never an address or content, and nobody without the
-secret can make or change one. The same message always gets the same links.
+Invariant: whoever has a token reads nothing in it: a message, its customer and names of purposes and channels are sealed, and
+nobody without the secret can make or change one. The same message always gets the same links while the secret is the same.
 """
 
 from __future__ import annotations
 
 import base64
+import binascii
 import hashlib
 import hmac
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from itsdangerous import BadData, URLSafeSerializer
 
+from engine.core import moving
 from engine.core.consent import ADDRESS_TRAITS
 from engine.errors import NotFound
 
 if TYPE_CHECKING:
     from engine.core.message import Message
 
-Door = Literal["unsubscribe", "confirm", "preferences", "view", "address"]
+Door = Literal["unsubscribe", "confirm", "preferences", "view", "address", "agree", "stop", "access"]
 Trace = Literal["click", "open"]
 """Doors that lead to a message's links, and to nothing of its customer's."""
-CONFIRM_EVENT = "Consent Requested"
+CONFIRM_EVENT = moving.CONSENT_ASKED
 """The event that a double opt-in mail answers; it names the purpose and channels that were asked for."""
 TOKEN_CHARS_MAX = 2_048
-ADDRESS_EVENT = "Email Change Requested"
-"""The event that a mail to a new address answers: its `confirm_url` makes the address the customer's."""
+SECRET_BYTES_MIN = 16
 _PATHS: dict[Door, str] = {
     "unsubscribe": "u",
     "confirm": "confirm",
     "preferences": "me",
     "view": "view",
     "address": "address",
+    "agree": "address/agree",
+    "stop": "address/stop",
+    "access": "me/access",
 }
 _TRACES: dict[Trace, str] = {"click": "c", "open": "o"}
+_SESSION = "session"
+_OLD: frozenset[str] = frozenset({"unsubscribe", "confirm", "preferences", "view", *_TRACES})
+"""Doors whose links from before there was a seal still open."""
+_ID_BYTES = 16
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +56,15 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
     purposes: dict[str, list[str]] = {}
 
 
+class Session(msgspec.Struct, frozen=True, array_like=True):
+    """What a visitor's browser holds after an access link was used: whose page is open, by which visit, until when."""
+
+    customer: str
+    message: str
+    visit: str
+    until_ms: int
+
+
 class Trail(msgspec.Struct, frozen=True):
     """What a click or open is about: a message, and which of its stored links."""
 
@@ -53,37 +72,56 @@ class Trail(msgspec.Struct, frozen=True):
     link: str
 
 
-class TokenSigner:
-    """Makes and reads tokens. `secret` has at least 16 bytes and stays the same as long as links shall work."""
+class _Seal:
+    """The keys that follow from one secret: one for each door."""
 
     def __init__(self, secret: bytes) -> None:
-        """Derives one key for each kind of link."""
-        assert len(secret) >= 16, "a short secret can be guessed"  # noqa: PLR2004 - bytes
-        self._serializers: dict[Door | Trace, URLSafeSerializer] = {
+        assert len(secret) >= SECRET_BYTES_MIN, "a short secret can be guessed"
+        self._ciphers = {
+            door: AESSIV(hmac.digest(secret, f"anlass.seal.{door}".encode(), "sha512"))
+            for door in (*_PATHS, *_TRACES, _SESSION)
+        }
+        self._old = {
             door: URLSafeSerializer(
                 secret,
                 salt=f"anlass.{door}",
                 signer_kwargs={"digest_method": hashlib.sha256, "key_derivation": "hmac"},
             )
-            for door in (*_PATHS, *_TRACES)
+            for door in _OLD
         }
-        self._keys = {
-            door: serializer.make_signer(serializer.salt).derive_key() for door, serializer in self._serializers.items()
-        }
+
+    def close(self, door: str, content: object) -> str:
+        return _text(self._ciphers[door].encrypt(msgspec.msgpack.encode(content), None))
+
+    def open(self, door: str, token: str) -> Any:
+        """The content; None when it is not one of this secret's."""
+        try:
+            if "." in token:
+                return self._old[door].loads(token) if door in _OLD else None
+            return msgspec.msgpack.decode(self._ciphers[door].decrypt(_bytes(token), None))
+        except (BadData, InvalidTag, ValueError, RecursionError):
+            return None
+
+
+class TokenSigner:
+    """Makes and reads tokens. The first secret seals; links sealed with any of them open. Each has at least 16 bytes."""
+
+    def __init__(self, secret: bytes, *former: bytes) -> None:
+        """Derives one key for each kind of link."""
+        self._seals = [_Seal(each) for each in (secret, *former)]
 
     def token(self, door: Door, link: Link) -> str:
         """The text that stands in a URL."""
-        # What `dumps` would write, without its compression and its derivation of the key each time: four times faster, and
-        # every message has four of them. `read` is itsdangerous's own.
-        return self._signed(door, (link.customer, link.message, link.purposes))
+        content = (_packed(link.message), link.customer, link.purposes)
+        return self._seals[0].close(door, content if link.purposes else content[:2])
 
     def trail(self, door: Trace, message_id: str, link: str) -> str:
         """A token that leads to a link of a message, as it was stored when the message left."""
-        return self._signed(door, (message_id, link))
+        return self._seals[0].close(door, (_packed(message_id), link))
 
-    def _signed(self, door: Door | Trace, content: tuple[object, ...]) -> str:
-        payload = _text(msgspec.json.encode(content))
-        return f"{payload}.{_text(hmac.digest(self._keys[door], payload.encode(), 'sha256'))}"
+    def session(self, session: Session) -> str:
+        """What a browser is given for a visit."""
+        return self._seals[0].close(_SESSION, session)
 
     def unsubscribe(self, message_id: str, customer: str, *, purpose: str, channel: str) -> str:
         """A token that withdraws consent to one purpose on one channel."""
@@ -94,11 +132,15 @@ class TokenSigner:
         return self.token("confirm", Link(customer=customer, message=message_id, purposes=purposes))
 
     def preferences(self, message_id: str, customer: str) -> str:
-        """A token that opens the customer's own page."""
+        """A token that opens the choices of what a customer receives, and nothing of theirs."""
         return self.token("preferences", Link(customer=customer, message=message_id))
 
+    def access(self, message_id: str, customer: str) -> str:
+        """A token that opens the customer's data, once."""
+        return self.token("access", Link(customer=customer, message=message_id))
+
     def address(self, message_id: str, customer: str) -> str:
-        """A token that makes the address that this message went to the customer's own."""
+        """A token that says yes for the address that this message went to."""
         return self.token("address", Link(customer=customer, message=message_id))
 
     def view(self, message_id: str, customer: str) -> str:
@@ -107,24 +149,74 @@ class TokenSigner:
 
     def read(self, door: Door, token: str) -> Link:
         """What the token says. Raises NotFound when it was not made by us for this kind of link."""
+        content = self._opened(door, token)
         try:
-            content = self._serializers[door].loads(token[:TOKEN_CHARS_MAX])
-            customer, message, purposes = msgspec.convert(content, tuple[str, str, dict[str, list[str]]])
-        except (BadData, ValueError, RecursionError) as error:
-            raise NotFound("This link is not complete.", mend="Copy the whole link from the message.") from error
+            if "." in token:
+                customer, message, purposes = msgspec.convert(content, tuple[str, str, dict[str, list[str]]])
+            else:
+                packed, *rest = content
+                rest = [*rest, {}][:2]
+                message, (customer, purposes) = (
+                    _unpacked(packed),
+                    msgspec.convert(rest, tuple[str, dict[str, list[str]]]),
+                )
+        except (ValueError, TypeError, RecursionError) as error:
+            raise _incomplete() from error
         return Link(customer=customer, message=message, purposes=purposes)
 
     def read_trail(self, door: Trace, token: str) -> Trail:
         """As `read`, for clicks and opens."""
         try:
-            message, link = msgspec.convert(self._serializers[door].loads(token[:TOKEN_CHARS_MAX]), tuple[str, str])
-        except (BadData, ValueError, RecursionError) as error:
-            raise NotFound("This link is not complete.", mend="Copy the whole link from the message.") from error
-        return Trail(message, link)
+            packed, link = self._opened(door, token)
+            return Trail(*msgspec.convert((_unpacked(packed), link), tuple[str, str]))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise _incomplete() from error
+
+    def read_session(self, token: str) -> Session:
+        """The visit that a browser was given. Raises NotFound."""
+        try:
+            return msgspec.convert(self._opened(_SESSION, token), Session)
+        except (ValueError, RecursionError) as error:
+            raise _incomplete() from error
+
+    def _opened(self, door: str, token: str) -> Any:
+        for seal in self._seals:
+            content = seal.open(door, token[:TOKEN_CHARS_MAX])
+            if content is not None:
+                return content
+        raise _incomplete()
+
+
+def _incomplete() -> NotFound:
+    return NotFound("This link is not complete.", mend="Copy the whole link from the message.")
+
+
+def _packed(message: str) -> str | bytes:
+    """An id in half as many bytes."""
+    try:
+        packed = bytes.fromhex(message)
+    except ValueError:
+        return message
+    return packed if len(packed) == _ID_BYTES and packed.hex() == message else message
+
+
+def _unpacked(packed: str | bytes) -> str:
+    return packed.hex() if isinstance(packed, bytes) else packed
 
 
 def _text(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _bytes(text: str) -> bytes:
+    """Raises ValueError for what `_text` would not have written."""
+    try:
+        data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except binascii.Error as error:
+        raise ValueError(str(error)) from error
+    if _text(data) != text:
+        raise ValueError("not the usual way to write it")
+    return data
 
 
 class SignedLinks:
@@ -136,20 +228,32 @@ class SignedLinks:
         self._signer = signer
 
     def of(self, message: Message) -> dict[str, str]:
-        """`unsubscribe_url`, `confirm_url`, `preferences_url` and `view_url`."""
+        """The addresses of our pages that a template may use, by their names."""
         signer, customer = self._signer, message.customer
         unsubscribe = signer.unsubscribe(message.id, customer, purpose=message.purpose, channel=message.channel)
+        preferences = self._url("preferences", signer.preferences(message.id, customer))
         return {
             "unsubscribe_url": self._url("unsubscribe", unsubscribe),
             "confirm_url": self._confirm_url(message),
-            "preferences_url": self._url("preferences", signer.preferences(message.id, customer)),
+            "preferences_url": preferences,
             "view_url": self._url("view", signer.view(message.id, customer)),
+            **self._urls_of_requests(message, preferences),
+        }
+
+    def _urls_of_requests(self, message: Message, preferences: str) -> dict[str, str]:
+        """What only the answer to a request opens; in another message the page where it can be asked for."""
+        link = Link(customer=message.customer, message=message.id)
+        asked, moves = answers(message, moving.LINK_ASKED), answers(message, moving.ASKED)
+        return {
+            "access_url": self._url("access", self._signer.token("access", link)) if asked else preferences,
+            "agree_url": self._url("agree", self._signer.token("agree", link)) if moves else preferences,
+            "stop_url": self._url("stop", self._signer.token("stop", link)) if moves else preferences,
         }
 
     def _confirm_url(self, message: Message) -> str:
         """What a click in this message confirms: a new address, or consent."""
         signer, customer = self._signer, message.customer
-        if answers_new_address(message):
+        if answers(message, moving.ASKED):
             return self._url("address", signer.address(message.id, customer))
         return self._url("confirm", signer.confirm(message.id, customer, purposes=_asked_for(message)))
 
@@ -166,9 +270,9 @@ class SignedLinks:
         return tuple(f"{self._base_url}/{path}/" for path in (*_PATHS.values(), *_TRACES.values()))
 
 
-def answers_new_address(message: Message) -> bool:
-    """Whether the message came of a customer's wish to have another address."""
-    return any(event.get("name") == ADDRESS_EVENT for event in _events(message))
+def answers(message: Message, event: str) -> bool:
+    """Whether the message came of this event."""
+    return any(each.get("name") == event for each in _events(message))
 
 
 def _asked_for(message: Message) -> dict[str, list[str]]:

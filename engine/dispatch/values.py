@@ -6,9 +6,10 @@ whatever the template says and whatever the data is; no clock is asked, so the s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import date, datetime, time
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 from jinja2 import StrictUndefined
 from markupsafe import Markup
@@ -22,6 +23,7 @@ OUTPUT_LENGTH_MAX: Final = 1_048_576  # characters of one rendered part
 CHARACTERS_PER_UNIT: Final = 8
 NUMBER_ABS_MAX: Final = 10**30
 
+Number = TypeVar("Number", int, float)
 DATE_PARTS: Final = frozenset({"year", "month", "day", "hour", "minute", "second"})
 
 
@@ -85,10 +87,18 @@ class Budget:
         return value
 
 
+class Group(tuple[Any, list[Any]]):
+    """What `groupby` gives: what the items have in common (`.grouper`) and the items (`.list`)."""
+
+    __slots__ = ()
+
+
 def step(value: Any, key: Any) -> Any:
     """Return one member of a value, or None when there is none. Only data is reachable, never a method."""
     if isinstance(value, Mapping):
         return value.get(key) if isinstance(key, str | int | float | bool) else None
+    if isinstance(value, Group) and key in ("grouper", "list"):
+        return value[0 if key == "grouper" else 1]
     if isinstance(value, list | tuple):
         if isinstance(key, int) and -len(value) <= key < len(value):
             return value[key]
@@ -126,8 +136,10 @@ def scalar_text(value: Any) -> str:
     """Return the text of a single value that is not a text yet."""
     if isinstance(value, str):
         return value if isinstance(value, Markup) else str(value)
-    if isinstance(value, bool | float):
+    if isinstance(value, bool):
         return str(value)
+    if isinstance(value, float):
+        return str(finite(value))
     if isinstance(value, int):
         return str(within_bounds(value))
     if isinstance(value, datetime | date | time):
@@ -139,10 +151,19 @@ def scalar_text(value: Any) -> str:
     raise RenderFailure(f"{kind_of(value)} cannot be printed; name one of its members, or use `| join(', ')`")
 
 
-def within_bounds(value: int) -> int:
-    """Refuse integers nobody means: their arithmetic and their printing take time without bound."""
+def within_bounds(value: Number) -> Number:
+    """Refuse numbers nobody means: their arithmetic and their printing take time without bound."""
+    if value != value:  # noqa: PLR0124 - not a number
+        finite(value)
     if not -NUMBER_ABS_MAX <= value <= NUMBER_ABS_MAX:
         raise RenderFailure("a number is too large")
+    return value
+
+
+def finite(value: float) -> float:
+    """Refuse what is no amount of anything."""
+    if not math.isfinite(value):
+        raise RenderFailure("a number is infinite or not a number")
     return value
 
 

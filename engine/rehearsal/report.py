@@ -30,12 +30,14 @@ def failure(result: Result) -> Iterator[str]:
     yield f"  {'-' * COLUMN_CHARS}-+-{'-' * COLUMN_CHARS}"
     for expected, actual in result.pairs:
         left = "" if expected is None else _expected(expected)
-        right = "" if actual is None else _actual(actual, result.start_ms, zone)
+        right = "" if actual is None else _actual(actual, result, zone)
         mark = " " if expected is not None and actual is not None else "!"
         yield f"{mark} {left:<{COLUMN_CHARS}} | {right}"
         if mark == "!" and actual is not None:
             for line in actual.why:
                 yield f"  {'':<{COLUMN_CHARS}} |     because {line}"
+    for note in result.notes:
+        yield f"! {note}"
 
 
 def _expected(expected: Expected) -> str:
@@ -63,15 +65,15 @@ def _moment(moment: Moment) -> str:
     return "" if moment.instant_ms is None else local_datetime(moment.instant_ms, zone_named("UTC")).isoformat()
 
 
-def _actual(decision: Decision, start_ms: int, zone: ZoneInfo) -> str:
+def _actual(decision: Decision, result: Result, zone: ZoneInfo) -> str:
     local = local_datetime(decision.at_ms, zone)
     subject = subject_of(decision) or decision.detail.get("traits", "")
+    if decision.kind in ("send", "exited") and decision.workflow != result.workflow:
+        subject = f"{decision.workflow}/{subject}"
     more = " ".join(str(decision.detail[name]) for name in _DETAILS if decision.detail.get(name))
     if decision.kind == "exited":
         more = ""
-    return (
-        f"{elapsed(decision.at_ms - start_ms)} ({local:%a %d %b %H:%M:%S}) {decision.kind}: {subject} {more}".rstrip()
-    )
+    return f"{elapsed(decision.at_ms - result.start_ms)} ({local:%a %d %b %H:%M:%S}) {decision.kind}: {subject} {more}".rstrip()
 
 
 def elapsed(span_ms: int) -> str:

@@ -5,7 +5,7 @@ Invariant: a message whose template fails is reported as `suppressed: template_e
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from engine.core.catalog import Catalog
     from engine.core.effect import Decision
     from engine.core.message import Message
+    from engine.dispatch.render import Rendered
     from engine.dispatch.templates import TemplateSet
 
 LINKS = {
@@ -27,8 +28,18 @@ LINKS = {
     "preferences_url": "https://shop.example/me/rehearsal",
     "view_url": "https://shop.example/view/rehearsal",
     "confirm_url": "https://shop.example/confirm/rehearsal",
+    "access_url": "https://shop.example/me/access/rehearsal",
+    "agree_url": "https://shop.example/address/agree/rehearsal",
+    "stop_url": "https://shop.example/address/stop/rehearsal",
 }
 _ERRORS_MAX = 200
+
+
+class Shown(NamedTuple):
+    """A rendered message, and the language of its template."""
+
+    message: Rendered
+    locale: str
 
 
 class Stage:
@@ -47,6 +58,8 @@ class Stage:
         self._on_decision = on_decision
         self._failed: dict[str, str] = {}
         self.messages = 0
+        self.rendered: dict[str, Shown] = {}
+        """Message id → what a customer would read."""
 
     def _dispatched(self, message: Message) -> None:
         self.messages += 1
@@ -54,7 +67,8 @@ class Stage:
             return
         try:
             template = self._templates.find(message.channel, message.template, locale=message.locale)
-            template.render({**names(message), **LINKS})
+            found = template.render({**names(message), **LINKS})
+            self.rendered[message.id] = Shown(found, template.locale or template.locale_default)
         except TemplateError as error:
             self._failed[message.id] = str(error)
 

@@ -1,12 +1,14 @@
 """Runs the `*.test.yaml` of a project: each case in virtual time, and what happened held against what was expected.
 
 Invariant: a case plays the workflow it tests and those it enters (or names), with the project's policy and segments; other
-workflows cannot disturb it. Its `expect` is complete for entries, sends, exits, completions and failures of that workflow.
+workflows cannot disturb it. Its `expect` is complete for entries, sends, exits, completions and failures of that workflow and
+of those under `with`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import html
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,7 +18,8 @@ from engine.core.record import Consent, Enroll, Event, Identify, Outcome, Record
 from engine.core.schedule import add, parse_duration, zone_named, zone_of
 from engine.core.workflow import EnterWorkflow
 from engine.definition.assemble import assemble
-from engine.rehearsal.stage import Stage
+from engine.definition.case import split_name
+from engine.rehearsal.stage import Shown, Stage
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -47,11 +50,13 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     decisions: tuple[Decision, ...]
     pairs: tuple[tuple[Expected | None, Decision | None], ...]
     """In order of time: what was expected beside what happened; None where one has no counterpart."""
+    notes: tuple[str, ...] = ()
+    """Where a message was sent as expected and reads differently."""
 
     @property
     def passed(self) -> bool:
-        """Whether every line has its counterpart."""
-        return all(expected is not None and actual is not None for expected, actual in self.pairs)
+        """Whether every line has its counterpart, and every message its words."""
+        return not self.notes and all(expected is not None and actual is not None for expected, actual in self.pairs)
 
 
 def run_tests(catalog: Catalog, files: Sequence[TestFile], *, templates: TemplateSet | None) -> Iterator[Result]:
@@ -74,6 +79,7 @@ def run_case(catalog: Catalog, file: TestFile, case: TestCase, *, templates: Tem
     records = sorted(_records(file.workflow, case, start_ms, zone), key=lambda record: record.at_ms)
     stage.memory.play(record for record in records if record.at_ms <= until_ms)
     stage.memory.run_until(until_ms)
+    pairs = _compare(file.workflow, case, decisions, start_ms, zone)
     return Result(
         file=file.file,
         line=case.line,
@@ -82,15 +88,18 @@ def run_case(catalog: Catalog, file: TestFile, case: TestCase, *, templates: Tem
         start_ms=start_ms,
         zone=zone.key,
         decisions=tuple(decisions),
-        pairs=_compare(file.workflow, case, decisions, start_ms, zone),
+        pairs=pairs,
+        notes=tuple(_misread(pairs, stage.rendered)),
     )
 
 
 def _isolated(catalog: Catalog, workflow: str, case: TestCase) -> Catalog:
     """The catalog with only the workflows that belong to the case."""
-    names, found = [workflow], set()
+    names, found = [workflow, *case.others], set()
     names += [expected.name for expected in case.expect if _SUBJECTS.get(expected.kind) == "workflow"]
+    names += [split_name(expected.name)[0] for expected in case.expect if expected.kind in ("send", "exited")]
     names += [line.name for line in case.timeline if line.kind == "enroll"]
+    names += [split_name(line.of)[0] for line in case.timeline if line.of]
     while names:
         name = names.pop()
         if name in found or name not in catalog.workflows:
@@ -121,10 +130,12 @@ def _record(workflow: str, customer: str, index: int, line: Happens, *, start_ms
         return Event(**base, name=line.name, time_ms=time_ms, properties=line.values)
     if line.kind == "identify":
         return Identify(**base, time_ms=time_ms, traits=line.values)
-    if line.kind == "outcome":
-        return Outcome(**base, time_ms=time_ms, outcome=line.name, workflow=workflow, step=line.of)
-    if line.kind == "winner":
-        return Winner(**(base | {"customer": ""}), workflow=workflow, step=line.of, variant=line.name)
+    if line.kind in ("outcome", "winner"):
+        other, step = split_name(line.of)
+        of: dict[str, Any] = {"workflow": other or workflow, "step": step}
+        if line.kind == "outcome":
+            return Outcome(**base, time_ms=time_ms, outcome=line.name, **of)
+        return Winner(**(base | {"customer": ""}), variant=line.name, **of)
     if line.kind == "enroll":
         return Enroll(**base, workflow=line.name or workflow, properties=line.values)
     return Consent(**base, time_ms=time_ms, action=_ACTIONS[line.kind], purposes=line.values, source="test")
@@ -149,7 +160,7 @@ def _compare(
         pairs += [
             (decision.at_ms, None, decision)
             for index, decision in enumerate(decisions)
-            if index not in taken and decision.kind in COMPLETE and decision.workflow == workflow
+            if index not in taken and decision.kind in COMPLETE and decision.workflow in (workflow, *case.others)
         ]
     pairs.sort(key=lambda pair: pair[0])
     return tuple((expected, actual) for _, expected, actual in pairs)
@@ -165,9 +176,9 @@ def _fits(workflow: str, expected: Expected, decision: Decision, *, start_ms: in
     if expected.kind == "updated":
         updated = detail.get("traits", {})
         return all(name in updated and updated[name] == value for name, value in expected.values.items())
-    if subject_of(decision) != expected.name:
-        return False
-    if expected.kind in ("send", "exited") and decision.workflow != workflow:
+    subject = subject_of(decision)
+    own = expected.kind not in ("send", "exited") or decision.workflow == workflow
+    if not (own and subject == expected.name) and f"{decision.workflow}/{subject}" != expected.name:
         return False
     if expected.kind == "send" and detail.get("answer") != expected.answer:
         return False
@@ -183,6 +194,34 @@ def _fits(workflow: str, expected: Expected, decision: Decision, *, start_ms: in
     return expected.until is None or (
         until is not None and _within(expected.until, from_rfc3339(until), start_ms, zone)
     )
+
+
+def _misread(
+    pairs: tuple[tuple[Expected | None, Decision | None], ...], rendered: Mapping[str, Shown]
+) -> Iterator[str]:
+    """What is not as expected in the messages that were sent as expected."""
+    for expected, actual in pairs:
+        if expected is None or actual is None or not expected.words:
+            continue
+        place = f"line {expected.line}: send {expected.name}"
+        shown = rendered.get(actual.detail.get("message", ""))
+        if shown is None:
+            yield f"{place}: nothing was rendered"
+            continue
+        message = shown.message
+        if expected.subject is not None and message.subject != expected.subject:
+            yield f"{place}: the subject is {message.subject!r}, not {expected.subject!r}"
+        if expected.locale is not None and shown.locale != expected.locale:
+            yield f"{place}: the language is {shown.locale}, not {expected.locale}"
+        text = _flat(message.subject, message.preheader, message.text, message.html, html.unescape(message.html))
+        yield from (
+            f"{place}: it does not contain {words!r}" for words in expected.contains if _flat(words) not in text
+        )
+
+
+def _flat(*parts: str) -> str:
+    """Line breaks and runs of spaces do not matter, as nobody sees them."""
+    return " ".join(" ".join(part.split()) for part in parts)
 
 
 def subject_of(decision: Decision) -> str:

@@ -11,11 +11,24 @@ import msgspec
 
 from engine.core.customer import CustomerState, encode_state
 from engine.core.effect import Append, Decision, Dispatch, Effect, Forget, Suppress
-from engine.core.record import encode_record
+from engine.core.record import Timer, encode_record
 
 CUSTOMER_CHARS_MAX = 512
 STUCK_TIMER_DELAY_MS = 3_600_000
 """A timer that fails, or does not move its customer, is not asked again before."""
+
+
+def stuck(before: CustomerState | None, after: CustomerState, timer: Timer) -> bool:
+    """Whether a timer moved nothing of what was pending, so that it must not fire for ever.
+
+    It is told by the state, not by the time: one that moved and is due again at the same moment simply goes on.
+    """
+    return 0 < after.next_due_ms <= timer.due_ms and before is not None and _pending(before) == _pending(after)
+
+
+def _pending(state: CustomerState) -> object:
+    return state.enrollments, state.held, state.armed, state.segments_due_ms
+
 
 encode_message = msgspec.msgpack.Encoder().encode
 encode_decision = msgspec.msgpack.Encoder().encode

@@ -18,7 +18,7 @@ from engine.core.evaluate import concerns, evaluate
 from engine.core.message import Message
 from engine.core.record import CONTROL, Control, Erase, Pause, Record, Resume, Timer
 from engine.errors import LimitExceeded
-from engine.runtimes.effects import STUCK_TIMER_DELAY_MS
+from engine.runtimes.effects import STUCK_TIMER_DELAY_MS, stuck
 
 CHAIN_MAX = 10_000
 """Records that one record may lead to at the same instant."""
@@ -142,7 +142,7 @@ class Memory:
             state.position = self.position
             self.states[customer] = state
             due_ms = state.next_due_ms
-            if type(record) is Timer and 0 < due_ms <= record.due_ms:
+            if type(record) is Timer and stuck(before, state, record):
                 due_ms = record.at_ms + STUCK_TIMER_DELAY_MS
             if due_ms != self._due.get(customer, 0):
                 self.arm(customer, due_ms)

@@ -7,7 +7,9 @@ Invariant: a setting is used, reported as belonging to a part this version does 
 the file or variable and the nearest known one. None is dropped in silence.
 """
 
+from engine.settings.console import ConsoleSettings
 from engine.settings.explaining import explain
+from engine.settings.exposure import in_clear, open_door
 from engine.settings.mailbox import MailboxSettings
 from engine.settings.phone import SmsSettings
 from engine.settings.reading import load_settings
@@ -15,6 +17,7 @@ from engine.settings.sections import CollectorSettings, DatabaseSettings, EmailS
 
 __all__ = [
     "CollectorSettings",
+    "ConsoleSettings",
     "DatabaseSettings",
     "EmailSettings",
     "KafkaSettings",
@@ -22,5 +25,7 @@ __all__ = [
     "Settings",
     "SmsSettings",
     "explain",
+    "in_clear",
     "load_settings",
+    "open_door",
 ]

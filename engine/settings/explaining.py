@@ -5,6 +5,8 @@ Invariant: no secret is in what is said.
 
 from __future__ import annotations
 
+from engine.settings.console import ConsoleSettings
+from engine.settings.exposure import behind_a_stranger, is_loopback
 from engine.settings.phone import explain_phone
 from engine.settings.sections import SENDER_ON_LOOPBACK, DatabaseSettings, EmailSettings, Settings
 from engine.settings.serving import explain_serving
@@ -13,11 +15,20 @@ from engine.settings.serving import explain_serving
 def explain(settings: Settings) -> list[str]:
     """One line for each part: how it will work, and what is missing for it to do more. For `anlass check --settings`."""
     collector, email = settings.collector, settings.email
-    keys = f"{len(collector.write_keys)} write keys" if collector.write_keys else "no write keys: any key is accepted"
+    keys = (
+        f"{len(collector.write_keys)} write keys"
+        if collector.write_keys
+        else "no write keys: only programs on this machine are let in"
+    )
     lines = [f"collector: listens on {collector.bind}:{collector.port}, {keys}"]
     if not collector.write_keys:
         lines.append("collector: to be reached from outside, set ANLASS_COLLECTOR__WRITE_KEYS")
     lines.append(f"collector: links in mails begin with {collector.base_url}")
+    if collector.trusted_proxies:
+        lines.append(f"collector: believes X-Forwarded-For of {', '.join(collector.trusted_proxies)}")
+    if unknown := behind_a_stranger(collector):
+        lines.append(f"collector: {unknown}")
+    lines += _console(settings.console)
     if email.configured:
         lines.append(f"email: sends through {email.host}:{email.port} (tls {email.tls})")
         if not email.from_:
@@ -38,6 +49,14 @@ def explain(settings: Settings) -> list[str]:
     lines += [f"database: {where}", _keeping(settings.database), *_kafka(settings)]
     lines += [f"{name}: an adapter of another package; its settings are passed on to it" for name in settings.more]
     lines += [f"{name}: not used by this version" for name in settings.later]
+    return lines
+
+
+def _console(console: ConsoleSettings) -> list[str]:
+    """Where operators look."""
+    lines = [f"console: mailbox, metrics and health are on {console.host}:{console.port}, for operators only"]
+    if not is_loopback(console.host):
+        lines.append("console: there is no login yet; let nobody but operators and monitoring reach that port")
     return lines
 
 
@@ -69,7 +88,7 @@ def _kafka(settings: Settings) -> list[str]:
         return ["kafka: none; `anlass run` needs none. For several machines set ANLASS_KAFKA=host:port"]
     copies = f"{kafka.standbys} standby copies" if kafka.standbys else "no standby copy"
     lines = [f"kafka: {kafka.bootstrap}, topics {kafka.prefix}*, {kafka.partitions} partitions, {copies}"]
-    if settings.collector.secret is None:
+    if not settings.collector.link_secrets:
         lines.append("kafka: several machines need one secret for links; set ANLASS_COLLECTOR__SECRET on all of them")
     return lines
 

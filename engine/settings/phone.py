@@ -32,7 +32,9 @@ class SmsSettings(ChannelSection, CallbackSection):
 
     SERVES: ClassVar[tuple[str, ...]] = ("sms", "whatsapp", "voice")
     NEEDS_URL: ClassVar[bool] = True
-    NOT_THE_ADAPTERS: ClassVar[frozenset[str]] = frozenset({"brand", "contact", "opt_out_replies"})  # the callbacks'
+    NOT_THE_ADAPTERS: ClassVar[frozenset[str]] = frozenset(
+        {"brand", "contact", "opt_out_replies", "stop_words"}
+    )  # the callbacks'
 
     account_sid: Annotated[str, AfterValidator(_account)] = ""
     auth_token: SecretStr | None = None
@@ -51,6 +53,7 @@ class SmsSettings(ChannelSection, CallbackSection):
     brand: Annotated[str, Field(max_length=40)] = ""
     contact: Annotated[str, Field(max_length=100)] = ""
     opt_out_replies: bool = True
+    stop_words: Annotated[tuple[Annotated[str, Field(min_length=2, max_length=40)], ...], Field(max_length=100)] = ()
 
     @property
     def configured(self) -> bool:
@@ -76,6 +79,7 @@ class SmsSettings(ChannelSection, CallbackSection):
         return {
             "twilio": {
                 "auth_token": token, "brand": self.brand, "contact": self.contact, "replies": self.opt_out_replies,
+                "stop_words": self.stop_words,
             }
         }  # fmt: skip
 

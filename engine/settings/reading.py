@@ -23,7 +23,7 @@ from engine.settings.sections import MODELS, SECRET_BYTES_MIN, Settings
 
 FILE_NAME = "anlass.toml"
 PREFIX = "ANLASS_"
-SECTIONS_LATER = frozenset({"console"})
+SECTIONS_LATER: frozenset[str] = frozenset()
 SHORT = {"kafka": "bootstrap"}
 """Sections whose bare variable (`ANLASS_KAFKA=host:port`) stands for one setting."""
 """Fixed names of parts that are not in this version: accepted, unread, and reported by `explain`."""
@@ -188,10 +188,10 @@ def _explained(error: ValidationError, file: Path) -> SettingsError:
 def _with_secret_files(settings: Settings) -> Settings:
     """Put the contents of `*_file` in place of the secrets that they hold, and look whether a channel lacks something."""
     changed = {name: _with_secrets(settings, name) for name in MODELS}
-    secret = changed["collector"].secret
-    if secret is not None and len(secret.get_secret_value()) < SECRET_BYTES_MIN:
+    if any(len(secret) < SECRET_BYTES_MIN for secret in changed["collector"].link_secrets):
+        name = "ANLASS_COLLECTOR__SECRETS" if changed["collector"].secrets else "ANLASS_COLLECTOR__SECRET"
         raise SettingsError(
-            f"ANLASS_COLLECTOR__SECRET (or its file) is shorter than {SECRET_BYTES_MIN} characters.",
+            f"{name} (or its file) holds a secret that is shorter than {SECRET_BYTES_MIN} characters.",
             mend="Make one with: python3 -c 'import secrets; print(secrets.token_hex(32))'",
         )
     settings = settings.model_copy(update=changed)

@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, m
 
 from engine.errors import SettingsError
 from engine.settings.bounces import BouncesSettings, mark_secret
+from engine.settings.console import ConsoleSettings, Networks
 from engine.settings.letters import PrintSettings
 from engine.settings.mail_services import MailgunSettings, PostmarkSettings, SendgridSettings, SesSettings
 from engine.settings.mailbox import MailboxSettings
@@ -29,6 +30,7 @@ from engine.settings.webhook import WebhookSettings
 SENDER_ON_LOOPBACK = "Anlass <anlass@localhost>"
 SECRET_BYTES_MIN = 16
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
 DATABASE_URL = "sqlite:///var/anlass.db"
 JOURNAL_URL = "sqlite:///var/journal.db"
 
@@ -52,8 +54,17 @@ class CollectorSettings(Section):
         dict[str, Annotated[str, Field(min_length=1, max_length=200)]], BeforeValidator(_split_keys)
     ] = Field(default_factory=dict)
     backlog_max: Annotated[int, Field(ge=1)] = 50_000
+    trusted_proxies: Networks = ()
+    """The networks whose `X-Forwarded-For` is believed."""
+    connections_max: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    """Connections that are open at once; fewer where the system allows this process fewer files."""
+    head_seconds: Annotated[float, Field(gt=0, le=600, allow_inf_nan=False)] = 10.0
+    """How long a request's head may take to arrive."""
     secret: SecretStr | None = None
     secret_file: Path | None = None
+    secrets: SecretStr | None = None
+    """Several, with commas or blanks between them: the first signs, all verify; `secret`, if it is set, verifies as well."""
+    secrets_file: Path | None = None
 
     @model_validator(mode="after")
     def _closed_without_keys(self) -> CollectorSettings:
@@ -67,9 +78,21 @@ class CollectorSettings(Section):
         return self
 
     @property
+    def keyless(self) -> bool:
+        """Whether events are taken without a key, from this machine's own programs."""
+        return not self.write_keys
+
+    @property
     def bind(self) -> str:
         """The address to listen on: every one with write keys, 127.0.0.1 without, unless `host` says otherwise."""
         return self.host or ("0.0.0.0" if self.write_keys else "127.0.0.1")  # noqa: S104 - only with write keys
+
+    @property
+    def link_secrets(self) -> tuple[bytes, ...]:
+        """`secrets`, then `secret`; nothing when neither is set."""
+        several = self.secrets.get_secret_value().replace(",", " ").split() if self.secrets else []
+        lines = self.secret.get_secret_value().splitlines() if self.secret else []  # a file may hold several
+        return tuple(dict.fromkeys(each.strip().encode() for each in (*several, *lines) if each.strip()))
 
     @property
     def base_url(self) -> str:
@@ -235,7 +258,15 @@ class KafkaSettings(Section):
     """Where copies of the partitions' rows lie; relative to the project. Several processes may share it."""
     status_host: str = "127.0.0.1"
     status_port: Port = 0
-    """Where a role without an HTTP server of its own answers /healthz, /readyz and /metrics; 0: the system chooses."""
+    """What [console] host and port were called for a role on Kafka; still taken where they are set."""
+
+    def status_door(self, console: ConsoleSettings) -> tuple[str, int, bool]:
+        """Where a role's operators' port listens: host, port, and whether the port was asked for."""
+        asked = self.model_fields_set
+        host = self.status_host if "status_host" in asked and "host" not in console.model_fields_set else console.host
+        if "status_port" in asked and "port" not in console.model_fields_set:
+            return host, self.status_port, True
+        return host, console.port, "port" in console.model_fields_set
 
     @property
     def configured(self) -> bool:
@@ -245,6 +276,7 @@ class KafkaSettings(Section):
 
 MODELS: dict[str, type[Section]] = {
     "collector": CollectorSettings,
+    "console": ConsoleSettings,
     "email": EmailSettings,
     "sms": SmsSettings,
     "newsletter": NewsletterSettings,
@@ -273,6 +305,7 @@ class Settings(BaseModel):
 
     project: Path
     collector: CollectorSettings = CollectorSettings()
+    console: ConsoleSettings = ConsoleSettings()
     email: EmailSettings = EmailSettings()
     sms: SmsSettings = SmsSettings()
     newsletter: NewsletterSettings = NewsletterSettings()
@@ -334,12 +367,17 @@ class Settings(BaseModel):
         return mark_secret(self.link_secret())
 
     def link_secret(self) -> bytes:
-        """What signs the links in mails: `collector.secret`, else a random one kept in `var/link-secret` (made at first use).
+        """The oldest of `link_secrets`: what must stay the same when links are signed with a new one is made from it."""
+        return self.link_secrets()[-1]
 
-        Raises SettingsError when it cannot be read or made, or is too short.
+    def link_secrets(self) -> tuple[bytes, ...]:
+        """What signs the links in mails (the first) and verifies them (all): `collector.secrets` and `collector.secret`, else
+        those in `var/link-secret`, one a line; one is made at first use.
+
+        Raises SettingsError when they cannot be read or made, or one is too short.
         """
-        if self.collector.secret:
-            return self.collector.secret.get_secret_value().encode()
+        if said := self.collector.link_secrets:
+            return said
         path = self.database_path.parent / "link-secret"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -351,12 +389,12 @@ class Settings(BaseModel):
                 with contextlib.suppress(FileExistsError):
                     os.link(draft, path)
                 draft.unlink()
-            secret = path.read_bytes().strip()
+            secrets_kept = tuple(path.read_bytes().split())
         except OSError as error:
             raise SettingsError(
                 f"The secret for links cannot be kept in {path}: {error.strerror}.",
                 mend="Set ANLASS_COLLECTOR__SECRET.",
             ) from error
-        if len(secret) < SECRET_BYTES_MIN:
+        if not secrets_kept or min(map(len, secrets_kept)) < SECRET_BYTES_MIN:
             raise SettingsError(f"{path} is too short.", mend="Delete it; a new one is made.")
-        return secret
+        return secrets_kept

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import AsyncIterator
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,9 @@ from channels.recording import Mailbox
 from engine.bootstrap.project import open_rehearsal
 from engine.clock import ManualClock
 from engine.collector import build_collector
+from engine.core.message import Message
 from engine.core.record import Consent, Event, Identify
+from engine.dispatch.tokens import SignedLinks, TokenSigner
 from engine.errors import ServiceUnreachable
 from engine.runtimes.memory_ports import MemoryRuntime
 from engine.settings import CollectorSettings
@@ -47,6 +50,11 @@ CONTRAST = """() => {
   }
   return found;
 }"""
+LINKS_OF_A_CHANGE = {
+    "confirm": ("confirm-address", "confirm_url"),
+    "agree": ("address-change-notice", "agree_url"),
+    "stop": ("address-change-notice", "stop_url"),
+}
 ACCESSIBLE = """() => {
   const found = [];
   for (const node of document.querySelectorAll('input:not([type=hidden]),select,textarea')) {
@@ -77,6 +85,17 @@ class Stage(msgspec.Struct):
     url: str
     runtime: Any
     link: str
+    signer: TokenSigner
+
+    async def mail(self, template: str) -> Message:
+        """The newest mail of this template to her."""
+        found = (status.message for status in await self.runtime.messages(customer="ana"))
+        mail: Message = next(each for each in found if each.template == template)
+        return mail
+
+    async def path(self, template: str, name: str) -> str:
+        """Where a link in it leads, such as `access_url`."""
+        return SignedLinks(self.url, self.signer).of(await self.mail(template))[name]
 
 
 @cache
@@ -109,7 +128,8 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     newest = (await runtime.messages(customer="ana"))[0].message.id
     application: web.Application = build_collector(CollectorSettings(), parts)
     async with Served(application) as served:
-        yield Stage(served.url, runtime, f"{served.url}/me/{parts.signer.preferences(newest, 'ana')}")
+        link = f"{served.url}/me/{parts.signer.preferences(newest, 'ana')}"
+        yield Stage(served.url, runtime, link, parts.signer)
     mailbox.close()
     assert len(SECRET) >= 16
 
@@ -152,8 +172,21 @@ async def _sound(page: Any) -> None:
     assert await page.evaluate(CONTRAST) == []
 
 
+async def _open(stage: Stage, page: Any) -> None:
+    """By the button on her page, the mail, and the button behind its link."""
+    await page.goto(stage.link)
+    await page.get_by_role("button", name=re.compile("Send me a link|Link schicken")).click()
+    assert "a•••@e•••.com" in await page.get_by_role("status").inner_text()
+    await page.goto(await stage.path("access-link", "access_url"))
+    await page.get_by_role("button").click()
+    assert await page.locator("nav a[aria-current=page]").count() == 1
+
+
 def _written(stage: Stage) -> list[Any]:
-    return [each for each in taken_in(stage.runtime) if getattr(each, "id", "") not in {"i", "o", "s"}]
+    """What the pages wrote, without what opened them."""
+    ours = {"Access Link Requested", "Access Link Opened"}
+    found = (each for each in taken_in(stage.runtime) if getattr(each, "id", "") not in {"i", "o", "s"})
+    return [each for each in found if getattr(each, "name", "") not in ours]
 
 
 @pytest.mark.parametrize("locale", ["de-DE", "en-GB"])
@@ -161,9 +194,16 @@ def _written(stage: Stage) -> list[Any]:
 async def test_every_page_is_readable_on_a_phone(locale: str, dark: bool, stage: Stage, browser: Any) -> None:
     """In the browser's own language, light and dark: every field has its label, every text its contrast, nothing is too wide."""
     page = await _phone(browser, locale, dark=dark)
-    lang = locale[:2]
+    lang, look = locale[:2], "-dark" if dark else ""
+    await page.goto(stage.link)
+    await _sound(page)
+    await _picture(page, f"me-preferences-{lang}{look}")
+    await page.goto(f"{stage.link}/details")
+    await _sound(page)
+    await _picture(page, f"me-locked-{lang}{look}")
+    await _open(stage, page)
     for name, below in (
-        ("preferences", ""),
+        ("choices", ""),
         ("details", "/details"),
         ("orders", "/orders"),
         ("complaint", "/complaint"),
@@ -173,7 +213,7 @@ async def test_every_page_is_readable_on_a_phone(locale: str, dark: bool, stage:
         assert await page.evaluate("document.documentElement.lang") == lang
         assert await page.locator("nav a[aria-current=page]").count() == 1
         await _sound(page)
-        await _picture(page, f"me-{name}-{lang}{'-dark' if dark else ''}")
+        await _picture(page, f"me-{name}-{lang}{look}")
     for below in ("/me/broken", "/u/broken"):
         await page.goto(f"{stage.url}{below}")
         await _sound(page)
@@ -183,7 +223,8 @@ async def test_every_page_is_readable_on_a_phone(locale: str, dark: bool, stage:
 async def test_somebody_chooses_changes_asks_and_complains(stage: Stage, browser: Any) -> None:
     """The whole visit in German, by tapping and typing; each form answers on the page and writes its record."""
     page = await _phone(browser, "de-DE")
-    await page.goto(stage.link)
+    await _open(stage, page)
+    await page.get_by_role("link", name="Was du bekommst").click()
     await page.get_by_label("Öffnungen", exact=False).or_(page.locator("[value='tracking:email']")).first.check()
     await page.locator("[value='marketing:email']").uncheck()
     await page.get_by_role("button", name="Speichern").click()
@@ -253,7 +294,7 @@ async def test_a_form_of_another_site_is_refused_by_the_headers_of_a_real_browse
 async def test_everything_can_be_done_with_the_keyboard(stage: Stage, browser: Any) -> None:
     """The focus is seen wherever it is, and comes by every control in the order of the page."""
     page = await _phone(browser, "en-GB")
-    await page.goto(f"{stage.link}/details")
+    await _open(stage, page)
     seen = []
     for _ in range(20):
         await page.keyboard.press("Tab")
@@ -269,3 +310,44 @@ async def test_everything_can_be_done_with_the_keyboard(stage: Stage, browser: A
     assert seen[-1] == "Save"
     fields = [name for name in dict.fromkeys(seen) if name in {"first_name", "city", "birthday", "email"}]
     assert fields == ["first_name", "city", "birthday", "email"]
+
+
+@pytest.mark.parametrize("locale", ["de-DE", "en-GB"])
+async def test_somebody_changes_their_address_and_somebody_else_is_stopped(
+    locale: str, stage: Stage, browser: Any
+) -> None:
+    """Both mails, both pages, on a phone: the new address says yes, the old one stops it, and the open page closes."""
+    page = await _phone(browser, locale)
+    await _open(stage, page)
+    await page.locator("#email").fill("new@example.com")
+    await page.locator("main form button[type=submit]").click()
+    assert "new@example.com" in await page.get_by_role("status").inner_text()
+    await _sound(page)
+    mails = {name: await stage.path(*where) for name, where in LINKS_OF_A_CHANGE.items()}
+    for name in ("confirm", "agree", "stop"):
+        await page.goto(mails[name])
+        await _sound(page)
+        await _picture(page, f"me-address-{name}-{locale[:2]}")
+    await page.goto(mails["confirm"])
+    await page.get_by_role("button").click()
+    await _sound(page)
+    await _picture(page, f"me-address-waiting-{locale[:2]}")
+    assert (await stage.runtime.state("ana")).traits["email"] == "ana@example.com"
+    await page.goto(mails["stop"])
+    await page.get_by_role("button").click()
+    await _sound(page)
+    await _picture(page, f"me-address-stopped-{locale[:2]}")
+    assert (await page.goto(f"{stage.link}/details")).status == 403
+    assert (await page.goto(mails["confirm"])).status == 404
+
+
+async def test_an_access_link_opens_one_browser_only(stage: Stage, browser: Any) -> None:
+    """The second one is offered another link, and so is a browser that has only the choices."""
+    first, second = await _phone(browser, "en-GB"), await _phone(browser, "en-GB")
+    await _open(stage, first)
+    await second.goto(await stage.path("access-link", "access_url"))
+    assert "This part is for you alone" in await second.inner_text("main")
+    await second.goto(f"{stage.link}/orders")
+    assert "2026-1047" not in await second.inner_text("main")
+    await first.goto(f"{stage.link}/orders")
+    assert "2026-1047" in await first.inner_text("main")

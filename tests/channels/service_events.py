@@ -141,7 +141,7 @@ EVENTS: list[tuple[str, tuple[CallbackReader, CallbackRequest], str, str | None,
         "sendgrid unclassified",
         of_sendgrid("bounce", status="5.0.0", reason="500 unknown recipient", type="bounce"),
         "bounced",
-        "soft",
+        "suppress",
         "500 5.0.0",
     ),
     (

@@ -30,14 +30,14 @@ STATUSES = [
     ("failed", "5.0.0", "smtp; 550 unknown", "bounced", "soft", "550 5.0.0"),
     ("failed", "5.2.2", "smtp; 552 5.2.2 Over quota", "bounced", "soft", "552 5.2.2"),
     ("failed", "4.4.7", "smtp; 451 4.4.7 expired", "bounced", "soft", "451 4.4.7"),
-    ("failed", "4.1.1", "smtp; 550 5.1.1 no such user", "bounced", "soft", "550 4.1.1"),
+    ("failed", "4.1.1", "smtp; 550 5.1.1 no such user", "bounced", "suppress", "550 5.1.1"),
     ("failed", "5.7.1", "smtp; 554 5.7.1 blocked using zen.spamhaus.org", "bounced", "our_fault", "554 5.7.1"),
     ("failed", "5.7.26", "smtp; 550-5.7.26 unauthenticated", "bounced", "our_fault", "550 5.7.26"),
     ("failed", "5.7.515", "smtp; 550 5.7.515 Access denied", "bounced", "our_fault", "550 5.7.515"),
     ("failed", "5.0.0", "smtp; 550 our block list has you, see Spamhaus", "bounced", "our_fault", "550 5.0.0"),
     ("failed", "5.7.133", "smtp; 550 5.7.133 only members may write", "bounced", "soft", "550 5.7.133"),
     ("failed", "5.3.4", "smtp; 552 5.3.4 too big", "bounced", "message", "552 5.3.4"),
-    ("failed", "5.5.0", "smtp; 550 5.5.0 mailbox unavailable", "bounced", "soft", "550 5.5.0"),
+    ("failed", "5.5.0", "smtp; 550 5.5.0 mailbox unavailable", "bounced", "suppress", "550 5.5.0"),
     ("failed", "2.0.0", "smtp; 250 fine", "bounced", "soft", "2.0.0"),
     ("failed", "", "smtp; 550 5.1.1 No such user", "bounced", "suppress", "550 5.1.1"),
     ("failed", "nonsense", "x-unix; something", "bounced", "soft", None),
@@ -54,7 +54,7 @@ STATUSES = [
 def test_a_delivery_report_is_judged_by_its_status(
     action: str, status: str, diagnostic: str, outcome: str, verdict: str | None, code: str | None
 ) -> None:
-    """The class of the Status decides; only what is plainly about the address suppresses it."""
+    """The refusing server's words and code decide, then the Status; only what is plainly about the address suppresses it."""
     read = understand(delivery_report(action=action, status=status, diagnostic=diagnostic), marks=MARKS)
     assert read.kind is Kind.STATUS
     assert read.report is not None
@@ -158,7 +158,8 @@ def test_a_feedback_report_is_a_complaint_only_when_a_person_complains(kind: str
     [
         (plain("failure notice", "<ana@example.com>:\nSorry, no mailbox here by that name. (#5.1.1)"), "hard"),
         (plain("failure notice", "<ana@example.com>:\nI'm not going to try again. (#4.4.1)"), "soft"),
-        (plain("Undeliverable", "The user does not exist, version 5.1.2653"), "soft"),
+        (plain("Undeliverable", "The user does not exist, version 5.1.2653"), "hard"),
+        (plain("Undeliverable", "The user may not exist, or the mailbox is full, version 5.1.2653"), "soft"),
         (plain("Mail delivery failed", "550 5.7.1 your IP is on our block list"), "our_fault"),
         (
             plain("Returned mail", "They said: 554 5.1.1 gone.\n--- Original message ---\n550 5.7.1 in a quoted text"),
@@ -166,8 +167,8 @@ def test_a_feedback_report_is_a_complaint_only_when_a_person_complains(kind: str
         ),
     ],
 )
-def test_words_alone_suppress_nobody_without_a_code(raw: bytes, label: str) -> None:
-    """A bounce in words is soft unless an enhanced code in the server's own words says more."""
+def test_words_are_judged_by_what_they_say(raw: bytes, label: str) -> None:
+    """A bounce in words is hard by a code or by words that state it; a guess states nothing."""
     read = understand(raw, marks=MARKS)
     assert (read.kind, read.label) == (Kind.WORDS, label)
     assert read.report is not None

@@ -59,7 +59,7 @@ VERDICTS = [
     (530, "log in first", Verdict.OUR_FAULT),
     (503, "bad sequence", Verdict.OUR_FAULT),
     (552, "5.3.4 too big", Verdict.MESSAGE),
-    (550, "5.5.0 mailbox unavailable", Verdict.SOFT),
+    (550, "5.5.0 mailbox unavailable", Verdict.SUPPRESS),
     (550, "5.5.1 what?", Verdict.OUR_FAULT),
     (550, "5.7.133 RESOLVER.RST.SenderNotAuthenticatedForGroup", Verdict.SOFT),
     (550, "5.7.124 not in the list of allowed senders", Verdict.SOFT),
@@ -69,7 +69,7 @@ VERDICTS = [
     (550, "5.1.1 no such user, by the way we use spamhaus", Verdict.SUPPRESS),
     (550, "mailbox of Barbara Spfann is full", Verdict.SOFT),
     (554, "5.6.0 content", Verdict.MESSAGE),
-    (550, "mailbox unavailable", Verdict.SOFT),
+    (550, "mailbox unavailable", Verdict.SUPPRESS),
     (554, "transaction failed, see https://1.2.3.4/", Verdict.SOFT),
     (550, "4.2.2 confused server", Verdict.SOFT),
 ]

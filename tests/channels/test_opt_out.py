@@ -55,6 +55,40 @@ def test_what_else_is_meant(text: str, wish: str) -> None:
     assert opt_out.wish_of(text) == wish
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "OPTOUT", "opt-out", "REVOKE", "Abmeldung", "Keine SMS mehr", "keine Nachrichten mehr bitte", "Bitte keine Werbung mehr",
+        "STOP bitte", "Stop!", "STOP ALL", "stop promotions", "Stop texting me", "STOP Lindenhof", "stop now",
+        "Stop, please!!", "unsubscribe me",
+        "no more texts", "No more messages please", "ARRÊT", "désinscription", "se désabonner", "plus de SMS", "basta",
+        "disiscrivimi",
+        "BAJA", "darme de baja", "no más mensajes", "SAIR", "afmelden", "uitschrijven", "geen berichten meer", "wypisz mnie",
+        "rezygnuję", "odhlásit",
+        "СТОП", "отписаться", "退订", "Widerruf", "remove me",
+    ],
+)  # fmt: skip
+def test_more_words_that_stop(text: str) -> None:
+    """By language, and with something short behind STOP."""
+    assert opt_out.wish_of(text) == "stop"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "please don't stop", "stop by tomorrow?", "stop by tomorrow", "Can you stop by?", "stop the delivery", "non stop",
+        "Stop it is not my order", "Kommt der Bus an der Stop Haltestelle",
+        "keine Ahnung", "keine Eile", "no problem", "no worries, more later", "no", "nein", "red",
+        "remove the blue one from my order", "Cancel my order please", "Ende der Woche", "Ich möchte mehr Nachrichten",
+        "not more than two messages arrived", "Stop? Wann kommt ihr?", "more texts please", "the end",
+        "Stopp, die Lieferung bitte nicht vor Freitag",
+    ],
+)  # fmt: skip
+def test_sentences_are_answers(text: str) -> None:
+    """A person has to read them."""
+    assert opt_out.wish_of(text) == ""
+
+
 @given(st.text())
 def test_any_text_is_read(text: str) -> None:
     """Whatever comes: one of four answers, and a language."""

@@ -23,9 +23,9 @@ VALUES = st.one_of(
 )
 
 
-def _read(form: dict[str, str], *, source: str = "status", query: str = "") -> Heard:
+def _read(form: dict[str, str], *, source: str = "status", query: str = "", own: tuple[str, ...] = ()) -> Heard:
     """What a properly signed form says."""
-    reader = create_callbacks({"auth_token": AUTH_TOKEN})
+    reader = create_callbacks({"auth_token": AUTH_TOKEN, "stop_words": own})
     url = f"{PUBLIC}/callbacks/twilio/{source}{query}"
     signature = Telephone(now_ms=lambda: T0)._validator.compute_signature(url, form)
     return reader.read(
@@ -61,6 +61,23 @@ def test_signed_nonsense_is_unreadable(source: str, form: dict[str, str], query:
     """It is kept as a dead letter, never guessed at."""
     with pytest.raises(Unreadable):
         _read(form, source=source, query=query)
+
+
+@pytest.mark.parametrize(
+    ("fields", "own", "wish"),
+    [
+        ({"Body": "Stop promotions", "ButtonText": "Stop promotions", "ButtonPayload": "Stop promotions"}, (), "stop"),
+        ({"Body": "Nein danke", "ButtonPayload": "STOP_PROMOTIONS"}, (), "stop"),
+        ({"Body": "Nein danke", "ButtonPayload": "STOP"}, (), "stop"),
+        ({"Body": "Nicht mehr!", "ButtonPayload": "no_news"}, ("NO_NEWS",), "stop"),
+        ({"Body": "schluss damit"}, ("Schluss damit",), "stop"),
+        ({"Body": "Ja, gern", "ButtonPayload": "yes_please", "ButtonText": "Ja, gern"}, (), ""),
+    ],
+)
+def test_a_button_that_stops_is_an_objection(fields: dict[str, str], own: tuple[str, ...], wish: str) -> None:
+    """WhatsApp sends the words on the button and its payload; words of the operator's own count, too."""
+    heard = _read({"MessageSid": SID, "From": f"whatsapp:{NUMBER}", **fields}, source="inbound", own=own)
+    assert heard.inbound[0].wish == wish
 
 
 def test_twilios_own_opt_out_is_not_answered_twice() -> None:

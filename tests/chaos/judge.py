@@ -5,7 +5,6 @@ Invariant: a duplicate is fine only when it is the same to the byte, and nothing
 
 from __future__ import annotations
 
-import hashlib
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -273,8 +272,3 @@ def _differences(one: dict[tuple[str, str], int], other: dict[tuple[str, str], i
     return [
         (who, one.get(who, 0), other.get(who, 0)) for who in {**one, **other} if one.get(who, 0) != other.get(who, 0)
     ]
-
-
-def message_id(enrollment: str, step: str) -> str:
-    """The id of the first message of a step, as the language guide says it."""
-    return hashlib.sha256(f"{enrollment}:{step}:0".encode()).hexdigest()[:32]

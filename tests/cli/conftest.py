@@ -26,7 +26,7 @@ EVENTS = (
 
 def _environment(more: dict[str, str] | None) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ANLASS_")}
-    return {**kept, "ANLASS_COLLECTOR__PORT": "0", **(more or {})}
+    return {**kept, "ANLASS_COLLECTOR__PORT": "0", "ANLASS_CONSOLE__PORT": "0", **(more or {})}
 
 
 class Outcome:
@@ -62,9 +62,9 @@ class Running:
         self._log = (project / "run.log").open("ab")
         command = [sys.executable, "-m", "engine.cli", "run", "--project", str(project)]
         self.process = subprocess.Popen(command, stdout=self._log, stderr=self._log, env=_environment(env))
-        self.url = self._wait_for_url()
+        self.url, self.operators_url = self._wait_for_urls()
 
-    def _wait_for_url(self) -> str:
+    def _wait_for_urls(self) -> tuple[str, str]:
         file = self.project / "var" / "running.json"
         deadline = time.monotonic() + START_SECONDS_MAX
         while time.monotonic() < deadline and self.process.poll() is None:
@@ -73,7 +73,7 @@ class Running:
             except (FileNotFoundError, ValueError):
                 running = {}
             if running.get("pid") == self.process.pid:
-                return str(running["collector"])
+                return str(running["collector"]), str(running["operators"])
             time.sleep(0.05)
         raise AssertionError(f"it did not start:\n{self.log}")
 
@@ -90,8 +90,8 @@ class Running:
             return int(answer.status)
 
     def get(self, path: str) -> Any:
-        """The JSON of a page."""
-        with urllib.request.urlopen(f"{self.url}{path}", timeout=30) as answer:  # noqa: S310
+        """The JSON of an operators' page."""
+        with urllib.request.urlopen(f"{self.operators_url}{path}", timeout=30) as answer:  # noqa: S310
             return json.loads(answer.read())
 
     def mailbox(self) -> list[dict[str, Any]]:

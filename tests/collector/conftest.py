@@ -16,7 +16,7 @@ from aiohttp import web
 
 from channels.recording import Mailbox
 from engine.clock import ManualClock
-from engine.collector import Parts, build_collector
+from engine.collector import Parts, build_collector, build_operators, operators_views
 from engine.core.catalog import Catalog, Interest
 from engine.core.policy import Policy, Purpose
 from engine.core.record import Absorb, Recheck, Record, Timer
@@ -74,6 +74,7 @@ class Collector(msgspec.Struct, kw_only=True):
     """A running collector, its address, and what stands behind it."""
 
     url: str
+    operators_url: str
     runtime: Any
     clock: ManualClock
     signer: TokenSigner
@@ -156,9 +157,14 @@ async def collector(settings: CollectorSettings, tmp_path: Path, runtime: Memory
     clock = runtime.memory.clock
     mailbox = Mailbox(tmp_path / "var")
     parts = make_parts(runtime, clock, mailbox)
-    async with Served(build_collector(settings, parts)) as served, aiohttp.ClientSession() as http:
+    async with (
+        Served(build_collector(settings, parts)) as served,
+        Served(build_operators(operators_views(settings, parts), hosts=["anlass.internal"])) as operators,
+        aiohttp.ClientSession() as http,
+    ):
         yield Collector(
             url=served.url,
+            operators_url=operators.url,
             runtime=runtime,
             clock=clock,
             signer=parts.signer,

@@ -20,7 +20,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from engine.clock import ManualClock, SystemClock
-from engine.collector import build_collector
+from engine.collector import build_collector, build_operators, operators_views
 from engine.core.record import Event
 from engine.runtimes.embedded import EmbeddedRuntime, Options
 from engine.runtimes.memory_ports import MemoryRuntime
@@ -178,8 +178,8 @@ async def test_a_full_disk_is_a_503_and_nothing_is_corrupted(embedded: EmbeddedR
                     break
                 taken += 1
         assert (refused_at, body["code"], answer.headers["Retry-After"]) == (503, "storage_full", "5")
-        token = parts.signer.unsubscribe("m" * 32, "c1", purpose="marketing", channel="email")
-        for _ in range(500):  # something as small may still find room in a page
+        for number in range(500):  # something as small may still find room in a page
+            token = parts.signer.unsubscribe(f"{number:032}", f"c{number}", purpose="marketing", channel="email")
             async with http.post(f"{served.url}/u/{token}") as answer:
                 text = await answer.text()
                 if answer.status != 200:
@@ -220,7 +220,8 @@ async def test_while_too_much_waits_nothing_is_read_and_we_are_not_ready() -> No
         for path in ("/v1/track", "/v1/batch", "/events"):
             async with http.post(served.url + path, data=b"x") as answer:
                 assert (answer.status, answer.headers["Retry-After"]) == (429, "5")
-        async with http.get(f"{served.url}/readyz") as answer:
+        views = operators_views(CollectorSettings(), parts)
+        async with Served(build_operators(views)) as operators, http.get(f"{operators.url}/readyz") as answer:
             assert answer.status == 503
         token = parts.signer.unsubscribe("m" * 32, "c1", purpose="marketing", channel="email")
         async with http.post(f"{served.url}/u/{token}") as answer:

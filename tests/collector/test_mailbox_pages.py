@@ -6,11 +6,7 @@ import pytest
 
 from channels.contract import OutgoingMessage
 from channels.recording import Mailbox
-from engine.clock import ManualClock
-from engine.collector import build_collector
-from engine.runtimes.memory_ports import MemoryRuntime
-from engine.settings import CollectorSettings
-from tests.collector.conftest import T0, Collector, Served, catalog, make_parts
+from tests.collector.conftest import T0, Collector
 
 
 @pytest.fixture
@@ -27,29 +23,29 @@ def mail(collector: Collector) -> OutgoingMessage:
 
 async def test_the_list_is_there_for_people_and_for_programs(collector: Collector, mail: OutgoingMessage) -> None:
     """A page, and JSON with everything that was sent."""
-    async with collector.http.get(f"{collector.url}/mailbox") as answer:
+    async with collector.http.get(f"{collector.operators_url}/mailbox") as answer:
         text = await answer.text()
         assert "Your cart &lt;script&gt;" in text
         assert "ana@example.com" in text
-    async with collector.http.get(f"{collector.url}/mailbox.json?channel=email&limit=1") as answer:
+    async with collector.http.get(f"{collector.operators_url}/mailbox.json?channel=email&limit=1") as answer:
         body = await answer.json()
     assert body["count"] == 1
     (message,) = body["messages"]
     assert (message["id"], message["to"], message["date"]) == (mail.id, mail.to, "2026-03-27T08:26:40.000Z")
     assert (message["html"], message["text"], message["copies"]) == (mail.html, mail.text, 1)
-    async with collector.http.get(f"{collector.url}/mailbox.json?channel=sms") as answer:
+    async with collector.http.get(f"{collector.operators_url}/mailbox.json?channel=sms") as answer:
         assert (await answer.json())["messages"] == []
 
 
 async def test_a_mail_is_shown_in_a_frame_that_can_run_nothing(collector: Collector, mail: OutgoingMessage) -> None:
     """Its HTML comes from templates and customers' data."""
-    async with collector.http.get(f"{collector.url}/mailbox/{mail.id}?channel=email") as answer:
+    async with collector.http.get(f"{collector.operators_url}/mailbox/{mail.id}?channel=email") as answer:
         text = await answer.text()
         assert f'<iframe sandbox src="/mailbox/{mail.id}/html?channel=email"' in text
         assert "X-Campaign" in text
         assert "<script>" not in text
         assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
-    async with collector.http.get(f"{collector.url}/mailbox/{mail.id}/html") as answer:
+    async with collector.http.get(f"{collector.operators_url}/mailbox/{mail.id}/html") as answer:
         assert await answer.text() == mail.html
         assert answer.headers["Content-Security-Policy"].startswith("sandbox; default-src 'none'")
 
@@ -57,7 +53,7 @@ async def test_a_mail_is_shown_in_a_frame_that_can_run_nothing(collector: Collec
 async def test_questions_that_make_no_sense_are_refused(collector: Collector) -> None:
     """An unknown mail, and numbers that are none."""
     for path, status in (("/mailbox/nothing", 404), ("/mailbox.json?limit=x", 400), ("/mailbox?offset=-1", 400)):
-        async with collector.http.get(collector.url + path) as answer:
+        async with collector.http.get(collector.operators_url + path) as answer:
             assert (answer.status, bool((await answer.json())["code"])) == (status, True)
 
 
@@ -67,21 +63,20 @@ async def test_questions_that_make_no_sense_are_refused(collector: Collector) ->
 @pytest.mark.parametrize("path", ["/mailbox", "/mailbox.json", "/mailbox/x", "/mailbox/x/html"])
 async def test_nobody_else_sees_it(path: str, headers: dict[str, str], collector: Collector) -> None:
     """Not through a proxy on this machine, and not under a name that somebody pointed at 127.0.0.1."""
-    async with collector.http.get(collector.url + path, headers=headers) as answer:
-        assert answer.status == 404
+    async with collector.http.get(collector.operators_url + path, headers=headers) as answer:
+        assert answer.status == 403
         assert "only at the machine itself" in (await answer.json())["message"]
 
 
-async def test_without_a_mailbox_there_is_no_page(collector: Collector) -> None:
-    """Where real providers are configured."""
-    clock = ManualClock(T0)
-    app = build_collector(CollectorSettings(), make_parts(MemoryRuntime(catalog(), clock=clock), clock))
-    async with Served(app) as served, collector.http.get(f"{served.url}/mailbox") as answer:
+@pytest.mark.parametrize("path", ["/mailbox", "/mailbox.json", "/mailbox/x", "/mailbox/x/html", "/metrics", "/readyz"])
+async def test_the_public_port_has_nothing_for_operators(path: str, collector: Collector) -> None:
+    """A proxy that passes everything on shows none of it."""
+    async with collector.http.get(collector.url + path) as answer:
         assert answer.status == 404
 
 
 async def test_an_empty_mailbox_says_so(collector: Collector) -> None:
     """Before anything was sent."""
     assert isinstance(collector.mailbox, Mailbox)
-    async with collector.http.get(f"{collector.url}/mailbox") as answer:
+    async with collector.http.get(f"{collector.operators_url}/mailbox") as answer:
         assert "Nothing was sent yet" in await answer.text()

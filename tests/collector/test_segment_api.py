@@ -82,6 +82,7 @@ async def test_the_content_type_does_not_matter(collector: Collector) -> None:
         assert (await collector.post("/v1/track", TRACK, headers=headers))[0] == 200
 
 
+@with_keys
 async def test_a_preflight_lets_a_browser_send(collector: Collector) -> None:
     """analytics.js sends from the shop's own origin, with Basic auth."""
     headers = {"Origin": "https://shop.example", "Access-Control-Request-Method": "POST"}
@@ -177,6 +178,8 @@ async def test_the_monitoring_is_answered(collector: Collector) -> None:
     """Alive, ready, and numbers."""
     await collector.post("/v1/track", TRACK)
     for path, text in (("/healthz", "ok"), ("/readyz", '"backlog":0'), ("/metrics", "anlass_intake_seconds_count 1.0")):
-        async with collector.http.get(collector.url + path) as answer:
+        async with collector.http.get(collector.operators_url + path) as answer:
             assert answer.status == 200
             assert text in await answer.text()
+    async with collector.http.get(f"{collector.url}/healthz") as answer:
+        assert (answer.status, await answer.text()) == (200, "ok")

@@ -6,8 +6,9 @@ Invariant: its parts are plain values of the core; it does not depend on the YAM
 from __future__ import annotations
 
 from engine.core.catalog import Catalog, Interest
+from engine.core.condition import Expression
 from engine.core.policy import Policy, Purpose
-from engine.core.schedule import parse_duration
+from engine.core.schedule import ZERO, parse_duration
 from engine.core.workflow import (
     Arm,
     Emit,
@@ -17,6 +18,7 @@ from engine.core.workflow import (
     Op,
     OutcomeMatch,
     Reentry,
+    Repeat,
     Send,
     Trigger,
     Wait,
@@ -77,7 +79,36 @@ def workflows() -> list[Workflow]:
         ],
         reentry=Reentry("after", parse_duration("7d")),
     )
-    return [cart, order, thanks]
+    return [cart, order, thanks, *loops()]
+
+
+def loops() -> list[Workflow]:
+    """`loop` pauses for no time at all, `circle` does so for ever, `moves` waits until a date that the customer has."""
+    loop = workflow(
+        "loop",
+        "Loop Begun",
+        [
+            Repeat(id="rounds", next="look", times=3, body="tip", every=ZERO),
+            Send(id="tip", next="rounds", channels=("email",), template="tip", purpose="transactional"),
+            WaitFor(id="look", arms=(Arm(EventMatch("Nothing"), "tail"),), timeout=ZERO, otherwise="tail"),
+            Wait(id="tail", duration=ZERO),
+        ],
+    )
+    circle = workflow(
+        "circle",
+        "Circle Begun",
+        [Repeat(id="rounds", times=1_000, body="pause", every=ZERO), Wait(id="pause", next="rounds", duration=ZERO)],
+    )
+    ends = Expression("customer.ends", lambda scope: scope.traits.get("ends"), traits=("ends",))
+    moves = workflow(
+        "moves",
+        "Trial Begun",
+        [
+            Wait(id="until", next="last", until=ends, offset=parse_duration("-1d")),
+            Send(id="last", channels=("email",), template="last", purpose="transactional"),
+        ],
+    )
+    return [loop, circle, moves]
 
 
 def catalog(*, id: str = "shop-1", extra: tuple[Workflow, ...] = ()) -> Catalog:
@@ -88,7 +119,13 @@ def catalog(*, id: str = "shop-1", extra: tuple[Workflow, ...] = ()) -> Catalog:
         for match in flow.trigger.matches:
             assert isinstance(match, EventMatch)
             known = interests.get(match.name, Interest())
-            interests[match.name] = Interest(triggers=tuple(sorted((*known.triggers, flow.name))))
+            interests[match.name] = Interest(
+                triggers=tuple(sorted((*known.triggers, flow.name))), remembered=known.remembered
+            )
+        for rule in flow.exits:
+            assert isinstance(rule.match, EventMatch)
+            known = interests.get(rule.match.name, Interest())
+            interests[rule.match.name] = Interest(triggers=known.triggers, remembered=())
     return Catalog(
         id=id,
         workflows={flow.name: flow for flow in flows},

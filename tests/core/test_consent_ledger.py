@@ -53,12 +53,14 @@ def test_consent_counts_only_for_the_address_it_was_given_for() -> None:
     ]  # fmt: skip
 
 
-def test_consent_that_came_before_the_address_belongs_to_the_first_one() -> None:
-    """A shop may send both in two calls; a later change of the address is a change all the same."""
+def test_consent_that_came_before_the_address_belongs_to_nobody() -> None:
+    """It would be that of whatever address comes next; said again with the address, it is its own until that changes."""
     play = Play(workflow("trigger: {event: A}", "[{send: {channel: email, template: t}, id: mail}]").replace(
         "transactional", "marketing", 1))  # fmt: skip
     play.identify("1s", consent=NEWS)
     play.identify("2s", email="first@b.example")
+    assert asked(play, "2s") == "suppressed no_consent"
+    play.identify("3s", consent=NEWS)
     assert asked(play, "3s") == "queued"
     play.identify("4s", email="second@b.example")
     assert asked(play, "5s") == "suppressed no_consent"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-
+from engine.core.message import message_id
 from engine.core.record import Event
 from tests.core.stage import Play, workflow
 
@@ -157,7 +156,7 @@ def test_emit_puts_an_event_on_the_log_that_is_processed_like_any_other() -> Non
     play.event("0s", "A", {"x": 7})
     emitted = [record for record in play.log if isinstance(record, Event) and record.name == "B"]
     assert [(record.properties, record.id) for record in emitted] == [
-        ({"x": 7}, hashlib.sha256(b"w/c1/1:steps.0:0").hexdigest()[:32])
+        ({"x": 7}, message_id("w/c1/1", "steps.0", 0, salt=play.state().salt))
     ]
     assert play.state().traits == {"x": 7, "order": "second"}
 

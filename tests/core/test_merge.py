@@ -23,6 +23,7 @@ def test_the_newest_trait_wins_also_when_it_was_removed() -> None:
 def test_the_newest_consent_wins() -> None:
     """A withdrawal of the one holds for both."""
     play = Play(workflow(A))
+    play.identify("0s", email="a@b.example", phone="+4915112345678")
     play.consent("0s", "grant", {"marketing": ["email", "sms"]}, customer="c1")
     play.consent("1s", "withdraw", {"marketing": ["email"]}, customer="anon")
     play.merge("2s", "anon", into="c1")
@@ -47,7 +48,7 @@ def test_consent_of_two_ids_stands_as_if_all_had_been_said_of_one() -> None:
     ):
         play = Play(workflow(A))
         for customer, (action, at, basis) in sorted((("c1", mine), ("anon", theirs)), key=lambda each: each[1][1]):
-            proof = {"basis": basis} if basis else {}
+            proof = {"address": "a@b.example", **({"basis": basis} if basis else {})}
             play.consent(at, action, {"marketing": ["email"]}, customer=customer, proof=proof)
         play.merge("3s", "anon", into="c1")
         consent = play.state().consent["marketing"]["email"]

@@ -117,6 +117,18 @@ def test_a_complaint_withdraws_the_consent_it_was_sent_on() -> None:
         assert [(each["purpose"], each["channels"]) for each in withdrawn] == [("marketing", ["email"])]
 
 
+@pytest.mark.parametrize("first", ["soft", "our_fault", "message"])
+def test_a_first_bounce_does_not_hide_that_the_address_is_gone(first: str) -> None:
+    """A server that could not deliver today says tomorrow that there is nobody; a second soft one counts no second time."""
+    play = sent()
+    play.outcome("1m", "bounced", "mail", verdict=first)
+    play.outcome("2m", "bounced", "mail", verdict=first)
+    assert len(next(iter(play.state().soft_bounces.values()), [])) == (1 if first == "soft" else 0)
+    assert not play.state().suppressed
+    play.outcome("3m", "bounced", "mail", verdict="suppress")
+    assert list(play.state().suppressed.values()) == ["bounced"]
+
+
 def test_our_own_fault_says_nothing_about_the_address() -> None:
     """A message that bounced because of our reputation, or because of itself, suppresses and counts nothing."""
     play = sent()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 
 import msgspec
 import pytest
 
 from engine.core.effect import REASONS
-from engine.core.message import names
+from engine.core.message import message_id, names
 from engine.core.record import Pause
 from engine.core.sending import recheck
 from tests.core.stage import POLICY, Play, workflow
@@ -31,7 +30,7 @@ def answers(play: Play) -> list[str]:
 
 
 def test_a_queued_message_is_complete_and_has_the_documented_id() -> None:
-    """`sha256(enrollment id, step id, occurrence)[:32]`; what a template needs is in it."""
+    """Made of enrollment id, step id and occurrence, with the customer's salt; what a template needs is in it."""
     steps = (
         "[{wait: 1h}, {send: {channel: email, template: hi, from: shop, priority: 3, data: {n: event.n}}, id: mail}]"
     )
@@ -40,7 +39,7 @@ def test_a_queued_message_is_complete_and_has_the_documented_id() -> None:
     play.event("0s", "A", {"n": 5, "name": "thing"}, id="e1")
     play.until("1d")
     (message,) = play.messages
-    assert message.id == hashlib.sha256(b"w/c1/1:mail:0").hexdigest()[:32]
+    assert message.id == message_id("w/c1/1", "mail", 0, salt=play.state().salt)
     assert (message.address, message.template, message.sender, message.priority, message.locale) == (
         "Ana@Example.com",
         "hi",

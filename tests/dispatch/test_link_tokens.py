@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from itsdangerous import URLSafeSerializer
 
 from engine.core.message import Message
+from engine.dispatch.sample import ADDRESSES
 from engine.dispatch.tokens import Link, SignedLinks, TokenSigner
 from engine.errors import NotFound
 
 SIGNER = TokenSigner(b"0123456789abcdef")
-DOORS = ("unsubscribe", "confirm", "preferences", "view")
+DOORS = ("unsubscribe", "confirm", "preferences", "view", "address", "agree", "stop", "access")
+OLD_DOORS = ("unsubscribe", "confirm", "preferences", "view")
 LINK = Link(customer="c1", message="m" * 32, purposes={"marketing": ["email", "sms"]})
 
 
@@ -51,7 +56,7 @@ def test_the_links_of_a_message_hold_no_address() -> None:
     links = SignedLinks("https://mail.shop.example/", SIGNER)
     first = links.of(message(customer={"email": "ana@example.com"}))
     assert first == links.of(message(customer={"email": "ana@example.com"}))
-    assert first.keys() == {"unsubscribe_url", "confirm_url", "preferences_url", "view_url"}
+    assert first.keys() == set(ADDRESSES)
     unsubscribe = first["unsubscribe_url"].removeprefix("https://mail.shop.example/u/")
     assert SIGNER.read("unsubscribe", unsubscribe).purposes == {"marketing": ["email"]}
     assert len(first["unsubscribe_url"]) < 250
@@ -66,3 +71,62 @@ def test_a_click_in_a_mail_confirms_nothing_for_a_telephone() -> None:
         assert SIGNER.read("confirm", url.rpartition("/")[2]).purposes == {"news": ["email", "newsletter"]}
     url = SignedLinks("https://x.example", SIGNER).of(message())["confirm_url"]
     assert SIGNER.read("confirm", url.rpartition("/")[2]).purposes == {"marketing": ["email"]}
+
+
+def old_token(door: str, secret: bytes = b"0123456789abcdef") -> str:
+    """As versions up to 7656c6f made it."""
+    settings = {"digest_method": hashlib.sha256, "key_derivation": "hmac"}
+    signer = URLSafeSerializer(secret, salt=f"anlass.{door}", signer_kwargs=settings)
+    return str(signer.dumps(("c1", "m" * 32, {"marketing": ["email"]})))
+
+
+def test_a_token_says_nothing_to_who_has_it() -> None:
+    """Neither the customer nor the purpose, in whatever way it is decoded."""
+    customer = "customer-4711@shop.example"
+    for door in DOORS:
+        link = Link(customer=customer, message="0123456789abcdef" * 2, purposes={"marketing": ["email"]})
+        token = SIGNER.token(door, link)  # type: ignore[arg-type]
+        assert SIGNER.read(door, token) == link  # type: ignore[arg-type]
+        raw = base64.urlsafe_b64decode(token + "===")
+        for word in (b"customer", b"4711", b"marketing", b"email"):
+            assert word not in raw
+            assert word not in token.encode()
+        assert len(token) < 160
+
+
+def test_links_of_before_open_choices_and_never_data() -> None:
+    """Mails stay in mailboxes for years."""
+    for door in OLD_DOORS:
+        found = SIGNER.read(door, old_token(door))  # type: ignore[arg-type]
+        assert (found.customer, found.message) == ("c1", "m" * 32)
+    for door in ("access", "address", "agree", "stop", "session"):
+        with pytest.raises(NotFound):
+            SIGNER.read(door, old_token(door))  # type: ignore[arg-type]
+
+
+def test_a_new_secret_breaks_no_link_that_was_sent() -> None:
+    """The first seals, all open; without the former one its links are dead."""
+    first, second = b"the first secret", b"the second secret"
+    sent = TokenSigner(first)
+    both = TokenSigner(second, first)
+    assert both.token("view", LINK) == TokenSigner(second).token("view", LINK)
+    for token in (sent.token("view", LINK), old_token("view", first), both.token("view", LINK)):
+        assert both.read("view", token).message == "m" * 32
+    trail = sent.trail("click", "m" * 32, "k")
+    assert both.read_trail("click", trail).link == "k"
+    with pytest.raises(NotFound):
+        TokenSigner(second).read("view", sent.token("view", LINK))
+
+
+def test_only_the_answer_to_a_request_opens_what_is_personal() -> None:
+    """In any other message the same names lead to the choices."""
+    links = SignedLinks("https://x.example", SIGNER)
+    plain = links.of(message())
+    assert {plain[name] for name in ("access_url", "agree_url", "stop_url")} == {plain["preferences_url"]}
+    asked = links.of(message(enrollment={"event": {"name": "Access Link Requested"}}))
+    assert asked["access_url"].startswith("https://x.example/me/access/")
+    moves = links.of(message(enrollment={"event": {"name": "Email Change Requested"}}))
+    assert [moves[name].split("/")[3:5] for name in ("agree_url", "stop_url")] == [
+        ["address", "agree"],
+        ["address", "stop"],
+    ]

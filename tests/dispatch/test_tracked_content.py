@@ -248,8 +248,7 @@ def test_a_token_says_nothing_of_the_customer_and_opens_one_door() -> None:
     click, opened = SIGNER.trail("click", MESSAGE.id, "k"), SIGNER.trail("open", MESSAGE.id, "open")
     import base64
 
-    payload = click.split(".")[0]
-    assert base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)) == b'["' + b"a" * 32 + b'","k"]'
+    assert MESSAGE.id.encode() not in base64.urlsafe_b64decode(click + "=" * (-len(click) % 4))
     for door, token in (
         ("click", opened),
         ("open", click),

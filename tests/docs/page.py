@@ -27,6 +27,7 @@ PAGES = [
     ROOT / "docs" / "adapter-authors.md",
 ]
 WRITTEN_URL = "127.0.0.1:8080"
+WRITTEN_OPERATORS = "127.0.0.1:8081"
 START_SECONDS_MAX = 60.0
 COMMAND_SECONDS_MAX = 60.0
 SETTLE_SECONDS_MAX = 20.0
@@ -105,7 +106,8 @@ class Session:
         """Makes `anlass` a command, beside what the machine has."""
         self.folder = folder
         self._service: subprocess.Popen[bytes] | None = None
-        self._address = ""
+        self._addresses: dict[str, str] = {}
+        """What a page says → where it is here."""
         shim = folder / ".bin" / "anlass"
         shim.parent.mkdir()
         shim.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m engine.cli "$@"\n', "utf-8")
@@ -140,11 +142,12 @@ class Session:
             self._run(command, expected)
 
     def _run(self, command: str, expected: list[str]) -> None:
-        if WRITTEN_URL in command:
+        if WRITTEN_URL in command or WRITTEN_OPERATORS in command:
             if shutil.which("curl") is None:
                 raise FileNotFoundError("curl")
             self.prepare()
-            command = command.replace(WRITTEN_URL, self._address)
+            for written, address in self._addresses.items():
+                command = command.replace(written, address)
         deadline = time.monotonic() + (
             SETTLE_SECONDS_MAX if command.startswith(_READS) and " -d " not in command else 0
         )
@@ -154,8 +157,8 @@ class Session:
                 stderr=subprocess.STDOUT, timeout=COMMAND_SECONDS_MAX, check=False, stdin=subprocess.DEVNULL,
             )  # fmt: skip
             printed = done.stdout
-            if self._address:
-                printed = printed.replace(self._address, WRITTEN_URL)
+            for written, address in self._addresses.items():
+                printed = printed.replace(address, written)
             lacking = missing(expected, printed)
             if (not lacking and done.returncode == 0) or time.monotonic() > deadline:
                 break
@@ -175,8 +178,8 @@ class Session:
         self.stop()
         with (self.folder.parent / "run.log").open("ab") as log:
             self._service = subprocess.Popen(
-                ["/bin/sh", "-c", f"exec env ANLASS_COLLECTOR__PORT=0 {command}"], cwd=self.folder, env=self._environment,
-                stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                ["/bin/sh", "-c", f"exec env ANLASS_COLLECTOR__PORT=0 ANLASS_CONSOLE__PORT=0 {command}"], cwd=self.folder,
+                env=self._environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
             )  # fmt: skip
         words = shlex.split(command)
         project = self.folder / words[words.index("--project") + 1] if "--project" in words else self.folder
@@ -184,7 +187,10 @@ class Session:
         while time.monotonic() < deadline and self._service.poll() is None:
             try:
                 running = json.loads((project / "var" / "running.json").read_text("utf-8"))
-                self._address = str(running["collector"]).removeprefix("http://")
+                self._addresses = {
+                    WRITTEN_URL: str(running["collector"]).removeprefix("http://"),
+                    WRITTEN_OPERATORS: str(running["operators"]).removeprefix("http://"),
+                }
             except (OSError, ValueError, KeyError):
                 time.sleep(0.05)
             else:

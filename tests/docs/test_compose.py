@@ -65,12 +65,15 @@ def test_the_collector_is_reached_where_the_ports_say(
     port = CollectorSettings().port
     assert settings.collector.bind == "0.0.0.0"  # noqa: S104 - inside a container
     assert settings.collector.port == port
-    assert compose["services"]["anlass"]["ports"] == [f"127.0.0.1:{port}:{port}"]
+    console = settings.console
+    assert console.host == "0.0.0.0"  # noqa: S104 - inside a container
+    published = [f"127.0.0.1:{each}:{each}" for each in (port, console.port)]
+    assert compose["services"]["anlass"]["ports"] == published
     [exposed] = [rest.split() for instruction, rest in dockerfile if instruction == "EXPOSE"]
-    assert str(port) in exposed
+    assert {str(port), str(console.port)} <= set(exposed)
     health = compose["services"]["anlass"]["healthcheck"]["test"]
     assert health[0] == "CMD"
-    assert f"127.0.0.1:{port}/readyz" in health[-1]
+    assert f"127.0.0.1:{console.port}/readyz" in health[-1]
     compile(health[-1], "healthcheck", "exec")
 
 

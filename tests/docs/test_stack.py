@@ -113,8 +113,8 @@ def test_a_service_is_asked_where_it_listens(compose: Any, settings: dict[str, S
     """Health checks and Prometheus use the ports of the settings; the status page listens beyond the container."""
     for service in ROLES:
         read = settings[service]
-        port = read.collector.port if service == "collector" else read.kafka.status_port
-        host = read.collector.bind if service == "collector" else read.kafka.status_host
+        host, port, asked = read.kafka.status_door(read.console)
+        assert asked
         assert host == "0.0.0.0"  # noqa: S104 - inside a container
         health = compose["services"][service]["healthcheck"]["test"]
         assert f"127.0.0.1:{port}/readyz" in health[-1]
@@ -125,7 +125,7 @@ def test_a_service_is_asked_where_it_listens(compose: Any, settings: dict[str, S
     [exposed] = [
         line.split()[1:] for line in (ROOT / "Dockerfile").read_text().splitlines() if line.startswith("EXPOSE")
     ]
-    assert {str(port), str(settings["worker"].kafka.status_port)} == set(exposed)
+    assert {str(port), str(settings["worker"].console.port)} == set(exposed)
 
 
 def test_what_is_needed_is_beside_it(compose: Any, settings: dict[str, Settings]) -> None:

@@ -16,7 +16,7 @@ CIRCLES = {
     "there": "{manual: true}\nsteps:\n  - enroll: here",
     "drum": "{event: Drum}\nsteps:\n  - repeat: {times: 1000, steps: [{emit: {event: Beat}}]}",
     "boom": '{event: Boom}\nsteps:\n  - update: {size: "9 ** 9 ** 9 ** 9"}',
-    "flood": "{event: Flood}\nsteps:\n  - update: {text: \"'a' * 300000000\"}",
+    "flood": "{event: Flood}\nsteps:\n  - update: {text: event.name * 300000000}",
 }
 
 

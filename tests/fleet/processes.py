@@ -103,6 +103,7 @@ class Fleet:
             "ANLASS_KAFKA__PARTITIONS": str(partitions),
             "ANLASS_COLLECTOR__SECRET": "s" * 32,
             "ANLASS_COLLECTOR__PORT": "0",
+            "ANLASS_CONSOLE__PORT": "0",
         }
         self.processes: list[Process] = []
 

@@ -18,13 +18,14 @@ from typing import Any
 START_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 45.0
 _URL = re.compile(r"(http://[^\s/]+)/readyz")
+_EVENTS = re.compile(r"(http://[^\s/]+)/v1/track")
 _METRIC = re.compile(r"^(\w+)(?:\{([^}]*)\})? ([-+.\deE]+)$", re.MULTILINE)
 
 
 def environment(bootstrap: str, prefix: str, **more: str) -> dict[str, str]:
     """What a role is started with; nothing of the developer's."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("ANLASS_", "OTEL_"))}
-    return {**kept, "ANLASS_KAFKA": bootstrap, "ANLASS_KAFKA__PREFIX": prefix, **more}
+    return {**kept, "ANLASS_KAFKA": bootstrap, "ANLASS_KAFKA__PREFIX": prefix, "ANLASS_CONSOLE__PORT": "0", **more}
 
 
 def command(*arguments: str, folder: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -44,6 +45,8 @@ class RoleProcess:
         with self._out.open("wb") as out, log.open("wb") as err:
             self.process = subprocess.Popen(words, cwd=folder, env=env, stdout=out, stderr=err)
         self.url = ""
+        """Where events are taken, or else as `operators_url`."""
+        self.operators_url = ""
 
     async def ready(self) -> None:
         """Returns when `/readyz` says so."""
@@ -53,7 +56,9 @@ class RoleProcess:
             assert self.process.poll() is None, f"{self.name} ended:\n{self.printed}{self.log}"
             found = _URL.search(self.printed)
             if found:
-                self.url = found[1]
+                self.operators_url = found[1]
+                public = _EVENTS.search(self.printed)
+                self.url = public[1] if public else found[1]
                 said = await asyncio.to_thread(self._get, "/readyz")
                 if '"ready"' in said or '"ok"' in said:
                     return
@@ -62,7 +67,7 @@ class RoleProcess:
 
     def _get(self, path: str) -> str:
         try:
-            with urllib.request.urlopen(f"{self.url}{path}", timeout=20) as answer:  # noqa: S310 - our own
+            with urllib.request.urlopen(f"{self.operators_url}{path}", timeout=20) as answer:  # noqa: S310 - our own
                 return str(answer.read().decode())
         except urllib.error.HTTPError as error:
             return error.read().decode()

@@ -72,7 +72,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Expected]:
     folder = tmp_path_factory.mktemp("finished")
     project = make_project(folder / "project")
     expected = Expected()
-    expected.send("receipt/c1/o1", "mail", marketing=False)
+    expected.send("receipt/c1/o1", marketing=False)
     events = (
         {"type": "identify", "userId": "c1", "messageId": "1", "traits": {"email": "c1@example.com"}},
         {"type": "track", "userId": "c1", "messageId": "2", "event": "Order Paid", "properties": {"order": "o1"}},

@@ -20,7 +20,13 @@ from engine.core.message import Message
 from engine.core.record import CONTROL, Control, Erase, Pause, Record, Timer, Winner, encode_record
 from engine.dispatch import guardrail
 from engine.runtimes.base import same_address
-from engine.runtimes.effects import STUCK_TIMER_DELAY_MS, encode_decision, encode_message, encode_outcome
+from engine.runtimes.effects import (
+    STUCK_TIMER_DELAY_MS,
+    encode_decision,
+    encode_message,
+    encode_outcome,
+    stuck,
+)
 from engine.runtimes.unreadable import SetAside, why_waiting
 
 APPENDED_MAX = 1_000
@@ -298,7 +304,7 @@ class Planner:
         if type(record) is Timer:
             if state is None and not slot.number:  # an index row without a customer: nobody would ever remove it
                 plan.timer_deletes.append((record.due_ms, record.customer))
-            elif state is not None and 0 < state.next_due_ms <= record.due_ms:
+            elif state is not None and stuck(slot.state, state, record):
                 slot.retry_ms = record.at_ms + STUCK_TIMER_DELAY_MS  # it did not move, and must not fire for ever
         if state is slot.state and not effects:
             return []  # nothing came of it: nothing to write

@@ -19,7 +19,7 @@ from engine.core.effect import Append, Decision, Dispatch, Effect, Forget, Suppr
 from engine.core.evaluate import concerns, evaluate
 from engine.core.message import Message
 from engine.core.record import CONTROL, Control, Erase, Recheck, Record, Resume, Timer
-from engine.runtimes.effects import STUCK_TIMER_DELAY_MS
+from engine.runtimes.effects import STUCK_TIMER_DELAY_MS, stuck
 from engine.runtimes.kafka.arrival import Arrival, Here, Incoming, read_arrival
 from engine.runtimes.kafka.controls import Controls
 from engine.runtimes.kafka.outgoing import (
@@ -286,7 +286,7 @@ class _Work:
             return []
         if type(record) is Timer:
             plan.timer_lags_ms.append(record.at_ms - record.due_ms)
-            if state is not None and state.next_due_ms and state.next_due_ms <= record.due_ms:
+            if state is not None and stuck(before, state, record):
                 slot.retry_ms = record.at_ms + STUCK_TIMER_DELAY_MS
         if state is before and not effects:
             return []

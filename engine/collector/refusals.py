@@ -1,0 +1,115 @@
+"""Counts and logs what was refused, whoever refused it.
+
+Invariant: each refusal is counted under one word of a closed list; of each word at most one line a minute is logged, whatever a
+stranger sends, and neither the path nor anything else that was sent is in it.
+"""
+
+from __future__ import annotations
+
+import functools
+from enum import StrEnum
+
+from aiohttp import web
+
+from engine.clock import Clock
+from engine.collector.answers import CODE
+from engine.collector.segment import Handler
+from engine.telemetry import Action, Metrics, get_log
+
+LINE_SECONDS = 60.0
+_log = get_log("collector")
+
+
+class Reason(StrEnum):
+    """Why something was refused: the values of `reason` in `anlass_refused_total`."""
+
+    KEYLESS = "keyless"
+    FOREIGN_HOST = "foreign_host"
+    UNAUTHORIZED = "unauthorized"
+    FORBIDDEN = "forbidden"
+    FORGED = "forged"
+    TOKEN = "token"  # noqa: S105 - a word, not a secret
+    FOREIGN_FORM = "foreign_form"
+    TOO_OFTEN = "too_often"
+    BACKLOG = "backlog"
+    TOO_LARGE = "too_large"
+    TOO_SLOW = "too_slow"
+    INVALID = "invalid"
+    UNSUPPORTED = "unsupported"
+    METHOD = "method"
+    NOT_FOUND = "not_found"
+    NOT_CONFIGURED = "not_configured"
+    UNAVAILABLE = "unavailable"
+    INTERNAL = "internal"
+    CONNECTIONS = "connections"
+
+
+_BY_CODE = {
+    "backlog": Reason.BACKLOG,
+    "foreign": Reason.FOREIGN_FORM,
+    "foreign_host": Reason.FOREIGN_HOST,
+    "forged": Reason.FORGED,
+    "keyless": Reason.KEYLESS,
+    "not_configured": Reason.NOT_CONFIGURED,
+}
+_BY_STATUS = {
+    401: Reason.UNAUTHORIZED,
+    403: Reason.FORBIDDEN,
+    404: Reason.NOT_FOUND,
+    405: Reason.METHOD,
+    408: Reason.TOO_SLOW,
+    410: Reason.NOT_FOUND,
+    413: Reason.TOO_LARGE,
+    415: Reason.UNSUPPORTED,
+    429: Reason.TOO_OFTEN,
+    500: Reason.INTERNAL,
+    503: Reason.UNAVAILABLE,
+}
+
+
+class Refusals:
+    """Counts into `metrics`; `middleware` is the outermost of an application."""
+
+    def __init__(self, metrics: Metrics, clock: Clock) -> None:
+        """Keeps both."""
+        self._metrics = metrics
+        self._clock = clock
+        self._lines: dict[Reason, tuple[float, int]] = {}
+        """When the last line was logged, and how many refusals there were since."""
+        # aiohttp marks a middleware with an attribute, which a bound method cannot have.
+        self.middleware = web.middleware(functools.partial(self._handle))
+
+    async def _handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        answer = await handler(request)
+        if answer.status >= 400:  # noqa: PLR2004 - HTTP
+            self.count(reason_of(request, answer), route=route_of(request), status=answer.status)
+        return answer
+
+    def count(self, reason: Reason, **fields: object) -> None:
+        """One refusal more; logs it if none of this reason was logged within the minute."""
+        self._metrics.refused.labels(reason=reason.value).inc()
+        now = self._clock.monotonic()
+        since, more = self._lines.get(reason, (-LINE_SECONDS, 0))
+        if now - since < LINE_SECONDS:
+            self._lines[reason] = (since, more + 1)
+            return
+        self._lines[reason] = (now, 0)
+        if more:
+            fields["more"] = more
+        _log.warning(Action.REQUEST_REFUSED, reason=reason.value, **fields)
+
+
+def reason_of(request: web.Request, answer: web.StreamResponse) -> Reason:
+    """The word for an answer: by its code where that says more than the status."""
+    known = _BY_CODE.get(answer.get(CODE, ""))
+    if known is not None:
+        return known
+    if answer.status in {400, 403, 404} and "{token}" in route_of(request):
+        return {400: Reason.INVALID, 403: Reason.FORBIDDEN, 404: Reason.TOKEN}[answer.status]
+    return _BY_STATUS.get(answer.status, Reason.INVALID)
+
+
+def route_of(request: web.Request) -> str:
+    """The route, not the path: paths of links hold tokens, and those do not belong in a log."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "(unknown)"
