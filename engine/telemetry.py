@@ -50,6 +50,7 @@ class Action(StrEnum):
     MESSAGE_SUPERSEDED = "message_superseded"
     ANSWER_HANDED_OVER = "answer_handed_over"
     TEMPLATE_FAILED = "template_failed"
+    MESSAGE_HAS_GAPS = "message_has_gaps"
     CHANNEL_PAUSED = "channel_paused"
     CHANNEL_RESUMED = "channel_resumed"
     SUBJECT_WON = "subject_won"
@@ -205,6 +206,12 @@ class Metrics:
         self.rows_set_aside = Gauge(
             "anlass_rows_set_aside", "Rows that cannot be read; their customers wait.", **with_registry
         )
+        self.refused_values = Counter(
+            "anlass_values_refused_total",
+            "Values that could not be read and were left out: traits, names of consent, numbers of sums; by what and why.",
+            ["what", "reason"],
+            **with_registry,
+        )
         self.dead_letters = Counter("anlass_dead_letters_total", "Records that could not be applied.", **with_registry)
         self.batch_records = Histogram(
             "anlass_batch_records",
@@ -236,6 +243,12 @@ class Metrics:
 
     def _add_delivery(self, with_registry: Mapping[str, Any]) -> None:
         """Requests in, messages out."""
+        self.gaps = Counter(
+            "anlass_messages_with_gaps_total",
+            "Attempts of messages in whose text something is left out, because its data could not be read.",
+            ["channel"],
+            **with_registry,
+        )
         self.messages = Counter(
             "anlass_messages_total",
             "What became of messages: sent, failed, suppressed, unknown; pending: an attempt that will be repeated.",

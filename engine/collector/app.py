@@ -76,7 +76,8 @@ def build_collector(settings: CollectorSettings, parts: Parts) -> web.Applicatio
     gate = Gate(settings.write_keys.values())
     tracing = parts.metrics.tracing
     intake = parts.runtime if tracing is None else TracedIntake(parts.runtime, tracing, parts.clock)
-    app.add_routes(SegmentApi(intake, gate, parts.clock.now_ms).routes())
+    in_force = functools.partial(getattr, parts.runtime, "catalog")
+    app.add_routes(SegmentApi(intake, gate, parts.clock.now_ms, catalog=in_force).routes())
     app.add_routes(CloudEventsApi(intake, gate, parts.clock.now_ms).routes())
     links = LinkPages(
         parts.runtime,

@@ -58,6 +58,8 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     """Country code → its public holidays, asked with `day in …`; "" = the project's."""
     read_phone: Callable[[str, str], tuple[str, str]] | None = None
     """Reads a telephone number: a text and a country ("": the project's) → (E.164, "") or ("", why it is none)."""
+    channels: frozenset[str] = frozenset()
+    """Channels that its workflows and its policy name, beside those that are always there."""
     sandbox: bool = False
     """Nothing leaves: every send is suppressed as `sandbox`."""
     winners: Mapping[str, str] = {}

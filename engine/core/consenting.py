@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from engine.core.consent import ADDRESS_TRAITS, BASES, NOTICE_PROPERTY, address_of, normal_address
+from engine.core.consent_names import unknown_channel, unknown_purpose
 from engine.core.customer import CustomerState, Granted
 from engine.core.message import is_of
 from engine.core.naming import with_names
-from engine.core.phone import with_number
 from engine.core.profile import set_traits
 from engine.core.proof import PROOF_CHARS_MAX, PROOF_KEYS, record_id
 from engine.core.record import Consent, Event, Identify
+from engine.core.usable import with_usable
 from engine.core.zone import parse_time
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ _EVENT_OF = {
 }
 _ALWAYS_RECORDED = frozenset({"import", "operator"})
 """Sources whose word is an entry of the ledger also where it changes nothing: they bring a proof that was not there."""
+_MAY_MISSPELL = frozenset({SHOP, "import"})
+"""Sources whose names people write by hand; links and pages have theirs from the policy of when they were made."""
 EXISTING = "existing_customer"
 PURPOSES_MAX = 50
 CHANNELS_MAX = 20
@@ -67,7 +70,7 @@ class _Change(NamedTuple):
 
 def apply_identify(turn: Turn, record: Identify) -> tuple[str, ...]:
     """Traits and the consent that came with them. Returns the names of traits that changed."""
-    traits = with_names(turn, with_number(turn, record.traits))
+    traits = with_names(turn, with_usable(turn, record.traits))
     plain = traits
     if not _NOT_TRAITS.isdisjoint(traits):
         plain = {name: value for name, value in traits.items() if name not in _NOT_TRAITS}
@@ -124,7 +127,7 @@ def change_consent(turn: Turn, action: str, purposes: object, *, origin: Origin)
     Writes a `consent` decision for each purpose, with the ledger's entries, and raises the matching event, with the channels
     it is about.
     """
-    for purpose, channels in _well_formed(purposes):
+    for purpose, channels in _known(turn, action, purposes, source=origin.source):
         done: dict[str, list[dict[str, Any]]] = {}
         for channel in channels:
             change = _one_consent(turn, action, (purpose, channel), origin)
@@ -275,6 +278,29 @@ def of_both(ours: Granted, theirs: Granted) -> Granted:
     elif second.status == "requested" and first.status == "granted":
         stands = first.basis == second.basis and not _moved(first, second.address)
     return first if stands else second
+
+
+def _known(turn: Turn, action: str, purposes: object, *, source: str) -> Iterable[tuple[str, list[str]]]:
+    """Those of the policy's purposes and of the channels that exist; each other one is a line in the journal and nothing else.
+
+    An objection is heard also for what the policy had once: where there is something to object to, or one of our own
+    links said it.
+    """
+    for purpose, channels in _well_formed(purposes):
+        given = turn.state.consent.get(purpose, {})
+        heard = action == "withdraw" and (bool(given) or source not in _MAY_MISSPELL)
+        reason = "" if heard else unknown_purpose(turn.catalog, purpose)
+        if reason:
+            turn.decide("trait_refused", trait="consent", reason=reason, purpose=purpose)
+            continue
+        known = []
+        for channel in channels:
+            reason = "" if action == "withdraw" and channel in given else unknown_channel(turn.catalog, channel)
+            if reason:
+                turn.decide("trait_refused", trait="consent", reason=reason, purpose=purpose, channel=channel)
+            else:
+                known.append(channel)
+        yield purpose, known
 
 
 def _well_formed(purposes: object) -> Iterable[tuple[str, list[str]]]:

@@ -163,6 +163,8 @@ class CustomerState(msgspec.Struct, array_like=True, kw_only=True, gc=False):
     """Changes of address: the open one, and those of the last day, which count for the limit."""
     opened: tuple[Opened, ...] = ()
     """Access links used in the last hours."""
+    refused: dict[str, str] = {}
+    """Trait → why its newest value could not be used, until one comes that can."""
 
     @property
     def salt(self) -> str:

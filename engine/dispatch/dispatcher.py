@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from channels.contract import Channel, ChannelError, OutgoingMessage, Receipt, TransientError, UnknownOutcome
+from channels.contract import Channel, ChannelError, Receipt, TransientError, UnknownOutcome
 from engine.core import objection
 from engine.core.record import Pause
 from engine.core.sending import paused_until_ms, quiet_until_ms, recheck
@@ -178,7 +178,7 @@ class Dispatcher:
             for pending, composed in leaving:
                 if pending.message.id not in claimed:
                     continue
-                task = asyncio.create_task(self._send(pending, composed.outgoing))
+                task = asyncio.create_task(self._send(pending, composed))
                 self._tasks.add(task)
                 task.add_done_callback(functools.partial(self._sent, pending.message))
         return True
@@ -307,8 +307,9 @@ class Dispatcher:
         if receipt is not None:
             self._settle_soon(feedback.found(message, receipt, self._clock.now_ms()))
 
-    async def _send(self, pending: Pending, outgoing: OutgoingMessage) -> None:
+    async def _send(self, pending: Pending, composed: Composed) -> None:
         """One call of the provider, whatever comes of it."""
+        outgoing = composed.outgoing
         message, started = pending.message, self._clock.monotonic()
         domain, channel = domain_of(message.address), self._channels[message.channel]
         answer: Receipt | ChannelError
@@ -340,6 +341,10 @@ class Dispatcher:
         self._metrics.send_seconds.labels(message.channel).observe(seconds)
         resend = self._outbox.catalog.policy.unknown.get(message.purpose) == "resend"
         settlement = feedback.settle(pending, answer, now_ms=now_ms, resend_unknown=resend)
+        if composed.warnings:
+            settlement = feedback.with_gaps(settlement, composed.warnings)
+            self._metrics.gaps.labels(message.channel).inc()
+            _log.warning(Action.MESSAGE_HAS_GAPS, message=message.id, template=message.template)
         self._metrics.messages.labels(message.channel, settlement.status).inc()
         if self._metrics.tracing is not None:
             words: Words = {"channel": message.channel, "status": settlement.status, "attempt": pending.attempt}

@@ -5,6 +5,8 @@ Invariant: every answer leads to exactly one settlement, and each of the adapter
 
 from __future__ import annotations
 
+import msgspec
+
 from channels.contract import ChannelError, PermanentError, Receipt, TransientError, UnknownOutcome, Verdict
 from engine.core.message import Message
 from engine.core.record import Event, Outcome, Pause, Record
@@ -41,6 +43,12 @@ def settle(
             code="unknown", not_before_ms=now_ms,
         )  # fmt: skip
     return Settlement(message_id=message.id, status="unknown", at_ms=now_ms, reason=reason, code="unknown")
+
+
+def with_gaps(settlement: Settlement, warnings: tuple[str, ...]) -> Settlement:
+    """The settlement of a message in whose text something is left out, because its data could not be read; it says so."""
+    reason = "; ".join(("with a gap: " + ", ".join(warnings), settlement.reason)).removesuffix("; ")
+    return msgspec.structs.replace(settlement, reason=reason[:REASON_CHARS_MAX])
 
 
 def _raised(message: Message, answer: Receipt, now_ms: int) -> tuple[Record, ...]:

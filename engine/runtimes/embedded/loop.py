@@ -273,6 +273,8 @@ class BatchLoop:
         for found in self._store.asides.took_effect(plan.asides):
             self._metrics.dead_letters.inc()
             self._log.error(Action.ROW_QUARANTINED, row=found.kind, key=found.key, reason=found.reason)
+        for refused, number in plan.refused.items():
+            self._metrics.refused_values.labels(*refused).inc(number)
         for seq, _, reason in plan.failures:
             self._metrics.dead_letters.inc()
             if reason.startswith(WAITS):

@@ -14,7 +14,7 @@ import msgspec
 from engine.core.broadcast import in_force
 from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState, encode_state
-from engine.core.effect import Append, Decision, Dispatch, Effect, Forget, Suppress
+from engine.core.effect import Append, Decision, Dispatch, Effect, Forget, Suppress, refused_value
 from engine.core.evaluate import concerns, evaluate
 from engine.core.message import Message
 from engine.core.record import CONTROL, Control, Erase, Pause, Record, Timer, Winner, encode_record
@@ -98,6 +98,7 @@ class Plan:
         self.journal_rows: list[tuple[int, int, str, str, str, str, str, bytes]] = []
         self.ledger_rows: list[tuple[str, str, str, str, int, int, int, int, str, bytes, str]] = []
         self.decision_counts: Counter[str] = Counter()
+        self.refused: Counter[tuple[str, str]] = Counter()
         self.failed: list[Decision] = []
         """Decisions of the kind `failed`, for the log."""
         self.paced: Counter[tuple[str, int, str]] = Counter()
@@ -171,6 +172,9 @@ class Plan:
                 )
             )
             self.decision_counts[f"{decision.kind}:{decision.workflow}"] += 1
+            refused = refused_value(decision)
+            if refused is not None:
+                self.refused[refused] += 1
             if decision.kind == "failed":
                 self.failed.append(decision)
             counted = guardrail.count(decision)

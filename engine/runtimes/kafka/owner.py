@@ -312,6 +312,8 @@ class Owner:
         metrics.events.inc(records)
         for kind, number in plan.decided.items():
             metrics.decisions.labels(kind).inc(number)
+        for refused, number in plan.refused.items():
+            metrics.refused_values.labels(*refused).inc(number)
         log_failures(self._log, plan.failed)
         for lag_ms in plan.timer_lags_ms:
             metrics.timer_lag_seconds.observe(max(0, lag_ms) / 1_000)

@@ -15,7 +15,7 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from engine.core.catalog import Catalog
-from engine.core.effect import Append, Decision, Dispatch, Effect, Forget, Suppress
+from engine.core.effect import Append, Decision, Dispatch, Effect, Forget, Suppress, refused_value
 from engine.core.evaluate import concerns, evaluate
 from engine.core.message import Message
 from engine.core.record import CONTROL, Control, Erase, Recheck, Record, Resume, Timer
@@ -59,6 +59,7 @@ class Plan:
         self.asides: list[str] = []
         """Customers whose rows this plan found to be unreadable."""
         self.decided: Counter[str] = Counter()
+        self.refused: Counter[tuple[str, str]] = Counter()
         self.failed: list[Decision] = []
         """Decisions of the kind `failed`, for the log."""
         self.arrivals: list[Arrival] = []
@@ -332,6 +333,9 @@ class _Work:
             match effect:
                 case Decision():
                     self._plan.decided[effect.kind] += 1
+                    refused = refused_value(effect)
+                    if refused is not None:
+                        self._plan.refused[refused] += 1
                     if effect.kind == "failed":
                         self._plan.failed.append(effect)
                     line = journal_line(self._here, each.offset, index=self._plan.index, decision=effect)
