@@ -25,6 +25,8 @@ class Condition(StrEnum):
     """What is to be written cannot be: the disk is full, or the database does not answer."""
     STANDING = "standing"
     """Records or timers wait, and nothing moves."""
+    CLOCK_SKEWED = "clock_skewed"
+    """This machine's clock differs from the brokers'; far ahead, no timer fires."""
     TOPIC_GONE = "topic_gone"
     """A topic that the role needs is not there."""
 

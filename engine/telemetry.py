@@ -35,6 +35,11 @@ class Action(StrEnum):
     STORE_MIGRATED = "store_migrated"
     CATALOG_LOADED = "catalog_loaded"
     RECORD_DEAD_LETTERED = "record_dead_lettered"
+    CLOCK_SKEWED = "clock_skewed"
+    FILE_QUARANTINED = "file_quarantined"
+    ROW_QUARANTINED = "row_quarantined"
+    ROW_SKIPPED = "row_skipped"
+    ROW_MENDED = "row_mended"
     RECORDS_MISSED = "records_missed"
     RECORDS_RECOVERED = "records_recovered"
     BATCH_FAILED = "batch_failed"
@@ -201,6 +206,12 @@ class Metrics:
         self.events = Counter("anlass_events_total", "Records taken in and durable.", **with_registry)
         self.decisions = Counter(
             "anlass_decisions_total", "Decisions, by the kind in the journal.", ["kind"], **with_registry
+        )
+        self.clock_skew_seconds = Gauge(
+            "anlass_clock_skew_seconds", "How much this clock is ahead of the brokers'.", **with_registry
+        )
+        self.rows_set_aside = Gauge(
+            "anlass_rows_set_aside", "Rows that cannot be read; their customers wait.", **with_registry
         )
         self.refused_values = Counter(
             "anlass_values_refused_total",

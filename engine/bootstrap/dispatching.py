@@ -91,7 +91,13 @@ class DispatcherRole:
             if self._hold:
                 postroom.outbox.hold_until(await begin_hold(cluster))
             status = StatusServer(
-                Status(metrics=self.metrics, clock=self._clock, readiness=self._readiness, measure=self._measure),
+                Status(
+                    metrics=self.metrics,
+                    clock=self._clock,
+                    readiness=self._readiness,
+                    measure=self._measure,
+                    degraded=postroom.degraded,
+                ),
                 hosts=cluster.settings.console.hosts,
             )
             stack.push_async_callback(status.stop)

@@ -24,7 +24,9 @@ from engine.dispatch.limits import Limits
 from engine.errors import SettingsError, StorageError
 from engine.runtimes.embedded import EmbeddedRuntime, Options
 from engine.settings import Settings
-from engine.telemetry import Metrics
+from engine.telemetry import Action, Metrics, get_log
+
+_log = get_log("parts")
 
 
 def open_runtime(
@@ -91,7 +93,10 @@ def dispatch_options(settings: Settings) -> DispatchOptions:
 def open_mailbox(var: Path) -> Mailbox:
     """The local mailbox in `var/`. Raises StorageError."""
     try:
-        return Mailbox(var)
+        mailbox = Mailbox(var)
+        if mailbox.set_aside is not None:
+            _log.error(Action.FILE_QUARANTINED, file=mailbox.set_aside.name)
+        return mailbox
     except (OSError, sqlite3.Error) as error:
         raise StorageError(f"The mailbox in {var} cannot be opened: {error}.") from error
 

@@ -83,11 +83,18 @@ class WorkerRole:
                 alias=cluster.alias,
                 address_key=cluster.address_key,
                 held_until=await begin_hold(cluster) if self._hold else {},
+                check_clock=isinstance(self._clock, SystemClock),
             )
             self.worker = Worker(settings, cluster.definitions(), clock=self._clock, metrics=self.metrics)
             stack.push_async_callback(self.worker.stop)
             status = StatusServer(
-                Status(metrics=self.metrics, clock=self._clock, readiness=self._readiness, measure=self._measure),
+                Status(
+                    metrics=self.metrics,
+                    clock=self._clock,
+                    readiness=self._readiness,
+                    measure=self._measure,
+                    degraded=self.worker.degraded,
+                ),
                 hosts=cluster.settings.console.hosts,
             )
             stack.push_async_callback(status.stop)

@@ -16,6 +16,7 @@ from aiohttp import web
 from engine.bootstrap.doors import operators_keeper, serve
 from engine.clock import Clock
 from engine.collector import Views, build_operators
+from engine.runtimes.unreadable import say_set_aside
 from engine.telemetry import Metrics
 
 Readiness = Callable[[], str]
@@ -33,6 +34,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
     readiness: Readiness
     measure: Callable[[], Awaitable[None]] = _nothing
+    degraded: Callable[[], list[str]] = list
+    """What an operator has to mend, although the role works."""
 
 
 class StatusServer:
@@ -60,7 +63,9 @@ class StatusServer:
         await stack.aclose()
 
     async def _ready(self) -> web.Response:
-        reason, degraded = self._status.readiness(), self._status.metrics.health.shown
+        health = self._status.metrics.health
+        say_set_aside(health, self._status.degraded())
+        reason, degraded = self._status.readiness(), health.shown
         if reason:
             return web.json_response({"status": "not ready", "reason": reason, "degraded": degraded}, status=503)
         return web.json_response({"status": "degraded" if degraded else "ready", "degraded": degraded})

@@ -33,6 +33,7 @@ from engine.core.message import Message
 from engine.dispatch.tokens import TokenSigner
 from engine.errors import Backlog
 from engine.runtimes.base import Front
+from engine.runtimes.unreadable import say_set_aside
 from engine.settings import CollectorSettings
 from engine.telemetry import Metrics
 
@@ -108,6 +109,8 @@ def operators_views(settings: CollectorSettings, parts: Parts) -> Views:
 
     async def ready() -> web.Response:
         """Whether events would be taken now, as intake itself would answer; what else is not well is named beside a 200."""
+        said: Callable[[], list[str]] = getattr(parts.runtime, "degraded", list)  # a collector on Kafka has no rows
+        say_set_aside(parts.metrics.health, said())
         backlog, degraded = parts.runtime.backlog, parts.metrics.health.shown
         if backlog > settings.backlog_max:
             words = f"{backlog} records wait to be evaluated."

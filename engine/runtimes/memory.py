@@ -18,7 +18,7 @@ from engine.core.evaluate import concerns, evaluate
 from engine.core.holding import next_due_ms
 from engine.core.message import Message
 from engine.core.objection import names, outlasts
-from engine.core.record import CONTROL, Control, Pause, Record, Resume, Timer
+from engine.core.record import CONTROL, Control, Erase, Pause, Record, Resume, Timer
 from engine.errors import LimitExceeded
 from engine.runtimes.effects import STUCK_TIMER_DELAY_MS, stuck
 
@@ -51,6 +51,10 @@ class Memory:
         self.on_dispatch: OnDispatch = self.messages.append
         self.on_forget: Callable[[str, int], None] = lambda _customer, _position: None
         self.on_failure: OnFailure | None = None
+        self.on_wait: Callable[[int, Record], None] = lambda _position, _record: None
+        """Told of a record whose customer is set aside."""
+        self.aside: set[str] = set()
+        """Customers who wait. Nothing here can be unreadable: somebody else says who."""
         self.on_pause: Callable[[Pause], None] = lambda _record: None
         self.on_control: Callable[[Control], None] = lambda _record: None
         self._due: dict[str, int] = {}
@@ -119,6 +123,12 @@ class Memory:
         if not concerns(self.catalog, record):
             return []
         customer = record.customer
+        if customer in self.aside and type(record) is not Erase:
+            self._due.pop(customer, None)
+            if type(record) is not Timer:
+                self.on_wait(self.position, record)
+            return []
+        self.aside.discard(customer)
         before = self.states.get(customer)
         try:
             state, effects = evaluate(self.catalog, before, record)
@@ -127,7 +137,7 @@ class Memory:
                 raise
             self.on_failure(self.position, record, error)
             if type(record) is Timer:
-                self._arm(customer, record.at_ms + STUCK_TIMER_DELAY_MS)
+                self.arm(customer, record.at_ms + STUCK_TIMER_DELAY_MS)
             return []
         if state is None:
             self.states.pop(customer, None)
@@ -139,7 +149,7 @@ class Memory:
             if type(record) is Timer and stuck(before, state, record, due_ms=due_ms):
                 due_ms = record.at_ms + STUCK_TIMER_DELAY_MS
             if due_ms != self._due.get(customer, 0):
-                self._arm(customer, due_ms)
+                self.arm(customer, due_ms)
         return self._carry_out(effects) if effects else []
 
     def _control(self, record: Control) -> list[Record]:
@@ -157,7 +167,8 @@ class Memory:
         waiting = [customer for customer, state in self.states.items() if waits(self.catalog, state)]
         return [Resume(customer=customer, at_ms=record.at_ms, id=resume_id) for customer in waiting]
 
-    def _arm(self, customer: str, due_ms: int) -> None:
+    def arm(self, customer: str, due_ms: int) -> None:
+        """When the customer's next timer fires; 0: none does."""
         if due_ms:
             self._due[customer] = due_ms
             heapq.heappush(self._timers, (due_ms, next(self._order), customer))

@@ -26,6 +26,7 @@ from engine.core.record import Control, Flush, Pause, Recheck, Record, Settled, 
 from engine.dispatch import guardrail
 from engine.dispatch.feedback import NOWHERE, SENT_ELSEWHERE
 from engine.dispatch.ports import NO_LINKS, OPEN, Closed, Links, Pending, Settlement, Status, shared_out
+from engine.errors import StorageError
 from engine.runtimes.base import (
     PAUSES,
     DeadLetter,
@@ -40,6 +41,7 @@ from engine.runtimes.base import (
 from engine.runtimes.consents import looked_up, without_person
 from engine.runtimes.effects import flushes
 from engine.runtimes.memory import Memory
+from engine.runtimes.unreadable import set_aside_sentence, why_waiting
 
 
 class _Entry(msgspec.Struct, kw_only=True):
@@ -70,6 +72,7 @@ class MemoryRuntime:
         self.memory.on_pause = self._paused
         self.memory.on_control = self._controlled
         self._flushed: list[Flush] = []
+        self.memory.on_wait = self._waits
         self._pauses: dict[str, Paused] = {}
         self._paces: Counter[tuple[str, int, str]] = Counter()
         self._journal: list[tuple[int, int, Decision]] = []
@@ -102,8 +105,7 @@ class MemoryRuntime:
 
     async def dead_letter(self, letters: Sequence[DeadLetter]) -> None:
         for letter in letters:
-            self._letter_id += 1
-            self._letters.append(msgspec.structs.replace(letter, id=self._letter_id))
+            self._letter(letter)
 
     @property
     def backlog(self) -> int:
@@ -138,6 +140,22 @@ class MemoryRuntime:
                 Recheck(customer=customer, at_ms=now_ms, id=recheck_id, catalog=catalog.id, versions=versions)
             )
 
+    def set_aside(self, customer: str, reason: str, body: bytes = b"") -> None:
+        """As if this customer's row could not be read."""
+        self.memory.aside.add(customer)
+        self._letter(DeadLetter(at_ms=0, origin=f"state:{customer}", reason=reason, body=body, customer=customer))
+
+    async def mend(self, customer: str) -> None:
+        """As if it could again: what waited is applied."""
+        self.memory.aside.discard(customer)
+        due_ms = self.memory.states[customer].next_due_ms if customer in self.memory.states else 0
+        self.memory.arm(customer, due_ms)
+        await self.replay([each.id for each in self._letters if each.customer == customer])
+
+    def degraded(self) -> list[str]:
+        """As of the other runtimes."""
+        return [set_aside_sentence(len(self.memory.aside))] if self.memory.aside else []
+
     # ---------------------------------------------------------------------------------------------------- outbox
 
     async def ready(self, limit: int, *, closed: Closed = OPEN) -> list[Pending]:
@@ -145,9 +163,11 @@ class MemoryRuntime:
         due = [
             entry
             for entry in self._ledger.values()
-            if entry.status == "pending" and entry.not_before_ms <= now_ms
+            if entry.message.customer not in self.memory.aside
+            and entry.status == "pending"
+            and entry.not_before_ms <= now_ms
             and not is_held(self.catalog, entry.message.workflow)
-        ]  # fmt: skip
+        ]
         due.sort(key=lambda entry: (-entry.message.priority, entry.number))
         express, bulk = (
             [
@@ -206,6 +226,8 @@ class MemoryRuntime:
         self._work.clear()
 
     async def states(self, customers: Sequence[str]) -> dict[str, CustomerState]:
+        if not self.memory.aside.isdisjoint(customers):
+            raise StorageError("A customer was set aside meanwhile.")
         return {customer: self.memory.states[customer] for customer in customers if customer in self.memory.states}
 
     async def duplicates(self, messages: Sequence[Message]) -> dict[str, bool]:
@@ -379,17 +401,25 @@ class MemoryRuntime:
         self._letters = [each for each in self._letters if each.customer != customer]
 
     def _failed(self, position: int, record: Record, error: Exception) -> None:
-        self._letter_id += 1
-        self._letters.append(
+        self._kept(position, record, f"{type(error).__name__}: {error}")
+
+    def _waits(self, position: int, record: Record) -> None:
+        self._kept(position, record, why_waiting("state"))
+
+    def _kept(self, position: int, record: Record, reason: str) -> None:
+        self._letter(
             DeadLetter(
-                id=self._letter_id,
                 at_ms=record.at_ms,
                 origin=f"log:{position}",
-                reason=f"{type(error).__name__}: {error}",
+                reason=reason,
                 body=encode_record(record),
                 customer=record.customer,
             )
         )
+
+    def _letter(self, letter: DeadLetter) -> None:
+        self._letter_id += 1
+        self._letters.append(msgspec.structs.replace(letter, id=self._letter_id))
 
 
 def _keyed_hash(text: str) -> bytes:

@@ -215,7 +215,7 @@ class DatabaseSettings(Section):
     password_file: Path | None = None
     synchronous: Literal["normal", "full"] = "normal"
     log_days: Days = 90
-    journal_days: Days = 0
+    journal_days: Days = 400
 
     @model_validator(mode="after")
     def _known_kind(self) -> DatabaseSettings:

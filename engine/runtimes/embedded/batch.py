@@ -13,7 +13,6 @@ import msgspec
 
 from engine.core.broadcast import test_key
 from engine.core.catalog import Catalog
-from engine.core.customer import decode_state
 from engine.core.objection import names
 from engine.core.proof import records_of
 from engine.core.record import Pause, Record, Winner, decode_record, encode_record
@@ -26,6 +25,7 @@ from engine.runtimes.embedded import erasure
 from engine.runtimes.embedded.plan import Plan, Planner, Slot, Work
 from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import Options, Store
+from engine.runtimes.unreadable import SetAside, UnreadableRow, read_state, readable
 
 
 class Order(msgspec.Struct, kw_only=True):
@@ -39,6 +39,8 @@ class Order(msgspec.Struct, kw_only=True):
     resends: list[str] = []
     """Claimed messages of a dead process that are to be sent again."""
     letters: list[DeadLetter] = []
+    asides: list[SetAside] = []
+    """Rows that somebody found unreadable."""
     commands_done: list[int] = []
     letters_done: list[int] = []
     recheck_after: int | None = None
@@ -65,7 +67,7 @@ class Batches:
     def __init__(self, store: Store, options: Options) -> None:
         self._store = store
         self._options = options
-        self._planner = Planner(self._load, keep_unconcerned=options.keep_unconcerned)
+        self._planner = Planner(self._load, keep_unconcerned=options.keep_unconcerned, stopped=store.asides.stopped)
         self.log_seq = 0
         self.applied_seq = 0
 
@@ -88,14 +90,17 @@ class Batches:
                     text = msgspec.json.encode(links).decode()
                     connection.execute(SQL["ledger_links"], {"message": message, "links": text})
             answers = self._settle(connection, order.settlements)
-            carried, more_on_log = self._carried(connection)
             fresh = answers + order.records
-            work = Work(carried=carried, fresh=[] if more_on_log else fresh, more_on_log=more_on_log)
+            work = self._carried(connection)
+            if not work.until_seq:
+                work.fresh.extend(fresh)
             plan = self._planner.plan(catalog, work, log_seq=self.log_seq)
-            if more_on_log:  # new records queue up behind what is on the log
+            if work.until_seq:  # new records queue up behind what is on the log
                 for record, body in fresh:
                     plan.log_seq += 1
                     plan.log_rows.append((plan.log_seq, record.at_ms, record.customer, body))
+            plan.asides += order.asides
+            self._store.asides.write(connection, plan.asides, now_ms=order.now_ms)
             write_plan(self._store, plan)
             if plan.goes_on:  # whoever waits is asked from the beginning, also those who were asked a moment ago
                 order.resume_after = 0
@@ -113,12 +118,20 @@ class Batches:
             more_on_log=plan.applied_seq < plan.log_seq,
         )
 
-    def _carried(self, connection: sqlite3.Connection) -> tuple[list[tuple[int, Record]], bool]:
+    def _carried(self, connection: sqlite3.Connection) -> Work:
+        """What is on the log and not evaluated yet, or its first part."""
+        work = Work(carried=[], fresh=[], damaged=[])
         if self.applied_seq >= self.log_seq:
-            return [], False
+            return work
         limit = self._options.batch_records_max
         rows = connection.execute(SQL["log_after"], {"seq": self.applied_seq, "limit": limit + 1}).fetchall()
-        return [(seq, decode_record(body)) for seq, body in rows[:limit]], len(rows) > limit
+        for seq, customer, body in rows[:limit]:
+            try:
+                work.carried.append((seq, readable(decode_record, body)))
+            except UnreadableRow as error:
+                found = SetAside(kind="log", key=str(seq), customer=customer, reason=str(error), body=body)
+                work.damaged.append((seq, found))
+        return msgspec.structs.replace(work, until_seq=rows[limit - 1][0]) if len(rows) > limit else work
 
     def _settle(self, connection: sqlite3.Connection, settlements: Sequence[Settlement]) -> list[tuple[Record, bytes]]:
         answers: list[tuple[Record, bytes]] = []
@@ -148,7 +161,15 @@ class Batches:
             rows = self._store.connection.execute(SQL["state_load"], names)
         else:
             rows = self._store.connection.execute(SQL["states_load"], (json.dumps(names),))
-        return {customer: Slot(number, due_ms, state=decode_state(state)) for customer, number, due_ms, state in rows}
+        return {customer: _slot(customer, number, due_ms, body=state) for customer, number, due_ms, state in rows}
+
+
+def _slot(customer: str, number: int, due_ms: int, *, body: bytes) -> Slot:
+    try:
+        return Slot(number, due_ms, state=read_state(body, customer))
+    except UnreadableRow as error:
+        found = SetAside(kind="state", key=customer, customer=customer, reason=str(error), body=body)
+        return Slot(number, due_ms, state=None, aside=found)
 
 
 def write_plan(store: Store, plan: Plan) -> None:

@@ -34,7 +34,7 @@ def forget(store: Store, plan: Plan) -> None:
     for seq, record in plan.forgets:
         customer = record.customer
         removed = 0
-        for name in ("journal_forget", "ledger_forget", "dead_letters_forget"):
+        for name in ("journal_forget", "ledger_forget", "dead_letters_forget", "set_aside_forget"):
             removed += connection.execute(SQL[name], {"customer": customer, "log_seq": seq}).rowcount
         removed += _forget_nameless_letters(connection, plan)
         kept = [customer != message.customer or at > seq for at, message in plan.messages]

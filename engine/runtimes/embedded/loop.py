@@ -22,6 +22,7 @@ from engine.runtimes.embedded.plan import Plan
 from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import Options, Store
 from engine.runtimes.failures import log_failures
+from engine.runtimes.unreadable import WAITS
 from engine.telemetry import Action, Metrics, get_log
 
 RETRY_SECONDS = 1.0
@@ -54,7 +55,7 @@ class Walk(msgspec.Struct, frozen=True):
         """What a note says. Older ones name the catalog alone."""
         catalog, _, rest = note.partition(" ")
         versions, _, deployed = rest.partition(" ")
-        return cls(catalog, versions or "pin", int(deployed or 0))
+        return cls(catalog, versions or "pin", int(deployed) if deployed.isdecimal() else 0)
 
     def recheck(self, customer: str, number: int, *, at_ms: int) -> Recheck:
         """The recheck of one state. Its id is another one for each deploy, also when an earlier catalog comes back."""
@@ -108,7 +109,7 @@ class BatchLoop:
         for settlement in recovery.settlements:
             self._log.warning(Action.MESSAGE_BECAME_UNKNOWN, message=settlement.message_id)
             self.interrupted.append(settlement.message_id)
-        if recovery.settlements or recovery.resends:
+        if recovery.settlements or recovery.resends or recovery.asides:
             self._took_effect(self.batches.commit(self.catalog, recovery), recovery)
         self.timer_ms = self._next_timer_ms()
 
@@ -213,6 +214,7 @@ class BatchLoop:
             order.links.update(asked.links)
             order.settlements.extend(asked.settlements)
             order.letters.extend(asked.letters)
+            order.asides.extend(asked.asides)
             order.letters_done.extend(asked.letters_done)
             order.commands_done.extend(asked.commands_done)
             self._waiting_records -= len(asked.records)
@@ -273,10 +275,17 @@ class BatchLoop:
             if count is None:
                 count = self._decided[kind] = self._metrics.decisions.labels(kind).inc
             count(number)
+        for customer in plan.freed:
+            self._store.asides.forget(customer)
+        for found in self._store.asides.took_effect(plan.asides):
+            self._metrics.dead_letters.inc()
+            self._log.error(Action.ROW_QUARANTINED, row=found.kind, key=found.key, reason=found.reason)
         for refused, number in plan.refused.items():
             self._metrics.refused_values.labels(*refused).inc(number)
         for seq, _, reason in plan.failures:
             self._metrics.dead_letters.inc()
+            if reason.startswith(WAITS):
+                continue
             self._log.error(Action.RECORD_DEAD_LETTERED, seq=seq, cause_type=reason.partition(":")[0])
         log_failures(self._log, plan.failed)
         for record in plan.pauses:

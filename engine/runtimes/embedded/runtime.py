@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from engine.clock import Clock, SystemClock
 from engine.core.broadcast import WINNERS_MAX
 from engine.core.catalog import Catalog
-from engine.core.customer import CustomerState, decode_state
+from engine.core.customer import CustomerState
 from engine.core.duplicates import is_second
 from engine.core.holding import NOTHING, Holding
 from engine.core.message import Message
@@ -38,6 +38,7 @@ from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import Options, Store, translated
 from engine.runtimes.intake_check import check_room, checked
 from engine.runtimes.keeping import kept
+from engine.runtimes.unreadable import SetAside, UnreadableRow, read_state, readable, set_aside_sentence
 from engine.telemetry import Action, Metrics, get_log
 
 COMMANDS_PER_POLL = 500
@@ -165,7 +166,10 @@ class EmbeddedRuntime(AsksReader):
         for number, origin, body in rows:
             if not origin.startswith("log:"):
                 continue  # what never became a record cannot be put back as one
-            order.records.append((decode_record(body), body))
+            try:
+                order.records.append((readable(decode_record, body), body))
+            except UnreadableRow:
+                continue
             order.letters_done.append(number)
         if order.records:
             await self._ask(order)
@@ -174,9 +178,12 @@ class EmbeddedRuntime(AsksReader):
     # ---------------------------------------------------------------------------------------------------- outbox
 
     async def ready(self, limit: int, *, closed: Closed = OPEN) -> list[Pending]:
-        return outbox.ready(
+        found, unreadable = outbox.ready(
             self._store, limit, closed=closed, holding=self.catalog.holding, now_ms=self._clock.now_ms()
         )
+        if unreadable:
+            await self._ask(Order(now_ms=0, asides=unreadable))
+        return found
 
     async def claim(self, message_ids: Sequence[str], *, links: Links = NO_LINKS) -> frozenset[str]:
         return await self._ask(Order(now_ms=0, claims=list(message_ids), links=dict(links)))
@@ -199,8 +206,20 @@ class EmbeddedRuntime(AsksReader):
         self._loop.work.clear()
 
     async def states(self, customers: Sequence[str]) -> dict[str, CustomerState]:
+        """As in the port. Raises StorageError when one of them is set aside: then its messages are not offered again."""
         rows = self._store.connection.execute(SQL["states_load"], (json.dumps(list(customers)),))
-        return {customer: decode_state(body) for customer, _, _, body in rows}
+        found: dict[str, CustomerState] = {}
+        unreadable: list[SetAside] = []
+        for customer, _, _, body in rows:
+            try:
+                found[customer] = read_state(body, customer)
+            except UnreadableRow as error:
+                unreadable.append(SetAside(kind="state", key=customer, customer=customer, reason=str(error), body=body))
+        if unreadable:
+            await self._ask(Order(now_ms=0, asides=unreadable))
+        if not self._store.asides.stopped.isdisjoint(customers):
+            raise StorageError("A customer was set aside meanwhile.", mend="Run `anlass check --database`.")
+        return found
 
     async def duplicates(self, messages: Sequence[Message]) -> dict[str, bool]:
         catalog, found = self._loop.catalog, {}
@@ -249,7 +268,13 @@ class EmbeddedRuntime(AsksReader):
     def handed_over(self) -> handovers.Handover | None:
         """The newest deploy that another process handed over and nobody answered yet."""
         with translated():
-            return handovers.pending(self._store.connection)
+            try:
+                return handovers.pending(self._store.connection)
+            except UnreadableRow as error:
+                number = self._store.connection.execute(SQL["handover_newest"]).fetchone()[0]
+                self._log.error(Action.ROW_SKIPPED, table="handovers", key=number, reason=str(error))
+                self.refuse_handover(number, "what was handed over cannot be read; deploy it again")
+                return None
 
     def refuse_handover(self, handover: int, problem: str) -> None:
         """Answers one that is not put in force, with the reason."""
@@ -261,6 +286,11 @@ class EmbeddedRuntime(AsksReader):
         """Another number whenever another process has written to the store."""
         version: int = self._store.connection.execute("PRAGMA data_version").fetchone()[0]
         return version
+
+    def degraded(self) -> list[str]:
+        """What an operator has to mend; everything else goes on."""
+        count = len(self._store.asides.rows)
+        return [set_aside_sentence(count)] if count else []
 
     async def idle(self) -> None:
         await self._loop.idle()
@@ -291,6 +321,7 @@ class EmbeddedRuntime(AsksReader):
         overdue_ms = max(0, self._clock.now_ms() - timer_ms) if timer_ms else 0
         self._metrics.timers_overdue_seconds.set(overdue_ms / 1_000)
         self._say(overdue_ms)
+        self._metrics.rows_set_aside.set(len(self._store.asides.rows))
         self._metrics.outbox_depth.set(self._store.connection.execute(SQL["outbox_depth"]).fetchone()[0])
 
     def _say(self, overdue_ms: int) -> None:
@@ -324,8 +355,8 @@ class EmbeddedRuntime(AsksReader):
         for number, body in rows:
             order.commands_done.append(number)
             try:
-                order.records.append((decode_record(body), body))
-            except (msgspec.ValidationError, msgspec.DecodeError) as error:
+                order.records.append((readable(decode_record, body), body))
+            except UnreadableRow as error:
                 now_ms = self._clock.now_ms()
                 order.letters.append(DeadLetter(at_ms=now_ms, origin="command", reason=str(error), body=body))
         await self._ask(order)

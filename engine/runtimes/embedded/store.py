@@ -17,6 +17,7 @@ import msgspec
 
 from engine.errors import StorageBusy, StorageError, StorageFull
 from engine.runtimes.embedded import keys
+from engine.runtimes.embedded.asides import Asides
 from engine.runtimes.embedded.statements import MIGRATIONS
 
 FILE = "anlass.db"
@@ -63,6 +64,7 @@ class Store:
         self._connection: sqlite3.Connection | None = None
         self._checkpoints: _Checkpoints | None = None
         self._key = b""
+        self.asides = Asides()
         self.on_forget: Callable[[str], None] = lambda _customer: None
         """Called with the id of a customer who is erased, before the erasure counts as finished; may be called again. Raises
         StorageError when it has to be tried later."""
@@ -91,6 +93,7 @@ class Store:
                 self._connection.execute(f"PRAGMA synchronous = {self._options.synchronous}")
                 migrate(self._connection)
                 self._key = keys.take_key(self._connection, self._var, accept_loss=self._options.accept_loss)
+                self.asides.read(self._connection)
         except BaseException:
             self.close()
             raise

@@ -36,6 +36,8 @@ class Controls:
         self.versions = checkpoint.versions
         self.walk = checkpoint.walk
         self.resume = checkpoint.resume
+        self.aside = set(checkpoint.aside)
+        """Customers whose rows cannot be read."""
         self.catalog = self._in_force()
         """The definitions in force, with all that was said."""
 
@@ -103,4 +105,5 @@ class Controls:
             resume=self.resume,
             paused_ms=tuple(sorted(self._paused_ms.items())),
             holding=self._holding,
+            aside=tuple(sorted(self.aside)),
         )

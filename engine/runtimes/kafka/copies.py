@@ -16,12 +16,13 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
 from engine.core import duplicates
-from engine.core.customer import CustomerState, decode_state
+from engine.core.customer import CustomerState
 from engine.core.holding import NOTHING, Holding
 from engine.core.message import Message
 from engine.core.objection import answer, names, outlasts
 from engine.errors import StorageError
 from engine.runtimes.kafka.changelog import Changelog
+from engine.runtimes.kafka.connect import METADATA_AGE_MS
 from engine.runtimes.kafka.store import RowStore
 from engine.runtimes.kafka.topics import (
     PREFIX_BYTES,
@@ -31,6 +32,7 @@ from engine.runtimes.kafka.topics import (
     encode_suppressed,
     pack_row,
 )
+from engine.runtimes.unreadable import UnreadableRow, read_state
 from engine.telemetry import Action, get_log
 
 POLL_MS = 500
@@ -48,6 +50,7 @@ class StateCopy:
     def __init__(self, store: RowStore, changelog: Changelog) -> None:
         self._store = store
         self._changelog = changelog
+        self._unreadable: set[str] = set()
         self.applied = -1
         """Offset of the last record of `touchpoints` that these states have seen."""
         self.paused: frozenset[str] = frozenset()
@@ -75,10 +78,37 @@ class StateCopy:
         self.holding = checkpoint.holding
         self.on_applied(self.applied)
 
+    @property
+    def aside(self) -> set[str]:
+        """Customers whose rows cannot be read, as far as their owner or we have found them."""
+        return self._unreadable.union(self._changelog.checkpoint.aside)
+
     def states(self, customers: Sequence[str]) -> dict[str, CustomerState]:
-        """Those of the customers that there are."""
-        rows = self._store.rows([customer.encode() for customer in customers])
-        return {key.decode(): decode_state(row[PREFIX_BYTES:]) for key, row in rows.items()}
+        """Those of the customers that there are. Raises StorageError when one of them is set aside; `aside` then has it."""
+        found: dict[str, CustomerState] = {}
+        for key, row in self._store.rows([customer.encode() for customer in customers]).items():
+            customer = key.decode()
+            try:
+                found[customer] = read_state(row[PREFIX_BYTES:], customer)
+            except UnreadableRow as error:
+                self._unreadable.add(customer)
+                _log.error(Action.ROW_SKIPPED, table="states", key=customer, reason=str(error))
+        if not self.aside.isdisjoint(customers):
+            raise StorageError("A customer is set aside.", mend="Run `anlass check --database`.")
+        return found
+
+    def waits(self, customer: str) -> bool:
+        """Whether the customer is still set aside."""
+        if customer in self._changelog.checkpoint.aside:
+            return True
+        row = self._store.rows([customer.encode()]).get(customer.encode())
+        try:
+            if row is not None:
+                read_state(row[PREFIX_BYTES:], customer)
+        except UnreadableRow:
+            return True
+        self._unreadable.discard(customer)
+        return False
 
     def scrub(self) -> None:
         """Leaves nothing of what was removed in the files; for another thread."""
@@ -167,7 +197,10 @@ class Suppressions:
     async def _read(self) -> None:
         async with contextlib.AsyncExitStack() as stack:
             consumer = AIOKafkaConsumer(
-                bootstrap_servers=self._bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
+                metadata_max_age_ms=METADATA_AGE_MS,
+                bootstrap_servers=self._bootstrap,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
             )
             stack.push_async_callback(consumer.stop)
             await consumer.start()

@@ -140,7 +140,7 @@ def apply(draft: Draft, part: Part, doomed: Mapping[str, Sequence[bytes]], *, fo
             continue
         if isinstance(what, Handover):
             key = what.message.id.encode()
-            if draft.get(key) is None and not forgotten.covers(what):
+            if not draft.knows(key) and not forgotten.covers(what):
                 draft.put(key, fresh(what, each.offset))
         elif isinstance(what, Flush):
             for key, entry in ((key, flushed(draft.get(key), what)) for key in draft.known):
@@ -171,7 +171,9 @@ def apply(draft: Draft, part: Part, doomed: Mapping[str, Sequence[bytes]], *, fo
 def _forget(draft: Draft, what: Forgotten, keys: Sequence[bytes]) -> None:
     for key in keys:
         entry = draft.get(key)
-        if entry is not None and entry.message.customer == what.customer and entry.offset <= what.offset:
+        if entry is None or (
+            entry.message.customer == what.customer and entry.offset <= what.offset
+        ):  # it cannot be read, but holds the id of somebody who is forgotten
             draft.put(key, None)
 
 

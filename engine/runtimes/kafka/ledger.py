@@ -4,11 +4,9 @@ Invariant: what a call says has happened is on the changelog, written while this
 come while a batch is written make one batch together, because each costs a round trip to the broker; the next batch is not
 written before everything that the last one sends (outcomes to `touchpoints`, dead letters) is acknowledged.
 
-Every takeover ends what a former owner had begun: a message found claimed was under way in a process that is gone or has lost the
-partition. Nobody can say whether its provider has it, so it becomes `unknown` (or, where its purpose may be sent again, waits a
-moment and is pending). If that process lives and hears the provider's answer, it does not write here: it hands the answer over by
-`dispatches` (`Answered`), and the ledger takes it if there was no other attempt meanwhile. So the real answer is not lost,
-there is one writer, and nothing is sent a second time that would not be anyway.
+Every takeover ends what a former owner had begun: a message found claimed becomes `unknown` (or, where its purpose may be sent
+again, pending a moment later). If that owner lives and hears the answer, it hands it over by `dispatches` (`Answered`), and the
+ledger takes it if there was no other attempt. So the answer is not lost, there is one writer, and nothing is sent twice by it.
 """
 
 from __future__ import annotations
@@ -35,13 +33,15 @@ from engine.runtimes.kafka.arrival import Incoming
 from engine.runtimes.kafka.asked import Asked, fail, keys_of_messages
 from engine.runtimes.kafka.changelog import Fenced
 from engine.runtimes.kafka.draft import Draft, Put
-from engine.runtimes.kafka.entry import LedgerEntry, decode_entry, status_of
+from engine.runtimes.kafka.entry import LedgerEntry, read_entry, status_of, stored_entry
 from engine.runtimes.kafka.ledger_log import LedgerLog, LedgerStore
 from engine.runtimes.kafka.ledger_queue import PendingQueue, Slot
+from engine.runtimes.kafka.ledger_shelf import Shelf, keys_of
 from engine.runtimes.kafka.outlet import Outlet
 from engine.runtimes.kafka.topics import OWNER_KEY, PREFIX_BYTES, Checkpoint, Outgoing, Topics
-from engine.runtimes.kafka.transitions import CLAIMED_DUE_MS, outline_of, recovered, slot_of
+from engine.runtimes.kafka.transitions import CLAIMED_DUE_MS, outline_or_none, recovered, slot_of
 from engine.runtimes.keeping import before_ms, kept
+from engine.runtimes.unreadable import UnreadableRow
 from engine.telemetry import Action, Metrics, get_log
 
 GROUP_MAX = 64  # requests that one commit carries out
@@ -70,6 +70,7 @@ class LedgerPartition:
     def __init__(self, number: int, store: LedgerStore, log: LedgerLog, *, tools: LedgerTools) -> None:
         self.number = number
         self.queue = PendingQueue()
+        self.shelf = Shelf(number, tools.topics.dead_letters, metrics=tools.metrics)
         self.claims: dict[bytes, tuple[str, int]] = {}  # under way: key → customer, number of the attempt (from 1)
         self.interrupted: list[Message] = []  # found claimed when the partition was taken over
         self.restore_seconds = 0.0
@@ -79,7 +80,7 @@ class LedgerPartition:
         self.on_work: Callable[[], None] = lambda: None
         """Called when a message may have become ready."""
         self.commits = 0
-        self._store = store
+        self._store = self.store = store
         self.scrub = store.scrub
         self._log = log
         self._tools = tools
@@ -97,6 +98,11 @@ class LedgerPartition:
     def applied(self) -> int:
         """Offset of the last record of `dispatches` that was taken."""
         return self._log.checkpoint.applied
+
+    @property
+    def aside(self) -> set[str]:
+        """Messages that cannot be read."""
+        return self.shelf.aside.union(self._log.checkpoint.aside)
 
     @property
     def depth(self) -> int:
@@ -125,7 +131,9 @@ class LedgerPartition:
             now_ms, unknown = self._tools.clock.now_ms(), self._tools.catalog().policy.unknown
             for _, key in due:
                 entry = draft.get(key)
-                assert entry is not None, "the index names a row that is not there"
+                if entry is None:
+                    self.shelf.put(draft, key, now_ms)
+                    continue
                 resend = unknown.get(entry.message.purpose) == "resend"
                 changed, records = recovered(entry, resend=resend, now_ms=now_ms)
                 draft.put(key, changed, records)
@@ -137,14 +145,7 @@ class LedgerPartition:
 
     async def _index_open(self) -> None:
         """Fills the queue from the rows, without the messages' content."""
-        self.queue = PendingQueue()
-        self.queue.open_until(self._known_until)
-        after = b""
-        while found := self._store.walk_due(after, ROWS_PER_STEP):
-            after = found[-1][0]
-            for key, row in self._store.rows([key for _, key in found]).items():
-                self.queue.put(slot_of(key, outline_of(row)))
-            await asyncio.sleep(0)
+        self.queue = await self.shelf.queue_of(self._store, self._known_until)
 
     def reset(self) -> None:
         """After another process took the partition over, and before `restore` takes it back."""
@@ -208,7 +209,10 @@ class LedgerPartition:
     async def _write(self, draft: Draft) -> Checkpoint:
         tools = self._tools
         outgoing = draft.outgoing(tools.topics, tools.partitions)
-        checkpoint = msgspec.structs.replace(self._log.checkpoint, applied=draft.applied, outgoing=outgoing)
+        aside = tuple(sorted(self.aside - draft.removed)) if self.aside else ()
+        checkpoint = msgspec.structs.replace(
+            self._log.checkpoint, applied=draft.applied, outgoing=outgoing, aside=aside
+        )
         await self._log.commit(draft.changes(self._log.next_position), checkpoint)
         self.commits += 1
         opened = False
@@ -267,12 +271,24 @@ class LedgerPartition:
         """Those of the messages that are still pending."""
         found = {}
         for key, row in self._store.rows(keys).items():
-            entry = decode_entry(row[PREFIX_BYTES:])
+            try:
+                entry = read_entry(row[PREFIX_BYTES:], key)
+            except UnreadableRow:
+                self.shelf.damaged.add(key)
+                self.queue.drop(key)
+                continue
             if entry.status == "pending" and key in self.queue:
                 found[key] = Pending(
                     message=entry.message, attempt=entry.attempts, first_attempt_ms=entry.first_attempt_ms
                 )
         return found
+
+    async def shelve(self) -> None:
+        """Sets aside what was found that cannot be read: its bytes are a dead letter, and it is not found again."""
+        keys, now_ms = sorted(self.shelf.damaged), self._tools.clock.now_ms()
+        if keys:
+            await self._ask(keys, lambda draft: self.shelf.put_all(draft, keys, now_ms))
+            self.shelf.damaged.difference_update(keys)
 
     async def ready(self, limit: int, closed: Closed, now_ms: int) -> list[Pending]:
         """Messages that may leave now, as in the port."""
@@ -323,7 +339,7 @@ class LedgerPartition:
         new = [each for each in records if each.offset > self.applied]
         for part in handed.parts(new, f"{self._tools.topics.dispatches}:{self.number}"):
             await asyncio.to_thread(list, map(self._tools.on_forget, part.forgets))
-            doomed = await self._keys_of(part.forgets) if part.forgets else {}
+            doomed = await keys_of(self._store, part.forgets) if part.forgets else {}
             keys = [*part.keys, *(key for found in doomed.values() for key in found)]
             if part.flushes:
                 keys += self.queue.put_off(FLUSHED_MAX)
@@ -339,29 +355,14 @@ class LedgerPartition:
             self._tools.metrics.dead_letters.inc(dead)
             self._lines.error(Action.RECORD_DEAD_LETTERED, partition=self.number, count=dead)
 
-    async def _keys_of(self, forgets: frozenset[str]) -> dict[str, list[bytes]]:
-        """Customer → the keys of all their entries. Erasures are rare, so there is no index: the rows are walked."""
-        found: dict[str, list[bytes]] = {customer: [] for customer in forgets}
-        needles = [customer.encode() for customer in forgets]
-        after = b""
-        while rows := self._store.walk(after, ROWS_PER_STEP):
-            after = rows[-1][0]
-            for key, row in rows:
-                if key == OWNER_KEY or not any(needle in row for needle in needles):
-                    continue
-                customer = outline_of(row).message.customer
-                if customer in found:
-                    found[customer].append(key)
-            await asyncio.sleep(0)
-        return found
-
     async def prune(self) -> int:
         """Looks at the next few hundred entries, and removes those that are final for too long; returns how many."""
         rows = self._store.walk(self._pruned, ROWS_PER_STEP)
         self._pruned = rows[-1][0] if len(rows) == ROWS_PER_STEP else b""
         days = kept(self._tools.catalog().policy.retention, messages=self._tools.ledger_days).messages
         oldest_ms = before_ms(days, self._tools.clock.now_ms()) or 0
-        old = [key for key, row in rows if key != OWNER_KEY and handed.is_old(outline_of(row), oldest_ms)]
+        outlines = [(key, outline_or_none(row)) for key, row in rows if key != OWNER_KEY]
+        old = [key for key, outline in outlines if outline is not None and handed.is_old(outline, oldest_ms)]
         if old:
             await self._ask(old, lambda draft: draft.prune(old, oldest_ms))
         return len(old)
@@ -382,7 +383,7 @@ class LedgerPartition:
         """What the ledger says of a message."""
         key = message_id.encode()
         row = self._store.rows([key]).get(key)
-        return None if row is None else decode_entry(row[PREFIX_BYTES:])
+        return None if row is None else stored_entry(row, key)
 
     def status(self, message_id: str) -> MessageStatus | None:
         """What the ledger says of a message, as a runtime tells it."""

@@ -95,6 +95,10 @@ class KafkaOutbox:
         if not self._suppressions.read:
             return []
         now_ms = self._clock.now_ms()
+        for ledger, copy in self._owned.values():
+            ledger.shelf.let_go(ledger.queue, ledger.store, copy.waits)
+            if ledger.shelf.damaged:
+                await ledger.shelve()
         found: list[tuple[Slot, LedgerPartition]] = []
         holding = self.catalog.holding
         for ledger, copy in self._owned.values():
@@ -109,6 +113,14 @@ class KafkaOutbox:
         loaded: dict[bytes, Pending] = {}
         for ledger in {id(ledger): ledger for _, ledger in found}.values():
             loaded |= ledger.load([slot.key for slot, of in found if of is ledger])
+            if ledger.shelf.damaged:
+                await ledger.shelve()
+        for slot, ledger in found:
+            owned = self._owned.get(ledger.number)
+            customer = loaded[slot.key].message.customer if slot.key in loaded else ""
+            if owned is not None and customer in owned[1].aside:
+                ledger.shelf.hold(ledger.queue, customer, slot.key)
+                del loaded[slot.key]
         return [loaded[slot.key] for slot, _ in found if slot.key in loaded]
 
     async def claim(self, message_ids: Sequence[str], *, links: Links = NO_LINKS) -> frozenset[str]:

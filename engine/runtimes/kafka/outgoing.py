@@ -121,6 +121,19 @@ def dead_letter(here: Here, incoming: Incoming, reason: str) -> Outgoing:
     return Outgoing(here.topics.dead_letters, here.partition, key, value, headers)
 
 
+def waiting(here: Here, offset: int, record: Record, *, reason: str) -> Outgoing:
+    """A record that is kept until its customer is mended."""
+    origin = f"{here.topics.touchpoints}:{here.partition}:{offset}"
+    headers = dead_letter_headers(reason, origin, record.at_ms)
+    return Outgoing(here.topics.dead_letters, here.partition, record.customer.encode(), encode_input(record), headers)
+
+
+def unreadable_state(here: Here, customer: str, row: bytes, *, at_ms: int, reason: str) -> Outgoing:
+    """The bytes of a customer's row that cannot be read."""
+    headers = dead_letter_headers(reason, f"state:{customer}", at_ms)
+    return Outgoing(here.topics.dead_letters, here.partition, customer.encode(), row[:LETTER_BYTES_MAX], headers)
+
+
 def check_outcome(here: Here, state: CustomerState | None, effects: list[Effect]) -> None:
     """Raises when something of what a record led to cannot be stored or sent."""
     encode_outcome(state, effects)

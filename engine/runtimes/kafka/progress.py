@@ -20,7 +20,7 @@ from kafka.errors import (
 )
 
 from engine.errors import SettingsError
-from engine.runtimes.kafka.connect import connected, unreachable
+from engine.runtimes.kafka.connect import METADATA_AGE_MS, connected, unreachable
 from engine.runtimes.kafka.topics import CHECKPOINT_KEY, Checkpoint, Topics, encode_checkpoint
 
 COORDINATOR_SECONDS_MAX = 20.0
@@ -133,7 +133,12 @@ def go_on(bootstrap: str, lost: Sequence[Lost]) -> None:
     accepted once and not at every start.
     """
     try:
-        producer = KafkaProducer(bootstrap_servers=bootstrap.split(","), acks="all", enable_idempotence=True)
+        producer = KafkaProducer(
+            metadata_max_age_ms=METADATA_AGE_MS,
+            bootstrap_servers=bootstrap.split(","),
+            acks="all",
+            enable_idempotence=True,
+        )
     except KafkaError as error:
         raise unreachable(bootstrap, error) from error
     try:

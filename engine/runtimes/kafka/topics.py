@@ -26,6 +26,7 @@ from typing import Any
 import msgspec
 from aiokafka.partitioner import murmur2
 
+from engine.core.customer import CustomerState
 from engine.core.effect import Decision
 from engine.core.holding import NOTHING, Holding
 from engine.core.message import Message
@@ -118,7 +119,18 @@ class Shard(msgspec.Struct, frozen=True, array_like=True, kw_only=True, tag="sha
     """Asks instead whether they waited for a broadcast that goes on; `catalog` is empty then."""
 
 
-Input = Record | Deployed | Shard
+class Mended(msgspec.Struct, frozen=True, array_like=True, kw_only=True, tag="mended"):
+    """Control record, from an operator: what the row of a customer who is set aside is from here on. Ignored for anybody else."""
+
+    customer: str
+    at_ms: int
+    state: CustomerState | None = None
+    """None: the row is given up, and the customer begins anew."""
+    keep: bool = False
+    """The row can be read, and stays as it is: the customer is only let go on."""
+
+
+Input = Record | Deployed | Shard | Mended
 
 _input_encoder = msgspec.json.Encoder()
 _input_decoder: msgspec.json.Decoder[Input] = msgspec.json.Decoder(Input)
@@ -317,6 +329,8 @@ class Checkpoint(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     paused_ms: tuple[tuple[str, int], ...] = ()
     """Of what is paused, since when; a worker of before knows none, and then what it decides is suppressed."""
     holding: Holding = NOTHING
+    aside: tuple[str, ...] = ()
+    """Keys of the rows that cannot be read, as far as they were found: customers, or messages in the ledger."""
 
 
 encode_checkpoint = msgspec.msgpack.Encoder().encode
@@ -324,6 +338,8 @@ decode_checkpoint = msgspec.msgpack.Decoder(Checkpoint).decode
 
 _PREFIX = struct.Struct(">QQ")
 PREFIX_BYTES = _PREFIX.size
+POSITION_MAX = 1 << 56
+"""No row stands for more: a damaged one must not beat what mends it."""
 
 
 def pack_row(position: int, due_ms: int, body: bytes) -> bytes:
@@ -332,8 +348,9 @@ def pack_row(position: int, due_ms: int, body: bytes) -> bytes:
 
 
 def unpack_prefix(row: bytes) -> tuple[int, int]:
-    """(position, due_ms) of a row."""
-    return _PREFIX.unpack_from(row)
+    """(position, due_ms) of a row; (0, 0) of one that was cut off before that, and no position that cannot be one."""
+    position, due_ms = _PREFIX.unpack_from(row) if len(row) >= PREFIX_BYTES else (0, 0)
+    return (position if position < POSITION_MAX else 0), due_ms
 
 
 # -------------------------------------------------------------------------------------------------------- dead letters

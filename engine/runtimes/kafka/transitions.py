@@ -21,6 +21,7 @@ from engine.runtimes.effects import flushes
 from engine.runtimes.kafka.entry import LedgerEntry
 from engine.runtimes.kafka.ledger_queue import Slot
 from engine.runtimes.kafka.topics import PREFIX_BYTES, Answered, Handover
+from engine.runtimes.unreadable import UnreadableRow, readable
 
 CLAIMED_DUE_MS = 1
 """In the prefix of a claimed row: so the index by due time, which holds nothing of what is final, finds all that is open."""
@@ -203,5 +204,13 @@ _decoder = msgspec.msgpack.Decoder(Outline)
 
 
 def outline_of(row: bytes) -> Outline:
-    """The outline of a row, prefix included."""
-    return _decoder.decode(memoryview(row)[PREFIX_BYTES:])
+    """The outline of a row, prefix included. Raises UnreadableRow."""
+    return readable(_decoder.decode, row[PREFIX_BYTES:])
+
+
+def outline_or_none(row: bytes) -> Outline | None:
+    """As `outline_of`; None: the row cannot be read."""
+    try:
+        return outline_of(row)
+    except UnreadableRow:
+        return None
