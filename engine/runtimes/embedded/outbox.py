@@ -29,7 +29,7 @@ decode_message = msgspec.msgpack.Decoder(Message).decode
 def ready(
     store: Store, limit: int, *, closed: Closed, holding: Holding, now_ms: int
 ) -> tuple[list[Pending], list[SetAside]]:
-    """Messages that may leave now, as in the port (while all are held those of released workflows), and those that cannot be read."""
+    """Messages that may leave now, as in the port (while all are held: of released workflows), and those that cannot be read."""
     _promote(store, now_ms)
     if holding.since_ms and not holding.released:
         return [], []
