@@ -51,7 +51,7 @@ class Action(StrEnum):
     MESSAGE_SUPERSEDED = "message_superseded"
     ANSWER_HANDED_OVER = "answer_handed_over"
     TEMPLATE_FAILED = "template_failed"
-    MESSAGE_HAS_GAPS = "message_has_gaps"
+    MESSAGE_RENDERED_WITH_GAPS = "message_rendered_with_gaps"
     CHANNEL_PAUSED = "channel_paused"
     CHANNEL_RESUMED = "channel_resumed"
     SUBJECT_WON = "subject_won"
