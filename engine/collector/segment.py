@@ -17,6 +17,7 @@ from engine.collector import answers, values
 from engine.collector.body import read_body
 from engine.collector.gate import Gate, Pass, StateOf
 from engine.collector.parse import Envelope, decode
+from engine.core.catalog import Catalog
 from engine.core.record import Record
 from engine.errors import BadRecord
 from engine.runtimes.base import DeadLetter, Intake
@@ -54,12 +55,23 @@ _batch = msgspec.json.Decoder(_Batch)
 class SegmentApi:
     """The handlers. `now_ms` is the clock's."""
 
-    def __init__(self, desk: Desk, gate: Gate, now_ms: NowMs, *, base_url: str = "") -> None:
-        """`base_url` is where the settings say that the collector is reached; "" when they do not."""
+    def __init__(
+        self,
+        desk: Desk,
+        gate: Gate,
+        now_ms: NowMs,
+        *,
+        base_url: str = "",
+        catalog: Callable[[], Catalog] | None = None,
+    ) -> None:
+        """`base_url` is where the settings say that the collector is reached; "" when they do not. `catalog` gives the
+        definitions in force; without it names of consent are left to the evaluator.
+        """
         self._desk = desk
         self._gate = gate
         self._now_ms = now_ms
         self._base_url = base_url
+        self._catalog = catalog
 
     def routes(self) -> list[web.RouteDef]:
         """All paths of the API, long and short."""
@@ -82,7 +94,11 @@ class SegmentApi:
         return single
 
     def _envelope(self, kind: str = "", *, context: Any = None, sent_ms: int | None = None) -> Envelope:
-        return Envelope(received_ms=self._now_ms(), kind=kind, new_id=_new_id, context=context, sent_ms=sent_ms)
+        catalog = self._catalog() if self._catalog is not None else None
+        return Envelope(
+            received_ms=self._now_ms(), kind=kind, new_id=_new_id, context=context, sent_ms=sent_ms,
+            catalog=catalog if catalog is not None and catalog.id else None,  # nothing is deployed yet
+        )  # fmt: skip
 
     async def batch(self, request: web.Request) -> web.StreamResponse:
         """Many records at once."""

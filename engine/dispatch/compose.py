@@ -51,6 +51,8 @@ class Composed(msgspec.Struct, frozen=True):
 
     outgoing: OutgoingMessage
     links: dict[str, str]
+    warnings: tuple[str, ...] = ()
+    """What its data had that could not be read; the places of it are empty."""
 
 
 class Composer:
@@ -107,7 +109,7 @@ class Composer:
             data=message.context.get("data", {}),
             deadline_ms=message.deadline_ms,
         )
-        return Composed(outgoing, targets)
+        return Composed(outgoing, targets, rendered.warnings)
 
 
 def _display_name(parts: Iterable[object]) -> str:

@@ -44,6 +44,8 @@ class Rendered(msgspec.Struct, frozen=True):
     """Who gets it, for channels whose templates may say so."""
     utm: str = ""
     """The template's own campaign parameters, as `engine.core.utm` reads them."""
+    warnings: tuple[str, ...] = ()
+    """What stood in the data and could not be read, such as a price `600,00`: its place in the text is empty."""
 
 
 class Template:
@@ -120,7 +122,7 @@ class Template:
                 done[field] = text
         except RenderFailure as failure:
             raise self._error(failure) from None
-        return Rendered(**done)
+        return Rendered(**done, warnings=tuple(budget.notes))
 
     def _subject(self, variant: Any, plain: Part) -> Part:
         """The subject of a variant that is tested, or the plain one."""
