@@ -117,7 +117,7 @@ async def test_events_that_mean_something_here_are_not_a_pages(name: str, collec
 async def test_a_customer_is_proved_by_the_shops_server(collector: Collector) -> None:
     """By the secret, which is not what the page sends; a number as id, too; nothing else opens it."""
     for user in ("c1", 17, "Ünal"):
-        body = {"userId": user, "event": "Cart Viewed", "context": {"userHash": proof(str(user))}}
+        body: dict[str, Any] = {"userId": user, "event": "Cart Viewed", "context": {"userHash": proof(str(user))}}
         assert (await send(collector, "/v1/track", body))[0] == 200
     shared = {"batch": [{"type": "track", "userId": "c1", "event": "E"}], "context": {"userHash": proof("c1")}}
     assert (await send(collector, "/v1/batch", shared))[0] == 200
