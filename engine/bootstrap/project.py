@@ -14,11 +14,14 @@ import msgspec
 from channels import registry
 from engine.bootstrap.channels import channel_names, configured_channels
 from engine.bootstrap.channels_missing import channels_not_set_up, outcomes_never_heard
+from engine.bootstrap.doubting import doubts, project_texts
 from engine.bootstrap.objections import objections_missing
+from engine.clock import SystemClock
 from engine.core.catalog import Catalog
 from engine.core.workflow import Workflow
 from engine.definition.case import TestFile
 from engine.definition.check import CHANNELS
+from engine.definition.doubts.silence import UNUSED, silenced
 from engine.definition.load import Loaded, load_files, load_project
 from engine.definition.phone_numbers import with_phone_numbers
 from engine.definition.problem import Problem
@@ -86,7 +89,13 @@ def check(folder: Path) -> list[Problem]:
     loaded, templates = _read(folder)
     missing = objections_missing(loaded.catalog, templates)
     found = [*loaded.problems, *_template_problems(loaded, templates), *missing, *_dear_texts(folder)]
-    return sorted([*found, *_channel_problems(loaded.catalog, folder)])
+    found += _channel_problems(loaded.catalog, folder)
+    texts = project_texts(folder)
+    if loaded.project is None:  # with errors nothing is doubted, so that no comment can be said to silence nothing
+        silent = [problem for problem in silenced(found, texts) if problem.code != UNUSED]
+        return sorted(set(silent))
+    found += doubts(loaded.project, texts, folder=folder, now_ms=SystemClock().now_ms())
+    return sorted(set(silenced(set(found), texts)))
 
 
 def _channel_problems(catalog: Catalog | None, folder: Path) -> list[Problem]:
