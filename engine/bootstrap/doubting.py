@@ -9,9 +9,8 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
-from engine.bootstrap.template_doubts import spots_of_names, template_doubts, template_files
+from engine.bootstrap.template_doubts import TemplateFile, spots_of_names, template_doubts, template_files
 from engine.definition.check import Project
 from engine.definition.doubts.expressions import expression_doubts
 from engine.definition.doubts.names import Mention, mentions_of, named_once
@@ -31,7 +30,7 @@ _OF_EVENTS = frozenset({"id", "name", "time", "properties"})
 def doubts(project: Project, texts: Mapping[str, str], *, folder: Path, now_ms: int) -> list[Problem]:
     """Every warning about workflows, policy and templates that stand in `texts`, the files by name."""
     files = template_files(texts)
-    names = [*mentions_of(project), *_of_templates(files)]
+    names = [*mentions_of(project), *mentions_in_templates(files)]
     workflows = {name: compiled.workflow for name, compiled in project.workflows.items()}
     return [
         *named_once(names, _examples(folder)),
@@ -41,7 +40,8 @@ def doubts(project: Project, texts: Mapping[str, str], *, folder: Path, now_ms: 
     ]
 
 
-def _of_templates(files: Iterable[Any]) -> Iterator[Mention]:
+def mentions_in_templates(files: Iterable[TemplateFile]) -> Iterator[Mention]:
+    """Every property and trait that templates name."""
     for kind, name, spot, template in spots_of_names(list(files), _IN_TEMPLATES):
         if kind != "property" or name not in _OF_EVENTS:
             yield Mention(kind, name, spot, template, given=True)

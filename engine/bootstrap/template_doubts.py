@@ -94,8 +94,10 @@ def _unsent(files: list[TemplateFile], sends: list[tuple[Workflow, Send]]) -> It
 
 def _languages(files: list[TemplateFile], sends: list[tuple[Workflow, Send]]) -> Iterator[Problem]:
     by_name: dict[tuple[str, str], dict[str, TemplateFile]] = {}
+    sent = _sent(sends)
     for file in files:
-        by_name.setdefault((file.channel, file.name), {})[file.locale] = file
+        if (file.channel, file.name) in sent:  # what nobody sends needs no language
+            by_name.setdefault((file.channel, file.name), {})[file.locale] = file
     partners = _partners(by_name, sends)
     for key, own in sorted(by_name.items()):
         channel = [other for other in by_name if other[0] == key[0] and other != key]

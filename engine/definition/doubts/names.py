@@ -13,7 +13,7 @@ import msgspec
 
 from engine.core import workflow as core
 from engine.core.reading.nearest import nearest
-from engine.core.reading.spelling import OTHER
+from engine.core.reading.spelling import CANONICAL, OTHER
 from engine.definition.case import TestFile
 from engine.definition.check import Project, matches_of
 from engine.definition.compile import Compiled
@@ -87,7 +87,7 @@ def _slip(name: str, known: Iterable[str]) -> str:
         away = 0 if their == plain else _distance(plain, their, best)
         if away < best:
             best, found = away, other
-    return found
+    return CANONICAL.get(found, found)
 
 
 def _plain(name: str) -> str:

@@ -54,8 +54,9 @@ def _problem(site: Site, doubt: _Doubt) -> Problem:
 def _caps(policy: Policy) -> Iterator[_Doubt]:
     for index, cap in enumerate(policy.frequency):
         if not cap.at_most:
-            what = " ".join(filter(None, (cap.purpose, f"by {cap.channel}" if cap.channel else ""))) or "that is sent"
-            message = f"`at_most: 0` lets no message {what} leave at all; write at least 1, or remove the rule"
+            what = f"{cap.purpose} " if cap.purpose else ""
+            by = f" by {cap.channel}" if cap.channel else ""
+            message = f"`at_most: 0` lets no {what}message leave{by}; write at least 1, or remove the rule"
             yield _Doubt(("frequency", index, "at_most"), "never-sends", message)
 
 
@@ -141,24 +142,23 @@ def _goal(compiled: Compiled) -> Iterator[_Doubt]:
     if goal is None:
         return
     waits = any(isinstance(op, core.Wait | core.WaitFor) or _pauses(op) for op in workflow.ops.values())
-    code = "goal-never-measured"
     if goal.within is None and not waits:
         message = "the workflow ends at once, and without `within` a goal is measured only while it runs; write `within: 7d`"
-        yield _Doubt(("goal",), code, message)
+        yield _Doubt(("goal",), "goal-never-measured", message)
     elif goal.within is not None and goal.within.span_ms <= 0:
-        yield _Doubt(("goal", "within"), code, "a goal within no time is never reached; write how long it counts, such as `7d`")
+        yield _Doubt(("goal", "within"), "goal-never-measured", "a goal within no time is never reached; write how long it counts, such as `7d`")
     where = goal.match.where
     caused = any(isinstance(match, core.EventMatch) for match in workflow.trigger.matches)
     if where is not None and workflow.trigger.date is not None and not caused:
         for tree in trees(where.text):
             if any(path_of(node)[:2] == ("enrollment", "event") for node in tree.find_all(_PATHS)):
                 message = "a workflow that starts on a date has no event, so that `enrollment.event` is always missing here"
-                yield _Doubt(("goal", "where"), code, message)
+                yield _Doubt(("goal", "where"), "goal-never-measured", message)
                 break
     if goal.value is not None and not isinstance(goal.match, core.EventMatch):
         names = {named.kind for tree in trees(goal.value.text) for named in names_in(tree)}
         if "property" in names and "enrollment.event" not in goal.value.text:
-            yield _Doubt(("goal", "value"), code, "this goal is not an event, so that `event` has no value to measure here")
+            yield _Doubt(("goal", "value"), "goal-never-measured", "this goal is not an event, so that `event` has no value to measure here")
 
 
 def _pauses(op: core.Op) -> bool:
