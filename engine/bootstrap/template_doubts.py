@@ -1,5 +1,5 @@
-"""What is probably not as meant in templates: files nobody sends, languages that are missing, links that lead nowhere, `data` that no
-step gives.
+"""What is probably not as meant in templates: files nobody sends, missing languages, links that lead nowhere, `data` that no step
+gives.
 
 Invariant: reads the files as they were written and the compiled workflows; warnings only.
 """
@@ -21,7 +21,8 @@ from engine.dispatch.templates import FALL_BACK, LAYOUTS
 _NAME = re.compile(r"(?P<name>[a-z0-9][a-z0-9_-]*)(?:\.(?P<locale>[A-Za-z0-9_-]+))?\.(?:html|txt)")
 _SUFFIX = re.compile(r"(?P<name>.+?)[_-](?P<locale>[a-z]{2}(?:[_-][a-z]{2})?)")
 _LINK = re.compile(
-    r"""(?<![\w-])(href|src|background|poster)\s*=\s*(?:"([^"]*)"|'([^']*)')|(url)\(\s*["']?([^"')\s]*)""", re.IGNORECASE
+    r"""(?<![\w-])(href|src|background|poster)\s*=\s*(?:"([^"]*)"|'([^']*)')|(url)\(\s*["']?([^"')\s]*)""",
+    re.IGNORECASE,
 )
 _LEADS = re.compile(r"\s*(?:[a-z][a-z0-9+.-]*:|#|\{\{|\{%|\{#|$)", re.IGNORECASE)
 _BY_ANLASS = frozenset({"access-link", "confirm-subscription", "confirm-address", "address-change-notice"})
@@ -167,7 +168,9 @@ def _relative(file: str, text: str) -> Iterator[Problem]:
         yield Problem(file, line, column, WARNING, "relative-link", message)
 
 
-def spots_of_names(files: list[TemplateFile], names: Mapping[str, re.Pattern[str]]) -> Iterator[tuple[str, str, Spot, str]]:
+def spots_of_names(
+    files: list[TemplateFile], names: Mapping[str, re.Pattern[str]]
+) -> Iterator[tuple[str, str, Spot, str]]:
     """Kind, name, place and template of what templates name."""
     for file in files:
         for kind, pattern in names.items():

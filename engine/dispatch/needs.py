@@ -6,12 +6,11 @@ Invariant: never raises, and says nothing of a template that cannot be parsed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from jinja2 import TemplateError as JinjaError
 from jinja2 import nodes
 
-from engine.dispatch.filters import Filter
 from engine.dispatch.list_filters import FILTERS
 from engine.dispatch.sandbox import TEXT
 from engine.dispatch.values import Budget, RenderFailure
@@ -41,7 +40,11 @@ def constants_that_fail(text: str) -> Iterator[tuple[int, str]]:
     tree = _tree(text)
     for node in () if tree is None else tree.find_all(nodes.Filter):
         function = FILTERS.get(node.name)
-        if function is None or node.node is None or not (node.args or node.kwargs or isinstance(node.node, nodes.Const)):
+        if (
+            function is None
+            or node.node is None
+            or not (node.args or node.kwargs or isinstance(node.node, nodes.Const))
+        ):
             continue
         values = [*node.args, *(keyword.value for keyword in node.kwargs)]
         if not all(isinstance(value, nodes.Const) for value in values):
@@ -55,9 +58,9 @@ def constants_that_fail(text: str) -> Iterator[tuple[int, str]]:
             yield node.lineno, f"the filter `{node.name}` fails for every customer: {reason}"
 
 
-def _tried(function: Filter, value: object, node: nodes.Filter) -> str:
+def _tried(function: Callable[..., object], value: object, node: nodes.Filter) -> str:
     arguments = [argument.value for argument in node.args if isinstance(argument, nodes.Const)]
-    named = {each.key: each.value.value for each in node.kwargs if isinstance(each.value, nodes.Const)}
+    named = {str(each.key): each.value.value for each in node.kwargs if isinstance(each.value, nodes.Const)}
     try:
         function(Budget(locale="en", zone="UTC"), value, *arguments, **named)
     except RenderFailure as error:
@@ -93,7 +96,11 @@ def _asked_by(node: nodes.Node) -> Iterator[str]:
 
 
 def _name(node: nodes.Node) -> str:
-    if isinstance(node, nodes.Getattr | nodes.Getitem) and isinstance(node.node, nodes.Name) and node.node.name == "data":
+    if (
+        isinstance(node, nodes.Getattr | nodes.Getitem)
+        and isinstance(node.node, nodes.Name)
+        and node.node.name == "data"
+    ):
         if isinstance(node, nodes.Getattr):
             return node.attr
         if isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str):

@@ -1,4 +1,4 @@
-"""One vocabulary: what the shipped workflows ask about stands in the guide for shops, and in Segment's specification or as ours."""
+"""One vocabulary: what shipped workflows ask about stands in the guide for shops, as Segment's or as ours."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from engine.bootstrap.doubting import mentions_in_templates, project_texts
-from engine.bootstrap.project import open_rehearsal
+from engine.bootstrap.project import Rehearsal, open_rehearsal
 from engine.bootstrap.template_doubts import template_files
 from engine.core.effect import Decision
 from engine.core.record import Event, Identify
@@ -47,6 +47,7 @@ def _mentions() -> list[Mention]:
 
 
 def test_the_guide_says_what_the_specification_says() -> None:
+    """The guide's table, Segment's list and ours are one."""
     for event, (whose, spec, ours) in _table().items():
         assert whose == ("Segment" if event in SPEC else "ours"), event
         assert spec <= SPEC.get(event, frozenset()), event
@@ -56,17 +57,20 @@ def test_the_guide_says_what_the_specification_says() -> None:
 
 
 def test_every_event_of_a_shipped_workflow_stands_in_the_guide() -> None:
+    """No shipped workflow waits for what nobody is told to send."""
     events = {mention.name for mention in _mentions() if mention.kind == "event"}
     assert sorted(events - _table().keys() - BY_ANLASS.keys()) == []
 
 
 def test_every_property_of_a_shipped_workflow_stands_in_the_guide() -> None:
+    """Nor asks for a property that nobody is told of, templates included."""
     told = set().union(*(spec | ours for _, spec, ours in _table().values()))
     asked = {mention.name for mention in _mentions() if mention.kind == "property"}
     assert sorted(asked - told - OF_ANLASS - RAISED) == []
 
 
 def test_a_condition_asks_only_for_what_its_own_event_has() -> None:
+    """A property of another event would always be missing."""
     loaded = load_project(ROOT)
     assert loaded.project is not None
     for compiled in loaded.project.written:
@@ -80,8 +84,13 @@ def test_a_condition_asks_only_for_what_its_own_event_has() -> None:
             assert asked <= spec | ours, (compiled.workflow.name, name, asked - spec - ours)
 
 
+@cache
+def _project() -> Rehearsal:
+    return open_rehearsal(ROOT)
+
+
 def _played(*events: tuple[float, str, dict[str, object]]) -> list[Decision]:
-    project = open_rehearsal(ROOT)
+    project = _project()
     decisions: list[Decision] = []
     stage = Stage(project.catalog, start_ms=START_MS, templates=project.templates, on_decision=decisions.append)
     traits = {"email": "u1@example.com", "consent": {"marketing": ["email"]}, "timezone": "Europe/Berlin"}
@@ -110,6 +119,7 @@ ORDER = {"order_id": "o1", "total": 50, "currency": "EUR", "products": [PRODUCT]
 
 
 def test_an_order_that_is_shipped_is_not_said_to_be_late() -> None:
+    """`Order Shipped`, as the guide shows it, ends the wait for the shipment and starts the tracking."""
     decisions = _played((0, "Order Completed", ORDER), (24, "Order Shipped", {"order_id": "o1"}))
     told = _told(decisions, "order-confirmation")
     assert told == ["entered", "send confirmation", "exited shipped"]
@@ -117,6 +127,7 @@ def test_an_order_that_is_shipped_is_not_said_to_be_late() -> None:
 
 
 def test_an_order_that_is_delivered_is_followed_up() -> None:
+    """`Order Delivered` and a review of the specification, without an order's number, move what follows."""
     review = {"product_id": "p1", "review_id": "r1", "rating": 5}
     decisions = _played(
         (0, "Order Completed", {**ORDER, "objection_notice": True}), (24, "Order Shipped", {"order_id": "o1"}),
@@ -128,6 +139,7 @@ def test_an_order_that_is_delivered_is_followed_up() -> None:
 
 
 def test_a_cart_of_the_specification_is_recovered_and_ends_with_the_order() -> None:
+    """Prices stand for the total, and an order without a cart's number ends the cart."""
     added = [(at, "Product Added", {**PRODUCT, "product_id": f"p{at}"}) for at in (0, 0.1)]
     assert "send reminder" in _told(_played(*added), "cart-recovery")
     told = _told(_played(*added, (0.5, "Order Completed", ORDER)), "cart-recovery")
@@ -135,4 +147,5 @@ def test_a_cart_of_the_specification_is_recovered_and_ends_with_the_order() -> N
 
 
 def test_a_cart_too_small_to_matter_stays_alone() -> None:
+    """The limit counts without `cart_total`, too."""
     assert _told(_played((0, "Product Added", PRODUCT)), "cart-recovery") == []

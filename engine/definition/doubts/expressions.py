@@ -37,9 +37,7 @@ def expression_doubts(project: Project) -> Iterator[Problem]:
                     message = f"'{number}' is a text, and {beside} a number; write {number} without quotes"
                     yield Problem(spot.file, spot.line, spot.column, WARNING, "quoted-number", message)
                 for negation in negations(tree):
-                    yield Problem(
-                        spot.file, spot.line, spot.column, WARNING, "negation-of-missing", _said(negation)
-                    )
+                    yield Problem(spot.file, spot.line, spot.column, WARNING, "negation-of-missing", _said(negation))
 
 
 def _numbers(site: Site) -> Iterator[tuple[str, ...]]:

@@ -1,7 +1,7 @@
 """Events, properties and traits that are named once: nothing else knows them, so they are probably misspelt.
 
-Invariant: a name that Anlass, Segment's specification or an example of the project has is never doubted; nor is one that two parts of
-the project name, unless it is a slip away from a known one and only one workflow (with its test) has it.
+Invariant: a name that Anlass, Segment's specification or an example of the project has is never doubted; nor is one that two parts
+of the project name, unless it is a slip away from a known one and only one workflow (with its test) has it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SLIP_FROM, _SLIPS_FROM = 5, 9
 
 
 class Mention(msgspec.Struct, frozen=True):
-    """A name where it stands. `group`: the workflow (with its test), template or other file. `given`: it is data that a shop sends,
+    """A name where it stands. `group`: the workflow (with its test), template or other file. `given`: data that a shop sends,
     which nothing has to ask about; then only a misspelling is worth a warning.
     """
 
@@ -70,9 +70,7 @@ def _problem(place: Mention, slip: str, known: Iterable[str]) -> Problem:
     mend = f"; did you mean `{slip}`?" if slip else nearest(place.name, known)
     mend = mend if "did you mean" in mend else "; if it is right, name it in examples/events.jsonl or in a test"
     message = f"nothing else names the {place.kind} `{place.name}`{mend}"
-    return Problem(
-        place.spot.file, place.spot.line, place.spot.column, WARNING, f"{place.kind}-named-once", message
-    )
+    return Problem(place.spot.file, place.spot.line, place.spot.column, WARNING, f"{place.kind}-named-once", message)
 
 
 def _slip(name: str, known: Iterable[str]) -> str:
@@ -131,7 +129,7 @@ def _group(site: Site) -> str:
     return PurePosixPath(site.source.file).stem.removesuffix(".test")
 
 
-def _at(site: Site, kind: str, name: str, path: Path, *, given: bool = False) -> Mention:  # noqa: PLR0913 - a record's parts
+def _at(site: Site, kind: str, name: str, path: Path, *, given: bool = False) -> Mention:
     return Mention(kind, name, site.spot(path, key=kind != "event" and path[-1] == name), _group(site), given)
 
 

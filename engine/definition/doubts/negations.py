@@ -69,14 +69,15 @@ def _not(node: nodes.Not, guarded: Paths) -> Iterator[Negation]:
     if isinstance(inside, nodes.And | nodes.Or):
         # `not (a is not defined or a != 'x')`: what guards the inside guards the whole.
         operands = list(_chain(inside))
-        guarded = guarded.union(*(_asked(each, said) for each in operands for said in (_PRESENT, _ABSENT)))
-        comparisons = [each for each in operands if isinstance(each, nodes.Compare)]
+        comparisons = [each for each in operands if isinstance(each, nodes.Compare) and not _about_nothing(each)]
+        others = [each for each in operands if each not in comparisons]
+        guarded = guarded.union(*(_asked(each, said) for each in others for said in (_PRESENT, _ABSENT)))
     if not comparisons:
         yield from _in(inside, guarded)
         return
     for compare in comparisons:
         sides = [compare.expr, *(operand.expr for operand in compare.ops)]
-        if not any(_is_nothing(side) for side in sides):
+        if not _about_nothing(compare):
             yield from (Negation("not (…)", ".".join(path)) for side in sides for path in _traits(side, guarded))
 
 
@@ -115,6 +116,10 @@ def _compared(node: nodes.Compare, present: bool) -> Paths:  # noqa: FBT001 - on
     if present and not any(operand.op in _NEGATIVE for operand in node.ops):
         return frozenset(path_of(side) for side in (node.expr, *(operand.expr for operand in node.ops)))
     return frozenset()
+
+
+def _about_nothing(node: nodes.Compare) -> bool:
+    return any(_is_nothing(side) for side in (node.expr, *(operand.expr for operand in node.ops)))
 
 
 def _is_nothing(node: nodes.Node) -> bool:

@@ -1,5 +1,5 @@
-"""Workflows and rules that can be carried out and never do what they are for: times that have passed, messages that cannot leave in
-time, outcomes and goals that nobody will ever hear of.
+"""Workflows and rules that can be carried out and never do what they are for: times that have passed, messages that cannot leave
+in time, outcomes and goals that nobody will ever hear of.
 
 Invariant: pure; the time it is asked about is given.
 """
@@ -23,7 +23,6 @@ from engine.definition.doubts.reading import names_in, path_of, trees
 from engine.definition.problem import WARNING, Problem
 from engine.definition.site import Path, Site
 
-
 _TRACKED = ("opened", "clicked")
 _DAY_MINUTES = 24 * 60
 _PATHS = (nodes.Getattr, nodes.Getitem)
@@ -42,7 +41,12 @@ def plans(project: Project, *, now_ms: int) -> Iterator[Problem]:
     if project.policy_site is not None:
         yield from (_problem(project.policy_site, doubt) for doubt in _caps(policy))
     for compiled in project.written:
-        for check in (_past(compiled, policy, now_ms), _nights(compiled, policy), _unheard(compiled, policy), _goal(compiled)):
+        for check in (
+            _past(compiled, policy, now_ms),
+            _nights(compiled, policy),
+            _unheard(compiled, policy),
+            _goal(compiled),
+        ):
             yield from (_problem(compiled.site, doubt) for doubt in check)
 
 
@@ -93,8 +97,8 @@ def _nights(compiled: Compiled, policy: Policy) -> Iterator[_Doubt]:
             longest = max(nights, default=0)
             if op.max_age.span_ms < longest * core.MINUTE_MS:
                 message = (
-                    f"`max_age` is shorter than the quiet hours of {channel} ({longest // 60}h{longest % 60:02}m): a message that "
-                    "is held in the evening is too old in the morning and never leaves; make it longer, or write `quiet_hours: drop`"
+                    f"`max_age` is shorter than the quiet hours of {channel} ({longest // 60}h{longest % 60:02}m): what is held "
+                    "in the evening is too old in the morning and never leaves; make it longer, or write `quiet_hours: drop`"
                 )
                 own: Path = (*compiled.places[step], "send", "max_age")
                 written = compiled.site.source.spot(own) != compiled.site.source.spot(own[:-1])
@@ -122,7 +126,9 @@ def _unheard(compiled: Compiled, policy: Policy) -> Iterator[_Doubt]:
                 message = f"no message of this workflow can be {match.outcome}: it sends none"
                 yield _Doubt((*path, "outcome"), "outcome-never-heard", message)
             elif match.outcome in _TRACKED and (why := _untracked(sends, policy)):
-                yield _Doubt((*path, "outcome"), "tracking-off", f"nobody hears that a message was {match.outcome}: {why}")
+                yield _Doubt(
+                    (*path, "outcome"), "tracking-off", f"nobody hears that a message was {match.outcome}: {why}"
+                )
     for step, op in ops.items():
         if isinstance(op, core.Send) and op.ab is not None and (why := _untracked([op], policy)):
             path = (*compiled.places[step], "send", "ab")
@@ -143,22 +149,34 @@ def _goal(compiled: Compiled) -> Iterator[_Doubt]:
         return
     waits = any(isinstance(op, core.Wait | core.WaitFor) or _pauses(op) for op in workflow.ops.values())
     if goal.within is None and not waits:
-        message = "the workflow ends at once, and without `within` a goal is measured only while it runs; write `within: 7d`"
+        message = (
+            "the workflow ends at once, and without `within` a goal is measured only while it runs; write `within: 7d`"
+        )
         yield _Doubt(("goal",), "goal-never-measured", message)
     elif goal.within is not None and goal.within.span_ms <= 0:
-        yield _Doubt(("goal", "within"), "goal-never-measured", "a goal within no time is never reached; write how long it counts, such as `7d`")
+        yield _Doubt(
+            ("goal", "within"),
+            "goal-never-measured",
+            "a goal within no time is never reached; write how long it counts, such as `7d`",
+        )
     where = goal.match.where
     caused = any(isinstance(match, core.EventMatch) for match in workflow.trigger.matches)
     if where is not None and workflow.trigger.date is not None and not caused:
         for tree in trees(where.text):
             if any(path_of(node)[:2] == ("enrollment", "event") for node in tree.find_all(_PATHS)):
-                message = "a workflow that starts on a date has no event, so that `enrollment.event` is always missing here"
+                message = (
+                    "a workflow that starts on a date has no event, so that `enrollment.event` is always missing here"
+                )
                 yield _Doubt(("goal", "where"), "goal-never-measured", message)
                 break
     if goal.value is not None and not isinstance(goal.match, core.EventMatch):
         names = {named.kind for tree in trees(goal.value.text) for named in names_in(tree)}
         if "property" in names and "enrollment.event" not in goal.value.text:
-            yield _Doubt(("goal", "value"), "goal-never-measured", "this goal is not an event, so that `event` has no value to measure here")
+            yield _Doubt(
+                ("goal", "value"),
+                "goal-never-measured",
+                "this goal is not an event, so that `event` has no value to measure here",
+            )
 
 
 def _pauses(op: core.Op) -> bool:

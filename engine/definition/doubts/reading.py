@@ -23,7 +23,6 @@ _NUMBER_CALLS = frozenset({"count", "sum", "days_since", "days_until", "hours_un
 _NUMBER_FILTERS = frozenset({"int", "float", "round", "length", "abs", "count"})
 _ARITHMETIC = (nodes.Add, nodes.Sub, nodes.Mul, nodes.Div, nodes.FloorDiv, nodes.Mod, nodes.Pow)
 _ORDERS = frozenset({"lt", "lteq", "gt", "gteq"})
-_ANYTHING = frozenset({"eq", "in"})
 
 
 class Named(msgspec.Struct, frozen=True, order=True):
@@ -95,17 +94,16 @@ def _of_path(path: tuple[str, ...]) -> Iterator[Named]:
 
 
 def quoted_numbers(node: nodes.Node, numbers: frozenset[tuple[str, ...]]) -> Iterator[tuple[str, str]]:
-    """Numbers in quotes that stand beside a number: what they stand beside, and the number. `numbers`: paths that hold numbers."""
-    for compare in _all(node, nodes.Compare):
+    """Numbers in quotes beside a number: what they stand beside, and the number. `numbers`: paths that hold numbers."""
+    for compare in _comparisons(node):
         left = compare.expr
         for operand in compare.ops:
             yield from _pair(left, operand.expr, operand.op, numbers)
             left = operand.expr
-    for kind in _ARITHMETIC:
-        for sum_ in _all(node, kind):
-            for one, other in ((sum_.left, sum_.right), (sum_.right, sum_.left)):
-                if (number := _quoted(one)) and _is_number(other, numbers):
-                    yield spelt(other), number
+    for calculation in _calculations(node):
+        for one, other in ((calculation.left, calculation.right), (calculation.right, calculation.left)):
+            if (number := _quoted(one)) and _is_number(other, numbers):
+                yield spelt(other), number
 
 
 def _pair(
@@ -142,7 +140,8 @@ def _is_number(node: nodes.Expr, numbers: frozenset[tuple[str, ...]]) -> bool:
         return node.name in _NUMBER_FILTERS
     if isinstance(node, _ARITHMETIC):
         return True
-    return _plain(path_of(node)) in numbers or _plain(path_of(node))[:1] == ("event",) and path_of(node)[-1] in NUMBERS
+    path = _plain(path_of(node))
+    return path in numbers or (path[:1] == ("event",) and path[-1] in NUMBERS)
 
 
 def _plain(path: tuple[str, ...]) -> tuple[str, ...]:
@@ -151,21 +150,25 @@ def _plain(path: tuple[str, ...]) -> tuple[str, ...]:
 
 def number_paths(node: nodes.Node) -> Iterator[tuple[str, ...]]:
     """The paths that are compared with numbers."""
-    for compare in _all(node, nodes.Compare):
+    for compare in _comparisons(node):
         sides = [compare.expr, *(operand.expr for operand in compare.ops)]
         if any(_is_number(side, frozenset()) for side in sides):
             yield from (path for side in sides if (path := _plain(path_of(side))))
-    for kind in _ARITHMETIC:
-        for sum_ in _all(node, kind):
-            sides = [sum_.left, sum_.right]
-            if any(_is_number(side, frozenset()) for side in sides):
-                yield from (path for side in sides if (path := _plain(path_of(side))))
+    for calculation in _calculations(node):
+        sides = [calculation.left, calculation.right]
+        if any(_is_number(side, frozenset()) for side in sides):
+            yield from (path for side in sides if (path := _plain(path_of(side))))
 
 
-def _all(node: nodes.Node, kind: type[nodes.Node]) -> Iterator[nodes.Node | nodes.Compare]:
-    if isinstance(node, kind):
+def _comparisons(node: nodes.Node) -> Iterator[nodes.Compare]:
+    if isinstance(node, nodes.Compare):
         yield node
-    yield from node.find_all(kind)
+    yield from node.find_all(nodes.Compare)
+
+
+def _calculations(node: nodes.Node) -> Iterator[nodes.BinExpr]:
+    own = [node] if isinstance(node, nodes.BinExpr) else []
+    yield from (each for each in (*own, *node.find_all(nodes.BinExpr)) if isinstance(each, _ARITHMETIC))
 
 
 def spelt(node: nodes.Node) -> str:

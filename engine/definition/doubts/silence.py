@@ -39,7 +39,9 @@ def silenced(problems: Iterable[Problem], texts: Mapping[str, str]) -> list[Prob
                 message = f"there is no `{code}` to silence on this line or the next; remove the comment"
                 left.append(Problem(comment.file, comment.line, comment.column, WARNING, UNUSED, message))
         if not comment.codes:
-            message = "it says no code, so it silences nothing; write `anlass: ignore[CODE]` with the code of the warning"
+            message = (
+                "it says no code, so it silences nothing; write `anlass: ignore[CODE]` with the code of the warning"
+            )
             left.append(Problem(comment.file, comment.line, comment.column, WARNING, UNUSED, message))
     return left
 

@@ -1,12 +1,10 @@
 """The names of events, properties and traits that need no other mention: Segment's e-commerce specification, and ours.
 
-Invariant: data alone. `SPEC` is Segment's e-commerce specification (v2) word for word; what is not in it is `OURS`, and the guide for
-shops has a line for each.
+Invariant: data alone. `SPEC` is Segment's e-commerce specification (v2) word for word; what is not in it is `OURS`, and the
+guide for shops has a line for each.
 """
 
 from __future__ import annotations
-
-from engine.core.reading.spelling import OTHER
 
 _PRODUCT = "product_id sku category name brand variant price quantity coupon position url image_url"
 _ORDER = "checkout_id order_id affiliation subtotal total revenue shipping tax discount coupon currency products"
@@ -93,19 +91,14 @@ BY_ANLASS: dict[str, frozenset[str]] = {
 
 EVENTS = frozenset({*SPEC, *OURS, *BY_ANLASS, "Signed Up"})
 PROPERTIES = frozenset().union(*SPEC.values(), *OURS.values(), *BY_ANLASS.values(), ("issue", "value"))
-NUMBERS = frozenset(
-    "price quantity position subtotal total revenue shipping tax discount value step rating cart_total refund".split()
-)
+_NUMBERS = """
+price quantity position subtotal total revenue shipping tax discount value step rating cart_total refund
+"""
+NUMBERS = frozenset(_NUMBERS.split())
 """Properties that are numbers."""
-TRAITS = frozenset(
-    (
-        "id email phone first_name last_name name locale timezone country created_at consent consent_request consent_withdraw "
-        "consent_proof address birthday segments gender age avatar company description title username website newsletter"
-    ).split()
-)
+_TRAITS = """
+id email phone first_name last_name name locale timezone country created_at consent consent_request consent_withdraw
+consent_proof address birthday segments gender age avatar company description title username website newsletter
+"""
+TRAITS = frozenset(_TRAITS.split())
 """Traits that Segment reserves or Anlass itself reads."""
-
-
-def is_known(names: frozenset[str], name: str) -> bool:
-    """Whether it is one of them, in either of its spellings."""
-    return name in names or OTHER.get(name, name) in names
