@@ -78,7 +78,7 @@ def import_(file: Path, *, folder: Path, dry_run: bool, partly: bool, report: Pa
     if len(refused) > COMPLAINTS_MAX:
         click.echo(f"{file}: and {len(refused) - COMPLAINTS_MAX} more; --report writes them all.", err=True)
     if report is not None:
-        _write_report(report, refused)
+        write_report(report, refused)
     said = f"{len(rows)} good row{'' if len(rows) == 1 else 's'}, {len(refused)} refused"
     said += f", {skipped} left out that say no consent" if skipped else ""
     if dry_run or (refused and not partly):
@@ -175,7 +175,8 @@ async def _import(root: Path, rows: list[Row]) -> None:
         raise
 
 
-def _write_report(path: Path, refused: list[Refused]) -> None:
+def write_report(path: Path, refused: list[Refused]) -> None:
+    """Writes every refused row to a CSV file. Raises UsageError."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(["line", "reason", "row"])

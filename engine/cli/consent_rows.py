@@ -108,7 +108,7 @@ def read(text: str, rules: Rules) -> Iterator[Row | Refused | Skipped]:
     foreign = is_foreign(names, COLUMNS)
     seen: dict[str, int] = {}
     contents: dict[str, int] = {}
-    for number, raw, fields in _records(lines, first + 1, delimiter):
+    for number, raw, fields in records(lines, first + 1, delimiter):
         if fields is not None and not any(field.strip() for field in fields):
             continue
         try:
@@ -162,7 +162,7 @@ def _header(line: str, rules: Rules, separator: str) -> tuple[str, list[str]]:
     return delimiter, names
 
 
-def _records(lines: list[str], start: int, delimiter: str) -> Iterator[tuple[int, str, list[str] | None]]:
+def records(lines: list[str], start: int, delimiter: str) -> Iterator[tuple[int, str, list[str] | None]]:
     """(number of the first line, text, fields) of each record; None: a quote is never closed, and the next line is tried."""
     at = start
     while at < len(lines):
@@ -211,12 +211,12 @@ def _record(values: Mapping[str, str], raw: str, rules: Rules) -> Consent:
         raise BadRecord("channel", f"there is no channel {channel!r}; there are {', '.join(ADDRESS_TRAITS)}")
     action = _one_of(values.get("action", "grant").lower(), ACTIONS, "action")
     basis = _one_of(values.get("basis", rules.basis).lower(), BASES, "basis")
-    address = _address(values["address"], channel)
-    given_ms = _moment(values["given_at"], "given_at")
+    address = sound_address(values["address"], channel)
+    given_ms = moment(values["given_at"], "given_at")
     if given_ms > rules.now_ms:
         raise BadRecord("time", "given_at lies in the future")
     for name in ("requested_at", "confirmed_at"):
-        if name in values and _moment(values[name], name) > rules.now_ms:
+        if name in values and moment(values[name], name) > rules.now_ms:
             raise BadRecord("time", f"{name} lies in the future")
     key = values.get("row") or hashlib.sha256(raw.encode("utf-8", "surrogatepass")).hexdigest()[:32]
     told = {name: values[name] for name in PROOFS if name in values}
@@ -234,7 +234,7 @@ def _one_of(value: str, known: tuple[str, ...], name: str) -> str:
     return value
 
 
-def _address(value: str, channel: str) -> str:
+def sound_address(value: str, channel: str) -> str:
     """The address, normalised. Raises BadRecord for what can be none."""
     if ADDRESS_TRAITS[channel] == "phone":
         return _number(value)
@@ -261,7 +261,8 @@ def _number(value: str) -> str:
     return found
 
 
-def _moment(value: str, name: str) -> int:
+def moment(value: str, name: str) -> int:
+    """The time in milliseconds. Raises BadRecord for one without a zone."""
     from engine.collector.values import instant
 
     try:

@@ -321,24 +321,14 @@ class Rewriter(NodeTransformer):
         node.test = _present(node.test)
         return node
 
-    def visit_If(self, node: nodes.If) -> nodes.Node:  # noqa: N802 - the visitor's naming
+    def _asked(self, node: Any) -> nodes.Node:
         """Whether there is something: a blank text is nothing."""
         self.generic_visit(node)
-        node.test = _present(node.test)
-        return node
+        for field in {"test", "left", "right", "node"}.intersection(node.fields):
+            setattr(node, field, _present(getattr(node, field)))
+        return node  # type: ignore[no-any-return]
 
-    def _both(self, node: nodes.And | nodes.Or) -> nodes.Node:
-        self.generic_visit(node)
-        node.left, node.right = _present(node.left), _present(node.right)
-        return node
-
-    visit_And = visit_Or = _both  # noqa: N815
-
-    def visit_Not(self, node: nodes.Not) -> nodes.Node:  # noqa: N802 - the visitor's naming
-        """As `visit_If`."""
-        self.generic_visit(node)
-        node.node = _present(node.node)
-        return node
+    visit_If = visit_And = visit_Or = visit_Not = _asked  # noqa: N815
 
     def visit_Compare(self, node: nodes.Compare) -> nodes.Node:  # noqa: N802 - the visitor's naming
         """A comparison of two values knows texts that are numbers; `in` and chains stay Jinja2's."""

@@ -127,7 +127,7 @@ async def test_nothing_unknown_reaches_the_ledger(trait: str, names: dict[str, l
     """Neither by traits nor by forms or files; the line names the nearest. What is known beside it counts."""
     shop = runtime()
     both = {**names, "marketing": [*names.get("marketing", []), "sms"]}
-    state = await told(shop, {trait: both})
+    state = await told(shop, {trait: both, "phone": "+4915112345678", "email": "mia@example.com"})
     assert list(state.consent) == ["marketing"]
     assert list(state.consent["marketing"]) == ["sms"]
     (line,) = await refused(shop)
