@@ -1,7 +1,7 @@
 """Events, properties and traits that are named once: nothing else knows them, so they are probably misspelt.
 
-Invariant: a name that Anlass, Segment's specification or an example of the project has is never doubted; nor is one that two parts
-of the project name, unless it is a slip away from a known one and only one workflow (with its test) has it.
+Invariant: a name that Anlass, Segment's specification or an example has is never doubted; nor is one that two parts of the
+project name, unless it is a slip away from a known one and only one workflow (with its test) has it.
 """
 
 from __future__ import annotations
