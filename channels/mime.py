@@ -15,7 +15,7 @@ from email.utils import format_datetime
 
 import msgspec
 
-from channels import guard
+from channels import guard, html_lines
 from channels.contract import OutgoingMessage
 from channels.dkim import DkimSigner
 from channels.guard import Mailbox
@@ -58,7 +58,7 @@ def compose(delivery: OutgoingMessage, *, sender: str, eight_bit: bool, signer: 
         raw = text_encoding == "8bit"
         headers += _part_headers("plain", text_encoding)
         return _finish(_signed(delivery, headers, text, signer=signer), text, raw, from_, to)
-    html, html_encoding = _encode(delivery.html, eight_bit=eight_bit)
+    html, html_encoding = _encode(html_lines.shorter(delivery.html), eight_bit=eight_bit)
     boundary = f"=_{delivery.id}"
     while boundary.encode() in text or boundary.encode() in html:
         boundary += "_"
