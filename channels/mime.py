@@ -96,7 +96,10 @@ def _headers(delivery: OutgoingMessage, from_: Mailbox, to: Mailbox) -> list[tup
     if delivery.reply_to:
         headers.append(("Reply-To", _address(guard.ours(delivery.reply_to), len("Reply-To: "))))
     if delivery.list_unsubscribe_url is not None:
-        headers.append(("List-Unsubscribe", f"<{delivery.list_unsubscribe_url}>"))
+        mail = f"<mailto:{delivery.list_unsubscribe_mail}?subject=unsubscribe>" if delivery.list_unsubscribe_mail else ""
+        # https first: it is what one click takes (RFC 8058); on a line of its own, as both are long.
+        ways = f"<{delivery.list_unsubscribe_url}>" + (f",\r\n {mail}" if mail else "")
+        headers.append(("List-Unsubscribe", ways))
         if not delivery.list_unsubscribe_url.startswith("mailto:"):
             headers.append(("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"))
     headers += [(name, _unstructured(value, len(name) + 2)) for name, value in delivery.headers]
