@@ -61,7 +61,8 @@ class _Breaker:
             at = piece.end()
             text = piece.group()
             if piece["tag"]:
-                name = _NAME.match(text)[1].lower()  # type: ignore[index] - it matched as a tag
+                named = _NAME.match(text)
+                name = named[1].lower() if named else ""
                 if not held or (text.startswith("</") and name == held):
                     self._tag(text)
                     held = "" if held else name if name in _RAW and not text.startswith("</") else ""

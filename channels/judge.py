@@ -24,6 +24,7 @@ r"command):\s+(?=[45]\d\d\b)", re.IGNORECASE)  # fmt: skip
 _ADDRESS: Final = re.compile(r"<?[^\s<>@\"(,;]{1,64}@[^\s<>@,;:)\]\"]{1,255}>?")
 _URL: Final = re.compile(r"https?://([^\s/?]{1,255})\S*", re.IGNORECASE)
 _HOST: Final = re.compile(
+    r"(?:remote )?host said:|"
     r"\b(?:host|server|site|system|mx|mta|gateway|by|at|from|to|generating server) [\w-]+(?:\.[\w-]+)+|\[[\w.:-]*\d[\w.:-]*\]|"
     r"\(\S+\.\S+ ?\[[^\]]*\]\)"
 )

@@ -96,7 +96,9 @@ def _headers(delivery: OutgoingMessage, from_: Mailbox, to: Mailbox) -> list[tup
     if delivery.reply_to:
         headers.append(("Reply-To", _address(guard.ours(delivery.reply_to), len("Reply-To: "))))
     if delivery.list_unsubscribe_url is not None:
-        mail = f"<mailto:{delivery.list_unsubscribe_mail}?subject=unsubscribe>" if delivery.list_unsubscribe_mail else ""
+        mail = (
+            f"<mailto:{delivery.list_unsubscribe_mail}?subject=unsubscribe>" if delivery.list_unsubscribe_mail else ""
+        )
         # https first: it is what one click takes (RFC 8058); on a line of its own, as both are long.
         ways = f"<{delivery.list_unsubscribe_url}>" + (f",\r\n {mail}" if mail else "")
         headers.append(("List-Unsubscribe", ways))

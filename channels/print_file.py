@@ -11,6 +11,7 @@ import contextlib
 import csv
 import io
 import json
+import logging
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -29,9 +30,11 @@ from channels.contract import (
     Unsupported,
     Verdict,
 )
+from channels.recording import moved_aside
 from channels.section import read_section
 
 SPOOL = "letters.sqlite3"
+_log = logging.getLogger("anlass.letters")
 COLUMNS = ("message", "name", "street", "extra", "postal_code", "city", "state", "country", "text")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS letter (
@@ -76,9 +79,19 @@ class Spool:
     """The letters of all days: one SQLite file. Safe between threads and processes; each call is one transaction."""
 
     def __init__(self, folder: Path) -> None:
-        """Opens or makes it. Raises OSError, sqlite3.Error."""
+        """Opens or makes it; a damaged file is moved aside, with a line. Raises OSError, sqlite3.Error."""
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
+        try:
+            self._make()
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise  # locked, or no room: nothing is wrong with the file
+            aside = moved_aside(folder / SPOOL)
+            _log.error("%s is damaged and was moved to %s: letters of open days are in there", SPOOL, aside.name)
+            self._make()
+
+    def _make(self) -> None:
         with self._transaction() as database:
             for statement in _SCHEMA.split(";"):
                 database.execute(statement)

@@ -46,6 +46,35 @@ class RecordedMessage(msgspec.Struct, frozen=True):
     delivery: OutgoingMessage
 
 
+def _opened(path: Path) -> sqlite3.Connection:
+    """The file, with its table. Raises sqlite3.DatabaseError when it is damaged."""
+    connection = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute("PRAGMA secure_delete=ON")  # what is deleted may be somebody's mail
+        connection.executescript(_SCHEMA)
+        (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except BaseException:
+        connection.close()
+        raise
+    if said != "ok":
+        connection.close()
+        raise sqlite3.DatabaseError(said)
+    return connection
+
+
+def moved_aside(path: Path) -> Path:
+    """Moves a damaged file out of the way, with what belongs to it; nothing is overwritten."""
+    number = 1
+    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    path.rename(aside)
+    for ending in ("-wal", "-shm"):
+        path.with_name(path.name + ending).unlink(missing_ok=True)
+    return aside
+
+
 class _Whose(msgspec.Struct):
     """A message, as far as it says whose it is."""
 
@@ -65,11 +94,15 @@ class Mailbox:
         self._messages_max = messages_max
         self._lock = threading.Lock()
         self._inserted = 0
-        self._db = sqlite3.connect(folder / FILE_NAME, timeout=5.0, isolation_level=None, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")
-        self._db.execute("PRAGMA secure_delete=ON")  # what is deleted may be somebody's mail
-        self._db.executescript(_SCHEMA)
+        self.set_aside: Path | None = None
+        """Where a damaged file of before was moved to; None: it was not."""
+        try:
+            self._db = _opened(folder / FILE_NAME)
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise  # locked, or no room: nothing is wrong with the file
+            self.set_aside = moved_aside(folder / FILE_NAME)
+            self._db = _opened(folder / FILE_NAME)
 
     def close(self) -> None:
         """Close the file. Idempotent."""
@@ -100,7 +133,7 @@ class Mailbox:
         sql = f"SELECT seq, copies, delivery FROM message {where} ORDER BY seq DESC LIMIT ? OFFSET ?"  # noqa: S608 - constants
         with self._lock:
             rows = self._db.execute(sql, (*parameters, limit, max(0, offset))).fetchall()
-        return [_recorded(row) for row in rows]
+        return [each for row in rows if (each := _recorded(row)) is not None]
 
     def get(self, message_id: str, *, channel: str | None = None) -> RecordedMessage | None:
         """Return the newest message with this id, None if there is none (any more)."""
@@ -126,7 +159,7 @@ class Mailbox:
         """Forget every message to a customer who is erased; how many were there."""
         with self._lock:
             rows = self._db.execute("SELECT seq, delivery FROM message").fetchall()
-            theirs = [(seq,) for seq, delivery in rows if _whose(delivery).customer == customer]
+            theirs = [(seq,) for seq, delivery in rows if _is_whose(delivery, customer)]
             self._db.executemany("DELETE FROM message WHERE seq = ?", theirs)
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             return len(theirs)
@@ -136,8 +169,20 @@ class Mailbox:
         self._db.execute(f"DELETE FROM message WHERE seq <= ({oldest})", (self._messages_max,))  # noqa: S608 - constants
 
 
-def _recorded(row: tuple[int, int, bytes]) -> RecordedMessage:
-    return RecordedMessage(row[0], row[1], msgspec.msgpack.decode(row[2], type=OutgoingMessage))
+def _recorded(row: tuple[int, int, bytes]) -> RecordedMessage | None:
+    """None: the row cannot be read, and the others are shown."""
+    try:
+        return RecordedMessage(row[0], row[1], msgspec.msgpack.decode(row[2], type=OutgoingMessage))
+    except (msgspec.MsgspecError, TypeError, ValueError):
+        return None
+
+
+def _is_whose(delivery: bytes, customer: str) -> bool:
+    """What cannot be read goes with whoever is erased when it holds their id."""
+    try:
+        return _whose(delivery).customer == customer
+    except (msgspec.MsgspecError, TypeError, ValueError):
+        return customer.encode() in bytes(delivery)
 
 
 class MailboxChannel:

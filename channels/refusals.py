@@ -51,7 +51,8 @@ _SIZE: Final = pattern(
 )  # fmt: skip
 _UNSAFE: Final = pattern(
     r"\bvirus", r"malware", r"infected", r"attachments? .{0,40}(?:not|block|forbid|type|reject|disallow)",
-    r"malformed (?:message|mail|header|mime)", r"mime (?:header|content|complex|error)", r"rfc ?[258]\d?22\b", r"bare lf"
+    r"malformed (?:message|mail|header|mime)", r"mime (?:header|content|complex|error)", r"rfc ?[258]\d?22\b", r"bare lf",
+    r"(?:header|field) (?:given|missing|is)", r"(?:missing|duplicate|invalid) (?:header|field)"
 )  # fmt: skip
 _LATER: Final = pattern(
     r"try (?:\w+ ){0,2}again", r"again later", r"try later", r"(?:please|and) retry", r"retry (?:time|later|limit)", r"temporar",
@@ -119,7 +120,7 @@ _LISTED: Final = pattern(
     r"from)\b",
     r"(?:sender|from|return|envelope)[ -](?:domain|address|path)", r"mail from .{0,60}(?:reject|refus|denied|invalid|not)",
     r"(?:mails?|messages?|connections?|access|traffic|email) from .{0,80}(?:reject|refus|denied|deny|disallow|prohibit|not )",
-    r"client host", r"your (?:ip|host|server|network|mail server|isp|country)\b",
+    r"client host", r"invalid (?:ip|helo|host ?name)", r"your (?:ip|host|server|network|mail server|isp|country)\b",
     r"(?:ip|ips|ip address)\b.{0,60}(?:refus|denied|not |reject|bad|ban)",
     r"\b(?:ip|host|network) .{0,40}not (?:allowed|permitted|authori)", r"forged", r"open (?:relay|proxy)\b", r"backscatter",
     r"null sender", r"empty (?:envelope )?sender", r"no third-party",
@@ -153,11 +154,11 @@ _GONE: Final = (
     r"(?:does|do|did) ?n[o']t (?:currently )?(?:exist|match|appear|belong|have|resolve)|doesn't (?:exist|have|match)|"
     r"don't exist|non-?existent|nonexist|no longer (?:exist|valid|avail|active|in use|in service|on |accept|with|work|here|"
     r"at |used|receiv|monitor|empl|a )|"
-    r"not exist|invalid|incorrect|deactivat|disabled|closed|delet|remov|terminat|discontin|dead|inactive|obsolete|cancel+ed|"
+    r"not exist|invalid|incorrect|deactivat|disabled|closed|deleted|removed|terminat|discontin|dead|inactive|obsolete|cancel+ed|"
     r"(?:has )?moved|wrong)"
 )
 _UNKNOWN: Final = pattern(
-    rf"(?<!\w){_WHO}[^\w<>'-]{{1,6}}(?:[\w<>'-]{{1,40}}[^\w<>'-]{{1,6}}){{0,5}}?{_GONE}",
+    rf"(?<!\w){_WHO}[^\w<>'.!?-]{{1,6}}(?:[\w<>'-]{{1,40}}[^\w<>'.!?-]{{1,6}}){{0,5}}?{_GONE}",
     r"\b(?:un ?known|invalid|non-?exist\w+|illegal|bad|unroute?able|undeliverable|incorrect|wrong|obsolete|inactive|disabled|"
     r"closed|deactivated) (?:or \w+ )?(?:virtual |local |e-?mail |mail |to |the |destination |recipient |user |final )*"
     r"(?:user|recipient|mail ?box|account|address|alias|local[ -]?part|rcpt|destination|e-?mail|mail ?drop|login|user ?name|"

@@ -17,6 +17,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 from engine.capture import Captured, capture, place_of
+from engine.health import Health
 from engine.tracing import Tracing
 
 __all__ = ["FIELDS_REFUSED", "Action", "Log", "Metrics", "configure_logging", "get_log"]
@@ -34,6 +35,11 @@ class Action(StrEnum):
     STORE_MIGRATED = "store_migrated"
     CATALOG_LOADED = "catalog_loaded"
     RECORD_DEAD_LETTERED = "record_dead_lettered"
+    CLOCK_SKEWED = "clock_skewed"
+    FILE_QUARANTINED = "file_quarantined"
+    ROW_QUARANTINED = "row_quarantined"
+    ROW_SKIPPED = "row_skipped"
+    ROW_MENDED = "row_mended"
     RECORDS_MISSED = "records_missed"
     RECORDS_RECOVERED = "records_recovered"
     BATCH_FAILED = "batch_failed"
@@ -45,6 +51,7 @@ class Action(StrEnum):
     MESSAGE_SUPERSEDED = "message_superseded"
     ANSWER_HANDED_OVER = "answer_handed_over"
     TEMPLATE_FAILED = "template_failed"
+    MESSAGE_HAS_GAPS = "message_has_gaps"
     CHANNEL_PAUSED = "channel_paused"
     CHANNEL_RESUMED = "channel_resumed"
     SUBJECT_WON = "subject_won"
@@ -181,18 +188,36 @@ class Metrics:
         self.tracing: Tracing | None = None
         """Where spans go; None: nowhere."""
         with_registry: Mapping[str, Any] = {"registry": self.registry}
+        self.health = Health()
+        """What is not well in this process: anybody who measures may report it."""
         if registry is None:
             ProcessCollector(registry=self.registry)  # memory, CPU time, open files, as every exporter names them
         self._add_evaluation(with_registry)
         self._add_delivery(with_registry)
         self._add_cluster(with_registry)
         self._add_sink(with_registry)
+        self.degraded = Gauge(
+            "anlass_degraded", "What is not well, by the name that /readyz gives it.", ["reason"], **with_registry
+        )
+        self.health.on_change = lambda name, count: self.degraded.labels(name).set(count)
 
     def _add_evaluation(self, with_registry: Mapping[str, Any]) -> None:
         """Records in, decisions out, and time."""
         self.events = Counter("anlass_events_total", "Records taken in and durable.", **with_registry)
         self.decisions = Counter(
             "anlass_decisions_total", "Decisions, by the kind in the journal.", ["kind"], **with_registry
+        )
+        self.clock_skew_seconds = Gauge(
+            "anlass_clock_skew_seconds", "How much this clock is ahead of the brokers'.", **with_registry
+        )
+        self.rows_set_aside = Gauge(
+            "anlass_rows_set_aside", "Rows that cannot be read; their customers wait.", **with_registry
+        )
+        self.refused_values = Counter(
+            "anlass_values_refused_total",
+            "Values that could not be read and were left out: traits, names of consent, numbers of sums; by what and why.",
+            ["what", "reason"],
+            **with_registry,
         )
         self.dead_letters = Counter("anlass_dead_letters_total", "Records that could not be applied.", **with_registry)
         self.batch_records = Histogram(
@@ -225,6 +250,12 @@ class Metrics:
 
     def _add_delivery(self, with_registry: Mapping[str, Any]) -> None:
         """Requests in, messages out."""
+        self.gaps = Counter(
+            "anlass_messages_with_gaps_total",
+            "Attempts of messages in whose text something is left out, because its data could not be read.",
+            ["channel"],
+            **with_registry,
+        )
         self.messages = Counter(
             "anlass_messages_total",
             "What became of messages: sent, failed, suppressed, unknown; pending: an attempt that will be repeated.",
@@ -261,6 +292,12 @@ class Metrics:
         )
         self.connections = Gauge("anlass_connections", "Open connections of the public port.", **with_registry)
         self.outbox_depth = Gauge("anlass_outbox_depth", "Messages decided and not yet settled.", **with_registry)
+        self.paused_until_seconds = Gauge(
+            "anlass_paused_until_seconds",
+            "Until when nothing goes to a provider (domain empty) or a domain, as Unix time; gone when it is over.",
+            ["channel", "domain"],
+            **with_registry,
+        )
         self.send_seconds = Histogram(
             "anlass_send_seconds",
             "One attempt at the provider.",

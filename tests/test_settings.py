@@ -221,7 +221,7 @@ def test_rates_and_times_are_explained(project: Path, monkeypatch: pytest.Monkey
     assert "email: no limit on the rate" in lines
     assert (
         "database: synchronous normal (when the power fails the last second can be lost); keeps the log 90 days,"
-        " the journal for ever" in lines
+        " the journal 400 days" in lines
     )
     text = (
         "[email]\nrate_per_second = 14\ndomain_rate_per_second = 0.5\nconnections = 4\n"

@@ -35,9 +35,9 @@ SIGNATURE_IS_GIVEN = re.compile(
 VAGUE_WORDS = {"util", "utils", "helper", "helpers", "manager", "managers", "common", "misc", "shared", "stuff"}
 VAGUE_STEMS = VAGUE_WORDS | {"models", "types", "lib", "tools", "functions", "classes"}
 
-# What the core may import: msgspec, our errors, and the parts of the standard library that only compute.
+# What the core may import: msgspec, idna, our errors, and the parts of the standard library that only compute.
 CORE_MAY_IMPORT = {
-    *("engine.core", "engine.errors", "msgspec", "__future__"),
+    *("engine.core", "engine.errors", "idna", "msgspec", "__future__"),
     *("abc", "base64", "bisect", "calendar", "collections", "contextlib", "copy", "dataclasses", "datetime", "decimal"),
     *("difflib", "enum", "fractions", "functools", "hashlib", "heapq", "hmac", "itertools", "json", "keyword", "math"),
     *("operator", "re", "string", "struct", "textwrap", "types", "typing", "unicodedata", "zoneinfo"),

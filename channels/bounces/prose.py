@@ -54,11 +54,12 @@ _ARRIVED = re.compile(
 _GUESS = re.compile(
     r"\b(?:may|might|could be|can be|possibl[ey]|perhaps|maybe|for (?:example|instance)|such as|e\.g|i\.e|usually|typically|"
     r"likely|often|sometimes|either|if (?:you|the|your|this)|please|"
-    r"eventuell|möglicherweise|vielleicht|peut|puede|potrebbe|pode|mogelijk|z\.b)\b",
+    r"ймовірно|можливо|возможно|вероятно|może|kanske|"
+    r"eventuell|möglicherweise|vielleicht|peut|puede|potrebbe|pode|mogelijk|z\.b)\b|可能|かもしれ",
     re.IGNORECASE,
 )
 _WRAPPED = re.compile(r"(?<=[^\n.;:])\n[ \t]{0,20}(?=[a-z])")
-_SENTENCE = re.compile(r"[.;\n]")
+_SENTENCE = re.compile(r"[.;](?=\s|$)|[。\n]")
 _TAG = re.compile(
     r"<(?:style|script)\b.*?</(?:style|script)>|<!--.*?-->|<(?=/?[a-z!])[^<>@]{0,2000}>", re.IGNORECASE | re.DOTALL
 )

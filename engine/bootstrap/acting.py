@@ -15,6 +15,7 @@ import msgspec
 from engine.core.record import Record
 from engine.runtimes.audit import Act
 from engine.runtimes.base import History, Reader, Receipt, Replayed
+from engine.runtimes.suppression import Entry
 
 OPERATOR = "ANLASS_OPERATOR"
 """The variable that names the operator, where several work as one user of the system."""
@@ -77,6 +78,18 @@ class Operations(Protocol):
 
     async def audit(self) -> Audited:
         """The audit log."""
+
+    async def suppressions(self) -> list[Entry]:
+        """What is kept about addresses that nothing may be sent to."""
+
+    async def suppress(self, entries: Sequence[Entry]) -> None:
+        """Adds such entries; durable when it returns."""
+
+    async def lift(self, entries: Sequence[Entry]) -> None:
+        """Takes such entries out; durable when it returns."""
+
+    def text_hash(self, text: str) -> bytes:
+        """The keyed hash of a text of `engine.core.objection.names`, by which an address is found."""
 
     def alias(self, customer: str) -> str:
         """What stands for a customer in the audit log."""

@@ -5,6 +5,7 @@ Invariant: a role starts only on topics that hold what it needs; what is missing
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import hmac
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from engine.definition.load import load_files
 from engine.definition.phone_numbers import with_phone_numbers
 from engine.definition.public_holidays import with_public_holidays
 from engine.errors import DefinitionError, SettingsError, StorageError
-from engine.runtimes.kafka import admin
+from engine.runtimes.kafka import admin, suppression
 from engine.runtimes.kafka.definitions import Definitions
 from engine.runtimes.kafka.topics import Definition, Topics
 from engine.settings import Settings
@@ -43,7 +44,7 @@ class Cluster:
         self.bootstrap = settings.kafka.bootstrap
         self.topics = Topics(settings.kafka.prefix)
         self.partitions = 0
-        self._secret = settings.link_secret()
+        self._hash_secret = settings.hash_secret()
 
     @property
     def project(self) -> str:
@@ -57,6 +58,8 @@ class Cluster:
         belongs to ("": either). Raises ServiceUnreachable, SettingsError.
         """
         admin.wait_for_kafka(self.bootstrap, wait_seconds=wait_seconds, say=say)
+        if not accept_loss:
+            admin.check_suppressions(self.bootstrap, self.topics)
         kafka = self.settings.kafka
         replication = kafka.replication or min(3, admin.brokers(self.bootstrap))
         made = admin.ensure_topics(
@@ -71,6 +74,9 @@ class Cluster:
         self.partitions = admin.check_topics(
             self.bootstrap, self.topics, roles=(role,) if role else CHANGELOG_ROLES, accept_loss=accept_loss
         )
+        if role in CHANGELOG_ROLES:
+            fingerprint = hmac.digest(self._hash_secret, b"fingerprint of the secret", "sha256").hex()[:16]
+            asyncio.run(suppression.check_secret(self.bootstrap, self.topics, fingerprint, accept_loss=accept_loss))
 
     def definitions(self) -> Definitions:
         """Follows what is deployed; not started."""
@@ -78,11 +84,11 @@ class Cluster:
 
     def alias(self, customer: str) -> str:
         """What stands in for the id of a customer who was forgotten: the same on every machine with the same secret."""
-        return f"erased:{hmac.digest(self._secret, f'customer:{customer}'.encode(), 'sha256').hex()[:16]}"
+        return f"erased:{hmac.digest(self._hash_secret, f'customer:{customer}'.encode(), 'sha256').hex()[:16]}"
 
     def address_key(self, channel: str, address: str) -> bytes:
-        """What an address is remembered by when nothing may be sent to it."""
-        return hmac.digest(self._secret, f"{channel}:{address.strip().casefold()}".encode(), "sha256")
+        """What an address, as `engine.core.objection.names` writes it, is remembered by when nothing may be sent to it."""
+        return hmac.digest(self._hash_secret, f"{channel}:{address}".encode("utf-8", "surrogatepass"), "sha256")
 
     def membership(self, folder: Path) -> dict[str, Any]:
         """What `Membership` takes, for a process that has this folder."""

@@ -29,8 +29,10 @@ from engine.definition.public_holidays import with_public_holidays
 from engine.errors import DefinitionError, ServiceUnreachable
 from engine.runtimes.audit import Act
 from engine.runtimes.base import History, Reader, Receipt, Replayed
-from engine.runtimes.embedded import audit, inbox, operators
+from engine.runtimes.embedded import audit, inbox, operators, suppression
+from engine.runtimes.embedded.keys import keyed_hash, read_key
 from engine.runtimes.embedded.store import is_running
+from engine.runtimes.suppression import Entry
 from engine.settings import Settings, load_settings
 
 TAKEN_SECONDS_MAX = 15.0
@@ -132,7 +134,7 @@ class EmbeddedOperations:
                 mend="It is kept, and done as soon as the service can.",
             )
         project = open_project(self._folder, with_templates=False)
-        runtime = open_runtime(project)
+        runtime = open_runtime(project, timers=False)  # it may be a copy that is about to be held
         await runtime.start()
         try:
             await publish(runtime, project)  # whatever is evaluated on definitions has them on record
@@ -169,6 +171,18 @@ class EmbeddedOperations:
     async def audit(self) -> Audited:
         texts, said = audit.read(self._var)
         return Audited(texts=tuple(texts), said_head=said)
+
+    async def suppressions(self) -> list[Entry]:
+        return suppression.listed(self._var)
+
+    async def suppress(self, entries: Sequence[Entry]) -> None:
+        suppression.suppress(self._var, entries)
+
+    async def lift(self, entries: Sequence[Entry]) -> None:
+        suppression.lift(self._var, entries)
+
+    def text_hash(self, text: str) -> bytes:
+        return keyed_hash(read_key(self._var), text)
 
     def alias(self, customer: str) -> str:
         return audit.alias_of(self._var)(customer)

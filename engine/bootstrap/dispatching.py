@@ -14,9 +14,11 @@ from engine.bootstrap.channels import channel_names, open_channels
 from engine.bootstrap.cluster import Cluster, Slot
 from engine.bootstrap.current import Current
 from engine.bootstrap.doors import bind_status
+from engine.bootstrap.holding import begin_hold, say_held
 from engine.bootstrap.lag import LagGauge
 from engine.bootstrap.listening import url_of
 from engine.bootstrap.parts import dispatch_options, forget_customer, open_mailbox
+from engine.bootstrap.roles import WATCH_SECONDS, ended
 from engine.bootstrap.status import Status, StatusServer
 from engine.clock import Clock, SystemClock
 from engine.core.catalog import Catalog
@@ -33,7 +35,11 @@ _log = get_log("role")
 class DispatcherRole:
     """`anlass dispatcher`: sends what the workers decided, from the partitions that Faust gives it."""
 
-    def __init__(self, cluster: Cluster, *, clock: Clock | None = None, metrics: Metrics | None = None) -> None:
+    def __init__(
+        self, cluster: Cluster, *, clock: Clock | None = None, metrics: Metrics | None = None, hold: bool = False
+    ) -> None:
+        """`hold`: the topics are a copy, of which nothing is to leave before somebody says so."""
+        self._hold = hold
         self._cluster = cluster
         self._clock = clock or SystemClock()
         self.metrics = metrics or Metrics()
@@ -82,8 +88,16 @@ class DispatcherRole:
                 options=dispatch_options(settings),
             )
             postroom.outbox.on_share = dispatcher.set_share
+            if self._hold:
+                postroom.outbox.hold_until(await begin_hold(cluster))
             status = StatusServer(
-                Status(metrics=self.metrics, clock=self._clock, readiness=self._readiness, measure=self._measure),
+                Status(
+                    metrics=self.metrics,
+                    clock=self._clock,
+                    readiness=self._readiness,
+                    measure=self._measure,
+                    degraded=postroom.degraded,
+                ),
                 hosts=cluster.settings.console.hosts,
             )
             stack.push_async_callback(status.stop)
@@ -95,6 +109,9 @@ class DispatcherRole:
             await postroom.start()
             self._dispatching = asyncio.create_task(self._dispatch(dispatcher), name="anlass-dispatcher")
             stack.push_async_callback(self._end)
+            self._lag.mine = lambda: list(postroom.host.owners)
+            watching = asyncio.create_task(self._watch(postroom), name="anlass-watch")
+            stack.push_async_callback(ended, watching)
             self._exit = stack.pop_all()
         _log.info(Action.STARTED, role="dispatcher", url=self.url)
 
@@ -138,7 +155,17 @@ class DispatcherRole:
     def _readiness(self) -> str:
         if not self._current.catalog.id:
             return "nothing is deployed yet"
-        return self._postroom.readiness() if self._postroom is not None else "it starts"
+        return (self._postroom.readiness() or self._lag.standing()) if self._postroom is not None else "it starts"
+
+    async def _watch(self, postroom: Postroom) -> None:
+        """Says what is not well, whether anybody looks or not."""
+        watching = asyncio.create_task(self._lag.watch(), name="anlass-lag-watch")
+        try:
+            while True:
+                say_held(self.metrics.health, postroom.outbox.catalog.holding.since_ms)
+                await asyncio.sleep(WATCH_SECONDS)
+        finally:
+            await ended(watching)
 
     async def _measure(self) -> None:
         assert self._postroom is not None, "not started"

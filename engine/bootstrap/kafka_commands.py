@@ -18,12 +18,13 @@ from engine.errors import ServiceUnreachable
 from engine.runtimes.audit import Act, customer_of
 from engine.runtimes.base import History, Reader, Receipt, Replayed
 from engine.runtimes.journal import Database, DatabaseReader
-from engine.runtimes.kafka import admin, audit, progress
+from engine.runtimes.kafka import admin, audit, progress, suppression
 from engine.runtimes.kafka.history import newest_of
 from engine.runtimes.kafka.intake import KafkaIntake
 from engine.runtimes.kafka.operators import Replay, kept_ms
 from engine.runtimes.kafka.passed import passed
 from engine.runtimes.kafka.topics import Topics, partition_of
+from engine.runtimes.suppression import Entry
 from engine.settings import Settings
 
 PASSED_SECONDS_MAX = 15.0
@@ -141,6 +142,22 @@ class KafkaOperations:
     async def audit(self) -> Audited:
         await self._check()
         return Audited(texts=tuple(await audit.read(self._bootstrap, self._topics)))
+
+    async def suppressions(self) -> list[Entry]:
+        await self._check()
+        return await suppression.listed(self._bootstrap, self._topics)
+
+    async def suppress(self, entries: Sequence[Entry]) -> None:
+        await self._check()
+        await suppression.write(self._bootstrap, self._topics, entries)
+
+    async def lift(self, entries: Sequence[Entry]) -> None:
+        await self._check()
+        await suppression.write(self._bootstrap, self._topics, entries, gone=True)
+
+    def text_hash(self, text: str) -> bytes:
+        kind, _, address = text.partition(":")
+        return Cluster(self._settings).address_key(kind, address)
 
     def alias(self, customer: str) -> str:
         return customer_of(Cluster(self._settings).alias(customer))

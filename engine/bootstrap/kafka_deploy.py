@@ -7,21 +7,23 @@ stands before it on the log is evaluated by the old catalog, what stands after i
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from engine.bootstrap.cluster import Cluster, compile_definition
-from engine.bootstrap.deploying import Prepared, Status, gone_templates, template_files
+from engine.bootstrap.deploying import TEMPLATES, Prepared, Status, gone_templates, template_files
 from engine.bootstrap.project import VERSIONS_MAX, compile_folder
 from engine.clock import SystemClock
 from engine.core.customer import decode_state
 from engine.core.deployment import plan_deploy
 from engine.errors import DefinitionError, StorageError
 from engine.runtimes.kafka import admin
+from engine.runtimes.kafka.connect import METADATA_AGE_MS
 from engine.runtimes.kafka.definitions import Definitions
 from engine.runtimes.kafka.outlet import Outlet
 from engine.runtimes.kafka.passed import passed
@@ -34,6 +36,7 @@ from engine.runtimes.kafka.topics import (
     encode_definition,
     encode_input,
 )
+from engine.runtimes.unreadable import UnreadableRow, readable
 
 TAKEN_SECONDS_MAX = 60.0
 POLL_MS = 200
@@ -76,6 +79,7 @@ class KafkaDeploy:
             versions=versions,
         )
         catalog = compile_definition(definition, earlier)
+        catalog = msgspec.structs.replace(catalog, id=identity(catalog.id, files))
         self._new = msgspec.structs.replace(definition, id=catalog.id)
         counts: Counter[tuple[str, str, str]] = Counter()
         for partition in range(self._cluster.partitions):
@@ -104,7 +108,10 @@ class KafkaDeploy:
         """Where the customers of a partition are, read from its changelog."""
         tp = TopicPartition(self._cluster.topics.states, partition)
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._cluster.bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
+            metadata_max_age_ms=METADATA_AGE_MS,
+            bootstrap_servers=self._cluster.bootstrap,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
         )
         places: dict[bytes, Places] = {}
         try:
@@ -144,11 +151,36 @@ class KafkaDeploy:
             )
         finally:
             await outlet.stop()
+        await self._have_won(new)
         said = prepared.project.catalog.policy.retention
         await asyncio.to_thread(
             admin.set_retention, cluster.bootstrap, topics, log_days=said.log, letter_days=said.dead_letters
         )
         return await self._taken({number: offset for (_, number), offset in ends.items()})
+
+    async def _have_won(self, new: Definition) -> None:
+        """Raises DefinitionError when another deploy was published meanwhile: that one is in force then, on every partition.
+
+        Control records of two deploys may lie in another order on each partition; so the one that the topic `definitions` names
+        last is said once more, by whoever finds that it is not theirs.
+        """
+        await self.known()
+        if self._in_force == new.id:
+            return
+        winner = next(each for each in self._known if each.id == self._in_force)
+        topic = self._cluster.topics.touchpoints
+        at_ms = SystemClock().now_ms()
+        again = encode_input(Deployed(at_ms=at_ms, catalog=winner.id, versions=winner.versions))
+        outlet = Outlet(self._cluster.bootstrap, client="anlass-deploy")
+        await outlet.start()
+        try:
+            await outlet.send([Outgoing(topic, number, None, again) for number in range(self._cluster.partitions)])
+        finally:
+            await outlet.stop()
+        raise DefinitionError(
+            f"Another deploy, {winner.id}, was published at the same time and is in force; this one, {new.id}, is not."
+            " Look at what it changed, and deploy again."
+        )
 
     async def _taken(self, offsets: dict[int, int]) -> Status:
         """Whether the workers' group has committed these offsets, within a minute."""
@@ -163,8 +195,17 @@ class KafkaDeploy:
         )
 
 
+def identity(catalog: str, files: Mapping[str, str]) -> str:
+    """The id of what is in force: of the definitions, and of the templates that belong to them."""
+    templates = sorted((name, text) for name, text in files.items() if name.startswith(TEMPLATES))
+    return hashlib.sha256(msgspec.json.encode((catalog, templates))).hexdigest()[: len(catalog)]
+
+
 def _places(value: bytes | None) -> Places:
     if value is None:
         return ()
-    state = decode_state(value[PREFIX_BYTES:])
+    try:
+        state = readable(decode_state, value[PREFIX_BYTES:])
+    except UnreadableRow:
+        return ()  # set aside: whoever it is stays where they are
     return tuple((one.workflow, one.version, one.step) for one in state.enrollments)

@@ -1,18 +1,23 @@
-"""How far a role's group is behind on a topic, asked of the brokers when somebody looks at the metrics.
+"""How far a role's group is behind on a topic, asked of the brokers; and whether it moves at all.
 
 Invariant: nobody waits for it longer than `ANSWER_SECONDS_MAX`: while the brokers are away the page of metrics must come all
-the more, with what was known last.
+the more, with what was known last. A partition stands when records wait and nothing was finished for `STANDING_SECONDS`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable, Collection
 
 from engine.errors import AnlassError
+from engine.health import Condition
 from engine.runtimes.kafka import progress
 from engine.telemetry import Metrics
 
 ANSWER_SECONDS_MAX = 2.0
+LOOK_SECONDS = 10.0
+STANDING_SECONDS = 30.0
 
 
 class LagGauge:
@@ -23,6 +28,11 @@ class LagGauge:
         self._where = (bootstrap, group, topic)
         self._kind = kind
         self._asking: asyncio.Task[None] | None = None
+        self._moved: dict[int, tuple[int, float]] = {}  # partition → committed offset, and since when it is the same
+        self.behind: dict[int, int] = {}
+        """Partition → records not finished, at the last look."""
+        self.mine: Callable[[], Collection[int]] = lambda: ()
+        """The partitions that this process works on."""
 
     async def measure(self) -> None:
         """Asks, unless the last question is not answered yet."""
@@ -30,11 +40,44 @@ class LagGauge:
             self._asking = asyncio.create_task(self._ask(), name="anlass-lag")
         await asyncio.wait({self._asking}, timeout=ANSWER_SECONDS_MAX)
 
+    async def watch(self) -> None:
+        """Asks every few seconds until cancelled, so that what stands is known without anybody looking at the metrics."""
+        while True:
+            await self.measure()
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def standing(self) -> str:
+        """Which of our partitions stand, as a sentence; "" when all move, or have nothing to do."""
+        now = time.monotonic()
+        found = [
+            str(number)
+            for number in sorted(self.mine())
+            if self.behind.get(number, 0) and now - self._moved[number][1] > STANDING_SECONDS
+        ]
+        return f"records of {self._kind} wait on partition {', '.join(found)}, and nothing moves" if found else ""
+
     async def _ask(self) -> None:
         bootstrap, group, topic = self._where
         try:
-            behind = await asyncio.to_thread(progress.lag, bootstrap, group, topic=topic)
+            found = await asyncio.to_thread(progress.positions, bootstrap, group, topic=topic)
         except AnlassError:
             return
-        for partition, records in behind.items():
-            self._metrics.lag_records.labels(self._kind, str(partition)).set(records)
+        self.took(found, time.monotonic())
+
+    def took(self, found: dict[int, progress.Standing], now: float) -> None:
+        """Notes an answer."""
+        health = self._metrics.health
+        if found:
+            health.clear(Condition.TOPIC_GONE, part=self._kind)
+        else:
+            health.report(Condition.TOPIC_GONE, f"The topic {self._where[2]} is not there.", part=self._kind)
+        for partition, where in found.items():
+            self._metrics.lag_records.labels(self._kind, str(partition)).set(where.behind)
+            known = self._moved.get(partition)
+            if known is None or known[0] != where.committed or not self.behind.get(partition):
+                self._moved[partition] = (where.committed, now)  # what has only just begun to wait does not stand
+            self.behind[partition] = where.behind
+        if said := self.standing():
+            health.report(Condition.STANDING, f"{said[0].upper()}{said[1:]}.", part=self._kind)
+        else:
+            health.clear(Condition.STANDING, part=self._kind)

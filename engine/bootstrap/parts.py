@@ -24,17 +24,32 @@ from engine.dispatch.limits import Limits
 from engine.errors import SettingsError, StorageError
 from engine.runtimes.embedded import EmbeddedRuntime, Options
 from engine.settings import Settings
-from engine.telemetry import Metrics
+from engine.telemetry import Action, Metrics, get_log
+
+_log = get_log("parts")
 
 
-def open_runtime(project: Project, *, clock: Clock | None = None, metrics: Metrics | None = None) -> EmbeddedRuntime:
-    """The project's runtime, not started."""
+def open_runtime(
+    project: Project,
+    *,
+    clock: Clock | None = None,
+    metrics: Metrics | None = None,
+    hold: bool = False,
+    accept_loss: bool = False,
+    timers: bool = True,
+) -> EmbeddedRuntime:
+    """The project's runtime, not started. `hold`: its store is a copy. `timers` False: a command opens it for a moment.
+    `accept_loss`: it starts though its key or its database is gone.
+    """
     database = project.settings.database
     options = Options(
         backlog_max=project.settings.collector.backlog_max,
         synchronous="FULL" if database.synchronous == "full" else "NORMAL",
         log_days=database.log_days,
         journal_days=database.journal_days,
+        accept_loss=accept_loss,
+        timers=timers,
+        hold=hold,
     )
     runtime = EmbeddedRuntime(project.var, project.catalog, clock=clock, options=options, metrics=metrics)
     runtime.on_forget = functools.partial(forget_customer, project.settings)
@@ -78,7 +93,10 @@ def dispatch_options(settings: Settings) -> DispatchOptions:
 def open_mailbox(var: Path) -> Mailbox:
     """The local mailbox in `var/`. Raises StorageError."""
     try:
-        return Mailbox(var)
+        mailbox = Mailbox(var)
+        if mailbox.set_aside is not None:
+            _log.error(Action.FILE_QUARANTINED, file=mailbox.set_aside.name)
+        return mailbox
     except (OSError, sqlite3.Error) as error:
         raise StorageError(f"The mailbox in {var} cannot be opened: {error}.") from error
 

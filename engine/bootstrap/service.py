@@ -57,12 +57,26 @@ def page_of(content: Rendered) -> str:
 class Service:
     """Everything `anlass run` runs, in one process and one event loop: store, evaluator, timers, dispatcher, HTTP."""
 
-    def __init__(self, project: Project, *, clock: Clock | None = None, metrics: Metrics | None = None) -> None:
-        """Builds the parts; nothing is opened before `start`. A demo in compressed time passes its own clock."""
+    def __init__(
+        self,
+        project: Project,
+        *,
+        clock: Clock | None = None,
+        metrics: Metrics | None = None,
+        hold: bool = False,
+        accept_loss: bool = False,
+    ) -> None:
+        """Builds the parts; nothing is opened before `start`. A demo in compressed time passes its own clock.
+
+        `hold`: the store is a copy, of which nothing is to happen before somebody says so. `accept_loss`: it starts though its
+        key or its database is gone.
+        """
         self.project = project
         self._clock = clock or SystemClock()
         self.metrics = metrics or Metrics()
-        self.runtime = open_runtime(project, clock=self._clock, metrics=self.metrics)
+        self.runtime = open_runtime(
+            project, clock=self._clock, metrics=self.metrics, hold=hold, accept_loss=accept_loss
+        )
         self.mailbox: Mailbox | None = None
         self.url = ""
         """Where the collector listens, once it is started."""
@@ -173,15 +187,17 @@ async def _stop_dispatching(dispatcher: Dispatcher, running: asyncio.Task[None])
         await dispatcher.stop()
 
 
-def run_forever(project: Project, *, announce: Callable[[Service], None]) -> None:
+def run_forever(
+    project: Project, *, announce: Callable[[Service], None], hold: bool = False, accept_loss: bool = False
+) -> None:
     """Runs the project until SIGTERM or SIGINT; `announce` is called when events are taken. A second signal ends it at once."""
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(_serve(project, announce))
+        runner.run(_serve(project, announce, hold=hold, accept_loss=accept_loss))
 
 
-async def _serve(project: Project, announce: Callable[[Service], None]) -> None:
+async def _serve(project: Project, announce: Callable[[Service], None], *, hold: bool, accept_loss: bool) -> None:
     told = told_to_stop()
-    service = Service(project)
+    service = Service(project, hold=hold, accept_loss=accept_loss)
     await service.start()
     try:
         announce(service)

@@ -1,6 +1,7 @@
 """The operators' port of a role on Kafka that has no public one: alive, ready, measured.
 
-Invariant: `/readyz` says 200 only while the role can do its work, and otherwise why not; `/healthz` only that the loop turns.
+Invariant: `/readyz` says 200 only while the role can do its work, and otherwise why not; what else is not well is named beside.
+`/healthz` says only that the loop turns.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from aiohttp import web
 from engine.bootstrap.doors import operators_keeper, serve
 from engine.clock import Clock
 from engine.collector import Views, build_operators
+from engine.runtimes.unreadable import say_set_aside
 from engine.telemetry import Metrics
 
 Readiness = Callable[[], str]
@@ -32,6 +34,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
     readiness: Readiness
     measure: Callable[[], Awaitable[None]] = _nothing
+    degraded: Callable[[], list[str]] = list
+    """What an operator has to mend, although the role works."""
 
 
 class StatusServer:
@@ -58,8 +62,10 @@ class StatusServer:
         stack, self._exit = self._exit, contextlib.AsyncExitStack()
         await stack.aclose()
 
-    def _ready(self) -> web.Response:
-        reason = self._status.readiness()
+    async def _ready(self) -> web.Response:
+        health = self._status.metrics.health
+        say_set_aside(health, self._status.degraded())
+        reason, degraded = self._status.readiness(), health.shown
         if reason:
-            return web.json_response({"status": "not ready", "reason": reason}, status=503)
-        return web.json_response({"status": "ready"})
+            return web.json_response({"status": "not ready", "reason": reason, "degraded": degraded}, status=503)
+        return web.json_response({"status": "degraded" if degraded else "ready", "degraded": degraded})

@@ -30,10 +30,17 @@ if TYPE_CHECKING:
 @folder_argument
 @json_option
 @click.option("--settings", "explain_settings", is_flag=True, help="Say how each part would work and what it lacks.")
+@click.option("--database", is_flag=True, help="Find every stored row that cannot be read, and say whose it is.")
+@click.option(
+    "--mend", is_flag=True, help="With --database: work such rows out again from the log, while no engine runs."
+)
+@click.option(
+    "--give-up", is_flag=True, help="With --mend: let go of rows that the log does not give; they stay dead letters."
+)
 @click.option("--deliverability", is_flag=True, help="Say which DNS records mail needs, ready to be published.")
 @click.option("--dns", "ask_dns", is_flag=True, help="With --deliverability: ask DNS what of it is there.")
 @click.option("--nameserver", metavar="ADDRESS", default="", help="With --dns: ask this server, not the machine's own.")
-def check(folder: Path, *, as_json: bool, explain_settings: bool, deliverability: bool, **dns: Any) -> int:
+def check(folder: Path, *, as_json: bool, explain_settings: bool, deliverability: bool, **more: Any) -> int:
     """Check a project: every error and warning in workflows, segments, policy, tests and templates.
 
     Prints `file:line:column: code message`; the status is 1 when there is an error, 0 otherwise.
@@ -43,17 +50,23 @@ def check(folder: Path, *, as_json: bool, explain_settings: bool, deliverability
       anlass check shop --json
       anlass check --settings
       anlass check --deliverability --dns
+      anlass check --database --mend
     """
     from engine import bootstrap
     from engine.settings import explain, in_clear, load_settings, open_door
 
     root = project_folder(folder)
+    database, mend, give_up = (bool(more.pop(name)) for name in ("database", "mend", "give_up"))
+    if database or mend or give_up:
+        from engine.cli.database import examine
+
+        return examine(root, as_json=as_json, mend=mend, give_up=give_up)
     settings = load_settings(root)
     if deliverability:
         from engine.cli.deliverability import report
 
-        return report(root, as_json=as_json, **dns)
-    if dns["ask_dns"] or dns["nameserver"]:
+        return report(root, as_json=as_json, **more)
+    if more["ask_dns"] or more["nameserver"]:
         from engine.errors import UsageError
 
         raise UsageError("--dns and --nameserver are for --deliverability.", mend="Add --deliverability.")

@@ -20,7 +20,9 @@ from engine.cli.private import write_private
 from engine.errors import AnlassError, UsageError
 
 if TYPE_CHECKING:
+    from engine.cli.consent_columns import Reading
     from engine.cli.consent_rows import Refused, Row
+    from engine.core.policy import Policy
 
 CHUNK_ROWS = 5_000
 COMPLAINTS_MAX = 50
@@ -35,6 +37,12 @@ COMPLAINTS_MAX = 50
     "--basis", metavar="BASIS", default="", help="Of rows without one: consent, existing_customer or contract."
 )
 @click.option("--encoding", metavar="NAME", default="", help="When the file is not UTF-8, such as cp1252.")
+@click.option("--purpose", metavar="NAME", default="", help="Of another system's list: what its consents are for.")
+@click.option("--channel", metavar="NAME", default="", help="Of another system's list: email (the default), sms, …")
+@click.option(
+    "--zone", metavar="NAME", default="", help="Of another system's list: where its clocks are; else the policy's."
+)
+@click.option("--given-at", metavar="TIME", default="", help="Of another system's list without times: since when.")
 @click.option("--dry-run", is_flag=True, help="Only look: nothing is imported.")
 @click.option("--partly", is_flag=True, help="Import the good rows though others are refused.")
 @click.option(
@@ -49,7 +57,12 @@ def import_(file: Path, *, folder: Path, dry_run: bool, partly: bool, report: Pa
     message. Commas, semicolons and tabs are understood. Every refused row is named with the reason; then nothing is imported and
     the status is 1, unless --partly is given. A row that was imported before changes nothing.
 
+    Exports of CleverReach, listmonk, Mailchimp, Shopify and tables of Excel are read as they are, with --purpose: who was
+    unsubscribed becomes an objection; who was never confirmed, bounced or not asked is left out. Where the list has no number of
+    the customer, the address is the id.
+
     Examples:
+      anlass consent import mailchimp.csv --origin "Mailchimp 2026-11-01" --basis consent --purpose marketing --dry-run
       anlass consent import old-shop.csv --origin "Old shop, export of 2026-11-01" --dry-run
       anlass consent import old-shop.csv --origin "Old shop, export of 2026-11-01" --basis consent
       anlass consent import old-shop.csv --origin "Old shop" --partly --report refused.csv
@@ -59,14 +72,15 @@ def import_(file: Path, *, folder: Path, dry_run: bool, partly: bool, report: Pa
 
     quiet_log()
     root = project_folder(folder)
-    rows, refused = _read(root, file, **told)
+    rows, refused, skipped = _read(root, file, **told)
     for each in refused[:COMPLAINTS_MAX]:
         click.echo(f"{file}:{each.number}: {each.reason}", err=True)
     if len(refused) > COMPLAINTS_MAX:
         click.echo(f"{file}: and {len(refused) - COMPLAINTS_MAX} more; --report writes them all.", err=True)
     if report is not None:
-        _write_report(report, refused)
+        write_report(report, refused)
     said = f"{len(rows)} good row{'' if len(rows) == 1 else 's'}, {len(refused)} refused"
+    said += f", {skipped} left out that say no consent" if skipped else ""
     if dry_run or (refused and not partly):
         why = "" if dry_run else " Mend the rows, or import the good ones with --partly."
         click.echo(f"{said}; nothing was imported.{why}")
@@ -77,7 +91,9 @@ def import_(file: Path, *, folder: Path, dry_run: bool, partly: bool, report: Pa
     return 1 if refused else 0
 
 
-def _read(root: Path, file: Path, *, origin: str, basis: str, encoding: str) -> tuple[list[Row], list[Refused]]:
+def _read(
+    root: Path, file: Path, *, origin: str, basis: str, encoding: str, **foreign: str
+) -> tuple[list[Row], list[Refused], int]:
     from engine import bootstrap
     from engine.cli import consent_rows
     from engine.clock import SystemClock
@@ -99,15 +115,42 @@ def _read(root: Path, file: Path, *, origin: str, basis: str, encoding: str) -> 
         purposes=frozenset(project.catalog.policy.purposes),
         now_ms=SystemClock().now_ms(),
         basis=basis,
+        foreign=_reading(project.catalog.policy, **foreign),
     )
     rows: list[Row] = []
     refused: list[Refused] = []
+    skipped = 0
     for each in consent_rows.read(consent_rows.decoded(data, encoding), rules):
         if isinstance(each, consent_rows.Row):
             rows.append(each)
+        elif isinstance(each, consent_rows.Skipped):
+            skipped += 1
         else:
             refused.append(each)
-    return rows, refused
+    return rows, refused, skipped
+
+
+def _reading(policy: Policy, *, purpose: str, channel: str, zone: str, given_at: str) -> Reading:
+    from engine.cli.consent_columns import Reading
+    from engine.core.reading.zones import read_zone
+    from engine.core.zone import parse_time, rfc3339, zone_named
+
+    name, reason = read_zone(zone or policy.zone)
+    if reason:
+        raise UsageError(f"--zone {zone[:40]!r}: {reason}.", mend="Name a zone, such as Europe/Berlin.")
+    if purpose and purpose not in policy.purposes:
+        raise UsageError(
+            f"The policy has no purpose {purpose[:40]!r}.", mend=f"It has {', '.join(sorted(policy.purposes))}."
+        )
+    at_ms = parse_time(given_at, zone_named(name)) if given_at else None
+    if given_at and at_ms is None:
+        raise UsageError("--given-at is not a time that can be read.", mend="Write it as 2023-05-06T07:08:00+02:00.")
+    return Reading(
+        purpose=purpose,
+        channel=channel or "email",
+        zone=zone_named(name),
+        given_at=rfc3339(at_ms) if at_ms is not None else "",
+    )
 
 
 async def _import(root: Path, rows: list[Row]) -> None:
@@ -132,7 +175,8 @@ async def _import(root: Path, rows: list[Row]) -> None:
         raise
 
 
-def _write_report(path: Path, refused: list[Refused]) -> None:
+def write_report(path: Path, refused: list[Refused]) -> None:
+    """Writes every refused row to a CSV file. Raises UsageError."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(["line", "reason", "row"])

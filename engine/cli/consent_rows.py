@@ -9,11 +9,13 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 
+from engine.cli.consent_columns import LeftOut, Reading, as_ours, check_header, has_confirmations, is_foreign
 from engine.core.consent import ADDRESS_TRAITS, BASES, normal_address
 from engine.core.proof import PROOF_CHARS_MAX
 from engine.core.record import Consent
@@ -29,6 +31,9 @@ ACTIONS = ("grant", "withdraw")
 FILE_BYTES_MAX = 500_000_000
 LINES_PER_ROW_MAX = 50
 ID_CHARS_MAX = 200
+_SEPARATOR = re.compile(r"\"?sep=([,;\t|])\"?", re.IGNORECASE)
+_NOT_WINDOWS = (0x81, 0x8D, 0x8F, 0x90, 0x9D)
+_LETTERS = "ÄÖÜäöüßàâçèéêîôñ".encode("cp1252")
 _NOT_EMAIL = frozenset(' \t"(),:;<>[]\\')
 
 
@@ -54,12 +59,24 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     purposes: frozenset[str]
     now_ms: int
     basis: str = ""
+    foreign: Reading = Reading()
+    """What a list of another system leaves open."""
+
+
+class Skipped(msgspec.Struct, frozen=True):
+    """A row of another system's list that says no consent: the line that it begins in."""
+
+    number: int
 
 
 def decoded(data: bytes, encoding: str = "") -> str:
-    """The file as text; what is no text of that encoding stays recognisable for `read`. Raises UsageError."""
+    """The file as text: of the encoding that is named, else UTF-8, else as Excel writes it. What is no such text stays
+    recognisable for `read`. Raises UsageError.
+    """
     if data[:2] in {b"\xff\xfe", b"\xfe\xff"}:
         encoding = encoding or "utf-16"
+    if not encoding and _is_excels(data):
+        encoding = "cp1252"
     try:
         text = data.decode(encoding or "utf-8-sig", "surrogateescape")
     except (LookupError, UnicodeError):
@@ -69,24 +86,42 @@ def decoded(data: bytes, encoding: str = "") -> str:
     return text.removeprefix("\ufeff")
 
 
-def read(text: str, rules: Rules) -> Iterator[Row | Refused]:
+def _is_excels(data: bytes) -> bool:
+    """Whether it is western Windows' text: letters such as ü, no byte that it does not have, no letter of UTF-8 beside them."""
+    text = data.decode("utf-8", "surrogateescape")
+    strange = [char for char in text if not char.isascii()]
+    if not strange or any(not "\ud800" <= char <= "\udfff" for char in strange):
+        return False
+    return not any(byte in data for byte in _NOT_WINDOWS) and any(byte in data for byte in _LETTERS)
+
+
+def read(text: str, rules: Rules) -> Iterator[Row | Refused | Skipped]:
     """All rows below the header. Raises UsageError for a header that lacks a column or has one that nobody knows."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     first = next((number for number, line in enumerate(lines) if line.strip()), None)
     if first is None:
         raise UsageError("The file is empty.", mend=f"Its first line names the columns: {', '.join(NEEDED)}.")
-    delimiter, names = _header(lines[first], rules)
+    separator = _SEPARATOR.fullmatch(lines[first].strip())
+    if separator is not None and first + 1 < len(lines):  # Excel's own first line
+        first += 1
+    delimiter, names = _header(lines[first], rules, separator[1] if separator is not None else "")
+    foreign = is_foreign(names, COLUMNS)
     seen: dict[str, int] = {}
     contents: dict[str, int] = {}
-    for number, raw, fields in _records(lines, first + 1, delimiter):
+    for number, raw, fields in records(lines, first + 1, delimiter):
         if fields is not None and not any(field.strip() for field in fields):
             continue
         try:
             values = _values(names, fields, raw)
+            if foreign:
+                values = as_ours(values, rules.foreign, rules.now_ms, confirms=has_confirmations(names))
             record = _record(values, raw, rules)
             earlier = seen.get(record.id) or contents.get(_content(values))
             if earlier:
                 raise BadRecord("duplicate", f"it says the same as line {earlier}, or has its row id")  # noqa: TRY301 - one way out
+        except LeftOut:
+            yield Skipped(number)
+            continue
         except BadRecord as error:
             yield Refused(number, error.message, _shown(raw))
             continue
@@ -94,12 +129,22 @@ def read(text: str, rules: Rules) -> Iterator[Row | Refused]:
         yield Row(number, record)
 
 
-def _header(line: str, rules: Rules) -> tuple[str, list[str]]:
+def _header(line: str, rules: Rules, separator: str) -> tuple[str, list[str]]:
     def known(delimiter: str) -> list[str]:
         return [name.strip().lower() for name in next(csv.reader([line], delimiter=delimiter), [])]
 
-    delimiter = max(",;\t|", key=lambda each: sum(name in COLUMNS for name in known(each)))
+    delimiter = separator or max(
+        ",;\t|",
+        key=lambda each: (
+            sum(name in COLUMNS for name in known(each)),
+            is_foreign(known(each), COLUMNS),
+            line.count(each),
+        ),
+    )
     names = known(delimiter)
+    if is_foreign(names, COLUMNS):
+        check_header(names, rules.foreign)
+        return delimiter, names
     needed = (*NEEDED, "basis") if not rules.basis else NEEDED
     missing = [name for name in needed if name not in names]
     if missing:
@@ -117,7 +162,7 @@ def _header(line: str, rules: Rules) -> tuple[str, list[str]]:
     return delimiter, names
 
 
-def _records(lines: list[str], start: int, delimiter: str) -> Iterator[tuple[int, str, list[str] | None]]:
+def records(lines: list[str], start: int, delimiter: str) -> Iterator[tuple[int, str, list[str] | None]]:
     """(number of the first line, text, fields) of each record; None: a quote is never closed, and the next line is tried."""
     at = start
     while at < len(lines):
@@ -166,12 +211,12 @@ def _record(values: Mapping[str, str], raw: str, rules: Rules) -> Consent:
         raise BadRecord("channel", f"there is no channel {channel!r}; there are {', '.join(ADDRESS_TRAITS)}")
     action = _one_of(values.get("action", "grant").lower(), ACTIONS, "action")
     basis = _one_of(values.get("basis", rules.basis).lower(), BASES, "basis")
-    address = _address(values["address"], channel)
-    given_ms = _moment(values["given_at"], "given_at")
+    address = sound_address(values["address"], channel)
+    given_ms = moment(values["given_at"], "given_at")
     if given_ms > rules.now_ms:
         raise BadRecord("time", "given_at lies in the future")
     for name in ("requested_at", "confirmed_at"):
-        if name in values and _moment(values[name], name) > rules.now_ms:
+        if name in values and moment(values[name], name) > rules.now_ms:
             raise BadRecord("time", f"{name} lies in the future")
     key = values.get("row") or hashlib.sha256(raw.encode("utf-8", "surrogatepass")).hexdigest()[:32]
     told = {name: values[name] for name in PROOFS if name in values}
@@ -189,7 +234,7 @@ def _one_of(value: str, known: tuple[str, ...], name: str) -> str:
     return value
 
 
-def _address(value: str, channel: str) -> str:
+def sound_address(value: str, channel: str) -> str:
     """The address, normalised. Raises BadRecord for what can be none."""
     if ADDRESS_TRAITS[channel] == "phone":
         return _number(value)
@@ -216,7 +261,8 @@ def _number(value: str) -> str:
     return found
 
 
-def _moment(value: str, name: str) -> int:
+def moment(value: str, name: str) -> int:
+    """The time in milliseconds. Raises BadRecord for one without a zone."""
     from engine.collector.values import instant
 
     try:

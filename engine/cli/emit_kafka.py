@@ -114,6 +114,8 @@ def _no_topic(target: KafkaTarget) -> SettingsError:
 def _producer(target: KafkaTarget) -> KafkaProducer:
     from kafka import KafkaProducer
 
+    from engine.runtimes.kafka.connect import METADATA_AGE_MS
+
     return KafkaProducer(
         bootstrap_servers=target.bootstrap.split(","),
         client_id="anlass-emit",
@@ -123,6 +125,7 @@ def _producer(target: KafkaTarget) -> KafkaProducer:
         linger_ms=LINGER_MS,
         reconnect_backoff_max_ms=1_000,
         allow_auto_create_topics=False,
+        metadata_max_age_ms=METADATA_AGE_MS,
         max_block_ms=int(DELIVER_SECONDS_MAX * 1_000),
         delivery_timeout_ms=int(DELIVER_SECONDS_MAX * 1_000),
         request_timeout_ms=20_000,

@@ -34,33 +34,37 @@ _WORKFLOW = re.compile(r"^\ufeff?[\"']?workflow[\"']?\s*:", re.MULTILINE)
 
 @click.command()
 @click.argument("workflow")
+@click.option("--drop", is_flag=True, help="Suppress what was due before as well, instead of holding it.")
 @reason_option
 @project_option
-def pause(workflow: str, *, reason: str, folder: Path) -> None:
-    """Pause a workflow: it takes nobody in, and what it decides to send is suppressed, until it is resumed.
+def pause(workflow: str, *, drop: bool, reason: str, folder: Path) -> None:
+    """Pause a workflow: it takes nobody in, and what comes due meanwhile is suppressed, until it is resumed.
 
-    A broadcast (`trigger: schedule`) loses nothing by it: whoever comes due and whatever is to be sent waits until it is resumed.
+    What was due before is held, and leaves when it is resumed if it is not too old by then (`max_age`). A broadcast
+    (`trigger: schedule`) loses nothing at all: whoever comes due and whatever is to be sent waits until it is resumed.
 
     Examples:
       anlass pause cart-recovery
     """
-    _set_paused(folder, workflow, paused=True, why=reason)
+    _set_paused(folder, workflow, paused=True, drop=drop, why=reason)
     held = _held(folder, workflow)
     click.echo(f"{workflow} is paused. `anlass resume {workflow}` lets it go on.{held}")
 
 
 @click.command()
 @click.argument("workflow")
+@click.option("--drop", is_flag=True, help="Do not send what the pause held (`dropped`).")
 @reason_option
 @project_option
-def resume(workflow: str, *, reason: str, folder: Path) -> None:
-    """Let a paused workflow go on.
+def resume(workflow: str, *, drop: bool, reason: str, folder: Path) -> None:
+    """Let a paused workflow go on; what the pause held leaves now.
 
     Examples:
       anlass resume cart-recovery
+      anlass resume cart-recovery --drop
     """
     held = _held(folder, workflow)
-    _set_paused(folder, workflow, paused=False, why=reason)
+    _set_paused(folder, workflow, paused=False, drop=drop, why=reason)
     click.echo(f"{workflow} goes on.{held}")
 
 
@@ -79,7 +83,7 @@ def _held(folder: Path, workflow: str) -> str:
     return f" It held {people} customers whose time came meanwhile, and {messages} messages; none of them is lost."
 
 
-def _set_paused(folder: Path, workflow: str, *, paused: bool, why: str) -> None:
+def _set_paused(folder: Path, workflow: str, *, paused: bool, drop: bool, why: str) -> None:
     from engine.clock import SystemClock
     from engine.core.record import Pause
     from engine.runtimes.audit import Act
@@ -88,10 +92,12 @@ def _set_paused(folder: Path, workflow: str, *, paused: bool, why: str) -> None:
     root = project_folder(folder)
     known_workflow(root, workflow)
     now_ms = SystemClock().now_ms()
-    _note(root, Act(act="pause" if paused else "resume", what=workflow, why=why))
+    note(root, Act(act="pause" if paused else "resume", what=workflow, why=why))
     reason = f"operator: {why}" if why else "operator"
-    record = Pause(customer="", at_ms=now_ms, id=f"operator:{now_ms}", workflow=workflow, paused=paused, reason=reason)
-    _carry_out(root, [record])
+    record = Pause(
+        customer="", at_ms=now_ms, id=f"operator:{now_ms}", workflow=workflow, paused=paused, reason=reason, drop=drop
+    )
+    carry_out(root, [record])
 
 
 def known_workflow(root: Path, workflow: str) -> None:
@@ -119,14 +125,15 @@ def _deployed_workflows(root: Path) -> set[str]:
     return {PurePath(path).stem for path, text in files.items() if _WORKFLOW.search(text)}
 
 
-def _note(root: Path, act: Act) -> None:
+def note(root: Path, act: Act) -> None:
     """Nothing is done that cannot be noted."""
     from engine import bootstrap
 
     asyncio.run(bootstrap.note(root, act))
 
 
-def _carry_out(root: Path, records: list[Record]) -> None:
+def carry_out(root: Path, records: list[Record]) -> None:
+    """Has them applied; returns when they are."""
     from engine import bootstrap
 
     asyncio.run(bootstrap.carry_out(root, records))
@@ -166,8 +173,8 @@ def retry(enrollment: str, *, workflow: str, customer: str, reason: str, folder:
         click.echo("No enrollment of these has failed; nothing to do.")
         return
     whose = customer or (failed[0][0] if enrollment else "")
-    _note(root, Act(act="retry", what=workflow or failed[0][1].workflow, customer=whose, count=len(failed), why=reason))
-    _carry_out(root, _retries(failed))
+    note(root, Act(act="retry", what=workflow or failed[0][1].workflow, customer=whose, count=len(failed), why=reason))
+    carry_out(root, _retries(failed))
     click.echo(f"{len(failed)} failed enrollment{'' if len(failed) == 1 else 's'} tried again:")
     for who, run in failed[:LISTED_MAX]:
         click.echo(f"  {run.id} of {who} (had failed: {run.failed})")

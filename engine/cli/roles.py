@@ -28,6 +28,10 @@ _wait_option = click.option(
     help="How many seconds to wait for Kafka when it does not answer; 0: fail at once, with status 3.",
 )
 
+_hold_option = click.option(
+    "--hold", is_flag=True, help="The topics are a copy: nothing leaves and no timer fires until `anlass held` lets it."
+)
+
 
 def _cluster(
     context: click.Context, folder: Path, wait_seconds: float, *, role: str, accept_loss: bool = False
@@ -72,8 +76,9 @@ def _run(name: str, cluster: Cluster, build: Callable[[], Role]) -> None:
     is_flag=True,
     help="Go on although a changelog is gone: its customers begin anew. Restore the topic instead if you can.",
 )
+@_hold_option
 @click.pass_context
-def worker(context: click.Context, *, folder: Path, wait_seconds: float, accept_loss: bool) -> None:
+def worker(context: click.Context, *, folder: Path, wait_seconds: float, accept_loss: bool, hold: bool) -> None:
     """Evaluate workflows on Kafka, as one of any number of workers.
 
     Makes the topics that are missing, joins the group, and takes its share of the partitions. Definitions come from
@@ -88,7 +93,7 @@ def worker(context: click.Context, *, folder: Path, wait_seconds: float, accept_
     def build() -> Any:
         from engine.bootstrap.roles import WorkerRole
 
-        return WorkerRole(cluster)
+        return WorkerRole(cluster, hold=hold)
 
     _run("worker", cluster, build)
 
@@ -101,8 +106,9 @@ def worker(context: click.Context, *, folder: Path, wait_seconds: float, accept_
     is_flag=True,
     help="Go on although the ledger is gone: what was sent is not known any more. Restore the topic instead if you can.",
 )
+@_hold_option
 @click.pass_context
-def dispatcher(context: click.Context, *, folder: Path, wait_seconds: float, accept_loss: bool) -> None:
+def dispatcher(context: click.Context, *, folder: Path, wait_seconds: float, accept_loss: bool, hold: bool) -> None:
     """Send what the workers decided, as one of any number of dispatchers.
 
     Asks the policy again before each message, renders, and calls the channels of [email] and others; without one, messages go
@@ -118,7 +124,7 @@ def dispatcher(context: click.Context, *, folder: Path, wait_seconds: float, acc
     def build() -> Any:
         from engine.bootstrap.dispatching import DispatcherRole
 
-        return DispatcherRole(cluster)
+        return DispatcherRole(cluster, hold=hold)
 
     _run("dispatcher", cluster, build)
 

@@ -23,8 +23,14 @@ DEMO_SECONDS_MAX = 3_600.0
 
 @click.command()
 @project_option
+@click.option(
+    "--accept-loss", is_flag=True, help="Start though the store, or the key of what is suppressed, is gone for good."
+)
+@click.option(
+    "--hold", is_flag=True, help="The store is a copy: nothing leaves and no timer fires until `anlass held` lets it."
+)
 @click.pass_context
-def run(context: click.Context, folder: Path) -> None:
+def run(context: click.Context, *, folder: Path, hold: bool, accept_loss: bool) -> None:
     """Run a project: everything in one process, on the embedded runtime.
 
     Takes events over HTTP, evaluates the workflows, fires timers and sends what they decide. Without configured channels nothing
@@ -34,6 +40,7 @@ def run(context: click.Context, folder: Path) -> None:
     Examples:
       anlass run
       anlass run --project shop
+      anlass run --hold                     (after a back-up was restored)
       ANLASS_EMAIL__HOST=127.0.0.1 ANLASS_EMAIL__PORT=2525 anlass run
     """
     from engine.bootstrap import open_project, run_forever
@@ -43,7 +50,7 @@ def run(context: click.Context, folder: Path) -> None:
     project = open_project(project_folder(folder))
     for warning in (*project.warnings, *said_at_start(project.settings)):
         click.echo(warning, err=True)
-    run_forever(project, announce=_announce)
+    run_forever(project, announce=_announce, hold=hold, accept_loss=accept_loss)
 
 
 def _announce(service: Service) -> None:
@@ -57,6 +64,8 @@ def _announce(service: Service) -> None:
     click.echo(f"  email    {mail}")
     click.echo(f"  mailbox  {operators}/mailbox")
     click.echo(f"  health   {operators}/healthz  {operators}/readyz  {operators}/metrics")
+    if service.runtime.catalog.holding.since_ms:
+        click.echo("  held     nothing leaves and no timer fires; `anlass held` lists what waits, and lets it go")
     click.echo("Ctrl-C ends it.")
     sys.stdout.flush()
 

@@ -19,6 +19,8 @@ from engine.core.effect import as_line
 from engine.errors import NotFound
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from engine.core.customer import CustomerState
     from engine.core.effect import Decision
     from engine.core.record import Record
@@ -82,16 +84,19 @@ def show_customer(customer: str, *, lines: int, as_json: bool, reason: str, fold
     if state is None and not decisions and not messages and not touchpoints:
         raise NotFound(f"There is no customer {customer!r}.", mend="Ids are compared letter by letter.")
     asyncio.run(bootstrap.note(root, Act(act="show_customer", customer=customer, why=reason)))
+    refused = {} if state is None else _unusable(root, state)
     if as_json:
         fields = {} if state is None else plain(state)
         fields.pop("seen", None)
+        fields.pop("refused", None)
         fields["timeline"] = [_with_why(each) for each in decisions]
         fields["sent"] = [_message(each) for each in messages]
+        fields["unusable"] = refused
         fields["events"] = [plain(each) for each in touchpoints]
         click.echo(json_line({"customer": customer, **fields}))
         return
     times = local_times(root)
-    _print_state(customer, state, times)
+    _print_state(customer, state, times, refused=refused)
     _print_events(touchpoints, times, looked=history.looked, whole=history.whole)
     _print_timeline(decisions, times)
     _print_messages(messages, times)
@@ -244,7 +249,21 @@ def _message(status: MessageStatus) -> dict[str, Any]:
     }
 
 
-def _print_state(customer: str, state: CustomerState | None, times: LocalTimes) -> None:
+def _unusable(folder: Path, state: CustomerState) -> dict[str, str]:
+    """Traits of which the newest value, or one stored before values were read, cannot be used, and why."""
+    from engine import bootstrap
+    from engine.clock import SystemClock
+    from engine.core.usable import unusable
+    from engine.errors import AnlassError
+
+    try:
+        catalog = bootstrap.open_project(folder, with_templates=False).catalog
+    except AnlassError:  # a project in the middle of being edited
+        return dict(state.refused)
+    return {**unusable(catalog, state.traits, now_ms=SystemClock().now_ms()), **state.refused}
+
+
+def _print_state(customer: str, state: CustomerState | None, times: LocalTimes, *, refused: Mapping[str, str]) -> None:
     from engine.core.customer import UNTIL_RESUMED_MS
 
     out = console()
@@ -257,6 +276,8 @@ def _print_state(customer: str, state: CustomerState | None, times: LocalTimes) 
     shown.add_row("known since", times.of(state.first_seen_ms) if state.first_seen_ms else "")
     for name, value in sorted(state.traits.items())[:TRAITS_MAX]:
         shown.add_row(safe(name), safe(_short(value)))
+    for name, why in sorted(refused.items()):
+        shown.add_row(safe(f"{name} (newest)"), safe(f"cannot be used: {why}"))
     for purpose, channels in state.consent.items():
         for channel, granted in channels.items():
             since = f"{granted.status} since {times.of(granted.at_ms)}"

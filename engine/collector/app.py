@@ -33,6 +33,7 @@ from engine.core.message import Message
 from engine.dispatch.tokens import TokenSigner
 from engine.errors import Backlog
 from engine.runtimes.base import Front
+from engine.runtimes.unreadable import say_set_aside
 from engine.settings import CollectorSettings
 from engine.telemetry import Metrics
 
@@ -76,7 +77,8 @@ def build_collector(settings: CollectorSettings, parts: Parts) -> web.Applicatio
     gate = Gate(settings.write_keys.values())
     tracing = parts.metrics.tracing
     intake = parts.runtime if tracing is None else TracedIntake(parts.runtime, tracing, parts.clock)
-    app.add_routes(SegmentApi(intake, gate, parts.clock.now_ms).routes())
+    in_force = functools.partial(getattr, parts.runtime, "catalog")
+    app.add_routes(SegmentApi(intake, gate, parts.clock.now_ms, catalog=in_force).routes())
     app.add_routes(CloudEventsApi(intake, gate, parts.clock.now_ms).routes())
     links = LinkPages(
         parts.runtime,
@@ -105,11 +107,19 @@ def operators_views(settings: CollectorSettings, parts: Parts) -> Views:
     async def measure() -> None:
         parts.metrics.backlog_records.set(parts.runtime.backlog)
 
-    def ready() -> web.Response:
-        backlog = parts.runtime.backlog
+    async def ready() -> web.Response:
+        """Whether events would be taken now, as intake itself would answer; what else is not well is named beside a 200."""
+        said: Callable[[], list[str]] = getattr(parts.runtime, "degraded", list)  # a collector on Kafka has no rows
+        say_set_aside(parts.metrics.health, said())
+        backlog, degraded = parts.runtime.backlog, parts.metrics.health.shown
         if backlog > settings.backlog_max:
-            return answers.refusal(503, "backlog", f"{backlog} records wait to be evaluated.", backlog=backlog)
-        return web.Response(body=msgspec.json.encode({"status": "ok", "backlog": backlog}), content_type=answers.JSON)
+            words = f"{backlog} records wait to be evaluated."
+            return answers.refusal(503, "backlog", words, backlog=backlog, degraded=degraded)
+        refused = await parts.runtime.probe()
+        if refused:
+            return answers.refusal(503, "not_ready", refused, backlog=backlog, degraded=degraded)
+        shown = {"status": "degraded" if degraded else "ok", "backlog": backlog, "degraded": degraded}
+        return web.Response(body=msgspec.json.encode(shown), content_type=answers.JSON)
 
     return Views(metrics=parts.metrics, clock=parts.clock, ready=ready, measure=measure, mailbox=parts.mailbox)
 

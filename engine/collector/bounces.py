@@ -14,6 +14,7 @@ import msgspec
 from channels.bounces import Marks, Understood, understand
 from engine.clock import Clock
 from engine.collector.reports import Reports
+from engine.core.address import canonical
 from engine.errors import Backlog
 from engine.runtimes.base import DeadLetter, Front, MessageStatus
 from engine.telemetry import Action, Metrics, get_log
@@ -101,4 +102,4 @@ class BounceDesk:
 
 def believable(understood: Understood, about: MessageStatus) -> bool:
     """Whether the mail is about this message: a mark of ours says so, or it also speaks of the message's address."""
-    return understood.proven or about.message.address.strip().lower() in understood.recipients
+    return understood.proven or canonical(about.message.address) in map(canonical, understood.recipients)

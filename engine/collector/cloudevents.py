@@ -158,6 +158,8 @@ def _event(event: _CloudEvent, received_ms: int, *, walk: bool, customer: str) -
     if isinstance(event.time, int):
         raise BadRecord("invalid_time", "time must be text such as 2026-03-27T09:00:00Z.", where="time")
     time_ms = values.instant(event.time, "time")
+    if time_ms is not None:
+        values.check_happened(time_ms, "time", received_ms)
     return Event(
         customer=customer,
         at_ms=received_ms,

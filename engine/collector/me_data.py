@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from engine.clock import to_rfc3339
+from engine.core.customer import CustomerState
 from engine.core.proof import ConsentRecord
+from engine.core.usable import unusable
 from engine.runtimes.base import Front, MessageStatus
 
 MESSAGES_MAX = 10_000
@@ -25,10 +27,18 @@ async def everything(runtime: Front, customer: str, *, now_ms: int) -> dict[str,
         "exported_at": to_rfc3339(now_ms),
         "known_since": to_rfc3339(state.first_seen_ms) if state is not None and state.first_seen_ms else None,
         "details": state.traits if state is not None else {},
+        "cannot_be_used": cannot_be_used(runtime, state, now_ms=now_ms),
         "groups": sorted(state.segments) if state is not None else [],
         "consents": [_consent(record) for record in consents],
         "messages": [_message(status) for status in messages],
     }
+
+
+def cannot_be_used(runtime: Front, state: CustomerState | None, *, now_ms: int) -> dict[str, str]:
+    """Details of which the newest value cannot be used, and why."""
+    if state is None:
+        return {}
+    return {**unusable(runtime.catalog, state.traits, now_ms=now_ms), **state.refused}
 
 
 def _consent(record: ConsentRecord) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from engine.collector.me_data import everything
+from engine.collector.me_data import cannot_be_used, everything
 from engine.collector.me_fields import FIELDS, Filled, filled, shown_value
 from engine.collector.me_orders import Order, orders_of
 from engine.collector.me_page import event, identify, locked, me_page, one, told
@@ -66,7 +66,7 @@ class OwnPages:
 
     async def details(self, visit: Visit, state: CustomerState) -> web.StreamResponse:
         """Name, address, birthday, language and e-mail address, to be changed."""
-        return _details(visit, state)
+        return _details(visit, state, marked=frozenset(cannot_be_used(self._runtime, state, now_ms=visit.now_ms)))
 
     async def save_details(self, visit: Visit, state: CustomerState) -> web.StreamResponse:
         """Records what changed. A new e-mail address is first asked whether it is the customer's, and the old one is told."""
@@ -159,6 +159,7 @@ def _details(
     answer: Filled | None = None,
     *,
     errors: dict[str, str] | None = None,
+    marked: frozenset[str] = frozenset(),
     **more: Any,
 ) -> web.Response:
     written = {} if answer is None else answer.written
@@ -170,7 +171,7 @@ def _details(
             "complete": field.complete,
             "label": visit.texts[f"field_{field.name}"],
             "value": written.get(field.name, shown_value(field, state.traits)),
-            "wrong": answer is not None and field.name in answer.wrong,
+            "wrong": field.name in (answer.wrong if answer is not None else marked),
             "error": said.get(field.name) or visit.texts.get(f"wrong_{field.name}", visit.texts["wrong_text"]),
         }
         for field in FIELDS

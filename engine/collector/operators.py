@@ -31,7 +31,7 @@ class Views(msgspec.Struct, frozen=True, kw_only=True):
 
     metrics: Metrics
     clock: Clock
-    ready: Callable[[], web.Response]
+    ready: Callable[[], Awaitable[web.Response]]
     measure: Callable[[], Awaitable[None]] = _nothing
     mailbox: Mailbox | None = None
 
@@ -65,7 +65,7 @@ class _Pages:
 
     async def readyz(self, _request: web.Request) -> web.StreamResponse:
         """It does its work now."""
-        return self._views.ready()
+        return await self._views.ready()
 
     async def metrics(self, _request: web.Request) -> web.StreamResponse:
         """Prometheus' text format."""

@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from engine.collector import values
+from engine.core.catalog import Catalog
 from engine.core.consent import BASES
+from engine.core.consent_names import unknown_channel, unknown_purpose
 from engine.core.consenting import CONSENT_TRAITS, PROOF_TRAIT
 from engine.core.outcome import RANK
 from engine.core.proof import PROOF_CHARS_MAX, PROOF_KEYS
@@ -26,6 +28,9 @@ CONTEXT_KEPT = ("campaign", "groupId", "locale", "referrer", "timezone")
 CONSENT_NAMES_MAX = 50
 OUTCOMES = frozenset(RANK) - {""}
 TYPES = ("track", "identify", "page", "screen", "group", "alias", "outcome")
+PROOF_TIMES = ("requested_at", "confirmed_at")
+WITHDRAWN = "consent_withdraw"
+"""The trait whose names are not looked up here: what the policy had once can still be objected to."""
 _NOBODY = (None, "")
 _NAMED_BY_US = {"page": "Page Viewed", "screen": "Screen Viewed", "group": "Group Joined"}
 
@@ -61,6 +66,7 @@ class _Facts(NamedTuple):
     id: str
     at_ms: int
     time_ms: int
+    catalog: Catalog | None = None
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +75,8 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     `received_ms` None: there is no receipt (a file in virtual time), so `timestamp` is needed and is the record's own time.
     `kind` is the type that the path says; "" leaves it to the record. `new_id` makes an id for a record without `messageId`;
     without it the id is the hash of the bytes. `context` and `sent_ms` are those of the batch. `customer` is whose record it is
-    when it names nobody.
+    when it names nobody. `catalog` are the definitions in force, where they are known: names of consent are looked up in
+    its policy.
     """
 
     received_ms: int | None
@@ -78,6 +85,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     context: Any = None
     sent_ms: int | None = None
     customer: str = ""
+    catalog: Catalog | None = None
 
 
 _decoder = msgspec.json.Decoder(_Item)
@@ -113,7 +121,7 @@ def parse_item(raw: bytes | memoryview, envelope: Envelope) -> list[Record]:
     if not record_id:
         record_id = envelope.new_id() if envelope.new_id else hashlib.sha256(raw).hexdigest()[:32]
     build = _BUILDERS.get(kind, _event)
-    return build(item, _Facts(kind, record_id, at_ms, time_ms))
+    return build(item, _Facts(kind, record_id, at_ms, time_ms, envelope.catalog))
 
 
 def decode(raw: bytes | memoryview, decoder: msgspec.json.Decoder[Any]) -> Any:
@@ -142,12 +150,17 @@ def _times(item: _Item, envelope: Envelope) -> tuple[int, int]:
     sent_ms = envelope.sent_ms if item.sent_at is None else values.instant(item.sent_at, "sentAt")
     if envelope.received_ms is not None:
         received_ms = envelope.received_ms
+        where = "timestamp" if original_ms is None else "originalTimestamp"
         happened_ms = timestamp_ms if original_ms is None else original_ms
+        if happened_ms is not None:
+            by_our_clock = happened_ms if sent_ms is None else received_ms - (sent_ms - happened_ms)
+            values.check_happened(by_our_clock, where, received_ms)
         return received_ms, values.happened_ms(original_ms=happened_ms, sent_ms=sent_ms, received_ms=received_ms)
     if timestamp_ms is None:
         raise BadRecord(
             "missing_time", "timestamp is missing.", where="timestamp", mend="Write one, as in 2026-03-27T09:00:00Z."
         )
+    values.check_happened(timestamp_ms, "timestamp", None)
     return timestamp_ms, timestamp_ms
 
 
@@ -206,8 +219,10 @@ def _identify(item: _Item, facts: _Facts) -> list[Record]:
     for trait in CONSENT_TRAITS:
         if trait in traits:
             _check_consent(traits[trait], f"traits.{trait}")
+            if facts.catalog is not None and trait != WITHDRAWN:
+                _check_names(traits[trait], f"traits.{trait}", facts.catalog)
     if PROOF_TRAIT in traits:
-        _check_proof(traits[PROOF_TRAIT], f"traits.{PROOF_TRAIT}")
+        _check_proof(traits[PROOF_TRAIT], f"traits.{PROOF_TRAIT}", facts.at_ms)
     records: list[Record] = []
     anonymous = values.identifier(item.anonymous_id, "anonymousId")
     if anonymous and anonymous != customer:
@@ -232,7 +247,21 @@ def _check_consent(consent: Any, where: str) -> None:
         )  # fmt: skip
 
 
-def _check_proof(proof: Any, where: str) -> None:
+def _check_names(consent: dict[str, list[str]], where: str, catalog: Catalog) -> None:
+    """Refuses purposes and channels that nobody defined: a misspelt one would look given and never serve."""
+    for purpose, channels in consent.items():
+        reason = unknown_purpose(catalog, purpose)
+        if reason:
+            raise BadRecord("unknown_purpose", f"{where}: `{purpose[:60]}`: {reason}.".replace("?.", "?"), where=where)
+        for channel in channels:
+            reason = unknown_channel(catalog, channel)
+            if reason:
+                raise BadRecord(
+                    "unknown_channel", f"{where}.{purpose}: `{channel[:60]}`: {reason}.".replace("?.", "?"), where=where
+                )
+
+
+def _check_proof(proof: Any, where: str, now_ms: int) -> None:
     """Refuses a proof of which something would not be kept: nobody notices before it is needed."""
     if not isinstance(proof, dict):
         raise BadRecord("invalid_consent", f"{where} must be an object.", where=where)
@@ -244,6 +273,10 @@ def _check_proof(proof: Any, where: str) -> None:
             raise BadRecord(
                 "invalid_consent", f"{where}.{name} must be text of {PROOF_CHARS_MAX} characters.", where=where
             )
+    for name in PROOF_TIMES:
+        at_ms = values.instant(proof.get(name), f"{where}.{name}")
+        if at_ms is not None:
+            values.check_happened(at_ms, f"{where}.{name}", now_ms)
     if proof.get("basis", BASES[0]) not in BASES:
         raise BadRecord("invalid_consent", f"{where}.basis must be one of {', '.join(BASES)}.", where=where)
 

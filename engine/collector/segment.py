@@ -16,6 +16,7 @@ from aiohttp import web
 from engine.collector import answers, values
 from engine.collector.body import Gate, read_body
 from engine.collector.parse import Envelope, decode, parse_item
+from engine.core.catalog import Catalog
 from engine.core.record import Record
 from engine.errors import BadRecord
 from engine.runtimes.base import DeadLetter, Intake
@@ -53,11 +54,14 @@ _batch = msgspec.json.Decoder(_Batch)
 class SegmentApi:
     """The handlers. `now_ms` is the clock's."""
 
-    def __init__(self, intake: Intake, gate: Gate, now_ms: NowMs) -> None:
-        """Keeps what it is given."""
+    def __init__(
+        self, intake: Intake, gate: Gate, now_ms: NowMs, *, catalog: Callable[[], Catalog] | None = None
+    ) -> None:
+        """`catalog` gives the definitions in force; without it names of consent are left to the evaluator."""
         self._intake = intake
         self._gate = gate
         self._now_ms = now_ms
+        self._catalog = catalog
 
     def routes(self) -> list[web.RouteDef]:
         """All paths of the API, long and short."""
@@ -80,7 +84,11 @@ class SegmentApi:
         return single
 
     def _envelope(self, kind: str = "", *, context: Any = None, sent_ms: int | None = None) -> Envelope:
-        return Envelope(received_ms=self._now_ms(), kind=kind, new_id=_new_id, context=context, sent_ms=sent_ms)
+        catalog = self._catalog() if self._catalog is not None else None
+        return Envelope(
+            received_ms=self._now_ms(), kind=kind, new_id=_new_id, context=context, sent_ms=sent_ms,
+            catalog=catalog if catalog is not None and catalog.id else None,  # nothing is deployed yet
+        )  # fmt: skip
 
     async def batch(self, request: web.Request) -> web.StreamResponse:
         """Many records at once."""

@@ -25,6 +25,9 @@ class TracedIntake:
     def backlog(self) -> int:
         return self._intake.backlog
 
+    async def probe(self) -> str:
+        return await self._intake.probe()
+
     async def append(self, records: Sequence[Record]) -> None:
         started = self._clock.monotonic()
         await self._intake.append(records)

@@ -5,27 +5,26 @@ Invariant: pure. A value either comes back clean or raises BadRecord with a code
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 from typing import Any
 
 import msgspec
 
 from engine.core import moving
+from engine.core.reading.missing import is_missing
+from engine.core.zone import TIME_MS_MIN, parse_time, rfc3339
 from engine.errors import BadRecord
 
 ID_CHARS_MAX = 200
 NAME_CHARS_MAX = 200
 MESSAGE_ID_CHARS_MAX = 99
 DEPTH_MAX = 64
-TIME_MS_MIN = -62_135_596_800_000
-"""Year 1. Older cannot be said in RFC 3339."""
-TIME_MS_MAX = 253_402_300_799_999
-"""The end of the year 9999."""
+HAPPENED_MS_MIN = 946_684_800_000
+"""2000-01-01. What is older was a number of another unit, or a clock that was never set."""
+AHEAD_MS_MAX = 86_400_000
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _BRACKETS_SUSPICIOUS = DEPTH_MAX + 1
 _encoder = msgspec.msgpack.Encoder()
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 def identifier(value: object, where: str) -> str:
@@ -77,30 +76,35 @@ def message_id(value: object) -> str:
 
 
 def instant(value: object, where: str) -> int | None:
-    """Milliseconds since the epoch, from RFC 3339 text or a whole number of them; None when it is missing.
+    """Milliseconds since the epoch, as `engine.core.reading.instants` reads it; None when it is missing.
 
     A time without an offset is taken as UTC, as Segment does.
     """
-    if value is None or value == "":
+    if is_missing(value):
         return None
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise BadRecord("invalid_time", f"{where} must be a time such as 2026-03-27T09:00:00Z.", where=where)
-    if not isinstance(value, str):
-        if not TIME_MS_MIN <= value <= TIME_MS_MAX:
-            raise BadRecord("invalid_time", f"{where} is no number of milliseconds since 1970.", where=where)
-        return int(value)
-    try:
-        # fromisoformat alone would take `20260327` and week dates too; senders who mean those are rarer than typos.
-        if value[4:5] != "-" or value[7:8] != "-":
-            raise ValueError(value)  # noqa: TRY301 - said in one place
-        at = dt.datetime.fromisoformat(value)
-    except ValueError:
-        raise BadRecord("invalid_time", f"{where} is no time such as 2026-03-27T09:00:00Z.", where=where) from None
-    delta = (at if at.tzinfo is not None else at.replace(tzinfo=dt.UTC)) - _EPOCH
-    at_ms = (delta.days * 86_400 + delta.seconds) * 1_000 + delta.microseconds // 1_000
-    if not TIME_MS_MIN <= at_ms <= TIME_MS_MAX:  # an offset may lead out of the years 1 to 9999
-        raise BadRecord("invalid_time", f"{where} is outside the years 1 to 9999.", where=where)
+    at_ms = parse_time(value)
+    if at_ms is None:
+        raise BadRecord(
+            "invalid_time", f"{where} is not a time that can be read.", where=where,
+            mend="Write it as 2026-03-27T09:00:00Z, or as a number of seconds or milliseconds since 1970.",
+        )  # fmt: skip
     return at_ms
+
+
+def check_happened(at_ms: int, where: str, received_ms: int | None) -> None:
+    """Refuses what nobody means: a moment before 2000, or more than a day after it was received (None: in virtual time)."""
+    if at_ms < HAPPENED_MS_MIN:
+        why = "before the year 2000"
+    elif received_ms is not None and at_ms > received_ms + AHEAD_MS_MAX:
+        why = "more than a day ahead"
+    else:
+        return
+    raise BadRecord(
+        "invalid_time", f"{where} says {rfc3339(at_ms)}, which is {why}.", where=where,
+        mend="Send when it happened, as 2026-03-27T09:00:00Z or as seconds or milliseconds since 1970.",
+    )  # fmt: skip
 
 
 def happened_ms(*, original_ms: int | None, sent_ms: int | None, received_ms: int) -> int:

@@ -1,7 +1,8 @@
 """Arithmetic, text building and filters of generated expression code.
 
-Invariant: a missing operand gives a missing result; results are bounded (whole numbers in bits, texts in characters, no
-infinities); any other misfit raises ExpressionError with the kinds involved, never their values.
+Invariant: a missing operand gives a missing result; a text that is exactly a number is that number; results are bounded
+(whole numbers in bits, texts in characters, no infinities); any other misfit raises ExpressionError with the kinds
+involved, never their values.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from engine.core.moments import dated, minus, plus, span_of
 from engine.core.operators import kind_of
+from engine.core.reading.missing import is_missing
+from engine.core.reading.numbers import exact_number
 from engine.core.zone import parse_time, rfc3339
 from engine.errors import ExpressionError
 
@@ -55,12 +58,13 @@ def _text(value: str) -> str:
 def _calculated(word: str, left: Any, right: Any, calculate: Callable[[Any, Any], Any]) -> Any:
     if left is None or right is None:
         return None
-    if not (_number(left) and _number(right)):
+    one, other = exact_number(left), exact_number(right)
+    if one is None or other is None:
         times = isinstance(left, dt.datetime) or isinstance(right, dt.datetime)
         mend = "; use `days_since(TIME)` for how long ago a time is" if times else ""
         raise ExpressionError(f"cannot {word} {kind_of(left)} and {kind_of(right)}{mend}")
     try:
-        return _bounded(calculate(left, right))
+        return _bounded(calculate(one, other))
     except ZeroDivisionError:
         raise ExpressionError("division by zero") from None
     except OverflowError:
@@ -68,18 +72,20 @@ def _calculated(word: str, left: Any, right: Any, calculate: Callable[[Any, Any]
 
 
 def add(scope: Scope, left: Any, right: Any) -> Any:
-    """`left + right` of two numbers, two texts one after the other, or a time and a duration."""
+    """`left + right` of two numbers (or texts that both are), two texts one after the other, or a time and a duration."""
     if isinstance(left, str) and isinstance(right, str):
-        timely = dated(left) and span_of(right) is not None and parse_time(left) is not None
-        return plus(scope, left, right) if timely else _text(left + right)
-    if (isinstance(left, dt.datetime) or isinstance(right, dt.datetime)) and left is not None and right is not None:
+        if exact_number(left) is None or exact_number(right) is None:
+            timely = dated(left) and span_of(right) is not None and parse_time(left) is not None
+            return plus(scope, left, right) if timely else _text(left + right)
+    elif (isinstance(left, dt.datetime) or isinstance(right, dt.datetime)) and left is not None and right is not None:
         return plus(scope, left, right)
     return _calculated("add", left, right, lambda one, other: one + other)
 
 
 def sub(scope: Scope, left: Any, right: Any) -> Any:
     """`left - right` of two numbers, a time and a duration (a time), or two times (hours)."""
-    if isinstance(left, str | dt.datetime) and isinstance(right, str | dt.datetime):
+    numbers = exact_number(left) is not None and exact_number(right) is not None
+    if not numbers and isinstance(left, str | dt.datetime) and isinstance(right, str | dt.datetime):
         return minus(scope, left, right)
     return _calculated("subtract", left, right, lambda one, other: one - other)
 
@@ -106,10 +112,11 @@ def mod(scope: Scope, left: Any, right: Any) -> Any:
 
 def power(scope: Scope, left: Any, right: Any) -> Any:
     """`left ** right` with an exponent of at most POWER_MAX."""
-    if _number(left) and _number(right):
-        if abs(right) > POWER_MAX:
+    base, exponent = exact_number(left), exact_number(right)
+    if base is not None and exponent is not None:
+        if abs(exponent) > POWER_MAX:
             raise ExpressionError(f"the exponent is larger than {POWER_MAX}")
-        _bounded(left)
+        _bounded(base)
     return _calculated("raise", left, right, lambda one, other: one**other)
 
 
@@ -117,16 +124,18 @@ def neg(scope: Scope, value: Any) -> Any:
     """`-value`."""
     if value is None:
         return None
-    if not _number(value):
+    number = exact_number(value)
+    if number is None:
         raise ExpressionError(f"{kind_of(value)} has no negative")
-    return -value
+    return -number
 
 
 def pos(scope: Scope, value: Any) -> Any:
     """`+value`."""
-    if value is not None and not _number(value):
+    number = exact_number(value)
+    if value is not None and number is None:
         raise ExpressionError(f"{kind_of(value)} is not a number")
-    return value
+    return number
 
 
 def text_of(value: Any) -> str:
@@ -209,15 +218,15 @@ def whole(scope: Scope, value: Any, fallback: Any = None) -> Any:
 
 def real(scope: Scope, value: Any, fallback: Any = None) -> Any:
     """The filter `float`: a number, also of a text. A text that is no number gives the fallback, else is an error."""
-    if value is None:
+    if is_missing(value):
         return fallback
     if isinstance(value, str):
-        try:
-            return _bounded(float(value[:64]))
-        except ValueError:
-            if fallback is not None:
-                return fallback
-            raise ExpressionError("this text is not a number; `int(0)` or `float(0)` gives 0 then") from None
+        number = exact_number(value)
+        if number is not None:
+            return _bounded(float(number))
+        if fallback is not None:
+            return fallback
+        raise ExpressionError("this text is not a number; `int(0)` or `float(0)` gives 0 then")
     if not _number(value):
         raise ExpressionError(f"{kind_of(value)} is not a number")
     try:
@@ -230,6 +239,8 @@ def rounded(scope: Scope, value: Any, digits: Any = 0) -> Any:
     """The filter `round`: a whole number, or with that many digits after the point."""
     if value is None or digits is None:
         return None
+    if isinstance(value, str):
+        value = exact_number(value)
     if not _number(value) or not isinstance(digits, int) or abs(digits) > DIGITS_MAX:
         raise ExpressionError(f"`round` needs a number and at most {DIGITS_MAX} digits, not {kind_of(value)}")
     return round(value, digits) if digits else round(value)
@@ -239,14 +250,15 @@ def magnitude(scope: Scope, value: Any) -> Any:
     """The filter `abs`."""
     if value is None:
         return None
-    if not _number(value):
+    number = exact_number(value)
+    if number is None:
         raise ExpressionError(f"{kind_of(value)} has no absolute value")
-    return abs(value)
+    return abs(number)
 
 
 def default(scope: Scope, value: Any, fallback: Any = "", falsy: Any = False) -> Any:  # noqa: FBT002 - Jinja's signature
     """The value, or the fallback when it is missing (with `true`: also when it is empty, zero or false)."""
-    return fallback if value is None or (falsy and not value) else value
+    return fallback if is_missing(value) or (falsy and not value) else value
 
 
 def is_number(value: Any) -> bool:

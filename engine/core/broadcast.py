@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from engine.core import holding
 from engine.core.customer import UNTIL_RESUMED_MS
 from engine.core.effect import Decision, of_pause
 from engine.core.operators import point
-from engine.core.record import Pause
+from engine.core.record import Flush, Hold, Pause, Settled
 from engine.core.schedule import local_datetime, next_local
 
 if TYPE_CHECKING:
@@ -136,9 +137,12 @@ def in_force(catalog: Catalog, record: Control) -> tuple[Catalog, list[Decision]
     if isinstance(record, Pause):
         if (record.workflow in catalog.paused) == record.paused:
             return catalog, [], False
-        paused = catalog.paused | {record.workflow} if record.paused else catalog.paused - {record.workflow}
-        goes_on = not record.paused and is_broadcast(catalog, record.workflow)
-        return replace(catalog, paused=paused), [of_pause(record)], goes_on
+        return holding.paused(catalog, record), [of_pause(record)], not record.paused
+    if isinstance(record, Hold):
+        held = holding.taken(catalog, record)
+        return held, [], held is not catalog and not record.on
+    if isinstance(record, Flush | Settled):
+        return catalog, [], False
     key = test_key(record.workflow, record.issue, record.step)
     if key in catalog.winners:
         return catalog, [], False
@@ -153,7 +157,7 @@ def in_force(catalog: Catalog, record: Control) -> tuple[Catalog, list[Decision]
 
 
 def is_broadcast(catalog: Catalog, name: str) -> bool:
-    """Whether the workflow is one that a pause holds."""
+    """Whether the workflow is one of which a pause holds everything."""
     workflow = catalog.workflows.get(name)
     return workflow is not None and workflow.trigger.schedule is not None
 
@@ -163,10 +167,12 @@ def holds(catalog: Catalog, name: str) -> bool:
     return name in catalog.paused and is_broadcast(catalog, name)
 
 
-def waits(state: CustomerState) -> bool:
-    """Whether a Resume may mean something to this customer."""
-    return bool(state.waiting) or any(
-        held.until_ms == UNTIL_RESUMED_MS or awaits_winner(held.message) for held in state.held
+def waits(catalog: Catalog, state: CustomerState) -> bool:
+    """Whether a Resume may mean something to this customer; where something was ever held, its timer is set anew."""
+    return (
+        bool(state.waiting)
+        or (catalog.holding != holding.NOTHING and state.next_due_ms > 0)
+        or any(held.until_ms == UNTIL_RESUMED_MS or awaits_winner(held.message) for held in state.held)
     )
 
 

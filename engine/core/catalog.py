@@ -11,6 +11,7 @@ from collections.abc import Callable, Container, Mapping
 import msgspec
 
 from engine.core.condition import Expression
+from engine.core.holding import NOTHING, Holding
 from engine.core.policy import Policy
 from engine.core.workflow import Workflow
 
@@ -54,10 +55,15 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     timed: tuple[str, ...] = ()
     """Workflows with a date or schedule trigger, in name order."""
     paused: frozenset[str] = frozenset()
+    paused_ms: Mapping[str, int] = {}
+    """Of those, since when: what was due before is held; absent or 0: what it decides is suppressed, whenever it was due."""
+    holding: Holding = NOTHING
     holidays: Mapping[str, Container[dt.date]] = {}
     """Country code → its public holidays, asked with `day in …`; "" = the project's."""
     read_phone: Callable[[str, str], tuple[str, str]] | None = None
     """Reads a telephone number: a text and a country ("": the project's) → (E.164, "") or ("", why it is none)."""
+    channels: frozenset[str] = frozenset()
+    """Channels that its workflows and its policy name, beside those that are always there."""
     sandbox: bool = False
     """Nothing leaves: every send is suppressed as `sandbox`."""
     winners: Mapping[str, str] = {}

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from engine.core import address as addresses
 from engine.core import postal, push
+from engine.core.message import CONTRACT
 from engine.core.schedule import rfc3339
 
 if TYPE_CHECKING:
@@ -62,38 +64,58 @@ def clean_address(value: object, channel: str) -> str:
     address = value.strip()
     if not address or len(address) > ADDRESS_CHARS_MAX or any(ord(char) < 0x20 for char in address):  # noqa: PLR2004 - control characters
         return ""
-    if ADDRESS_TRAITS.get(channel) == "email" and ("@" not in address[1:-1] or " " in address):
-        return ""
+    if ADDRESS_TRAITS.get(channel) == "email":
+        address = addresses.plain(address)
+        if "@" not in address[1:-1] or " " in address:
+            return ""
     return address
 
 
 def normal_address(value: object, channel: str) -> str:
-    """The address as the consent ledger compares it: mail in small letters, numbers without punctuation; "" when it is none."""
+    """The address as it is kept and compared: mail by its canonical name, numbers without punctuation; "" when it is none."""
     address = clean_address(value, channel)
     if ADDRESS_TRAITS.get(channel) == "phone":
         address = address.translate(_PUNCTUATION)
         return f"+{address[2:]}" if address.startswith("00") else address
+    if ADDRESS_TRAITS.get(channel) == "email":
+        return addresses.canonical(address) if address else ""
     return address.lower()
 
 
 def suppression_key(channel: str, address: str) -> str:
     """Under which name an address is suppressed: e-mail and newsletter are the same mailbox."""
     if ADDRESS_TRAITS.get(channel) == "email":
-        return f"email:{address.lower()}"
+        return f"email:{addresses.canonical(address)}"
     return f"{channel}:{address}"
+
+
+def is_suppressed(state: CustomerState, channel: str, address: str) -> bool:
+    """Whether the customer's own state says that nothing goes there, under the address's name of today or an older one."""
+    if not state.suppressed:
+        return False
+    return not keys_of(state, channel, address).isdisjoint(state.suppressed)
+
+
+def keys_of(state: CustomerState, channel: str, address: str) -> set[str]:
+    """Under which keys the customer's state knows bounces of the address, or that it is suppressed."""
+    key = suppression_key(channel, address)
+    kind = key.partition(":")[0]
+    known = {*state.suppressed, *state.soft_bounces}
+    same = {one for one in known if one.startswith(f"{kind}:") and suppression_key(kind, one.partition(":")[2]) == key}
+    return same | ({key} & known)
 
 
 def permission(state: CustomerState, policy: Policy, *, purpose: str, channel: str, address: str) -> Permission:
     """Whether the customer may be written to there, for this purpose."""
     if not address:
         return Permission("no_address")
-    if suppression_key(channel, address) in state.suppressed:
+    if is_suppressed(state, channel, address):
         return Permission("suppressed_address")
     rule = policy.purposes.get(purpose)
     if rule is None:
         return Permission("no_consent")
     if rule.consent == "none":
-        return Permission(basis="contract")
+        return Permission(basis=CONTRACT)
     given = state.consent.get(purpose, {})
     bought = rule.consent == "existing_customer" and PURCHASE_EVENT in state.stats
     if channel in OWN_CHANNELS:  # nobody is written to; but who objected to the purpose is left out of it altogether
@@ -115,7 +137,12 @@ def permission(state: CustomerState, policy: Policy, *, purpose: str, channel: s
 
 def given_for(consent: Granted, address: str, channel: str) -> bool:
     """Whether the consent is about this address; one of which no address is known serves any."""
-    return not consent.address or consent.address == normal_address(address, channel)
+    return not consent.address or same_address(consent.address, address, channel)
+
+
+def same_address(one: str, other: str, channel: str) -> bool:
+    """Whether both are one address, whichever rule they were written down by."""
+    return one == other or normal_address(one, channel) == normal_address(other, channel)
 
 
 def _cited(basis: str, consent: Granted) -> str:

@@ -10,14 +10,24 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from engine.core.consent import ADDRESS_TRAITS, BASES, NOTICE_PROPERTY, address_of, normal_address
+from engine.core.consent import (
+    ADDRESS_TRAITS,
+    BASES,
+    NOTICE_PROPERTY,
+    address_of,
+    keys_of,
+    normal_address,
+    same_address,
+)
+from engine.core.consent_names import unknown_channel, unknown_purpose
 from engine.core.customer import CustomerState, Granted
 from engine.core.message import is_of
 from engine.core.naming import with_names
-from engine.core.phone import with_number
+from engine.core.objection import BOUNCED, OWN_ACT, of_objection
 from engine.core.profile import set_traits
 from engine.core.proof import PROOF_CHARS_MAX, PROOF_KEYS, record_id
 from engine.core.record import Consent, Event, Identify
+from engine.core.usable import with_usable
 from engine.core.zone import parse_time
 
 if TYPE_CHECKING:
@@ -39,8 +49,13 @@ _EVENT_OF = {
     "request": "Consent Requested",
     "withdraw": "Consent Withdrawn",
 }
+_NOT_THEIR_OWN = frozenset({SHOP, "import"})
+"""Sources that speak about a customer, not for them."""
+_ANSWERS = frozenset({"answer", "answer: nothing was given"})
 _ALWAYS_RECORDED = frozenset({"import", "operator"})
 """Sources whose word is an entry of the ledger also where it changes nothing: they bring a proof that was not there."""
+_MAY_MISSPELL = frozenset({SHOP, "import"})
+"""Sources whose names people write by hand; links and pages have theirs from the policy of when they were made."""
 EXISTING = "existing_customer"
 PURPOSES_MAX = 50
 CHANNELS_MAX = 20
@@ -67,7 +82,7 @@ class _Change(NamedTuple):
 
 def apply_identify(turn: Turn, record: Identify) -> tuple[str, ...]:
     """Traits and the consent that came with them. Returns the names of traits that changed."""
-    traits = with_names(turn, with_number(turn, record.traits))
+    traits = with_names(turn, with_usable(turn, record.traits))
     plain = traits
     if not _NOT_TRAITS.isdisjoint(traits):
         plain = {name: value for name, value in traits.items() if name not in _NOT_TRAITS}
@@ -124,7 +139,7 @@ def change_consent(turn: Turn, action: str, purposes: object, *, origin: Origin)
     Writes a `consent` decision for each purpose, with the ledger's entries, and raises the matching event, with the channels
     it is about.
     """
-    for purpose, channels in _well_formed(purposes):
+    for purpose, channels in _known(turn, action, purposes, source=origin.source):
         done: dict[str, list[dict[str, Any]]] = {}
         for channel in channels:
             change = _one_consent(turn, action, (purpose, channel), origin)
@@ -173,20 +188,71 @@ def _one_consent(turn: Turn, action: str, about: tuple[str, str], origin: Origin
         return None
     status = _STATUS[action]
     entry_id = record_id(origin.record_id, customer=state.id, action=action, purpose=purpose, channel=channel)
-    granted = Granted(status, origin.time_ms, origin.source, address, entry_id, basis)
-    same = old is not None and old.status == status and action != "request" and not _moved(old, address)
+    if action == "withdraw":
+        _remember_objection(turn, (purpose, channel), origin)
+    proven_ms = _proven_ms(action, origin, old, about=(channel, address))
+    granted = Granted(status, origin.time_ms, origin.source, address, entry_id, basis, proven_ms, origin.time_ms)
+    if old is not None and old.status == status == "granted" and not _moved(old, address, channel):
+        granted = msgspec.structs.replace(granted, since_ms=min(old.since_ms or old.at_ms, origin.time_ms))
+    same = old is not None and old.status == status and action != "request" and not _moved(old, address, channel)
     same = same and (old is None or old.basis == basis or status == "withdrawn")
     if same and old is not None and origin.source not in _ALWAYS_RECORDED:
         # Nothing new, but newer: what happened in between and arrives later does not undo it.
-        granted = msgspec.structs.replace(old, at_ms=origin.time_ms)
+        source = origin.source if action == "confirm" else old.source
+        granted = msgspec.structs.replace(
+            old, at_ms=origin.time_ms, source=source, proven_ms=proven_ms, since_ms=granted.since_ms
+        )
     state.consent = {**state.consent, purpose: {**state.consent.get(purpose, {}), channel: granted}}
     turn.grew = True
+    if action == "confirm" and origin.source == OWN_ACT:
+        _lift_bounce(turn, channel, address)
     if granted.record != entry_id:
         return None
     entry: dict[str, Any] = {"id": entry_id, "channel": channel, "address": address, "basis": basis}
     if old is not None and old.status == "requested" and action == "confirm":
         entry["requested_ms"] = old.at_ms
     return _Change(action, entry)
+
+
+def _remember_objection(turn: Turn, about: tuple[str, str], origin: Origin) -> None:
+    """An objection of the customer's own counts for its address, whichever ids have it: that of the mail it came by."""
+    purpose, channel = about
+    if channel not in ADDRESS_TRAITS or origin.source in _NOT_THEIR_OWN:
+        return
+    if origin.source in _ANSWERS and ADDRESS_TRAITS[channel] != "email":
+        return  # STOP is recorded for every id that was ever written to at the number, and START takes it back
+    address = _mailed_to(turn.state, channel, origin)
+    address = address or normal_address(origin.proof.get("address"), channel)
+    address = address or normal_address(address_of(turn.state, channel), channel)
+    if address:
+        turn.effects.append(
+            of_objection(purpose, channel, address, source=origin.source or "operator", at_ms=origin.time_ms)
+        )
+
+
+def _proven_ms(action: str, origin: Origin, old: Granted | None, *, about: tuple[str, str]) -> int:
+    """When the owner of the address last proved that they want this: by an act of their own, or a proof that was handed in."""
+    channel, address = about
+    kept = 0
+    if old is not None and old.status == "granted" and not _moved(old, address, channel):
+        kept = old.proven_ms
+    if action not in {"grant", "confirm"}:
+        return kept if action == "request" else 0
+    if origin.source not in _NOT_THEIR_OWN:
+        return max(kept, origin.time_ms)
+    times = (parse_time(origin.proof.get(name)) for name in ("confirmed_at", "requested_at"))
+    return max([kept, *(min(at_ms, origin.time_ms) for at_ms in times if at_ms is not None)])
+
+
+def _lift_bounce(turn: Turn, channel: str, address: str) -> None:
+    """Who confirms by a mail to the address receives mail there: a bounce is over. A complaint or an objection is not."""
+    if not address or channel not in ADDRESS_TRAITS:
+        return
+    state = turn.state
+    gone = {key for key in keys_of(state, channel, address) if state.suppressed.get(key, BOUNCED) == BOUNCED}
+    if gone:
+        state.suppressed = {key: reason for key, reason in state.suppressed.items() if key not in gone}
+        state.soft_bounces = {key: times for key, times in state.soft_bounces.items() if key not in gone}
 
 
 def _refusal(state: CustomerState, action: str, channel: str, *, address: str, origin: Origin) -> str:
@@ -210,10 +276,12 @@ def _says_nothing(turn: Turn, old: Granted, action: str, *, origin: Origin, abou
         # A sale or a contract undoes no objection, also where a consent was asked for since, and is less than consent.
         return old.status != "granted" or (basis == EXISTING and old.basis != EXISTING)
     if action == "request":
-        return old.status == "granted" and old.basis == basis and not _moved(old, address)
+        return old.status == "granted" and old.basis == basis and not _moved(old, address, channel)
     if action == "confirm":  # an old link undoes no withdrawal, and does not speak for another address than its mail's
         current = normal_address(address_of(turn.state, channel), channel)
-        elsewhere = old.status == "granted" and _moved(old, address) and old.address == current
+        elsewhere = (
+            old.status == "granted" and _moved(old, address, channel) and same_address(old.address, current, channel)
+        )
         return old.status == "withdrawn" or elsewhere
     return False
 
@@ -229,8 +297,8 @@ def _only_repeats(old: Granted, origin: Origin) -> bool:
     return not any(at_ms is not None and at_ms > old.at_ms for at_ms in given)
 
 
-def _moved(old: Granted, address: str) -> bool:
-    return bool(old.address and address and old.address != address)
+def _moved(old: Granted, address: str, channel: str) -> bool:
+    return bool(old.address and address and not same_address(old.address, address, channel))
 
 
 def _address(state: CustomerState, action: str, channel: str, *, origin: Origin, old: Granted | None) -> str:
@@ -240,15 +308,21 @@ def _address(state: CustomerState, action: str, channel: str, *, origin: Origin,
     customer's.
     """
     trait = ADDRESS_TRAITS.get(channel, channel)
-    message = origin.proof.get("message")
-    if message and action == "confirm":
-        for sent in reversed(state.messages):
-            if sent.id == message and ADDRESS_TRAITS.get(sent.channel, sent.channel) == trait:
-                return normal_address(sent.address, channel)
+    if action == "confirm" and (mailed := _mailed_to(state, channel, origin)):
+        return mailed
     named = normal_address(origin.proof.get("address"), channel) or normal_address(origin.traits.get(trait), channel)
     if not named and action == "confirm" and old is not None:
         named = old.address
     return named or normal_address(address_of(state, channel), channel)
+
+
+def _mailed_to(state: CustomerState, channel: str, origin: Origin) -> str:
+    """Where the message went that the proof names; "" when it names none, or none that is known."""
+    message, trait = origin.proof.get("message"), ADDRESS_TRAITS.get(channel, channel)
+    for sent in reversed(state.messages) if message else ():
+        if sent.id == message and ADDRESS_TRAITS.get(sent.channel, sent.channel) == trait:
+            return normal_address(sent.address, channel)
+    return ""
 
 
 def bound(state: CustomerState, known: Mapping[str, str] = {}) -> dict[str, dict[str, Granted]]:
@@ -263,7 +337,7 @@ def bound(state: CustomerState, known: Mapping[str, str] = {}) -> dict[str, dict
     return consent
 
 
-def of_both(ours: Granted, theirs: Granted) -> Granted:
+def of_both(ours: Granted, theirs: Granted, channel: str) -> Granted:
     """Which consent stands of two ids that are one person: as if all had been said of one, and of the same moment the no."""
     first, second = sorted((theirs, ours), key=lambda each: (each.at_ms, each.status == "withdrawn"))
     for one, other in ((first, second), (second, first)):
@@ -273,8 +347,31 @@ def of_both(ours: Granted, theirs: Granted) -> Granted:
     if second.status == "granted" and second.basis != "consent":
         stands = first.status != "granted" or (second.basis == EXISTING and first.basis != EXISTING)
     elif second.status == "requested" and first.status == "granted":
-        stands = first.basis == second.basis and not _moved(first, second.address)
+        stands = first.basis == second.basis and not _moved(first, second.address, channel)
     return first if stands else second
+
+
+def _known(turn: Turn, action: str, purposes: object, *, source: str) -> Iterable[tuple[str, list[str]]]:
+    """Those of the policy's purposes and of the channels that exist; each other one is a line in the journal and nothing else.
+
+    An objection is heard also for what the policy had once: where there is something to object to, or one of our own
+    links said it.
+    """
+    for purpose, channels in _well_formed(purposes):
+        given = turn.state.consent.get(purpose, {})
+        heard = action == "withdraw" and (bool(given) or source not in _MAY_MISSPELL)
+        reason = "" if heard else unknown_purpose(turn.catalog, purpose)
+        if reason:
+            turn.decide("trait_refused", trait="consent", reason=reason, purpose=purpose)
+            continue
+        known = []
+        for channel in channels:
+            reason = "" if action == "withdraw" and channel in given else unknown_channel(turn.catalog, channel)
+            if reason:
+                turn.decide("trait_refused", trait="consent", reason=reason, purpose=purpose, channel=channel)
+            else:
+                known.append(channel)
+        yield purpose, known
 
 
 def _well_formed(purposes: object) -> Iterable[tuple[str, list[str]]]:

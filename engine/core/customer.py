@@ -29,7 +29,8 @@ UNTIL_RESUMED_MS = 1 << 62
 class Granted(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Consent of one purpose and channel: `status` is `requested`, `granted` or `withdrawn`, since `at_ms`.
 
-    It is about `address` (normalised; "": none was known) and rests on `record` of the consent ledger.
+    It is about `address` (normalised; "": none was known) and rests on `record` of the consent ledger. `proven_ms` is when the
+    owner of the address last said yes themselves, or the shop proved it: later objections at the address stand, earlier end.
     """
 
     status: str
@@ -38,6 +39,9 @@ class Granted(msgspec.Struct, frozen=True, array_like=True, gc=False):
     address: str = ""
     record: str = ""
     basis: str = "consent"
+    proven_ms: int = 0
+    since_ms: int = 0
+    """Since when it stands without a break; `at_ms` moves whenever a shop repeats it. 0: `at_ms` is all that is known."""
 
 
 class Sent(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -163,6 +167,8 @@ class CustomerState(msgspec.Struct, array_like=True, kw_only=True, gc=False):
     """Changes of address: the open one, and those of the last day, which count for the limit."""
     opened: tuple[Opened, ...] = ()
     """Access links used in the last hours."""
+    refused: dict[str, str] = {}
+    """Trait → why its newest value could not be used, until one comes that can."""
 
     @property
     def salt(self) -> str:

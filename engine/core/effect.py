@@ -70,18 +70,26 @@ KINDS = (
 KINDS_MORE = (
     "task_assigned", "task_done",
     "goal", "consent", "outcome", "split", "merged", "retried", "erased", "suppressed_address", "migrated", "not_migrated",
-    "winner", "paused", "resumed", "trait_refused",
+    "winner", "paused", "resumed", "trait_refused", "lifted_address", "value_skipped",
 )  # fmt: skip
 """What the journal holds besides, for operators."""
 
 ANSWERS = ("queued", "held", "suppressed")
 REASONS = (
     "no_address", "no_consent", "unsubscribed", "suppressed_address", "frequency_cap", "quiet_hours_dropped", "too_late",
-    "holdout", "template_error", "workflow_paused", "sandbox",
+    "holdout", "template_error", "workflow_paused", "sandbox", "duplicate_address", "dropped",
 )  # fmt: skip
 """Why a send was suppressed: the closed list."""
 
 WHY_MAX = 12
+
+
+def refused_value(decision: Decision) -> tuple[str, str] | None:
+    """What a value was that could not be read, and why, in words of closed lists; None for other lines."""
+    if decision.kind not in ("trait_refused", "value_skipped"):
+        return None
+    what = decision.detail.get("trait", "number")
+    return str(what), str(decision.detail.get("reason", "")).partition(";")[0]
 
 
 def of_pause(record: Pause) -> Decision:

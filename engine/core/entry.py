@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from engine.core import broadcast, profile
+from engine.core import broadcast, holding, profile
 from engine.core.customer import Entries
 from engine.core.enrollment import AT_TRIGGER, Cause, Enrollment
 from engine.core.operators import point
@@ -271,11 +271,18 @@ def _date_due(turn: Turn, date: DateTrigger, *, after_ms: int) -> int | None:
 
 def fire_armed(turn: Turn) -> None:
     """Enters the customer where a date or schedule has come, then works out the next one."""
-    due = [(at_ms, name) for name, at_ms in turn.state.armed.items() if at_ms <= turn.now_ms]
+    due = [
+        (at_ms, name)
+        for name, at_ms in turn.state.armed.items()
+        if at_ms <= turn.now_ms and not holding.is_held(turn.catalog, name)
+    ]
     if not due:
         return
-    turn.state.armed = {name: at_ms for name, at_ms in turn.state.armed.items() if at_ms > turn.now_ms}
+    names = {name for _, name in due}
+    turn.state.armed = {name: at_ms for name, at_ms in turn.state.armed.items() if name not in names}
     for at_ms, name in sorted(due, key=lambda item: item[1]):
+        if holding.is_dropped(turn.catalog, name, at_ms):
+            continue
         workflow = turn.catalog.workflows.get(name)
         if workflow is None or name not in turn.catalog.timed:
             continue

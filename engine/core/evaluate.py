@@ -41,7 +41,10 @@ from engine.core.record import (
     Enroll,
     Erase,
     Event,
+    Flush,
+    Hold,
     Identify,
+    Lift,
     Merge,
     Outcome,
     Pause,
@@ -49,6 +52,7 @@ from engine.core.record import (
     Record,
     Resume,
     Retry,
+    Settled,
     Timer,
     Winner,
     encode_record,
@@ -92,7 +96,9 @@ def evaluate(
             return None, []
         salt = salt_of(record.customer, record.at_ms, getattr(record, "id", ""))
         state = CustomerState(id=record.customer, first_seen_ms=record.at_ms, salts=(salt,))
-    if isinstance(record, Resume) and not broadcast.waits(state):  # one of many who are asked: nothing is written
+    if isinstance(record, Resume) and not broadcast.waits(
+        catalog, state
+    ):  # one of many who are asked: nothing is written
         return state, []
     digest = profile.digest_of(record)
     if profile.seen_before(state, digest):
@@ -190,6 +196,8 @@ def _apply(turn: Turn, record: Record) -> None:
         case Retry():
             _retry(turn, record)
             _settle(turn)
+        case Lift():
+            outcome.lift(turn, record)
         case End():
             _end(turn, record)
         case Recheck():
@@ -216,7 +224,7 @@ def _apply(turn: Turn, record: Record) -> None:
             entry.resume(turn)  # what it waited for may have come while it was on its way here
             sending.resume(turn)
             _settle(turn)
-        case Pause() | Winner() | Erase():
+        case Pause() | Winner() | Flush() | Hold() | Settled() | Erase():
             message = "handled before a turn begins"
             raise AssertionError(message)
         case _:
@@ -260,7 +268,8 @@ def _event(turn: Turn, event: Event) -> None:
 
 def _timer(turn: Turn) -> None:
     state = turn.state
-    if not _new_catalog(turn) and state.segments_due_ms and state.segments_due_ms <= turn.now_ms:
+    held = turn.catalog.holding.since_ms > 0
+    if not _new_catalog(turn) and not held and state.segments_due_ms and state.segments_due_ms <= turn.now_ms:
         segment.refresh(turn, None)
         entry.arm(turn)
     _changed(turn, moving.wake(turn))

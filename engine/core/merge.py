@@ -15,6 +15,7 @@ from engine.core.customer import HEARD_MAX, CustomerState, Entries, Granted, Hea
 from engine.core.effect import Append
 from engine.core.enrollment import AT_TRIGGER, Enrollment
 from engine.core.entry import KEYS_MAX, plan
+from engine.core.objection import BOUNCED
 from engine.core.quiet import needed
 from engine.core.record import Absorb, Merge
 
@@ -64,7 +65,9 @@ def absorb(turn: Turn, record: Absorb) -> None:
     mine.aliases = tuple(dict.fromkeys(name for name in names if name != mine.id))[-ALIASES_MAX:]
     mine.consent = _consents(mine, other)  # before the addresses are those of both
     turn.set_traits(*_newest(mine, other))
-    mine.suppressed = {**other.suppressed, **mine.suppressed}
+    mine.suppressed = {
+        **other.suppressed, **mine.suppressed, **{key: why for key, why in other.suppressed.items() if why != BOUNCED},
+    }  # fmt: skip
     mine.soft_bounces = {
         key: sorted((*mine.soft_bounces.get(key, ()), *other.soft_bounces.get(key, ())))
         for key in {**mine.soft_bounces, **other.soft_bounces}
@@ -140,7 +143,7 @@ def _consents(mine: CustomerState, other: CustomerState) -> dict[str, dict[str, 
     for purpose, channels in consenting.bound(other).items():
         ours = consent.setdefault(purpose, {})
         for channel, granted in channels.items():
-            ours[channel] = consenting.of_both(ours[channel], granted) if channel in ours else granted
+            ours[channel] = consenting.of_both(ours[channel], granted, channel) if channel in ours else granted
     return consent
 
 

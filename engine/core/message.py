@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+CONTRACT = "contract"
+"""What a message rests on whose purpose needs no consent."""
 ID_CHARS = 32
 MARK_CHARS = 8
 SALT_CHARS = 16
@@ -83,6 +85,13 @@ class Message(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=Fal
     """The one it has; empty while it waits for a winner, and where nothing is tested."""
     tracked: bool = False
     """Whether the customer had agreed to tracking when it was decided; asked again when it leaves."""
+    consented_ms: int = 0
+    """Of a broadcast: since when the customer had consented when it was decided; the oldest of one address gets it."""
+
+
+def is_bulk(message: Message) -> bool:
+    """Whether it goes in the second lane: what rests on a contract (an order's confirmation, a password) leaves first."""
+    return message.consent != CONTRACT
 
 
 def names(message: Message) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """What generated expression code calls: comparison and functions over JSON values and times (`arithmetic.py` has the rest).
 
-Invariant: a missing value (None, which is also JSON's null) makes every comparison false and every calculation missing; any
-other misfit raises ExpressionError with the kinds involved, never their values. Every answer that may change with time
-alone lowers `scope.change_ms` to the moment at which it next may.
-Values are what JSON has, and times: aware datetimes in the customer's zone.
+Invariant: a missing value (None, which is also JSON's null, and a text without a visible character where it was read from
+data) makes every comparison false and every calculation missing; a text that is exactly a number is that number beside
+another one; any other misfit raises ExpressionError with the kinds involved, never their values. Every answer that may
+change with time alone lowers `scope.change_ms` to the moment at which it next may. Values are what JSON has, and times:
+aware datetimes in the customer's zone.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from engine.core import aggregate, schedule
+from engine.core.reading.missing import is_missing
+from engine.core.reading.numbers import exact_number
+from engine.core.reading.spelling import OTHER
 from engine.core.zone import local_datetime, parse_date, parse_time, resolve_local, zone_of
 from engine.errors import ExpressionError
 
@@ -27,6 +31,8 @@ if TYPE_CHECKING:
 TIME_PARTS = ("year", "month", "day", "hour", "minute", "weekday")
 """`weekday` is 0 for Monday to 6 for Sunday."""
 _CLOCK_PARTS = ("hour", "minute")
+EPOCH_MIN = 100_000_000
+"""Smaller numbers are no times: nobody means a second of 1970 by 5."""
 _DAY_ONLY = re.compile(r"\d{4}-?\d{2}-?\d{2}([T ]00:?00(:?00(\.0+)?)?)?(Z|[+-]\d{2}(:?\d{2})?)?", re.ASCII)
 """A date as texts have it: without a time, or at midnight of whatever zone (shops send dates as midnight UTC)."""
 
@@ -75,11 +81,16 @@ def may_change(scope: Scope, at_ms: int | None) -> None:
         scope.change_ms = at_ms
 
 
+def given(value: Any) -> Any:
+    """A value as it was read from data: a text without a visible character counts as missing."""
+    return None if value.__class__ is str and (not value or value.isspace()) else value
+
+
 def to_ms(scope: Scope, value: Any) -> int | None:
-    """The instant of a time or a text with a date; None for a missing value. Raises ExpressionError for anything else."""
-    if value is None:
+    """The instant of a time, a text with a date or a number since 1970; None for a missing value. Raises ExpressionError else."""
+    if is_missing(value):
         return None
-    if isinstance(value, str | dt.datetime):
+    if isinstance(value, str | dt.datetime) or (_number(value) and abs(value) >= EPOCH_MIN):
         at_ms = parse_time(value, zone(scope))
         if at_ms is not None:
             return at_ms
@@ -128,9 +139,9 @@ def time_part(scope: Scope, value: Any, part: str) -> int | None:
     """
     if isinstance(value, dt.datetime):
         return _part(value, part)
-    if not isinstance(value, str):
+    if not isinstance(value, str) and not (_number(value) and abs(value) >= EPOCH_MIN):
         raise ExpressionError(f"`.{part}` was asked of {kind_of(value)}; it needs a date or time")
-    if part not in _CLOCK_PARTS and ("T00:00" in value or len(value) <= len("2026-12-01")):
+    if isinstance(value, str) and part not in _CLOCK_PARTS and ("T00:00" in value or len(value) <= len("2026-12-01")):
         day = parse_date(value, zone(scope))
         if day is not None:
             return None if value.startswith("--") and part in ("year", "weekday") else _part(day, part)
@@ -140,8 +151,9 @@ def time_part(scope: Scope, value: Any, part: str) -> int | None:
 def item(scope: Scope, value: Any, key: str | int) -> Any:
     """`value.key` or `value[key]` in JSON data; missing when it is not there."""
     if isinstance(value, dict):
-        return value.get(key)
-    if value is None:
+        found = value.get(key)
+        return value.get(OTHER[key]) if found is None and key in OTHER else found
+    if is_missing(value):
         return None
     if isinstance(key, int):
         return value[key] if isinstance(value, list | tuple) and -len(value) <= key < len(value) else None
@@ -156,15 +168,16 @@ def _number(value: Any) -> bool:
 
 
 def eq(scope: Scope, left: Any, right: Any) -> bool:
-    """Equal, of one kind; a time equals a text with the same instant."""
+    """Equal, of one kind; a time equals a text with the same instant, a number a text that is exactly it."""
     if left is None or right is None:
         return False
-    if _number(left):
-        return _number(right) and bool(left == right)
     if isinstance(left, dt.datetime) or isinstance(right, dt.datetime):
         both = (parse_time(side, zone(scope)) for side in (left, right) if isinstance(side, str | dt.datetime))
         instants = [instant for instant in both if instant is not None]
         return len(instants) == 2 and instants[0] == instants[1]  # noqa: PLR2004 - both sides
+    if _number(left) or _number(right):
+        numbers = exact_number(left), exact_number(right)
+        return None not in numbers and numbers[0] == numbers[1]
     if isinstance(left, list | tuple) and isinstance(right, list | tuple):
         return list(left) == list(right)
     return type(left) is type(right) and bool(left == right)
@@ -176,15 +189,22 @@ def ne(scope: Scope, left: Any, right: Any) -> bool:
 
 
 def _ordered(scope: Scope, left: Any, right: Any) -> tuple[Any, Any] | None:
-    """Two values that Python orders, or None when one is missing."""
-    if left is None or right is None:
+    """Two values that Python orders, or None when one is missing. Texts are numbers when both are, else texts."""
+    if is_missing(left) or is_missing(right):
         return None
-    if (_number(left) and _number(right)) or (isinstance(left, str) and isinstance(right, str)):
-        return left, right
+    if isinstance(left, int | float | str) and isinstance(right, int | float | str):
+        numbers = exact_number(left), exact_number(right)
+        if None not in numbers:
+            return numbers
+        if isinstance(left, str) and isinstance(right, str):
+            return left, right
     times = (isinstance(left, dt.datetime), isinstance(right, dt.datetime))
-    if all(times) or (any(times) and isinstance(right if times[0] else left, str)):
+    other = right if times[0] else left
+    if all(times) or (any(times) and (isinstance(other, str) or (_number(other) and abs(other) >= EPOCH_MIN))):
         return to_ms(scope, left), to_ms(scope, right)
     mend = "; `days_since(TIME)` gives a number" if any(times) and (_number(left) or _number(right)) else ""
+    if not any(times) and (_number(left) or _number(right)) and (isinstance(left, str) or isinstance(right, str)):
+        mend = "; a text is a number only when it is written as one, such as 600.00"
     raise ExpressionError(f"{kind_of(left)} cannot be compared with {kind_of(right)}{mend}")
 
 
@@ -228,11 +248,12 @@ def lacks(scope: Scope, left: Any, right: Any) -> bool:
 
 def now_compared(scope: Scope, operator: str, other: Any) -> bool:
     """`now OPERATOR other`, with the exact moment at which the answer changes."""
-    if other is None:
+    if is_missing(other):
         return False
-    if not isinstance(other, str | dt.datetime) and operator in ("eq", "ne"):
+    is_time = isinstance(other, str | dt.datetime) or (_number(other) and abs(other) >= EPOCH_MIN)
+    if not is_time and operator in ("eq", "ne"):
         return operator == "ne"
-    if not isinstance(other, str | dt.datetime):
+    if not is_time:
         mend = "; `days_since(TIME)` gives a number" if _number(other) else ""
         raise ExpressionError(f"a time cannot be compared with {kind_of(other)}{mend}")
     at_ms = to_ms(scope, other)

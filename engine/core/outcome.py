@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from engine.core import broadcast, consenting, sending, tracking
-from engine.core.consent import suppression_key
-from engine.core.effect import Suppress
+from engine.core.consent import is_suppressed, keys_of, suppression_key
+from engine.core.objection import BOUNCED, of_refusal
 from engine.core.schedule import subtract
 
 if TYPE_CHECKING:
     from engine.core.customer import Sent
-    from engine.core.record import Outcome
+    from engine.core.record import Lift, Outcome
     from engine.core.turn import Turn
 
 RANK = {
@@ -132,11 +132,23 @@ def _judge_address(turn: Turn, sent: Sent, record: Outcome) -> None:
 
 def _suppress(turn: Turn, sent: Sent, reason: str) -> None:
     key = suppression_key(sent.channel, sent.address)
-    if key in turn.state.suppressed:
+    known = turn.state.suppressed.get(key)
+    if known == reason or (reason == BOUNCED and is_suppressed(turn.state, sent.channel, sent.address)):
         return
     turn.state.suppressed = {**turn.state.suppressed, key: reason}
-    turn.effects.append(Suppress(key.partition(":")[0], sent.address, reason, turn.now_ms))
+    turn.effects += of_refusal(sent.channel, sent.address, reason, at_ms=turn.now_ms)
     turn.decide_for(sent, "suppressed_address", channel=sent.channel, reason=reason)
+
+
+def lift(turn: Turn, record: Lift) -> None:
+    """An operator lets an address of the customer's be written to again."""
+    state = turn.state
+    gone = keys_of(state, record.channel, record.address)
+    if not gone:
+        return
+    state.suppressed = {key: reason for key, reason in state.suppressed.items() if key not in gone}
+    state.soft_bounces = {key: times for key, times in state.soft_bounces.items() if key not in gone}
+    turn.decide("lifted_address", channel=record.channel, reason=record.reason)
 
 
 def fall_back(turn: Turn, sent: Sent, outcome: str) -> None:

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from engine.core import aggregate
 from engine.core.customer import CustomerState
+from engine.core.reading.missing import is_missing
+from engine.core.reading.numbers import exact_number
+from engine.core.reading.spelling import value_of
 from engine.core.record import Event, Identify, Record, Timer
 
 if TYPE_CHECKING:
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from engine.core.catalog import Interest
     from engine.core.turn import Turn
 
+NO_NUMBER = "it is not a number; a text is one only when it is written as 600.00"
 SEEN_IDS_MIN = 1_000
 """Ids remembered for certain (those of the last 7 days, if there are fewer)."""
 SEEN_SECONDS_MIN = 7 * 86_400
@@ -94,26 +98,22 @@ def count_event(turn: Turn, event: Event, *, interest: Interest) -> None:
         state.stats.get(event.name) or _NEVER,
         event.time_ms,
         now_ms=turn.now_ms,
-        values={name: _number(event.properties.get(name)) for name in interest.counted} if interest.counted else None,
+        values=_values(turn, event, interest.counted) if interest.counted else None,
         window_days_max=interest.window_days_max,
     )
     state.stats = {**state.stats, event.name: stats}
     turn.scope.stats = state.stats
 
 
-def _number(value: object) -> float | int | None:
-    """What counts in a sum: numbers, and texts that are one (shops send prices as texts)."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int | float):
-        return value
-    if isinstance(value, str):
-        try:
-            number = float(value)
-        except ValueError:
-            return None
-        return number if number == number and abs(number) != float("inf") else None  # noqa: PLR0124 - NaN
-    return None
+def _values(turn: Turn, event: Event, names: tuple[str, ...]) -> dict[str, float | int | None]:
+    """What the event adds to its sums. A value that is there and no number adds nothing, and the journal says so."""
+    found: dict[str, float | int | None] = {}
+    for name in names:
+        value = value_of(event.properties, name)
+        found[name] = exact_number(value)
+        if found[name] is None and not is_missing(value):
+            turn.decide("value_skipped", event=event.name, property=name, reason=NO_NUMBER)
+    return found
 
 
 def set_traits(turn: Turn, traits: Mapping[str, Any], time_ms: int) -> tuple[str, ...]:

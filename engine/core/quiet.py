@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from engine.core.consent import OWN_CHANNELS
+from engine.core.reading.countries import read_country
 from engine.core.schedule import DAY_MS, add, local_datetime, quiet_until, resolve_local, spread
 
 if TYPE_CHECKING:
@@ -81,8 +82,7 @@ def _quiet(
 
 def holidays_of(catalog: Catalog, state: CustomerState) -> Container[dt.date]:
     """The public holidays of the customer's country, else of the project's."""
-    country = state.traits.get("country")
-    own = catalog.holidays.get(country.strip().upper()) if isinstance(country, str) else None
+    own = catalog.holidays.get(read_country(state.traits.get("country"))[0])
     return own if own is not None else catalog.holidays.get("", NO_HOLIDAYS)
 
 

@@ -100,6 +100,15 @@ class Retry(_Base, frozen=True, array_like=True, kw_only=True, tag="retry"):
     workflow: str = ""
 
 
+class Lift(_Base, frozen=True, array_like=True, kw_only=True, tag="lift"):
+    """An operator lets an address be written to again: bounces and complaints that this customer's state knows are forgotten."""
+
+    id: str
+    channel: str
+    address: str
+    reason: str = ""
+
+
 class End(_Base, frozen=True, array_like=True, kw_only=True, tag="end"):
     """An operator, or a deploy with `versions: end`, ends enrollments of `workflow` (or one `enrollment`)."""
 
@@ -145,7 +154,7 @@ class Erase(_Base, frozen=True, array_like=True, kw_only=True, tag="erase"):
 class Pause(_Base, frozen=True, array_like=True, kw_only=True, tag="pause"):
     """A control record (`customer` is ""): from now on a workflow takes nobody in and its sends are suppressed; or again not.
 
-    Of a broadcast nothing is lost by it: who comes due is remembered, and what is decided is held (`core.broadcast`).
+    What was due before is held (`core.holding`), and of a broadcast everything: who comes due is remembered (`core.broadcast`).
     """
 
     id: str
@@ -153,6 +162,8 @@ class Pause(_Base, frozen=True, array_like=True, kw_only=True, tag="pause"):
     paused: bool = True
     reason: str = ""
     """Why, for people: begins with the cause (`operator`, `our_fault`, `sends`, `bounces`, `complaints`)."""
+    drop: bool = False
+    """With a pause: what was due before is suppressed as well. Without: what it held is not sent any more."""
 
 
 class Winner(_Base, frozen=True, array_like=True, kw_only=True, tag="winner"):
@@ -171,19 +182,46 @@ class Winner(_Base, frozen=True, array_like=True, kw_only=True, tag="winner"):
     """Variant → (messages sent, messages with the signal), as they stood."""
 
 
+class Flush(_Base, frozen=True, array_like=True, kw_only=True, tag="flush"):
+    """A control record: an operator ends pauses and backoffs, of a channel, of a destination domain, or (both "") of all."""
+
+    id: str
+    channel: str = ""
+    domain: str = ""
+
+
+class Hold(_Base, frozen=True, array_like=True, kw_only=True, tag="hold"):
+    """A control record: a restored copy begins to hold everything (`on`), or lets go: of `workflow`, or ("") of all.
+
+    `drop`: what of it was decided or came due until `at_ms` is not done any more.
+    """
+
+    id: str
+    on: bool = True
+    workflow: str = ""
+    drop: bool = False
+
+
+class Settled(_Base, frozen=True, array_like=True, kw_only=True, tag="settled"):
+    """A control record: a provider's log says that these messages (ids of ours) were sent; also of those not decided yet."""
+
+    id: str
+    messages: tuple[str, ...]
+
+
 class Resume(_Base, frozen=True, array_like=True, kw_only=True, tag="resume"):
     """A broadcast went on, or a test was won: what this customer has waiting for that is done now. Written by the runtime."""
 
     id: str
 
 
-Control = Pause | Winner
+Control = Pause | Winner | Flush | Hold | Settled
 """Records for the whole project: their `customer` is ""."""
-CONTROL = (Pause, Winner)
+CONTROL = (Pause, Winner, Flush, Hold, Settled)
 
 Record = (
-    Event | Identify | Consent | Timer | Outcome | Enroll | Retry | End | Recheck | Merge | Absorb | Erase | Pause | Winner
-    | Resume
+    Event | Identify | Consent | Timer | Outcome | Enroll | Retry | Lift | End | Recheck | Merge | Absorb | Erase | Pause | Winner
+    | Resume | Flush | Hold | Settled
 )  # fmt: skip
 
 _encoder = msgspec.msgpack.Encoder()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, assert_never
 
 import msgspec
 
-from engine.core import due, sending
+from engine.core import due, holding, sending
 from engine.core.customer import GoalWatch
 from engine.core.due import Failed
 from engine.core.enrollment import AT_TRIGGER
@@ -253,6 +253,13 @@ def wake(turn: Turn) -> None:
     """Lets every enrollment whose wait is over go on, the earliest due first."""
     come = [run for run in turn.state.enrollments if run.due_ms and run.due_ms <= turn.now_ms and not run.failed]
     for run in sorted(come, key=lambda run: run.due_ms):
+        if holding.is_held(turn.catalog, run.workflow):
+            continue
+        if holding.is_dropped(turn.catalog, run.workflow, run.due_ms):
+            turn.drop(run)
+            turn.decide("exited", run=run, reason="dropped")
+            sending.withdraw(turn, run.id, reason="dropped")
+            continue
         workflow = plan(turn, run)
         op = None if workflow is None else workflow.ops.get(run.step)
         if workflow is None or op is None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from engine.core import broadcast, tracking
+from engine.core import broadcast, duplicates, holding, tracking
 from engine.core.consent import Permission, address_of, clean_address, permission
 from engine.core.customer import UNTIL_RESUMED_MS, Held, Sent
 from engine.core.effect import Dispatch
@@ -142,7 +142,7 @@ def _refused_by_run(turn: Turn, run: Enrollment, message: Message) -> str:
     """Reasons that do not depend on channel or address."""
     if run.holdout:
         return "holdout"
-    if run.workflow in turn.catalog.paused and not broadcast.is_broadcast(turn.catalog, run.workflow):
+    if _stopped_by_pause(turn.catalog, message):
         return "workflow_paused"
     if turn.catalog.sandbox:
         return "sandbox"
@@ -174,7 +174,7 @@ def _choose_channel(
 
 def _answer(turn: Turn, message: Message) -> None:
     """Asks the quiet hours and caps, and records the answer. A paused broadcast is asked when it goes on."""
-    if broadcast.holds(turn.catalog, message.workflow):
+    if _held_by_pause(turn.catalog, message):
         _hold(turn, message, UNTIL_RESUMED_MS, reason="workflow_paused")
         return
     verdict = when_allowed(turn.catalog, turn.state, message, now_ms=turn.now_ms, zone=turn.zone)
@@ -205,6 +205,8 @@ def _hold(turn: Turn, message: Message, until_ms: int, *, reason: str) -> None:
 def queue(turn: Turn, message: Message) -> None:
     """Puts the message into the outbox and remembers it."""
     state = turn.state
+    if duplicates.matters(message):
+        message = msgspec.structs.replace(message, consented_ms=duplicates.consented_ms(state, message))
     turn.effects.append(Dispatch(message))
     if turn.catalog.policy.frequency:
         queued = (*state.queued, (turn.now_ms, message.purpose, message.channel))
@@ -234,7 +236,12 @@ def _record(turn: Turn, message: Message, **detail: Any) -> None:
 
 def release(turn: Turn) -> None:
     """Asks again about every held message whose time has come: highest priority first, then the oldest."""
-    due = [held for held in turn.state.held if held.until_ms <= turn.now_ms]
+    catalog = turn.catalog
+    due = [
+        held
+        for held in turn.state.held
+        if held.until_ms <= turn.now_ms and not holding.is_held(catalog, held.message.workflow)
+    ]
     if due:
         _release(turn, due)
 
@@ -244,7 +251,7 @@ def resume(turn: Turn) -> None:
     due = [
         held
         for held in turn.state.held
-        if (held.until_ms == UNTIL_RESUMED_MS and not broadcast.holds(turn.catalog, held.message.workflow))
+        if (held.until_ms == UNTIL_RESUMED_MS and not _held_by_pause(turn.catalog, held.message))
         or (broadcast.awaits_winner(held.message) and broadcast.winner(turn.catalog, held.message))
     ]
     if due:
@@ -334,8 +341,10 @@ def recheck(catalog: Catalog, state: CustomerState | None, message: Message, *, 
     """The second question, just before a message leaves: "" or the reason of the closed list why it must not."""
     if state is None:
         return "no_address"
-    if message.workflow in catalog.paused and not broadcast.is_broadcast(catalog, message.workflow):
-        return "workflow_paused"  # a broadcast waits: `paused_until_ms`
+    if holding.is_dropped(catalog, message.workflow, message.decided_ms):
+        return "dropped"
+    if _stopped_by_pause(catalog, message):
+        return "workflow_paused"  # the others wait: `paused_until_ms`
     if catalog.sandbox:
         return "sandbox"
     if message.deadline_ms and now_ms > message.deadline_ms:
@@ -354,11 +363,20 @@ def quiet_until_ms(catalog: Catalog, state: CustomerState | None, message: Messa
 
 
 def paused_until_ms(catalog: Catalog, message: Message, *, now_ms: int) -> int:
-    """Asked with `recheck`: `now_ms`, or when to look again whether the message's broadcast goes on.
+    """Asked with `recheck`: `now_ms`, or when to look again whether the message's workflow goes on.
 
     The longer it has waited the rarer, so that a long pause of a large broadcast costs little.
     """
-    if not broadcast.holds(catalog, message.workflow):
+    if not _held_by_pause(catalog, message):
         return now_ms
     waited_ms = now_ms - message.decided_ms
     return now_ms + min(max(waited_ms // PAUSE_PART, PAUSE_MS_MIN), PAUSE_MS_MAX)
+
+
+def _held_by_pause(catalog: Catalog, message: Message) -> bool:
+    """Whether it waits until its workflow goes on: all of a broadcast does, of others what was due before the pause."""
+    return broadcast.holds(catalog, message.workflow) or holding.waits_for_pause(catalog, message)
+
+
+def _stopped_by_pause(catalog: Catalog, message: Message) -> bool:
+    return message.workflow in catalog.paused and not _held_by_pause(catalog, message)

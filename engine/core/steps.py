@@ -13,8 +13,8 @@ from engine.core import due, entry, outcome, profile, segment, sending
 from engine.core.due import Failed
 from engine.core.message import message_id
 from engine.core.operators import point
-from engine.core.phone import with_number
 from engine.core.schedule import add, rfc3339
+from engine.core.usable import with_usable
 from engine.core.workflow import (
     Branch,
     Emit,
@@ -162,7 +162,7 @@ def _split(turn: Turn, run: Enrollment, op: Split) -> Moved:
 
 def _update(turn: Turn, run: Enrollment, op: Update) -> Moved:
     values = {name: turn.value(expression, run) for name, expression in op.traits}
-    changed = profile.set_traits(turn, with_number(turn, values), turn.now_ms)
+    changed = profile.set_traits(turn, with_usable(turn, values), turn.now_ms)
     turn.decide("updated", run=run, step=op.id, traits=values)
     if changed:
         segment.refresh(turn, segment.of_traits(turn, changed))

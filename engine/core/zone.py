@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
-import math
 import re
 from collections.abc import Mapping
 from zoneinfo import ZoneInfo
+
+from engine.core.reading.countries import read_country
+from engine.core.reading.instants import epoch_ms, epoch_of_text, written
+from engine.core.reading.zones import read_zone, zone_or_none
 
 UTC = ZoneInfo("UTC")
 
@@ -24,17 +27,12 @@ TIME_MS_MAX = 253_402_041_600_000
 ZONE_TRAITS = frozenset({"country", "timezone"})
 """The traits that decide a customer's clock (and holidays)."""
 
-_ZONE_CHARS_MAX = 64
-_TIME_CHARS_MAX = 64
-_EPOCH_SECONDS_MAX = 100_000_000_000
 _DAY_MS = 86_400_000
 _MINUTES = tuple(f"{minute // 60:02d}:{minute % 60:02d}" for minute in range(24 * 60))
 _EPOCH_ORDINAL = dt.date(1970, 1, 1).toordinal()
 _DAY_SECONDS = 86_400
-_EPOCH_TEXT = re.compile(r"-?\d{9,14}(\.\d{1,9})?", re.ASCII)
 _YEARLESS = re.compile(r"--(\d{2})-(\d{2})", re.ASCII)
 _LEAP_YEAR = 4
-_NOT_ZONES = ("posix/", "right/", "localtime", "posixrules", "Factory", ".", "/")
 
 _TABLE = """
 AD Europe/Andorra AE Asia/Dubai AF Asia/Kabul AG America/Antigua AI America/Anguilla AL Europe/Tirane
@@ -84,15 +82,7 @@ from 2020 on (Germany's Berlin and Büsingen, the twelve of Argentina). The othe
 """
 
 
-@functools.lru_cache(maxsize=4096)
-def _zone_or_none(name: str) -> ZoneInfo | None:
-    # Some names in the zone folder are not zones of the world (leap-second variants, the machine's own setting).
-    if not name or len(name) > _ZONE_CHARS_MAX or name.startswith(_NOT_ZONES):
-        return None
-    try:
-        return ZoneInfo(name)
-    except (ValueError, OSError, LookupError):
-        return None
+_zone_or_none = functools.lru_cache(maxsize=4096)(zone_or_none)
 
 
 def zone_named(name: str) -> ZoneInfo:
@@ -105,18 +95,19 @@ def zone_named(name: str) -> ZoneInfo:
 
 
 def zone_of(traits: Mapping[str, object], project_zone: ZoneInfo) -> ZoneInfo:
-    """A customer's zone: the trait `timezone`, else that of the trait `country` (ISO alpha-2, any case), else the project's.
+    """A customer's zone: the trait `timezone`, else that of the trait `country`, else the project's.
 
-    A trait that names no zone or a country with several counts as missing.
+    A trait that names no zone or a country with several counts as missing. Both are canonical since they are read at
+    intake; what was stored before is read here.
     """
     name = traits.get("timezone")
     if isinstance(name, str):
-        zone = _zone_or_none(name)
+        zone = _zone_or_none(name) or _zone_or_none(read_zone(name)[0])
         if zone is not None:
             return zone
     country = traits.get("country")
     if isinstance(country, str):
-        zone = _zone_or_none(COUNTRY_ZONES.get(country.strip().upper(), ""))
+        zone = _zone_or_none(COUNTRY_ZONES.get(country) or COUNTRY_ZONES.get(read_country(country)[0], ""))
         if zone is not None:
             return zone
     return project_zone
@@ -206,10 +197,10 @@ def _date_text(day: int) -> str:
 
 
 def parse_time(value: object, zone: ZoneInfo = UTC) -> int | None:
-    """UTC milliseconds of an ISO 8601 text, a date or datetime, or an epoch number; None when it is none of these.
+    """UTC milliseconds of a time as `engine.core.reading.instants` reads it, a date or datetime; None when it is none.
 
-    Without an offset it is a local time in `zone`; a date is its midnight. Numbers (and texts of 9 to 14 digits) below 1e11
-    are seconds, others milliseconds. Times outside the years 1 to 9999 are None.
+    Without an offset it is a local time in `zone`; a date is its midnight. Numbers (and texts of them) are seconds,
+    milli-, micro- or nanoseconds, by their size. Times outside the years 1 to 9999 are None.
     """
     if isinstance(value, str):
         return _parse_text(value, zone)
@@ -218,17 +209,20 @@ def parse_time(value: object, zone: ZoneInfo = UTC) -> int | None:
     if isinstance(value, dt.date):
         return _instant(dt.datetime(value.year, value.month, value.day), zone)  # noqa: DTZ001 - local by meaning
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return _parse_epoch(value)
+        return _within(epoch_ms(value))
     return None
 
 
 def _parse_text(text: str, zone: ZoneInfo) -> int | None:
-    if len(text) > _TIME_CHARS_MAX:
-        return None
-    try:
-        return _instant(dt.datetime.fromisoformat(text), zone)
-    except ValueError:
-        return _parse_epoch(float(text)) if _EPOCH_TEXT.fullmatch(text) else None
+    at_ms = epoch_of_text(text)
+    if at_ms is not None:
+        return _within(at_ms)
+    said = written(text)
+    return None if said is None else _instant(said.at, zone)
+
+
+def _within(at_ms: int | None) -> int | None:
+    return at_ms if at_ms is not None and TIME_MS_MIN <= at_ms <= TIME_MS_MAX else None
 
 
 def _instant(moment: dt.datetime, zone: ZoneInfo) -> int | None:
@@ -245,13 +239,6 @@ def _instant(moment: dt.datetime, zone: ZoneInfo) -> int | None:
     return min(max(at_ms, TIME_MS_MIN), TIME_MS_MAX)
 
 
-def _parse_epoch(number: float) -> int | None:
-    if not math.isfinite(number):
-        return None
-    at_ms = round(number * 1000) if abs(number) < _EPOCH_SECONDS_MAX else round(number)
-    return at_ms if TIME_MS_MIN <= at_ms <= TIME_MS_MAX else None
-
-
 def parse_date(value: object, zone: ZoneInfo) -> dt.date | None:
     """The calendar day of a date trait, or None.
 
@@ -260,13 +247,14 @@ def parse_date(value: object, zone: ZoneInfo) -> dt.date | None:
     """
     if isinstance(value, str):
         yearless = _YEARLESS.fullmatch(value)
-        try:
-            if yearless is not None:
+        if yearless is not None:
+            try:
                 return dt.date(_LEAP_YEAR, int(yearless[1]), int(yearless[2]))
-            if len(value) <= _TIME_CHARS_MAX and not _EPOCH_TEXT.fullmatch(value):
-                return dt.datetime.fromisoformat(value).date()
-        except ValueError:
-            return None
+            except ValueError:
+                return None
+        said = written(value) if epoch_of_text(value) is None else None
+        if said is not None:
+            return said.at.date()
     if isinstance(value, dt.datetime):
         return value.date()
     if isinstance(value, dt.date):

@@ -48,7 +48,15 @@ def assemble(
         segment_triggers=_segment_triggers(current),
         segment_traits=_segment_traits(ordered),
         timed=tuple(timed),
+        channels=_channels(list(versions.values()), policy),
     )
+
+
+def _channels(workflows: Sequence[core.Workflow], policy: Policy) -> frozenset[str]:
+    sends = (op for workflow in workflows for op in workflow.ops.values() if isinstance(op, core.Send))
+    sent = {channel for send in sends for channel in send.channels}
+    asked = {channel for purpose in policy.purposes.values() for channel in purpose.double}
+    return frozenset(sent | asked)
 
 
 def dependencies_first(segments: Mapping[str, Segment]) -> dict[str, Segment]:

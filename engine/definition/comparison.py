@@ -11,9 +11,10 @@ from typing import Any
 from jinja2 import nodes
 
 from engine.core.moments import span_of
+from engine.core.reading.numbers import exact_number
 from engine.core.schedule import Duration
 from engine.core.zone import parse_time
-from engine.definition.generated import ZONE_TRAITS, Code, Writer
+from engine.definition.generated import ZONE_TRAITS, Code, Writer, as_stored
 
 _COMPARE = {
     "eq": "eq",
@@ -189,24 +190,35 @@ def _pair(writer: Writer, operator: str, left: Code, right: Code) -> str:
 
 
 def _two_paths(writer: Writer, operator: str, left: Code, right: Code) -> str:
+    if operator not in ("eq", "ne"):  # two texts may be two numbers
+        return _general(operator, left, right)
     one, other = writer.temporary(), writer.temporary()
     both_text = f"({one} := {left.code}).__class__ is ({other} := {right.code}).__class__ is str"
     return f"({one} {_SIGNS[operator]} {other} if {both_text} else {operator}(s, {one}, {other}))"
 
 
 def _with_constant(writer: Writer, operator: str, left: Code, right: Code) -> str:
+    if (
+        right.kind == "text" and exact_number(right.constant) is not None
+    ):  # it may stand beside a number, or a text that is one
+        return _general(operator, left, right)
     sign, name = _SIGNS[operator], writer.temporary()
     taken = f"({name} := {left.code})"
     if operator == "eq":
+        stored = as_stored(left.code) if right.code != "''" else left.code
         if right.kind == "number":
-            return f"({taken} == {right.code} and {name}.__class__ is not bool)"
-        return f"({left.code} {'is' if right.kind == 'bool' else '=='} {right.code})"
+            same = f"({name} := {stored}) == {right.code} and {name}.__class__ is not bool"
+            return f"({same} or {name}.__class__ is str and eq(s, {name}, {right.code}))"
+        return f"({stored} {'is' if right.kind == 'bool' else '=='} {right.code})"
     if operator == "ne":
         if right.kind == "number":
-            return f"({taken} is not None and ({name} != {right.code} or {name}.__class__ is bool))"
+            differs = f"{name} != {right.code} or {name}.__class__ is bool"
+            differs = f"(ne(s, {name}, {right.code}) if {name}.__class__ is str else {differs})"
+            return f"({taken} is not None and {differs})"
         return f"({taken} is not None and {name} {'is not' if right.kind == 'bool' else '!='} {right.code})"
     if right.kind == "number":
         kind = writer.temporary()
+        taken = f"({name} := {as_stored(left.code)})"
         quick = f"({kind} := {taken}.__class__) is float or {kind} is int"
     elif right.kind == "text":
         quick = f"{taken}.__class__ is str"

@@ -16,7 +16,7 @@ from engine.core.scope import Scope
 from engine.core.zone import UTC
 from engine.definition.calls import FUNCTIONS, call
 from engine.definition.comparison import compare, times
-from engine.definition.generated import NAMES, NOTHING, ZONE_TRAITS, Code, Reason
+from engine.definition.generated import NAMES, NOTHING, ZONE_TRAITS, Code, Reason, as_given
 from engine.definition.paths import path
 from engine.definition.problem import nearest
 from engine.errors import ExpressionError
@@ -25,7 +25,7 @@ DEPTH_MAX = 36
 NODES_MAX = 400
 
 _OPERATORS = (
-    "bucket contains count days_since days_since_compared enrollment_value eq ge gt item lacks last le lt moment ne now "
+    "bucket contains count days_since days_since_compared enrollment_value eq ge given gt item lacks last le lt moment ne now "
     "now_compared now_part total"
 )
 _ARITHMETIC = (
@@ -235,7 +235,7 @@ def _test(writer: Generator, node: Any, *, depth: int) -> Code:
         case "defined" | "undefined" | "none":
             if tested.kind in ("number", "text", "bool"):
                 return Code(repr(node.name == "defined"))
-            return Code(f"({code} is {'not ' if node.name == 'defined' else ''}None)")
+            return Code(f"({as_given(code)} is {'not ' if node.name == 'defined' else ''}None)")
         case "number":
             return Code(f"is_number({code})")
         case "string":

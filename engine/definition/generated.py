@@ -34,6 +34,17 @@ class Code(NamedTuple):
 
 
 NOTHING = Code("None", "none")
+_GIVEN = "given("
+
+
+def as_given(code: str) -> str:
+    """The code of a value from data, for which a blank text counts as missing."""
+    return code if code.startswith(_GIVEN) else f"{_GIVEN}{code})"
+
+
+def as_stored(code: str) -> str:
+    """The code without that: where a blank text and a missing value come to the same."""
+    return code[len(_GIVEN) : -1] if code.startswith(_GIVEN) else code
 
 
 class Writer(Protocol):

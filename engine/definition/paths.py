@@ -10,7 +10,8 @@ from typing import Any
 from jinja2 import nodes
 
 from engine.core.operators import TIME_PARTS
-from engine.definition.generated import NAMES, NOTHING, ZONE_TRAITS, Code, Writer
+from engine.core.reading.spelling import OTHER
+from engine.definition.generated import NAMES, NOTHING, ZONE_TRAITS, Code, Writer, as_given
 from engine.definition.problem import nearest
 
 STEPS_MAX = 20
@@ -41,7 +42,7 @@ def path(writer: Writer, node: Any, *, depth: int) -> Code:
         return writer.refuse("expression-too-deep", f"a path has at most {STEPS_MAX} steps")
     steps.reverse()
     if not isinstance(node, nodes.Name) or node.name not in NAMES:
-        return _walk(writer, writer.value(node, depth), steps)
+        return _given(_walk(writer, writer.value(node, depth), steps))
     if not writer.known(node.name):
         return NOTHING
     (key, dotted), rest = steps[0], steps[1:]
@@ -53,11 +54,23 @@ def path(writer: Writer, node: Any, *, depth: int) -> Code:
         if not rest or not isinstance(rest[0][0], str):
             mend = "name something of it, such as `enrollment.event.cart_id`"
             return writer.refuse("expression", f"`enrollment.event` alone is not a value; {mend}")
-        return _walk(writer, _cause(writer, rest[0][0], dotted=rest[0][1]), rest[1:])
+        return _given(_walk(writer, _cause(writer, rest[0][0], dotted=rest[0][1]), rest[1:]))
     if node.name == "enrollment":
         return _walk(writer, _enrollment(writer, key), rest)
     root = _event if node.name == "event" else _customer
-    return _walk(writer, root(writer, key, dotted=dotted), rest)
+    return _given(_walk(writer, root(writer, key, dotted=dotted), rest))
+
+
+def _given(code: Code) -> Code:
+    return Code(as_given(code.code), "json") if code.kind == "json" else code
+
+
+def _member(data: str, key: str) -> str:
+    """The code of one member of an object, in either spelling where the name is a reserved one."""
+    other = OTHER.get(key)
+    if other is None:
+        return f"{data}.get({key!r})"
+    return f"({data}.get({key!r}) if {data}.get({key!r}) is not None else {data}.get({other!r}))"
 
 
 def _walk(writer: Writer, start: Code, steps: list[Step]) -> Code:
@@ -91,7 +104,7 @@ def _event(writer: Writer, key: str, *, dotted: bool) -> Code:
         return _time(writer, "(moment(s, s.event_ms) if s.event_name else None)")
     if dotted and key == "properties":
         return Code("s.properties", "json")
-    return Code(f"s.properties.get({key!r})", "json")
+    return Code(_member("s.properties", key), "json")
 
 
 def _customer(writer: Writer, key: str, *, dotted: bool) -> Code:
@@ -100,8 +113,8 @@ def _customer(writer: Writer, key: str, *, dotted: bool) -> Code:
     if dotted and key == "segments":
         writer.segments.add("*")
         return Code("list(s.segments)", "json")
-    writer.traits.add(key)
-    return Code(f"s.traits.get({key!r})", "json")
+    writer.traits.update({key, OTHER.get(key, key)})
+    return Code(_member("s.traits", key), "json")
 
 
 def _enrollment(writer: Writer, key: str) -> Code:
@@ -121,4 +134,5 @@ def _cause(writer: Writer, key: str, *, dotted: bool) -> Code:
         return Code("(s.enrollment.event.properties if s.enrollment is not None else None)", "json")
     # Written out because it is half of the commonest exit rule.
     name = writer.temporary()
-    return Code(f"({name}.event.properties.get({key!r}) if ({name} := s.enrollment) is not None else None)", "json")
+    found = _member(f"{name}.event.properties", key)
+    return Code(f"({found} if ({name} := s.enrollment) is not None else None)", "json")

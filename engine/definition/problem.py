@@ -5,10 +5,11 @@ Invariant: a problem points into a file of the project (line and column from 1) 
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
-
 import msgspec
+
+from engine.core.reading.nearest import nearest
+
+__all__ = ["ERROR", "WARNING", "Problem", "Problems", "Spot", "nearest"]
 
 ERROR = "error"
 WARNING = "warning"
@@ -64,18 +65,3 @@ class Problems:
     def sorted(self) -> tuple[Problem, ...]:
         """By file, line and column, each once."""
         return tuple(sorted(set(self.found)))
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """The end of a message about an unknown word: a suggestion, else what is known (when that is little), else nothing."""
-    words = sorted(set(known))
-    lowered = {known_word.lower(): known_word for known_word in words}
-    close = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)
-    if close:
-        return f"; did you mean `{lowered[close[0]]}`?"
-    if 0 < len(words) <= _LISTED_MAX:
-        return f"; known here: {', '.join(words)}"
-    return ""
-
-
-_LISTED_MAX = 20

@@ -1,7 +1,8 @@
 """How many calls of each provider are under way, and to which destination domains.
 
 Invariant: a provider never has more calls under way than its limits say, so that one that answers slowly holds up no other; one
-destination domain never has all of them, and all domains that answer slowly together have a quarter.
+destination domain never has all of them, and all domains that answer slowly together have a quarter. Some are kept for
+transactional messages.
 """
 
 from __future__ import annotations
@@ -26,11 +27,17 @@ class Berths:
         self._under_way: Counter[str] = Counter()
         self._domains: dict[_Domain, dict[str, int]] = {}  # message → since when
         self._slow: dict[_Domain, None] = {}
+        self._bulk: dict[
+            _Domain, set[str]
+        ] = {}  # messages that are not transactional; the domain "" holds all of a provider
 
-    def take(self, channel: str, domain: str, *, message: str, now_ms: int) -> None:
-        """A call begins. `has_room` said that it may."""
+    def take(self, channel: str, domain: str, *, message: str, now_ms: int, bulk: bool = False) -> None:
+        """A call begins. `has_room` said that it may. `bulk`: it is not transactional."""
         provider = self._providers.name(channel)
         self._under_way[provider] += 1
+        if bulk:
+            for place in {(provider, ""), (provider, domain)}:
+                self._bulk.setdefault(place, set()).add(message)
         if domain:
             self._domains.setdefault((provider, domain), {})[message] = now_ms
 
@@ -39,6 +46,11 @@ class Berths:
         provider = self._providers.name(channel)
         self._under_way[provider] -= 1
         assert self._under_way[provider] >= 0, "a call ends once"
+        for place in {(provider, ""), (provider, domain)}:
+            messages = self._bulk.get(place, set())
+            messages.discard(message)
+            if not messages:
+                self._bulk.pop(place, None)
         calls = self._domains.get((provider, domain))
         if calls is None:
             return
@@ -51,10 +63,14 @@ class Berths:
             if len(self._slow) > SLOW_DOMAINS_MAX:
                 del self._slow[next(iter(self._slow))]
 
-    def has_room(self, channel: str, domain: str, now_ms: int) -> bool:
+    def has_room(self, channel: str, domain: str, now_ms: int, *, bulk: bool = False) -> bool:
         """Whether one more call may begin now."""
         limits, provider = self._providers.of(channel), self._providers.name(channel)
         if self._under_way[provider] >= limits.under_way_max:
+            return False
+        if bulk and (
+            self._has(provider, "") >= limits.bulk_max or self._has(provider, domain) >= _bulk_max(limits, domain)
+        ):
             return False
         return not domain or not self._is_full(limits, domain, self._slow_calls(provider, now_ms), now_ms)
 
@@ -82,6 +98,18 @@ class Berths:
             found.update((channel, domain) for channel in limits.channels for domain in full)
         return frozenset(found)
 
+    def closed_to_bulk(self) -> frozenset[Lane]:
+        """The lanes that are full for what is not transactional; those that are full for all may be among them."""
+        return frozenset(
+            (channel, domain)
+            for (provider, domain), messages in self._bulk.items()
+            if len(messages) >= _bulk_max(self._providers.of(provider), domain)
+            for channel in self._providers.of(provider).channels
+        )
+
+    def _has(self, provider: str, domain: str) -> int:
+        return len(self._bulk.get((provider, domain), ()))
+
     def _is_full(self, limits: Limits, domain: str, slow: int, now_ms: int) -> bool:
         place = (limits.channels[0], domain)
         if self._is_slow(place, now_ms) and slow >= limits.slow_max:
@@ -101,3 +129,7 @@ class Berths:
             for place, calls in self._domains.items()
             if place[0] == provider and self._is_slow(place, now_ms)
         )
+
+
+def _bulk_max(limits: Limits, domain: str) -> int:
+    return limits.bulk_domain_max if domain else limits.bulk_max

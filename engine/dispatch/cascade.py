@@ -106,9 +106,9 @@ class Cascade:
                 number = re.search(rf'{document.marker}="(\d+)"', tag.group())
                 for told in re.findall(rf"{_PROBE}(\d+)", tag.group()):
                     elements.setdefault(int(told), set()).add(number[1] if number else tag["name"].lower())
-        for number, (selector, rule, fits) in enumerate(self._known):
-            found = frozenset(elements.get(number, ()))
-            self._selected.append(Selected(selector, rule, number, fits and bool(found), found))
+        for order, (selector, rule, fits) in enumerate(self._known):
+            found = frozenset(elements.get(order, ()))
+            self._selected.append(Selected(selector, rule, order, fits and bool(found), found))
 
     def kept(self, rule: Rule, numbers: list[int]) -> str:
         """What of a rule stays in its sheet."""

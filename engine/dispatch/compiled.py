@@ -44,12 +44,12 @@ class Part:
     def render(self, names: dict[str, Any], budget: Budget) -> str:
         """Return the text for one context: by the generated function, by Jinja2 when there is none or it fails."""
         if self._fast is not None:
-            left = budget.left
+            left, notes = budget.left, list(budget.notes)
             try:
                 text = self._fast(names, budget)
                 check_length(len(text))
             except Exception:  # noqa: BLE001 - Jinja2 says what is wrong, and where, or that all is well
-                budget.left = left
+                budget.left, budget.notes = left, notes
             else:
                 return text
         return self.render_fully(names, budget)

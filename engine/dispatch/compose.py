@@ -53,6 +53,8 @@ class Composed(msgspec.Struct, frozen=True):
 
     outgoing: OutgoingMessage
     links: dict[str, str]
+    warnings: tuple[str, ...] = ()
+    """What its data had that could not be read; the places of it are empty."""
 
 
 class Composer:
@@ -86,8 +88,10 @@ class Composer:
         rendered = self._renderer.render(
             message.channel, message.template, message.locale, context={**names(message), **links}
         )
-        if bulk and message.channel in MAIL_CHANNELS and not offered(
-            rendered.html, rendered.text, (links[way] for way in WAYS)
+        if (
+            bulk
+            and message.channel in MAIL_CHANNELS
+            and not offered(rendered.html, rendered.text, (links[way] for way in WAYS))
         ):
             raise TemplateError(
                 f"the mail shows no link to unsubscribe, and `{message.purpose}` is not sent without one",
@@ -117,7 +121,7 @@ class Composer:
             data=message.context.get("data", {}),
             deadline_ms=message.deadline_ms,
         )
-        return Composed(outgoing, targets)
+        return Composed(outgoing, targets, rendered.warnings)
 
 
 def _display_name(parts: Iterable[object]) -> str:

@@ -16,8 +16,19 @@ _WORD: Final = re.compile(
 )
 _IMPORTANT: Final = re.compile(r"\s*!\s*important\s*\Z", re.IGNORECASE)
 _STRUCTURE: Final = frozenset(
-    """first-child last-child only-child nth-child nth-last-child first-of-type last-of-type only-of-type nth-of-type
-    nth-last-of-type empty""".split()
+    [
+        "first-child",
+        "last-child",
+        "only-child",
+        "nth-child",
+        "nth-last-child",
+        "first-of-type",
+        "last-of-type",
+        "only-of-type",
+        "nth-of-type",
+        "nth-last-of-type",
+        "empty",
+    ]
 )
 _LEGACY: Final = frozenset({"before", "after", "first-line", "first-letter"})
 _PSEUDO: Final = re.compile(r"(::?)([-\w]+)(\((?:[^()]|\([^()]*\))*\))?")

@@ -10,22 +10,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from channels.contract import Channel, ChannelError, OutgoingMessage, Receipt, TransientError, UnknownOutcome
-from engine.core import objection
+from channels.contract import Channel, ChannelError, Receipt, UnknownOutcome
+from engine.core import duplicates, objection
 from engine.core.record import Pause
 from engine.core.sending import paused_until_ms, quiet_until_ms, recheck
 from engine.dispatch import feedback, resolving
-from engine.dispatch.berths import Berths
 from engine.dispatch.cause import cause_of
+from engine.dispatch.lanes import Lanes
 from engine.dispatch.limits import UNDER_WAY_MAX, Limits, Providers
 from engine.dispatch.ports import FINAL, Outbox, Pending, Settlement
 from engine.dispatch.template_problem import TemplateError
-from engine.dispatch.throttle import Throttle, domain_of
 from engine.errors import StorageError
 from engine.telemetry import Action, Metrics, get_log
 from engine.tracing import Words
@@ -77,8 +76,7 @@ class Dispatcher:
         self._metrics = metrics
         self._options = options or Options()
         providers = Providers(self._options.providers, under_way_max=self._options.under_way_max)
-        self._throttle = Throttle(providers)
-        self._berths = Berths(providers)
+        self._lanes = Lanes(providers, clock=clock, metrics=metrics)
         self._ending = contextlib.AsyncExitStack()
         self._opened: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -106,7 +104,7 @@ class Dispatcher:
 
     def set_share(self, fraction: float) -> None:
         """The part of all rates that is this process's: others dispatch as well. 1 unless told."""
-        self._throttle.set_share(fraction)
+        self._lanes.throttle.set_share(fraction)
 
     async def _open(self, channel: Channel) -> None:
         if id(channel) in self._opened:  # added before `run`
@@ -129,6 +127,9 @@ class Dispatcher:
                         task = asyncio.create_task(self._resolve(message))
                         self._tasks.add(task)
                         task.add_done_callback(self._tasks.discard)
+                    for flush in await self._outbox.flushed():
+                        self._lanes.flush(flush.channel, flush.domain)
+                    self._lanes.show()
                     if not await self._round():
                         await self._outbox.wait_for_work(self._idle_seconds())
                 except StorageError as error:  # a full disk, say: nothing is sent that cannot be recorded
@@ -151,45 +152,35 @@ class Dispatcher:
 
     def _idle_seconds(self) -> float:
         """Until the next lane opens, as near as a clock of milliseconds says: what is slept too long the rate loses."""
-        now_ms = self._clock.now_ms()
-        opens_ms = self._throttle.opens_ms(now_ms)
-        return IDLE_SECONDS_MAX if opens_ms is None else min(max((opens_ms - now_ms) / 1000, 0.001), PAUSED_SECONDS_MAX)
+        opens = self._lanes.opens_in_seconds()
+        return IDLE_SECONDS_MAX if opens is None else min(max(opens, 0.001), PAUSED_SECONDS_MAX)
 
     async def _round(self) -> bool:
         """Takes what can leave now; whether there was anything to do."""
-        limit = self._room()
+        limit = self._lanes.room(self._channels, self._options.batch_max)
         if not limit:
             await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
             return True
-        now_ms = self._clock.now_ms()
-        full = self._berths.closed(self._waited_ms())
-        pendings = await self._outbox.ready(limit, exclude=self._throttle.closed(now_ms) | full)
-        if not pendings:
-            return bool(full) and await self._something_ended()
-        leaving = await self._prepare([each for each in pendings if self._may_leave(each, now_ms)])
+        pendings = await self._outbox.ready(max(limit, 2), closed=self._lanes.closed())
+        entered = [each for each in self._lanes.ordered(pendings) if self._lanes.enter(each.message)]
+        if not entered:
+            return self._lanes.is_waiting and bool(self._tasks) and await self._something_ended()
+        leaving = await self._prepare(entered)
         if leaving:
             links = {pending.message.id: composed.links for pending, composed in leaving if composed.links}
             try:
                 claimed = await self._outbox.claim([pending.message.id for pending, _ in leaving], links=links)
             except BaseException:
-                self._give_up(pending.message for pending, _ in leaving)
+                self._lanes.leave(pending.message for pending, _ in leaving)
                 raise
-            self._give_up(pending.message for pending, _ in leaving if pending.message.id not in claimed)
+            self._lanes.leave(pending.message for pending, _ in leaving if pending.message.id not in claimed)
             for pending, composed in leaving:
                 if pending.message.id not in claimed:
                     continue
-                task = asyncio.create_task(self._send(pending, composed.outgoing))
+                task = asyncio.create_task(self._send(pending, composed))
                 self._tasks.add(task)
                 task.add_done_callback(functools.partial(self._sent, pending.message))
         return True
-
-    def _room(self) -> int:
-        """How many messages to ask for: as many as fit into a provider that works already, so that few are asked for in vain."""
-        if not self._channels:
-            return self._options.batch_max
-        free = {name: self._berths.free(name) for name in self._channels}
-        busy = [count for name, count in free.items() if count and not self._berths.is_idle(name)]
-        return min(self._options.batch_max, max(busy or free.values()))
 
     async def _something_ended(self) -> bool:
         """Waits until a call is over, there is new work, or a lane opens. True, as there may be something to do."""
@@ -201,31 +192,9 @@ class Dispatcher:
             await asyncio.gather(work, return_exceptions=True)
         return True
 
-    def _may_leave(self, pending: Pending, now_ms: int) -> bool:
-        """Whether its lane is open and its provider has room; then it has a berth from now on, until its call is over."""
-        message = pending.message
-        domain = domain_of(message.address)
-        if self._throttle.free_at_ms(message.channel, domain, now_ms) > now_ms:
-            return False
-        waited_ms = self._waited_ms()
-        if not self._berths.has_room(message.channel, domain, waited_ms):
-            return False
-        self._berths.take(message.channel, domain, message=message.id, now_ms=waited_ms)
-        return True
-
     def _sent(self, message: Message, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        self._give_up([message])
-
-    def _give_up(self, messages: Iterable[Message]) -> None:
-        """Their calls are over, or not made after all."""
-        waited_ms = self._waited_ms()
-        for message in messages:
-            self._berths.leave(message.channel, domain_of(message.address), message=message.id, now_ms=waited_ms)
-
-    def _waited_ms(self) -> int:
-        """How long a call takes is real time, also where the clock runs faster (a demo's)."""
-        return int(self._clock.monotonic() * 1_000)
+        self._lanes.leave([message])
 
     async def _prepare(self, pendings: list[Pending]) -> list[tuple[Pending, Composed]]:
         """Asks again about each, and renders it; what must not or cannot leave now is settled, and gives up its berth."""
@@ -237,7 +206,7 @@ class Dispatcher:
             raise
         finally:
             left = {pending.message.id for pending, _ in leaving}
-            self._give_up([each.message for each in pendings if each.message.id not in left])
+            self._lanes.leave([each.message for each in pendings if each.message.id not in left])
         return leaving
 
     async def _sort(self, pendings: list[Pending], leaving: list[tuple[Pending, Composed]]) -> None:
@@ -245,11 +214,18 @@ class Dispatcher:
         policy = self._outbox.catalog.policy
         asked = dict.fromkeys(place for pending in pendings for place in objection.places(policy, pending.message))
         suppressed = await self._outbox.suppressed(list(asked))
+        if doubts := objection.doubts(suppressed.items()):
+            suppressed |= await self._outbox.suppressed(doubts)
+        twice = await self._outbox.duplicates([each.message for each in pendings if duplicates.matters(each.message)])
         settled = []
         for pending in pendings:
             message, state = pending.message, states.get(pending.message.customer)
             try:
                 known = objection.refusal(policy, state, message, answers=suppressed)
+                known = known or ("duplicate_address" if twice.get(message.id) else "")
+                if message.id in twice and not known:
+                    settled.append(feedback.later(message, self._clock.now_ms()))
+                    continue
                 result = self._ready_to_send(pending, state, known)
             except Exception as error:  # noqa: BLE001 - a mistake of ours about one message must not end the others
                 _log.error(Action.MESSAGE_FAILED, message=message.id, cause=error)
@@ -259,7 +235,7 @@ class Dispatcher:
                 if result.status in FINAL:
                     self._metrics.messages.labels(message.channel, result.status).inc()
             elif result is not None:
-                self._throttle.took(message.channel, domain_of(message.address), self._clock.now_ms())
+                self._lanes.took(message)
                 leaving.append((pending, result))
         if settled:
             await self._outbox.settle(settled)
@@ -273,7 +249,7 @@ class Dispatcher:
         if message.channel not in self._channels:
             reason = f"no channel {message.channel!r} is configured"
             return Settlement(message_id=message.id, status="failed", at_ms=now_ms, reason=reason, code="no_channel")
-        if self._throttle.free_at_ms(message.channel, domain_of(message.address), now_ms) > now_ms:
+        if not self._lanes.may_go(message):
             return None  # stays pending; its lane is closed until then
         paused_ms = paused_until_ms(catalog, message, now_ms=now_ms)
         if paused_ms > now_ms:
@@ -307,17 +283,17 @@ class Dispatcher:
         if receipt is not None:
             self._settle_soon(feedback.found(message, receipt, self._clock.now_ms()))
 
-    async def _send(self, pending: Pending, outgoing: OutgoingMessage) -> None:
+    async def _send(self, pending: Pending, composed: Composed) -> None:
         """One call of the provider, whatever comes of it."""
+        outgoing = composed.outgoing
         message, started = pending.message, self._clock.monotonic()
-        domain, channel = domain_of(message.address), self._channels[message.channel]
+        channel = self._channels[message.channel]
         answer: Receipt | ChannelError
         since_ms, sent_ms = pending.first_attempt_ms, self._clock.now_ms()
         try:
             async with asyncio.timeout(self._options.send_seconds_max):
                 earlier = await resolving.before_sending(channel, outgoing, since_ms=since_ms)
                 answer = earlier or await channel.send(outgoing)
-            self._throttle.accepted(message.channel, domain)
         except ChannelError as error:
             answer = error
         except TimeoutError:
@@ -331,15 +307,14 @@ class Dispatcher:
             found = await resolving.afterwards(channel, outgoing, since_ms=since_ms, pauses_seconds=pauses)
             answer = found or answer
         now_ms = self._clock.now_ms()
-        if isinstance(answer, TransientError) and answer.throttle is not None:
-            lane = domain if answer.throttle == "domain" else ""
-            self._throttle.slow_down(
-                message.channel, lane, now_ms=now_ms, retry_after_seconds=answer.retry_after_seconds
-            )
-            _log.info(Action.CHANNEL_PAUSED, channel=message.channel, code=answer.code)
+        self._lanes.answered(message, answer, since_ms=sent_ms)
         self._metrics.send_seconds.labels(message.channel).observe(seconds)
         resend = self._outbox.catalog.policy.unknown.get(message.purpose) == "resend"
         settlement = feedback.settle(pending, answer, now_ms=now_ms, resend_unknown=resend)
+        if composed.warnings:
+            settlement = feedback.with_gaps(settlement, composed.warnings)
+            self._metrics.gaps.labels(message.channel).inc()
+            _log.warning(Action.MESSAGE_HAS_GAPS, message=message.id, template=message.template)
         self._metrics.messages.labels(message.channel, settlement.status).inc()
         if self._metrics.tracing is not None:
             words: Words = {"channel": message.channel, "status": settlement.status, "attempt": pending.attempt}

@@ -5,6 +5,8 @@ Invariant: every answer leads to exactly one settlement, and each of the adapter
 
 from __future__ import annotations
 
+import msgspec
+
 from channels.contract import ChannelError, PermanentError, Receipt, TransientError, UnknownOutcome, Verdict
 from engine.core.message import Message
 from engine.core.record import Event, Outcome, Pause, Record
@@ -12,7 +14,14 @@ from engine.dispatch.ports import Pending, Settlement
 from engine.dispatch.retry import RESEND_ATTEMPTS_MAX, next_attempt_ms
 
 REASON_CHARS_MAX = 300
+LATER_MS = 1_000
 INTERRUPTED = "process ended while sending"
+SENT_ELSEWHERE = "the provider's log says that it was sent"
+NOWHERE = Message(
+    id="", customer="", enrollment="", workflow="", version="", step="", channel="", address="", template="", purpose="",
+    decided_ms=0, due_ms=0,
+)  # fmt: skip
+"""Of a message that was sent elsewhere and is not decided here yet: all that is known is its id."""
 _KINDS = {Verdict.SUPPRESS: "bounced", Verdict.SOFT: "bounced", Verdict.OPT_OUT: "unsubscribed"}
 
 
@@ -41,6 +50,12 @@ def settle(
             code="unknown", not_before_ms=now_ms,
         )  # fmt: skip
     return Settlement(message_id=message.id, status="unknown", at_ms=now_ms, reason=reason, code="unknown")
+
+
+def with_gaps(settlement: Settlement, warnings: tuple[str, ...]) -> Settlement:
+    """The settlement of a message in whose text something is left out, because its data could not be read; it says so."""
+    reason = "; ".join(("with a gap: " + ", ".join(warnings), settlement.reason)).removesuffix("; ")
+    return msgspec.structs.replace(settlement, reason=reason[:REASON_CHARS_MAX])
 
 
 def _raised(message: Message, answer: Receipt, now_ms: int) -> tuple[Record, ...]:
@@ -88,6 +103,14 @@ def _refused(message: Message, answer: PermanentError, now_ms: int) -> tuple[Rec
         reason=f"our_fault: message {message.id} was refused with {answer.code}",
     )  # fmt: skip
     return (outcome, pause)
+
+
+def later(message: Message, now_ms: int) -> Settlement:
+    """Of a message of which it is not known yet whether its address gets the issue by another customer."""
+    return Settlement(
+        message_id=message.id, status="pending", at_ms=now_ms, reason="duplicate_check",
+        not_before_ms=now_ms + LATER_MS,
+    )  # fmt: skip
 
 
 def suppressed(message: Message, reason: str, now_ms: int, *, detail: str = "") -> Settlement:

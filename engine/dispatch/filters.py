@@ -6,19 +6,19 @@ budget before it builds anything long.
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
 from markupsafe import Markup, escape
 
+from engine.core.reading.missing import is_missing
 from engine.dispatch.as_json import tojson
 from engine.dispatch.local_format import format_date, format_money, format_number, format_time
+from engine.dispatch.numeric import Filter, lenient, number
 from engine.dispatch.values import (
     CHARACTERS_PER_UNIT,
-    NUMBER_ABS_MAX,
     TEXT_LENGTH_MAX,
     Budget,
     Missing,
@@ -26,10 +26,8 @@ from engine.dispatch.values import (
     kind_of,
     scalar_text,
     step,
-    within_bounds,
 )
 
-Filter = Callable[..., Any]
 STRIP_LENGTH_MAX: Final = 32_768
 _WORD_STARTS: Final = re.compile(r"([-\s({\[<]+)")
 _WORDS: Final = re.compile(r"\w+")
@@ -50,26 +48,8 @@ def listing(budget: Budget, value: Any) -> list[Any]:
     return list(value)
 
 
-def number(value: Any) -> int | float:
-    """Return a number; texts that look like one are taken as one."""
-    if type(value) is float and -NUMBER_ABS_MAX < value < NUMBER_ABS_MAX:
-        return value
-    if isinstance(value, Missing):
-        value.fail()
-    if isinstance(value, str):
-        try:
-            value = float(value) if any(sign in value for sign in ".eEnN") else int(value[:40])
-        except ValueError:
-            raise RenderFailure(f"'{value[:40]}' is not a number") from None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise RenderFailure(f"{kind_of(value)} is not a number")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise RenderFailure("a number is infinite or not a number")
-    return within_bounds(value)
-
-
 def _default(_budget: Budget, value: Any, default_value: Any = "", boolean: bool = False) -> Any:  # noqa: FBT001, FBT002 - Jinja's signature
-    if isinstance(value, Missing) or value is None or (boolean and not value):
+    if isinstance(value, Missing) or is_missing(value) or (boolean and not value):
         return default_value
     return value
 
@@ -282,7 +262,7 @@ def _instant(value: Any) -> Any:
 
 
 BASIC: Final[Mapping[str, Filter]] = {
-    "abs": _abs,
+    "abs": lenient(_abs),
     "capitalize": _capitalize,
     "count": _length,
     "d": _default,
@@ -291,16 +271,16 @@ BASIC: Final[Mapping[str, Filter]] = {
     "e": _escape,
     "escape": _escape,
     "first": _first,
-    "float": _float,
-    "int": _int,
+    "float": lenient(_float),
+    "int": lenient(_int),
     "items": _items,
     "keys": _keys,
     "last": _last,
     "length": _length,
     "lower": _lower,
-    "money": _money,
+    "money": lenient(_money),
     "nl2br": _nl2br,
-    "number": _number,
+    "number": lenient(_number),
     "replace": _replace,
     "safe": _safe,
     "string": _string,

@@ -110,6 +110,9 @@ def parse(
     return rewritten
 
 
+COMPARED = frozenset({"eq", "ne", "lt", "lteq", "gt", "gteq"})
+
+
 class TooDeep(Exception):
     """A tree is larger or deeper than we take."""
 
@@ -314,7 +317,34 @@ class Rewriter(NodeTransformer):
         """`'x' if y` without `else` prints nothing when y does not hold."""
         if node.expr2 is None:
             node.expr2 = nodes.Const("", lineno=node.lineno - self._base)
-        return self.generic_visit(node)
+        self.generic_visit(node)
+        node.test = _present(node.test)
+        return node
+
+    def _asked(self, node: Any) -> nodes.Node:
+        """Whether there is something: a blank text is nothing."""
+        self.generic_visit(node)
+        for field in {"test", "left", "right", "node"}.intersection(node.fields):
+            setattr(node, field, _present(getattr(node, field)))
+        return node  # type: ignore[no-any-return]
+
+    visit_If = visit_And = visit_Or = visit_Not = _asked  # noqa: N815
+
+    def visit_Compare(self, node: nodes.Compare) -> nodes.Node:  # noqa: N802 - the visitor's naming
+        """A comparison of two values knows texts that are numbers; `in` and chains stay Jinja2's."""
+        self.generic_visit(node)
+        if len(node.ops) != 1 or node.ops[0].op not in COMPARED:
+            return node
+        return filter_call(node.expr, "_compare", node.ops[0].op, node.ops[0].expr)
+
+    def _signed(self, node: nodes.Neg | nodes.Pos) -> nodes.Node:
+        self.generic_visit(node)
+        if isinstance(node.node, nodes.Const):
+            return node
+        sign = "-" if isinstance(node, nodes.Neg) else "+"
+        return filter_call(nodes.Const(0, lineno=node.lineno), "_op", sign, node.node)
+
+    visit_Neg = visit_Pos = _signed  # noqa: N815
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802 - the visitor's naming
         """`a ~ b` is bounded."""
@@ -341,6 +371,12 @@ class Rewriter(NodeTransformer):
         return filter_call(self.visit(node.left), "_op", SIGNS[type(node)], self.visit(node.right))
 
     visit_Add = visit_Sub = visit_Mul = visit_Div = visit_FloorDiv = visit_Mod = visit_Pow = _binary  # noqa: N815
+
+
+def _present(node: Any) -> Any:
+    """A value that is read from data, where it is asked whether there is one."""
+    read = isinstance(node, nodes.Name) or (isinstance(node, nodes.Filter) and node.name in {"_path", "_item"})
+    return filter_call(node, "_present") if read else node
 
 
 def spelled(node: nodes.Node) -> str:

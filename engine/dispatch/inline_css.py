@@ -13,9 +13,9 @@ from typing import Final
 import css_inline
 from jinja2 import nodes
 
-from engine.dispatch.sheets import Sheets
-from engine.dispatch.markup import SCAN
 from engine.dispatch.linear import Piece, Scattered, Spelling, assemble, check_complete
+from engine.dispatch.markup import SCAN
+from engine.dispatch.sheets import Sheets
 
 VOID: Final = frozenset(
     ["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"]

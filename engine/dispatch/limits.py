@@ -12,6 +12,8 @@ import msgspec
 UNDER_WAY_MAX = 20
 FEW = 4
 """With fewer calls at once than this there is nothing to share out between domains."""
+RESERVE_PART = 10
+"""One call in so many, and at least one, is kept for transactional messages."""
 
 Lane = tuple[str, str]
 """(channel, destination domain), or (channel, "") for the provider itself."""
@@ -36,9 +38,23 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         return self.under_way_max if self.under_way_max < FEW else self.under_way_max - self.under_way_max // FEW
 
     @property
+    def bulk_max(self) -> int:
+        """Calls at once of what is not transactional: some are kept, so that an order's mail waits for no newsletter's answer."""
+        return _without_reserve(self.under_way_max)
+
+    @property
+    def bulk_domain_max(self) -> int:
+        """As `domain_max`, of what is not transactional."""
+        return _without_reserve(self.domain_max)
+
+    @property
     def slow_max(self) -> int:
         """Calls at once to all domains together that answer slowly."""
         return max(1, self.under_way_max // FEW)
+
+
+def _without_reserve(calls: int) -> int:
+    return calls if calls < FEW else calls - max(1, calls // RESERVE_PART)
 
 
 class Providers:

@@ -11,10 +11,22 @@ from typing import Any, Final
 
 from markupsafe import Markup, escape
 
+from engine.core.reading.missing import is_missing
 from engine.dispatch.as_json import tojson
-from engine.dispatch.filters import BASIC, Filter, item_named, listing, number, text
+from engine.dispatch.filters import BASIC, item_named, listing, text
+from engine.dispatch.numeric import Filter, lenient, number
 from engine.dispatch.questions import passes
-from engine.dispatch.values import TEXT_LENGTH_MAX, Budget, Group, Missing, RenderFailure, kind_of, within_bounds
+from engine.dispatch.values import (
+    TEXT_LENGTH_MAX,
+    Budget,
+    Group,
+    Missing,
+    RenderFailure,
+    Unreadable,
+    UnreadableNumber,
+    kind_of,
+    within_bounds,
+)
 
 PARTS_MAX: Final = 10_000
 """How many lists `batch` and `slice` may make."""
@@ -44,7 +56,9 @@ def _map(
     if attribute is None:
         raise RenderFailure("map needs attribute='…' or the name of a filter")
     found = [item_named(item, attribute) for item in items]
-    return found if default is None else [default if isinstance(item, Missing) else item for item in found]
+    if default is None:
+        return found
+    return [default if isinstance(item, Missing) or is_missing(item) else item for item in found]
 
 
 def _chosen(budget: Budget, value: Any, given: tuple[Any, ...], read: Callable[[Any], Any], *, keep: bool) -> list[Any]:
@@ -52,7 +66,7 @@ def _chosen(budget: Budget, value: Any, given: tuple[Any, ...], read: Callable[[
         found = read(item)
         if given:
             return passes(str(given[0]), found, given[1:])
-        return not isinstance(found, Missing) and bool(found)
+        return not isinstance(found, Missing) and not is_missing(found) and bool(found)
 
     return [item for item in listing(budget, value) if holds(item) is keep]
 
@@ -219,7 +233,12 @@ def _sum(budget: Budget, value: Any, attribute: Any = None, start: Any = 0) -> i
     items = listing(budget, value)
     if attribute is not None:
         items = [item_named(item, attribute) for item in items]
-    total = sum((number(item) for item in items), number(start))
+    total = number(start)
+    for item in items:
+        try:
+            total += number(item) if not isinstance(item, Unreadable) else 0
+        except UnreadableNumber as failure:
+            budget.note(failure.reason)
     return within_bounds(total)
 
 
@@ -258,12 +277,12 @@ FILTERS: Final[Mapping[str, Filter]] = {
     "reject": _reject,
     "rejectattr": _rejectattr,
     "reverse": _reverse,
-    "round": _round,
+    "round": lenient(_round),
     "select": _select,
     "selectattr": _selectattr,
     "slice": _slice,
     "sort": _sort,
-    "sum": _sum,
+    "sum": lenient(_sum),
     "unique": _unique,
 }
 TESTS_AT: Final[Mapping[str, int]] = {"select": 0, "reject": 0, "selectattr": 1, "rejectattr": 1}

@@ -15,6 +15,7 @@ from babel import Locale, UnknownLocaleError
 from babel import dates as babel_dates
 from babel import numbers as babel_numbers
 
+from engine.core.reading.instants import epoch_ms, epoch_of_text, written
 from engine.dispatch.values import RenderFailure
 
 CACHE_SIZE: Final = 4_096  # texts kept; the same prices and days come again for most recipients of a campaign
@@ -123,7 +124,10 @@ def _moment(value: Any, zone: str) -> datetime | date:
         raise RenderFailure("a true/false value is not a date")
     try:
         if isinstance(value, int | float):
-            return datetime.fromtimestamp(value / 1000, tz=_zone(zone))
+            at_ms = epoch_ms(value)
+            if at_ms is None:
+                raise RenderFailure("a date is out of range")
+            return datetime.fromtimestamp(at_ms / 1000, tz=_zone(zone))
         if isinstance(value, datetime):
             return (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(_zone(zone))
     except (ValueError, OverflowError, OSError):
@@ -136,9 +140,11 @@ def _moment(value: Any, zone: str) -> datetime | date:
 
 
 def _parsed(value: str) -> datetime | date:
-    try:
-        if len(value) == len("2026-01-31"):
-            return date.fromisoformat(value)
-        return datetime.fromisoformat(value)
-    except ValueError:
-        raise RenderFailure(f"'{value[:40]}' is not a date") from None
+    """What a text says, by the one reader of times; without an offset it is taken as UTC, as at intake."""
+    at_ms = epoch_of_text(value)
+    if at_ms is not None:
+        return datetime.fromtimestamp(at_ms / 1000, tz=UTC)
+    said = written(value)
+    if said is None:
+        raise RenderFailure(f"'{value[:40]}' is not a date")
+    return said.at if said.timed else said.at.date()

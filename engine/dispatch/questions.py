@@ -12,20 +12,17 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
+from engine.core.reading.missing import is_missing
 from engine.dispatch.values import Missing, RenderFailure, kind_of
 
 
 def is_defined(value: Any) -> bool:
     """Whether there is a value."""
-    return not isinstance(value, Missing)
-
-
-def _is_undefined(value: Any) -> bool:
-    return isinstance(value, Missing)
+    return not _is_none(value)
 
 
 def _is_none(value: Any) -> bool:
-    return value is None or isinstance(value, Missing)
+    return isinstance(value, Missing) or is_missing(value)
 
 
 def _kind(*kinds: type) -> Callable[[Any], bool]:
@@ -134,7 +131,7 @@ TESTS: Final[Mapping[str, Callable[..., bool]]] = {
     "sequence": _kind(list, tuple, str, Mapping),
     "string": _kind(str),
     "true": _is_true,
-    "undefined": _is_undefined,
+    "undefined": _is_none,
     "upper": _is_upper,
 }
 

@@ -45,6 +45,8 @@ class Rendered(msgspec.Struct, frozen=True):
     """Who gets it, for channels whose templates may say so."""
     utm: str = ""
     """The template's own campaign parameters, as `engine.core.utm` reads them."""
+    warnings: tuple[str, ...] = ()
+    """What stood in the data and could not be read, such as a price `600,00`: its place in the text is empty."""
 
 
 class Template:
@@ -121,7 +123,7 @@ class Template:
                 done[field] = text
         except RenderFailure as failure:
             raise self._error(failure) from None
-        return Rendered(**done)
+        return Rendered(**done, warnings=tuple(budget.notes))
 
     def _subject(self, variant: Any, plain: Part) -> Part:
         """The subject of a variant that is tested, or the plain one."""
@@ -170,7 +172,7 @@ class Template:
     def offers_way_out(self) -> bool:
         """Tell whether each part of the mail shows a link to unsubscribe or to choose, whatever the data."""
         bodies = [(field, self._parts[field]) for field in ("html", "text") if field in self._parts]
-        return all(always_offered(part.tree, html=field == "html") for field, part in bodies)
+        return all(always_offered(part.tree, as_html=field == "html") for field, part in bodies)
 
     def sample_context(self, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return a context in which every name the template reads has a value: `given` first, then made-up ones.

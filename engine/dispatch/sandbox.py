@@ -13,15 +13,20 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from jinja2 import pass_context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from engine.core.reading.missing import is_missing
+from engine.core.reading.numbers import exact_number
 from engine.dispatch.anchors import spelled_value
 from engine.dispatch.filters import items_of, listing, text
 from engine.dispatch.list_filters import FILTERS
+from engine.dispatch.numeric import NOT_A_NUMBER
 from engine.dispatch.questions import TESTS
 from engine.dispatch.values import (
     TEXT_LENGTH_MAX,
+    UNREADABLE,
     Budget,
     Missing,
     RenderFailure,
+    Unreadable,
     finite,
     kind_of,
     look_up,
@@ -47,6 +52,17 @@ _ARITHMETIC: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
 }
 
 
+_COMPARISONS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
+    "eq": operator.eq,
+    "ne": operator.ne,
+    "lt": operator.lt,
+    "lteq": operator.le,
+    "gt": operator.gt,
+    "gteq": operator.ge,
+}
+_NUMERIC = (int, float, str)
+
+
 def _path(_budget: Budget, root: Any, names: tuple[Any, ...], dotted: str, line: int) -> Any:
     return root if isinstance(root, Missing) else look_up(root, names, dotted=dotted, line=line)
 
@@ -62,18 +78,48 @@ def _item(_budget: Budget, root: Any, key: Any, dotted: str, line: int) -> Any:
 
 def _op(budget: Budget, left: Any, sign: str, right: Any) -> Any:
     for value in (left, right):
+        if isinstance(value, Unreadable):
+            return value
         if isinstance(value, Missing):
             value.fail()
     if isinstance(left, int | float) and isinstance(right, int | float):
         return _arithmetic(left, sign, right)
-    if sign == "+" and isinstance(left, str) and isinstance(right, str):
+    texts = isinstance(left, str) and isinstance(right, str)
+    one, other = exact_number(left), exact_number(right)
+    if one is not None and other is not None:
+        return _arithmetic(one, sign, other)
+    if sign == "+" and texts:
         if len(left) + len(right) > TEXT_LENGTH_MAX:
             raise RenderFailure(f"a text is longer than {TEXT_LENGTH_MAX} characters")
         return budget.text(left + right)
     if sign == "+" and isinstance(left, list) and isinstance(right, list):
         budget.charge(len(left) + len(right))
         return left + right
+    if all(isinstance(value, str | int | float) for value in (left, right)):
+        budget.note(NOT_A_NUMBER)
+        return UNREADABLE
     raise RenderFailure(f"{kind_of(left)} {sign} {kind_of(right)} has no meaning")
+
+
+def _compare(budget: Budget, left: Any, sign: str, right: Any) -> bool:
+    """`left SIGN right`: a text that is exactly a number is one beside a number, and in order beside another such text."""
+    if isinstance(left, Unreadable) or isinstance(right, Unreadable):
+        return False
+    texts = isinstance(left, str) and isinstance(right, str)
+    ordered = sign not in {"eq", "ne"}
+    if not (texts and not ordered) and isinstance(left, _NUMERIC) and isinstance(right, _NUMERIC):
+        one, other = exact_number(left), exact_number(right)
+        if one is not None and other is not None:
+            left, right = one, other
+        elif ordered and not texts and not isinstance(left, bool) and not isinstance(right, bool):
+            budget.note(NOT_A_NUMBER)
+            return False
+    return bool(_COMPARISONS[sign](left, right))
+
+
+def _present(_budget: Budget, value: Any) -> Any:
+    """The value where it is asked whether there is one: a blank text is none."""
+    return "" if isinstance(value, str) and is_missing(value) else value
 
 
 def _arithmetic(left: float, sign: str, right: float) -> float:
@@ -144,6 +190,8 @@ FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {
     "_path": _path,
     "_item": _item,
     "_op": _op,
+    "_compare": _compare,
+    "_present": _present,
     "_concat": _concat,
     "_each": _each,
     "_flat": _flat,

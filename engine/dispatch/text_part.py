@@ -21,8 +21,8 @@ from lxml import html as lxml_html
 from engine.dispatch import anchors
 from engine.dispatch.grammar import filter_call, walk
 from engine.dispatch.inline_css import Unfit
-from engine.dispatch.markup import SCAN
 from engine.dispatch.linear import Piece, Scattered, Spelling, assemble, check_complete
+from engine.dispatch.markup import SCAN
 
 _TABLE_ELEMENTS: Final = {"table": "div", "tr": "div", "tbody": "div", "thead": "div", "tfoot": "div", "caption": "div"}
 _MARKUP: Final = frozenset({"e", "escape", "nl2br", "safe"})

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 from jinja2 import StrictUndefined
 from markupsafe import Markup
 
+from engine.core.reading.spelling import OTHER
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -22,6 +24,7 @@ TEXT_LENGTH_MAX: Final = 65_536  # characters of any value built by an expressio
 OUTPUT_LENGTH_MAX: Final = 1_048_576  # characters of one rendered part
 CHARACTERS_PER_UNIT: Final = 8
 NUMBER_ABS_MAX: Final = 10**30
+NOTES_MAX: Final = 10
 
 Number = TypeVar("Number", int, float)
 DATE_PARTS: Final = frozenset({"year", "month", "day", "hour", "minute", "second"})
@@ -61,16 +64,53 @@ class Missing(StrictUndefined):
     __getitem__ = __call__ = _fail_with_undefined_error
 
 
-class Budget:
-    """The work left for one rendering, and what filters need to know about it."""
+class Unreadable(Missing):
+    """A price or a number that nobody can read, such as `600,00`: it prints nothing, compares as false, and costs nothing else.
 
-    __slots__ = ("left", "locale", "zone")
+    `default` and `is defined` take it for missing. The budget has a note of it, which becomes a warning of the message.
+    """
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__("a number")
+
+    def _nothing(self, *_args: Any) -> bool:
+        return False
+
+    def __str__(self) -> str:  # type: ignore[override]
+        return ""
+
+    def __html__(self) -> str:
+        return ""
+
+    __bool__ = __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _nothing  # type: ignore[assignment]
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
+
+class UnreadableNumber(RenderFailure):
+    """A text stands where a number is needed, and is not exactly one."""
+
+
+UNREADABLE: Final = Unreadable()
+
+
+class Budget:
+    """The work left for one rendering, what filters need to know about it, and what they could not read."""
+
+    __slots__ = ("left", "locale", "notes", "zone")
 
     def __init__(self, *, locale: str, zone: str) -> None:
         """Start with `WORK_MAX` units. `locale` and `zone` are the fall-backs of the date and number filters."""
         self.left = WORK_MAX
         self.locale = locale
         self.zone = zone
+        self.notes: list[str] = []
+
+    def note(self, reason: str) -> None:
+        """Remember what could not be read, each once and not too many."""
+        if reason not in self.notes and len(self.notes) < NOTES_MAX:
+            self.notes.append(reason)
 
     def charge(self, units: int) -> None:
         """Take units away; fail when none are left."""
@@ -96,7 +136,10 @@ class Group(tuple[Any, list[Any]]):
 def step(value: Any, key: Any) -> Any:
     """Return one member of a value, or None when there is none. Only data is reachable, never a method."""
     if isinstance(value, Mapping):
-        return value.get(key) if isinstance(key, str | int | float | bool) else None
+        if not isinstance(key, str):
+            return value.get(key) if isinstance(key, int | float | bool) else None
+        found = value.get(key)
+        return value.get(OTHER[key]) if found is None and key in OTHER else found
     if isinstance(value, Group) and key in ("grouper", "list"):
         return value[0 if key == "grouper" else 1]
     if isinstance(value, list | tuple):
@@ -115,15 +158,20 @@ def look_up(root: Any, names: Sequence[Any], *, dotted: str, line: int) -> Any:
     """
     value = root
     for name in names:
-        value = value.get(name) if type(value) is dict else step(value, name)
-        if value is None:
+        found = value.get(name) if type(value) is dict else step(value, name)
+        if found is None and name in OTHER:  # a reserved name in its other spelling
+            found = step(value, OTHER[name])
+        if found is None:
             return Missing(dotted, line)
+        value = found
     return value
 
 
 def out(value: Any, budget: Budget) -> str:
     """Return the text to print for a value; fail for what has no sensible text."""
     if isinstance(value, Missing):
+        if isinstance(value, Unreadable):
+            return ""
         value.fail()
     kind = type(value)
     if kind is str or kind is Markup:
@@ -134,6 +182,8 @@ def out(value: Any, budget: Budget) -> str:
 
 def scalar_text(value: Any) -> str:
     """Return the text of a single value that is not a text yet."""
+    if isinstance(value, Unreadable):
+        return ""
     if isinstance(value, str):
         return value if isinstance(value, Markup) else str(value)
     if isinstance(value, bool):

@@ -5,6 +5,7 @@ Invariant: what stands only in a branch, in a loop that may be empty, in a comme
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterable
 from typing import Final
@@ -13,7 +14,6 @@ from jinja2 import nodes
 from lxml import etree
 from lxml import html as lxml_html
 
-from engine.dispatch import anchors
 from engine.dispatch.grammar import walk
 from engine.dispatch.linear import Piece, Spelling, linearize
 
@@ -25,27 +25,23 @@ _HIDDEN: Final = re.compile(
 )
 
 
-def always_offered(tree: nodes.Template, *, html: bool) -> bool:
+def always_offered(tree: nodes.Template, *, as_html: bool) -> bool:
     """Whether a straight tree shows one of `WAYS` whatever the data: as a link in HTML, as an address in a text."""
     pieces = linearize(tree.body)
     ways = _names(tree)
     spelling = Spelling(pieces)
     places = [place for place, piece in enumerate(pieces) if piece.kind == "value" and _reads(piece.node, ways)]
-    if html and places:
+    if as_html and places:
         shown = _shown(spelling.plain())
         places = [place for place in places if spelling.token(place) in shown]
     return bool(places) and _sure(pieces, frozenset(places), ways)
 
 
 def offered(document: str, text: str, addresses: Iterable[str]) -> bool:
-    """Whether a finished mail has one of the addresses as a link in each of its parts."""
+    """Whether a finished mail has one of the addresses in each of its parts; whether it is seen there is what `check` asks."""
     wanted = frozenset(addresses)
-    if document and not any(f'href="{address}"' in document for address in wanted):
-        found: list[str] = []
-        anchors.in_html(document, found.append)  # type: ignore[func-returns-value] - it only notes them
-        if wanted.isdisjoint(found):
-            return False
-    return any(address in text for address in wanted)
+    written = {html.escape(address) for address in wanted} if document else set()
+    return any(address in text for address in wanted) and (not document or any(each in document for each in written))
 
 
 def _names(tree: nodes.Template) -> frozenset[str]:
@@ -79,7 +75,9 @@ def _shown(document: str) -> str:
     for link in tree.iter("a", "area"):
         around = [link, *link.iterancestors()]
         hidden = any(
-            _HIDDEN.search(each.get("style") or "") or each.get("hidden") is not None or each.tag in {"head", "template"}
+            _HIDDEN.search(each.get("style") or "")
+            or each.get("hidden") is not None
+            or each.tag in {"head", "template"}
             for each in around
         )
         shows = "".join(link.itertext()).strip() or link.get("alt") or any(each.get("alt") for each in link.iter("img"))

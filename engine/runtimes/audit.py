@@ -17,7 +17,7 @@ from engine.core.schedule import rfc3339
 
 ActName = Literal[
     "pause", "resume", "retry", "replay", "erase", "export", "deploy", "show_customer", "explain", "show_message", "consent",
-    "task", "bounces",
+    "task", "bounces", "suppression", "release", "drop", "settle", "flush", "mend",
 ]  # fmt: skip
 FIRST = "0" * 64
 """Stands for the line before the first."""

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from engine.core.address import canonical, kept_as
 from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState
 from engine.core.effect import Decision
@@ -42,6 +43,7 @@ __all__ = [
     "enrollment_counts",
     "paces",
     "same_address",
+    "same_addresses",
     "summary",
 ]
 
@@ -135,6 +137,9 @@ class Intake(Protocol):
     @property
     def backlog(self) -> int:
         """Records taken in and not yet evaluated."""
+
+    async def probe(self) -> str:
+        """Why `append` would not take a record now, found by trying; "" when it would."""
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
@@ -241,8 +246,13 @@ def paces(rows: Iterable[Sequence[Any]], *, since_ms: int, span_ms: int) -> list
 
 
 def same_address(address: str) -> str:
-    """The form in which an address is looked up: mailboxes are the same in any case."""
-    return address.strip().casefold()
+    """The form in which an address is kept to be looked up: mailboxes are the same in any case and in both forms of a domain."""
+    return canonical(address) if "@" in address else address.strip().casefold()
+
+
+def same_addresses(address: str) -> list[str]:
+    """All the forms under which rows may hold an address: today's first, then those of older versions."""
+    return list(kept_as(address)) if "@" in address else [address.strip().casefold()]
 
 
 def summary(rows: Iterable[Sequence[Any]], *, dead_letters: int, overdue: int) -> dict[str, Any]:

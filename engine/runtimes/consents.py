@@ -13,6 +13,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from engine.core.address import kept_as
 from engine.core.consent import ADDRESS_TRAITS, normal_address
 from engine.core.proof import RECORD_ID_CHARS, ConsentRecord
 
@@ -59,14 +60,19 @@ def without_person(record: ConsentRecord, *, alias: str, keyed_hash: KeyedHash) 
 
 def hidden_address(address: str, channel: str, keyed_hash: KeyedHash) -> str:
     """What an address is found by after an erasure. The same for all channels that use it."""
+    return _hidden(normal_address(address, channel), channel, keyed_hash)
+
+
+def _hidden(address: str, channel: str, keyed_hash: KeyedHash) -> str:
     kind = ADDRESS_TRAITS.get(channel, channel)
-    return "hash:" + keyed_hash(f"consent:{kind}:{normal_address(address, channel)}").hex()
+    return "hash:" + keyed_hash(f"consent:{kind}:{address}").hex()
 
 
 def looked_up(address: str, keyed_hash: KeyedHash) -> list[str]:
-    """Under which texts an address may stand in the ledger: as it is, and hidden."""
+    """Under which texts an address may stand in the ledger: as it is, and hidden, by the rule of today and by older ones."""
     channel = "email" if "@" in address else "sms"
-    return [normal_address(address, channel), hidden_address(address, channel, keyed_hash)]
+    texts = kept_as(address) if channel == "email" else (normal_address(address, channel),)
+    return [*texts, *(_hidden(text, channel, keyed_hash) for text in texts)]
 
 
 def found(rows: Iterable[Row]) -> list[ConsentRecord]:

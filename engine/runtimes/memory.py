@@ -15,8 +15,10 @@ from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState
 from engine.core.effect import Append, Decision, Dispatch, Effect, Forget, Suppress
 from engine.core.evaluate import concerns, evaluate
+from engine.core.holding import next_due_ms
 from engine.core.message import Message
-from engine.core.record import CONTROL, Control, Pause, Record, Resume, Timer
+from engine.core.objection import names, outlasts
+from engine.core.record import CONTROL, Control, Erase, Pause, Record, Resume, Timer
 from engine.errors import LimitExceeded
 from engine.runtimes.effects import STUCK_TIMER_DELAY_MS, stuck
 
@@ -43,12 +45,18 @@ class Memory:
         self.decisions: list[Decision] = []
         self.messages: list[Message] = []
         self.suppressed: dict[tuple[str, str], str] = {}
+        self.suppressed_ms: dict[tuple[str, str], int] = {}
         self.log: list[tuple[int, Record]] | None = [] if keep_log else None
         self.on_decision: OnDecision = lambda _, decision: self.decisions.append(decision)
         self.on_dispatch: OnDispatch = self.messages.append
         self.on_forget: Callable[[str, int], None] = lambda _customer, _position: None
         self.on_failure: OnFailure | None = None
+        self.on_wait: Callable[[int, Record], None] = lambda _position, _record: None
+        """Told of a record whose customer is set aside."""
+        self.aside: set[str] = set()
+        """Customers who wait. Nothing here can be unreadable: somebody else says who."""
         self.on_pause: Callable[[Pause], None] = lambda _record: None
+        self.on_control: Callable[[Control], None] = lambda _record: None
         self._due: dict[str, int] = {}
         self._timers: list[tuple[int, int, str]] = []  # a customer's entry counts only while `_due` says the same
         self._order = count()
@@ -115,6 +123,12 @@ class Memory:
         if not concerns(self.catalog, record):
             return []
         customer = record.customer
+        if customer in self.aside and type(record) is not Erase:
+            self._due.pop(customer, None)
+            if type(record) is not Timer:
+                self.on_wait(self.position, record)
+            return []
+        self.aside.discard(customer)
         before = self.states.get(customer)
         try:
             state, effects = evaluate(self.catalog, before, record)
@@ -123,7 +137,7 @@ class Memory:
                 raise
             self.on_failure(self.position, record, error)
             if type(record) is Timer:
-                self._arm(customer, record.at_ms + STUCK_TIMER_DELAY_MS)
+                self.arm(customer, record.at_ms + STUCK_TIMER_DELAY_MS)
             return []
         if state is None:
             self.states.pop(customer, None)
@@ -131,17 +145,18 @@ class Memory:
         elif state is not before or effects or type(record) is Timer:
             state.position = self.position
             self.states[customer] = state
-            due_ms = state.next_due_ms
-            if type(record) is Timer and stuck(before, state, record):
+            due_ms = next_due_ms(self.catalog, state)
+            if type(record) is Timer and stuck(before, state, record, due_ms=due_ms):
                 due_ms = record.at_ms + STUCK_TIMER_DELAY_MS
             if due_ms != self._due.get(customer, 0):
-                self._arm(customer, due_ms)
+                self.arm(customer, due_ms)
         return self._carry_out(effects) if effects else []
 
     def _control(self, record: Control) -> list[Record]:
         """Puts it in force; the records with which those who waited for it go on."""
         before = self.catalog
         self.catalog, decisions, goes_on = in_force(before, record)
+        self.on_control(record)
         if isinstance(record, Pause) and self.catalog is not before:
             self.on_pause(record)
         for decision in decisions:
@@ -149,10 +164,11 @@ class Memory:
         if not goes_on:
             return []
         resume_id = f"resume:{self.position}"
-        waiting = (customer for customer, state in self.states.items() if waits(state))
+        waiting = [customer for customer, state in self.states.items() if waits(self.catalog, state)]
         return [Resume(customer=customer, at_ms=record.at_ms, id=resume_id) for customer in waiting]
 
-    def _arm(self, customer: str, due_ms: int) -> None:
+    def arm(self, customer: str, due_ms: int) -> None:
+        """When the customer's next timer fires; 0: none does."""
         if due_ms:
             self._due[customer] = due_ms
             heapq.heappush(self._timers, (due_ms, next(self._order), customer))
@@ -173,11 +189,18 @@ class Memory:
             elif kind is Append:
                 appended.append(effect.record)  # type: ignore[union-attr]
             elif isinstance(effect, Suppress):
-                self.suppressed.setdefault((effect.channel, effect.address.strip().casefold()), effect.reason)
+                self.suppress(effect)
             else:
                 assert isinstance(effect, Forget), f"{kind} is not an effect"
                 self._forget(effect.customer)
         return appended
+
+    def suppress(self, effect: Suppress) -> None:
+        """Remembers that nothing may be sent there, unless more is known against it."""
+        place = effect.channel, names(effect.channel, effect.address)[0].partition(":")[2]
+        said = effect.reason, effect.at_ms
+        if place not in self.suppressed or not outlasts((self.suppressed[place], self.suppressed_ms[place]), said):
+            self.suppressed[place], self.suppressed_ms[place] = said
 
     def _forget(self, customer: str) -> None:
         self._dispatched = {key: whose for key, whose in self._dispatched.items() if whose != customer}

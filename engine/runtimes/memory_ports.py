@@ -13,15 +13,20 @@ from typing import Any
 import msgspec
 
 from engine.clock import ManualClock
+from engine.core import duplicates
 from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState
 from engine.core.effect import Decision
-from engine.core.message import Message
+from engine.core.holding import is_held
+from engine.core.message import Message, is_bulk
 from engine.core.migrate import VERSIONS
+from engine.core.objection import answer, names
 from engine.core.proof import ConsentRecord, records_of
-from engine.core.record import Pause, Recheck, Record, decode_record, encode_record
+from engine.core.record import Control, Flush, Pause, Recheck, Record, Settled, decode_record, encode_record
 from engine.dispatch import guardrail
-from engine.dispatch.ports import NO_LINKS, Links, Pending, Settlement, Status
+from engine.dispatch.feedback import NOWHERE, SENT_ELSEWHERE
+from engine.dispatch.ports import NO_LINKS, OPEN, Closed, Links, Pending, Settlement, Status, shared_out
+from engine.errors import StorageError
 from engine.runtimes.base import (
     PAUSES,
     DeadLetter,
@@ -34,7 +39,9 @@ from engine.runtimes.base import (
     same_address,
 )
 from engine.runtimes.consents import looked_up, without_person
+from engine.runtimes.effects import flushes
 from engine.runtimes.memory import Memory
+from engine.runtimes.unreadable import set_aside_sentence, why_waiting
 
 
 class _Entry(msgspec.Struct, kw_only=True):
@@ -63,6 +70,9 @@ class MemoryRuntime:
         self.memory.on_forget = self._forgot
         self.memory.on_failure = self._failed
         self.memory.on_pause = self._paused
+        self.memory.on_control = self._controlled
+        self._flushed: list[Flush] = []
+        self.memory.on_wait = self._waits
         self._pauses: dict[str, Paused] = {}
         self._paces: Counter[tuple[str, int, str]] = Counter()
         self._journal: list[tuple[int, int, Decision]] = []
@@ -95,12 +105,14 @@ class MemoryRuntime:
 
     async def dead_letter(self, letters: Sequence[DeadLetter]) -> None:
         for letter in letters:
-            self._letter_id += 1
-            self._letters.append(msgspec.structs.replace(letter, id=self._letter_id))
+            self._letter(letter)
 
     @property
     def backlog(self) -> int:
         return 0
+
+    async def probe(self) -> str:
+        return ""
 
     async def replay(self, dead_letter_ids: Sequence[int]) -> int:
         wanted = [each for each in self._letters if each.id in dead_letter_ids and each.origin.startswith("log:")]
@@ -115,7 +127,11 @@ class MemoryRuntime:
         assert versions in VERSIONS, versions
         before = self.memory.catalog
         self.memory.catalog = msgspec.structs.replace(
-            catalog, paused=catalog.paused | before.paused, winners=before.winners
+            catalog,
+            paused=catalog.paused | before.paused,
+            paused_ms=before.paused_ms,
+            winners=before.winners,
+            holding=before.holding,
         )
         now_ms = self.memory.clock.now_ms()
         for number, customer in enumerate(list(self.memory.states), 1):
@@ -124,19 +140,46 @@ class MemoryRuntime:
                 Recheck(customer=customer, at_ms=now_ms, id=recheck_id, catalog=catalog.id, versions=versions)
             )
 
+    def set_aside(self, customer: str, reason: str, body: bytes = b"") -> None:
+        """As if this customer's row could not be read."""
+        self.memory.aside.add(customer)
+        self._letter(DeadLetter(at_ms=0, origin=f"state:{customer}", reason=reason, body=body, customer=customer))
+
+    async def mend(self, customer: str) -> None:
+        """As if it could again: what waited is applied."""
+        self.memory.aside.discard(customer)
+        due_ms = self.memory.states[customer].next_due_ms if customer in self.memory.states else 0
+        self.memory.arm(customer, due_ms)
+        await self.replay([each.id for each in self._letters if each.customer == customer])
+
+    def degraded(self) -> list[str]:
+        """As of the other runtimes."""
+        return [set_aside_sentence(len(self.memory.aside))] if self.memory.aside else []
+
     # ---------------------------------------------------------------------------------------------------- outbox
 
-    async def ready(self, limit: int, *, exclude: frozenset[tuple[str, str]] = frozenset()) -> list[Pending]:
+    async def ready(self, limit: int, *, closed: Closed = OPEN) -> list[Pending]:
         now_ms = self.memory.clock.now_ms()
         due = [
             entry
             for entry in self._ledger.values()
-            if entry.status == "pending" and entry.not_before_ms <= now_ms and not _excluded(entry.message, exclude)
+            if entry.message.customer not in self.memory.aside
+            and entry.status == "pending"
+            and entry.not_before_ms <= now_ms
+            and not is_held(self.catalog, entry.message.workflow)
         ]
         due.sort(key=lambda entry: (-entry.message.priority, entry.number))
+        express, bulk = (
+            [
+                entry
+                for entry in due
+                if is_bulk(entry.message) is bulk and not _excluded(entry.message, closed.to(bulk=bulk))
+            ]
+            for bulk in (False, True)
+        )
         return [
             Pending(message=entry.message, attempt=entry.attempts, first_attempt_ms=entry.first_attempt_ms)
-            for entry in due[:limit]
+            for entry in shared_out(express, bulk, limit)
         ]
 
     async def claim(self, message_ids: Sequence[str], *, links: Links = NO_LINKS) -> frozenset[str]:
@@ -172,6 +215,10 @@ class MemoryRuntime:
     async def interrupted(self) -> list[Message]:
         return []
 
+    async def flushed(self) -> list[Flush]:
+        found, self._flushed = self._flushed, []
+        return found
+
     async def wait_for_work(self, timeout_seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_seconds):
@@ -179,12 +226,29 @@ class MemoryRuntime:
         self._work.clear()
 
     async def states(self, customers: Sequence[str]) -> dict[str, CustomerState]:
+        if not self.memory.aside.isdisjoint(customers):
+            raise StorageError("A customer was set aside meanwhile.")
         return {customer: self.memory.states[customer] for customer in customers if customer in self.memory.states}
 
+    async def duplicates(self, messages: Sequence[Message]) -> dict[str, bool]:
+        states, found = self.memory.states, {}
+        for message in messages:
+            others = [
+                (entry.message, entry.status)
+                for entry in self._ledger.values()
+                if duplicates.same_issue(message, entry.message)
+            ]
+            holders = {record.customer for record in await self.consents(address=message.address)}
+            holders |= {message.customer, *(other.customer for other, _ in others)}
+            known = {name: states[name] for name in holders if name in states}
+            if duplicates.is_second(message, known, others, catalog=self.catalog):
+                found[message.id] = True
+        return found
+
     async def suppressed(self, addresses: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
-        known = self.memory.suppressed
-        keys = {pair: (pair[0], pair[1].strip().casefold()) for pair in addresses}
-        return {pair: known[key] for pair, key in keys.items() if key in known}
+        known, since = self.memory.suppressed, self.memory.suppressed_ms
+        keys = {pair: (pair[0], names(*pair)[0].partition(":")[2]) for pair in addresses}
+        return {pair: answer(known[key], since[key]) for pair, key in keys.items() if key in known}
 
     @property
     def catalog(self) -> Catalog:
@@ -298,11 +362,30 @@ class MemoryRuntime:
             workflow=record.workflow, paused=record.paused, at_ms=record.at_ms, reason=record.reason
         )
 
+    def _controlled(self, record: Control) -> None:
+        if isinstance(record, Flush):
+            self._flushed.append(record)
+            for entry in self._ledger.values():
+                if entry.attempts and flushes(record, entry.message, entry.reason):
+                    entry.not_before_ms = 0
+        elif isinstance(record, Settled):
+            for message in record.messages:
+                self._sent_elsewhere(message, record.at_ms)
+        elif isinstance(record, Pause) and not record.paused:
+            for entry in self._ledger.values():
+                if entry.reason == "workflow_paused":
+                    entry.not_before_ms = 0
+        self._work.set()
+
+    def _sent_elsewhere(self, message: str, at_ms: int) -> None:
+        entry = self._ledger.setdefault(message, _Entry(message=NOWHERE, number=len(self._ledger), updated_ms=at_ms))
+        if entry.status in {"pending", "unknown"}:
+            entry.status, entry.updated_ms, entry.reason = "sent", at_ms, SENT_ELSEWHERE
+
     def _dispatched(self, message: Message) -> None:
         later_ms = message.due_ms if message.due_ms > message.decided_ms else 0
-        self._ledger[message.id] = _Entry(
-            message=message, number=len(self._ledger), updated_ms=message.decided_ms, not_before_ms=later_ms
-        )
+        entry = _Entry(message=message, number=len(self._ledger), updated_ms=message.decided_ms, not_before_ms=later_ms)
+        self._ledger.setdefault(message.id, entry)
         self._work.set()
 
     def _forgot(self, customer: str, position: int) -> None:
@@ -318,17 +401,25 @@ class MemoryRuntime:
         self._letters = [each for each in self._letters if each.customer != customer]
 
     def _failed(self, position: int, record: Record, error: Exception) -> None:
-        self._letter_id += 1
-        self._letters.append(
+        self._kept(position, record, f"{type(error).__name__}: {error}")
+
+    def _waits(self, position: int, record: Record) -> None:
+        self._kept(position, record, why_waiting("state"))
+
+    def _kept(self, position: int, record: Record, reason: str) -> None:
+        self._letter(
             DeadLetter(
-                id=self._letter_id,
                 at_ms=record.at_ms,
                 origin=f"log:{position}",
-                reason=f"{type(error).__name__}: {error}",
+                reason=reason,
                 body=encode_record(record),
                 customer=record.customer,
             )
         )
+
+    def _letter(self, letter: DeadLetter) -> None:
+        self._letter_id += 1
+        self._letters.append(msgspec.structs.replace(letter, id=self._letter_id))
 
 
 def _keyed_hash(text: str) -> bytes:

@@ -194,6 +194,12 @@ def _with_secret_files(settings: Settings) -> Settings:
             f"{name} (or its file) holds a secret that is shorter than {SECRET_BYTES_MIN} characters.",
             mend="Make one with: python3 -c 'import secrets; print(secrets.token_hex(32))'",
         )
+    remembered = changed["kafka"].secret
+    if remembered is not None and len(remembered.get_secret_value()) < SECRET_BYTES_MIN:
+        raise SettingsError(
+            f"ANLASS_KAFKA__SECRET (or its file) is shorter than {SECRET_BYTES_MIN} characters.",
+            mend="Set it to the secret that ANLASS_COLLECTOR__SECRET was when the cluster began, or make one like it.",
+        )
     settings = settings.model_copy(update=changed)
     if stray := settings.newsletter.stray:
         raise SettingsError(

@@ -5,18 +5,15 @@ Invariant: with the defaults nothing leaves this machine, and nobody but this ma
 
 from __future__ import annotations
 
-import contextlib
-import os
-import secrets
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from urllib.parse import parse_qs, quote, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
-from engine.errors import SettingsError
 from engine.settings.bounces import BouncesSettings, mark_secret
 from engine.settings.console import ConsoleSettings, Networks
+from engine.settings.kept_secrets import secrets_in
 from engine.settings.letters import PrintSettings
 from engine.settings.mail_services import MailgunSettings, PostmarkSettings, SendgridSettings, SesSettings
 from engine.settings.mailbox import MailboxSettings
@@ -218,7 +215,7 @@ class DatabaseSettings(Section):
     password_file: Path | None = None
     synchronous: Literal["normal", "full"] = "normal"
     log_days: Days = 90
-    journal_days: Days = 0
+    journal_days: Days = 400
 
     @model_validator(mode="after")
     def _known_kind(self) -> DatabaseSettings:
@@ -254,6 +251,9 @@ class KafkaSettings(Section):
     session_timeout_seconds: Annotated[float, Field(ge=2, le=300, allow_inf_nan=False)] = 10.0
     instance: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,100}$")] = ""
     """A name of this process that stays the same over restarts, so that a quick restart moves no partition."""
+    secret: SecretStr | None = None
+    """What suppressed addresses and audited customers are remembered by. It stays when the secret of links is changed."""
+    secret_file: Path | None = None
     folder: str = "var/kafka"
     """Where copies of the partitions' rows lie; relative to the project. Several processes may share it."""
     status_host: str = "127.0.0.1"
@@ -366,6 +366,10 @@ class Settings(BaseModel):
         """What return paths are marked with. Raises SettingsError as `link_secret`."""
         return mark_secret(self.link_secret())
 
+    def hash_secret(self) -> bytes:
+        """What addresses and customers are remembered by on a cluster: `kafka.secret`, else the oldest secret of links."""
+        return self.kafka.secret.get_secret_value().encode() if self.kafka.secret else self.link_secret()
+
     def link_secret(self) -> bytes:
         """The oldest of `link_secrets`: what must stay the same when links are signed with a new one is made from it."""
         return self.link_secrets()[-1]
@@ -378,23 +382,4 @@ class Settings(BaseModel):
         """
         if said := self.collector.link_secrets:
             return said
-        path = self.database_path.parent / "link-secret"
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if not path.exists():
-                # Written aside and linked into place: of two processes that start together both read the same one.
-                draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-                draft.touch(mode=0o600)
-                draft.write_text(secrets.token_hex(32), "ascii")
-                with contextlib.suppress(FileExistsError):
-                    os.link(draft, path)
-                draft.unlink()
-            secrets_kept = tuple(path.read_bytes().split())
-        except OSError as error:
-            raise SettingsError(
-                f"The secret for links cannot be kept in {path}: {error.strerror}.",
-                mend="Set ANLASS_COLLECTOR__SECRET.",
-            ) from error
-        if not secrets_kept or min(map(len, secrets_kept)) < SECRET_BYTES_MIN:
-            raise SettingsError(f"{path} is too short.", mend="Delete it; a new one is made.")
-        return secrets_kept
+        return secrets_in(self.database_path.parent / "link-secret", bytes_min=SECRET_BYTES_MIN)

@@ -93,6 +93,8 @@ PERMANENT = """
 """.strip().splitlines()
 
 OTHERS = """
+5.0.0 Remote host said: 554 INVALID IP FOR SENDING MAIL OF DOMAIN shop.example [RCPT_TO]
+5.0.0 <ana@example.net>: host mx.example.net[203.0.113.9] said: 554 No Resent-From field given
 5.1.1 552 5.2.2 Over quota
 5.1.1 550 5.1.1 <ana@example.com> - 203.0.113.222 has sent to too many recipients this hour. IB607
 5.1.1 550 5.1.1 blacklisted

@@ -196,6 +196,8 @@ HTML = (
         (plain("Unzustellbar: x", "Ihre Nachricht konnte nicht zugestellt werden.\nDie Adresse existiert nicht."), "hard"),
         (plain("Undeliverable: x", "Your message couldn't be delivered. This may be because the address does not exist."),
         "soft"),
+        (plain("Undelivered Mail Returned to Sender", "could not be delivered to one or more destinations.\n\nYou can\ndelete your own text.\n\n<ana@example.com>: Command died with status 17"), "soft"),
+        (plain("Delivery Status Notification (Failure)", "グループが存在しないか、権限がない可能性があります。"), "soft"),
         (plain("Successful Mail Delivery Report", "Your message was successfully delivered to ana@example.com"), "delivered"),
     ],
 )  # fmt: skip

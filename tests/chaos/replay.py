@@ -17,7 +17,16 @@ from engine.core.effect import Decision
 from engine.core.message import Message
 from engine.core.record import Outcome, Pause, Record, Timer
 from engine.errors import BadRecord
-from engine.runtimes.kafka.topics import Deployed, Shard, decode_input, encode_input, headers_of, is_ours, partition_of
+from engine.runtimes.kafka.topics import (
+    Deployed,
+    Mended,
+    Shard,
+    decode_input,
+    encode_input,
+    headers_of,
+    is_ours,
+    partition_of,
+)
 from engine.runtimes.memory import Memory
 from tests.chaos.load import POISON_KEY
 from tests.chaos.reading import Found, Topic
@@ -104,7 +113,7 @@ class _Partition:
         assert each.value is not None, "only poison has no value"
         if is_ours(each.value):
             record = decode_input(each.value)
-            if isinstance(record, (Deployed, Shard)):
+            if isinstance(record, (Deployed, Shard, Mended)):
                 return []
             if isinstance(record, Timer):
                 self._found.timers += 1

@@ -57,10 +57,10 @@ def anlass(
 class Running:
     """`anlass run` as a process."""
 
-    def __init__(self, project: Path, env: dict[str, str] | None = None) -> None:
+    def __init__(self, project: Path, env: dict[str, str] | None = None, *, arguments: tuple[str, ...] = ()) -> None:
         self.project = project
         self._log = (project / "run.log").open("ab")
-        command = [sys.executable, "-m", "engine.cli", "run", "--project", str(project)]
+        command = [sys.executable, "-m", "engine.cli", "run", "--project", str(project), *arguments]
         self.process = subprocess.Popen(command, stdout=self._log, stderr=self._log, env=_environment(env))
         self.url, self.operators_url = self._wait_for_urls()
 

@@ -123,12 +123,11 @@ def test_a_wrong_clock_is_corrected_by_what_it_says_itself() -> None:
     ahead = {"originalTimestamp": "2030-01-01T00:00:00Z", "sentAt": "2030-01-01T00:00:05Z"}
     assert time_of(ahead) == T0 - 5_000
     assert time_of({**ahead, "sentAt": "2029-12-31T23:00:00Z"}) == T0
-    assert time_of({"timestamp": "2030-01-01T00:00:00Z"}) == T0
-    assert time_of({"timestamp": "1999-01-01T00:00:00Z"}) == 915_148_800_000
+    assert time_of({"timestamp": T0 + 86_400_000}) == T0
+    assert time_of({"timestamp": "2000-01-01T00:00:00Z"}) == 946_684_800_000
     assert time_of({"timestamp": 1_700_000_000_000}) == 1_700_000_000_000
     assert time_of({"timestamp": "2026-03-27T09:26:40.5+01:00"}) == T0
     assert time_of({"timestamp": "2026-03-27T08:26:39.250+00:00"}) == T0 - 750
-    assert time_of({"timestamp": "0001-01-01T00:00:00Z", "sentAt": "9999-12-31T23:59:59Z"}) < 0
 
 
 @pytest.mark.parametrize(
@@ -142,7 +141,7 @@ def test_a_wrong_clock_is_corrected_by_what_it_says_itself() -> None:
         ({"messageId": "x" * 100}, "invalid_message_id"), ({"messageId": 7}, "invalid_message_id"),
         ({"properties": []}, "invalid_properties"), ({"properties": "x"}, "invalid_properties"),
         ({"context": 1}, "invalid_context"), ({"type": None}, "invalid_type"), ({"type": ["track"]}, "invalid_type"),
-        ({"timestamp": "yesterday"}, "invalid_time"), ({"timestamp": "20260327"}, "invalid_time"),
+        ({"timestamp": "yesterday"}, "invalid_time"), ({"timestamp": "03/04/2026"}, "invalid_time"),
         ({"timestamp": "2026-03-27T25:00Z"}, "invalid_time"), ({"timestamp": True}, "invalid_time"),
         ({"timestamp": 10**30}, "invalid_time"), ({"timestamp": {}}, "invalid_time"),
         ({"timestamp": "9999-12-31T23:59:59-01:00"}, "invalid_time"), ({"sentAt": "x"}, "invalid_time"),

@@ -16,7 +16,7 @@ from engine.core.catalog import Catalog
 from engine.core.record import Record
 from engine.runtimes.base import DeadLetter
 from engine.runtimes.kafka.intake import IntakeOptions, KafkaIntake
-from engine.runtimes.kafka.topics import AT, ORIGIN, REASON, Deployed, Shard, Topics, decode_input, headers_of
+from engine.runtimes.kafka.topics import AT, ORIGIN, REASON, Deployed, Mended, Shard, Topics, decode_input, headers_of
 from engine.runtimes.memory_ports import MemoryRuntime
 
 
@@ -54,7 +54,7 @@ class ThroughKafka(MemoryRuntime):
         async with self._turn:
             await self.intake.append(records)
             found = [decode_input(each.value) for each in await self._read(0, len(records))]
-            await super().append([each for each in found if not isinstance(each, Deployed | Shard)])
+            await super().append([each for each in found if not isinstance(each, Deployed | Shard | Mended)])
 
     async def dead_letter(self, letters: Sequence[DeadLetter]) -> None:
         async with self._turn:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from engine.clock import ManualClock
 from engine.core.catalog import Catalog
-from engine.core.customer import CustomerState
+from engine.core.customer import CustomerState, encode_state
 from engine.core.effect import Decision
 from engine.core.record import Record, decode_record
 from engine.dispatch.ports import Settlement
@@ -22,6 +22,9 @@ from engine.errors import StorageError
 from engine.runtimes.base import MessageStatus, Query, Runtime
 from engine.runtimes.embedded import EmbeddedRuntime, Options
 from engine.runtimes.memory_ports import MemoryRuntime
+
+Table = Literal["states", "ledger"]
+Damage = Callable[[bytes], bytes]
 
 
 class Crashed(Exception):
@@ -60,6 +63,15 @@ class Harness(Protocol):
 
     async def log(self) -> list[tuple[int, Record]]:
         """Everything on the log, with positions."""
+
+    async def plant(self, table: Table, key: str, damage: Damage) -> None:
+        """Ends the runtime, writes other bytes instead of a stored row's (the seam of `test_unreadable`), and opens it again.
+
+        Raises NotImplementedError where a runtime has no such row.
+        """
+
+    def degraded(self) -> list[str]:
+        """What readiness says besides."""
 
 
 class MemoryHarness:
@@ -117,6 +129,14 @@ class MemoryHarness:
     async def log(self) -> list[tuple[int, Record]]:
         assert self.runtime.memory.log is not None
         return list(self.runtime.memory.log)
+
+    async def plant(self, table: Table, key: str, damage: Damage) -> None:
+        if table != "states":
+            raise NotImplementedError("its ledger is not serialised")
+        self.runtime.set_aside(key, "planted", damage(encode_state(self.runtime.memory.states[key])))
+
+    def degraded(self) -> list[str]:
+        return self.runtime.degraded()
 
 
 class Crash(BaseException):
@@ -245,6 +265,17 @@ class EmbeddedHarness:
     async def log(self) -> list[tuple[int, Record]]:
         rows = self.runtime._store.connection.execute("SELECT seq, record FROM log ORDER BY seq")
         return [(seq, decode_record(body)) for seq, body in rows]
+
+    async def plant(self, table: Table, key: str, damage: Damage) -> None:
+        await self.close()
+        column, name = ("state", "customer") if table == "states" else ("body", "message")
+        with contextlib.closing(sqlite3.connect(self._var / "anlass.db")) as connection, connection:
+            (body,) = connection.execute(f"SELECT {column} FROM {table} WHERE {name} = ?", (key,)).fetchone()  # noqa: S608
+            connection.execute(f"UPDATE {table} SET {column} = ? WHERE {name} = ?", (damage(body), key))  # noqa: S608
+        await self.reopen()
+
+    def degraded(self) -> list[str]:
+        return self.runtime.degraded()
 
 
 async def decisions(harness: Harness) -> list[Decision]:

@@ -18,8 +18,8 @@ from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState
 from engine.core.effect import Decision
 from engine.core.message import Message
-from engine.core.record import Record
-from engine.dispatch.ports import NO_LINKS, Links, Pending, Settlement
+from engine.core.record import Flush, Record
+from engine.dispatch.ports import NO_LINKS, OPEN, Closed, Links, Pending, Settlement
 from engine.runtimes.base import MessageStatus, Query
 from engine.runtimes.journal import Database, DatabaseReader
 from engine.runtimes.kafka import admin
@@ -32,18 +32,23 @@ from engine.runtimes.kafka.outlet import Outlet
 from engine.runtimes.kafka.postroom import Postroom, PostroomSettings
 from engine.runtimes.kafka.sink import Sink
 from engine.runtimes.kafka.topics import (
+    PREFIX_BYTES,
     Definition,
     Deployed,
+    Mended,
     Outgoing,
     Shard,
     Topics,
     decode_input,
     encode_definition,
     encode_input,
+    pack_row,
+    unpack_prefix,
 )
 from engine.runtimes.kafka.worker import Worker, WorkerSettings
 from engine.runtimes.memory import Memory
 from engine.telemetry import Metrics
+from tests.conformance.harness import Damage, Table
 
 PROJECT = "shop"
 SETTLE_SECONDS_MAX = 30.0
@@ -62,8 +67,8 @@ class KafkaRuntime(KafkaFront):
     async def stop(self) -> None:
         """The harness stops the parts."""
 
-    async def ready(self, limit: int, *, exclude: frozenset[tuple[str, str]] = frozenset()) -> list[Pending]:
-        return await self._harness.outbox.ready(limit, exclude=exclude)
+    async def ready(self, limit: int, *, closed: Closed = OPEN) -> list[Pending]:
+        return await self._harness.outbox.ready(limit, closed=closed)
 
     async def claim(self, message_ids: Sequence[str], *, links: Links = NO_LINKS) -> frozenset[str]:
         return await self._harness.outbox.claim(message_ids, links=links)
@@ -77,8 +82,14 @@ class KafkaRuntime(KafkaFront):
     async def wait_for_work(self, timeout_seconds: float) -> None:
         await self._harness.outbox.wait_for_work(timeout_seconds)
 
+    async def flushed(self) -> list[Flush]:
+        return await self._harness.outbox.flushed()
+
     async def states(self, customers: Sequence[str]) -> dict[str, CustomerState]:
         return await self._harness.outbox.states(customers)
+
+    async def duplicates(self, messages: Sequence[Message]) -> dict[str, bool]:
+        return await self._harness.outbox.duplicates(messages)
 
     async def suppressed(self, addresses: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
         return await self._harness.outbox.suppressed(addresses)
@@ -163,6 +174,18 @@ class KafkaHarness:
         await outlet.start()
         await outlet.send([self._defined(self._first, "pin")])
         await outlet.stop()
+
+    @property
+    def topics(self) -> Topics:
+        """Its names."""
+        return self._topics
+
+    async def make_topics(self) -> None:
+        """For records of an earlier version: nothing is deployed but what they say."""
+        await asyncio.to_thread(
+            admin.ensure_topics, self._bootstrap, self._topics, partitions=self._partitions, replication=1
+        )
+        self._made = True
 
     def _defined(self, catalog: Catalog, versions: str) -> Outgoing:
         definition = Definition(
@@ -318,18 +341,34 @@ class KafkaHarness:
         return memory.log
 
     async def _touchpoints(self) -> list[Record]:
-        found: list[Record] = []
+        read: list[Any] = [decode_input(each.value) for each in await self._records(self._topics.touchpoints)]
+        return [record for record in read if not isinstance(record, Deployed | Shard | Mended)]
+
+    async def plant(self, table: Table, key: str, damage: Damage) -> None:
+        await self.close()
+        topic = self._topics.states if table == "states" else self._topics.ledger
+        row = next(each.value for each in reversed(await self._records(topic)) if each.key == key.encode())
+        position, due_ms = unpack_prefix(row)
+        outlet = Outlet(self._bootstrap, client="test")
+        await outlet.start()
+        damaged = pack_row(position + (table == "ledger"), due_ms, damage(row[PREFIX_BYTES:]))
+        await outlet.append(topic, 0, [(key.encode(), damaged, ())])
+        await outlet.stop()
+        await self.reopen()
+
+    def degraded(self) -> list[str]:
+        return self._worker.degraded() + self._postroom.degraded()
+
+    async def _records(self, topic: str) -> list[Any]:
+        """Everything on the first partition of a topic."""
+        place, found = TopicPartition(topic, 0), []
         consumer = AIOKafkaConsumer(bootstrap_servers=self._bootstrap, auto_offset_reset="earliest")
         await consumer.start()
         try:
-            place = TopicPartition(self._topics.touchpoints, 0)
             consumer.assign([place])
             end = (await consumer.end_offsets([place]))[place]
             while await consumer.position(place) < end:
-                for each in (await consumer.getmany(place, timeout_ms=100)).get(place, []):
-                    record: Any = decode_input(each.value)
-                    if not isinstance(record, Deployed | Shard):
-                        found.append(record)
+                found += (await consumer.getmany(place, timeout_ms=100)).get(place, [])
         finally:
             await consumer.stop()
         return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.core.record import Enroll, Erase, Event, Identify, Merge, Outcome, Pause, Record, Timer
-from engine.dispatch.ports import Settlement
+from engine.dispatch.ports import Closed, Settlement
 from engine.runtimes.base import Query
 from tests.conformance.harness import Harness, decisions, messages, states
 from tests.conformance.shop import T0
@@ -188,9 +188,9 @@ async def test_ready_messages_come_by_priority_then_age_without_throttled_lanes(
     assert [each.message.template for each in ready] == ["order", "order", "cart"]
     assert [each.message.customer for each in ready] == ["b", "a", "a"]
     assert len(await harness.runtime.ready(2)) == 2
-    assert await harness.runtime.ready(10, exclude=frozenset({("email", "example.com")})) == []
-    assert await harness.runtime.ready(10, exclude=frozenset({("email", "")})) == []
-    assert len(await harness.runtime.ready(10, exclude=frozenset({("email", "other.example")}))) == 3
+    assert await harness.runtime.ready(10, closed=Closed(frozenset({("email", "example.com")}))) == []
+    assert await harness.runtime.ready(10, closed=Closed(frozenset({("email", "")}))) == []
+    assert len(await harness.runtime.ready(10, closed=Closed(frozenset({("email", "other.example")})))) == 3
 
 
 async def test_a_paused_workflow_takes_nobody_in_until_resumed(harness: Harness) -> None:

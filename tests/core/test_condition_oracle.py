@@ -32,7 +32,7 @@ SCALARS = st.one_of(
     st.booleans(),
     st.integers(-3, 3),
     st.sampled_from([0.5, -1.5, 2.0]),
-    st.sampled_from(["", "a", "b", "ab"]),
+    st.sampled_from(["", " ", "a", "b", "ab", "1", "0.5", "007"]),
 )
 DATA = st.dictionaries(
     st.sampled_from(NAMES), st.one_of(SCALARS, st.lists(SCALARS, max_size=3), st.fixed_dictionaries({"a": SCALARS}))
@@ -91,8 +91,18 @@ def number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def exact(value: Any) -> Any:
+    """The number that a text is exactly."""
+    return {"1": 1, "0.5": 0.5}.get(value, value) if isinstance(value, str) else value
+
+
+def blank(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
 def equal(left: Any, right: Any) -> bool:
     if number(left) or number(right):
+        left, right = exact(left), exact(right)
         return number(left) and number(right) and left == right
     return type(left) is type(right) and left == right
 
@@ -110,6 +120,10 @@ def compared(word: str, left: Any, right: Any) -> bool:
         else:
             raise Misfit
         return inside is (word == "in")
+    if blank(left) or blank(right):
+        return False
+    if number(exact(left)) and number(exact(right)):
+        left, right = exact(left), exact(right)
     if not ((number(left) and number(right)) or (isinstance(left, str) and isinstance(right, str))):
         raise Misfit
     return bool({"<": left < right, "<=": left <= right, ">": left > right, ">=": left >= right}[word])
@@ -118,6 +132,8 @@ def compared(word: str, left: Any, right: Any) -> bool:
 def calculated(word: str, left: Any, right: Any) -> Any:
     if left is None or right is None:
         return None
+    if number(exact(left)) and number(exact(right)):
+        left, right = exact(left), exact(right)
     if word == "+" and isinstance(left, str) and isinstance(right, str):
         return left + right
     if not (number(left) and number(right)) or (word == "**" and abs(right) > 64):
@@ -151,7 +167,7 @@ def interpret(tree: Tree, data: dict[str, Any]) -> Any:
                     value = value[step]
                 else:
                     return None
-            return value
+            return None if blank(value) else value
         case "compare":
             return compared(parts[1], interpret(parts[0], data), interpret(parts[2], data))
         case "chain":
@@ -167,15 +183,15 @@ def interpret(tree: Tree, data: dict[str, Any]) -> Any:
         case "not":
             return not interpret(parts[0], data)
         case "negative":
-            value = interpret(parts[0], data)
+            value = exact(interpret(parts[0], data))
             if value is not None and not number(value):
                 raise Misfit
             return None if value is None else -value
         case "defined":
-            return interpret(parts[0], data) is not None
+            return not blank(interpret(parts[0], data))
         case "default":
             value, fallback = interpret(parts[0], data), interpret(parts[1], data)
-            return fallback if value is None else value
+            return fallback if blank(value) else value
         case "choice":
             return interpret(parts[0] if interpret(parts[1], data) else parts[2], data)
         case _:

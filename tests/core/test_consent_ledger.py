@@ -102,8 +102,10 @@ def test_a_proof_keeps_what_it_may_say_and_nothing_else() -> None:
     """Unknown names and what is no text do not reach the ledger, and nothing fails."""
     play = consented()
     proofs: list[object] = [None, 7, [], {"wording": 1, "ip": "", "odd": "x"}, {"wording": "w" * 9_000}]
-    for second, proof in enumerate(proofs, 1):
-        play.identify(f"{second}s", consent_request={f"p{second}": ["email"]}, consent_proof=proof)
+    for second, (proof, channel) in enumerate(
+        zip(proofs, ("sms", "voice", "whatsapp", "push", "print"), strict=True), 1
+    ):
+        play.identify(f"{second}s", consent_request={"marketing": [channel]}, consent_proof=proof)
     assert [sorted(one.proof) for one in ledger(play)] == [[], [], [], [], ["wording"]]
     assert len(ledger(play)[-1].proof["wording"]) == 4_000
 

@@ -67,7 +67,7 @@ def sent(effects: list[Any]) -> list[str]:
 def test_ids_of_messages_differ_after_an_erasure_and_are_the_same_in_a_replay() -> None:
     """The same order of the same customer, forgotten in between."""
     first: list[Record] = [identify(email="a@b.example"), event("Go")]
-    again = [identify(T0 + 9, email="a@b.example"), event("Go", T0 + 9)]
+    again: list[Record] = [identify(T0 + 9, email="a@b.example"), event("Go", T0 + 9)]
     records: list[Record] = [*first, Erase(customer="c1", at_ms=T0 + 5, id="e"), *again]
     state, effects = run(records)
     ids = sent(effects)

@@ -103,7 +103,7 @@ def test_times_are_read(value: object, text: str) -> None:
         "",
         "soon",
         "2026-02-30",
-        "27.03.2026",
+        "03/04/2026",
         "9" * 5000,
         None,
         True,
@@ -112,7 +112,7 @@ def test_times_are_read(value: object, text: str) -> None:
         float("nan"),
         float("inf"),
         10**40,
-        -(10**17),
+        -(10**20),
     ],
 )
 def test_what_is_no_time_is_none(value: object) -> None:

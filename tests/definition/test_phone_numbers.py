@@ -14,7 +14,7 @@ from engine.collector.foreign import parse_foreign
 from engine.collector.parse import Envelope, parse_item
 from engine.core.record import Identify, Record
 from engine.definition.load import load_files
-from engine.definition.phone_numbers import read_number, with_phone_numbers
+from engine.definition.phone_numbers import TWO_READINGS, read_number, with_phone_numbers
 from engine.runtimes.base import Query
 from engine.runtimes.embedded import EmbeddedRuntime
 from engine.runtimes.memory_ports import MemoryRuntime
@@ -36,11 +36,28 @@ GOOD = [
     ("079 123 45 67", "CH", "+41791234567"),
     ("(212) 555-0123", "US", "+12125550123"),
     ("030 123456", "DE", "+4930123456"),
+    ("4915112345678", "DE", "+4915112345678"),
+    ("49 151 12345678", "DE", "+4915112345678"),
+    ("49 (0)151 12345678", "DE", "+4915112345678"),
+    ("498912345678", "DE", "+498912345678"),
+    ("436641234567", "AT", "+436641234567"),
+    ("447911123456", "GB", "+447911123456"),
+    ("14155552671", "US", "+14155552671"),
+    ("458 223 4567", "US", "+14582234567"),
+    ("393331234567", "IT", "+393331234567"),
+    ("333 1234567", "IT", "+393331234567"),
+    ("151 12345678", "DE", "+4915112345678"),
+    ("15123456789", "DE", "+4915123456789"),
+    ("tel:+4915112345678", "", "+4915112345678"),
+    ("TEL:0151-12345678", "DE", "+4915112345678"),
+    ("tel:0151-12345678;phone-context=+49", "", "+4915112345678"),
+    ("(+49) 151 12345678", "", "+4915112345678"),
+    ("'+4915112345678", "", "+4915112345678"),
 ]
 BAD = [
     "", " ", "0", "-", "+", "++49151", "abc", "unknown", "n/a", "0151 1234567a", "ana@example.com", "12", "110", "+49", "+49 151",
     "+49151123456789012345", "9" * 70, "+999 123456789", "+0 151 12345678", "0151 12345678 ext. 5", "0151 12345678;ext=5",
-    "tel:+4915112345678", "0900 1234567", "0800 1234567", "0180 5 123456", "+15550001111", "0000000000", "+4915112345678\x00",
+    "0900 1234567", "0800 1234567", "0180 5 123456", "+15550001111", "0000000000", "+4915112345678\x00",
     "+49 151 12345678, 0152 12345678", "☎ 0151 12345678x", "1e10", "٠١٥١", "+491511234567", "0151", "--0151--",
 ]  # fmt: skip
 
@@ -67,7 +84,26 @@ def test_without_a_country_a_national_number_is_none() -> None:
     )  # fmt: skip
 
 
-@given(st.text(), st.sampled_from(["", "DE", "US", "AT"]))
+@pytest.mark.parametrize(
+    ("text", "country"),
+    [
+        ("436641234567", "DE"),  # Austria's mobile number, or one of Schleswig-Holstein without its zero
+        ("04915112345678", "DE"),  # of Leer, or a mobile number with the country's code behind a zero too many
+        ("049 151 12345678", "DE"),
+        ("491511234567", "DE"),  # a digit is missing; without its zero it would be somebody's landline
+    ],
+)
+def test_two_possible_readings_are_none(text: str, country: str) -> None:
+    """A stranger's number is worse than none."""
+    number, reason = read_number(text, country)
+    assert number == ""
+    assert reason in {TWO_READINGS, "no such number is given out"}
+
+
+@given(
+    st.text() | st.from_regex(r"(\+|00|0|tel:)?[0-9 ()/-]{5,18}", fullmatch=True),
+    st.sampled_from(["", "DE", "US", "AT", "IT"]),
+)
 def test_any_text_is_a_number_or_has_a_reason(text: str, country: str) -> None:
     """One of both, whatever it is; what was read is read again as itself."""
     number, reason = read_number(text, country)
@@ -115,7 +151,15 @@ async def test_a_bad_number_costs_nothing_but_itself(way: object) -> None:
         (b"policy: p\nzone: Europe/Berlin\ncountry: AT\n", {}, {}, "+43664123456"),
         (b"policy: p\nzone: Europe/Berlin\n", {"country": "at"}, {}, "+43664123456"),
         (b"policy: p\nzone: Europe/Berlin\n", {"country": "DE"}, {"country": "AT"}, "+43664123456"),
-        (b"policy: p\ncountry: AT\n", {"country": "Atlantis"}, {}, "+43664123456"),
+        (b"policy: p\ncountry: AT\n", {"country": "Atlantis"}, {}, None),
+        (b"policy: p\ncountry: AT\n", {}, {"country": "Atlantis"}, None),
+        (b"policy: p\ncountry: AT\n", {"country": "DE"}, {"country": "Atlantis"}, None),
+        (b"policy: p\ncountry: DE\n", {}, {"country": "Austria"}, "+43664123456"),
+        (b"policy: p\ncountry: DE\n", {}, {"country": "AUT"}, "+43664123456"),
+        (b"policy: p\ncountry: DE\n", {}, {"address": {"country": "Österreich"}}, "+43664123456"),
+        (b"policy: p\ncountry: DE\n", {}, {"address": {"country": "Atlantis"}}, None),
+        (b"policy: p\ncountry: DE\n", {}, {"country": 43}, None),
+        (b"policy: p\ncountry: AT\n", {"country": "Atlantis"}, {"country": None}, "+43664123456"),
         (b"policy: p\n", {}, {}, None),
     ],
 )

@@ -290,7 +290,7 @@ async def test_a_disk_that_was_full_costs_no_berth(house: House, monkeypatch: py
     monkeypatch.setattr("engine.dispatch.dispatcher.STORAGE_RETRY_SECONDS", 0.01)
     async with house.dispatching(under_way_max=2) as dispatcher:
         await house.until(lambda statuses: statuses == ["sent", "suppressed"])
-    assert dispatcher._berths.free("email") == 2
+    assert dispatcher._lanes._berths.free("email") == 2
 
 
 async def test_a_connection_lost_after_the_dot_is_unknown_for_marketing(house: House) -> None:

@@ -112,7 +112,8 @@ def test_who_wins_is_as_the_sheet_says(tmp_path: Path, sheet: str, inlined: str,
 
 
 def test_an_own_style_keeps_its_word(tmp_path: Path) -> None:
-    body = '<html><head><style>.a { top: 1px !important; left: 1px !important }</style></head><p class="a" style="top: 2px !important">x</p></html>'
+    sheet = "<style>.a { top: 1px !important; left: 1px !important }</style>"
+    body = f'<html><head>{sheet}</head><p class="a" style="top: 2px !important">x</p></html>'
     assert style_of(rendered(tmp_path, body).html, "a") == "left: 1px;top: 2px !important;"
 
 
@@ -142,7 +143,8 @@ def test_values_and_conditions_within_a_sheet(tmp_path: Path) -> None:
 
 def test_rows_of_a_loop_are_not_all_the_first(tmp_path: Path) -> None:
     """Which element is the first is known only when the loop has run."""
-    body = "<style>li:first-child { top: 0 } li + li { top: 1px } li { left: 0 }</style><ul>{% for x in data.x %}<li>{{ x }}</li>{% endfor %}</ul>"
+    sheet = "<style>li:first-child { top: 0 } li + li { top: 1px } li { left: 0 }</style>"
+    body = f"{sheet}<ul>{{% for x in data.x %}}<li>{{{{ x }}}}</li>{{% endfor %}}</ul>"
     made = rendered(tmp_path, body, data={"x": [1, 2]}).html
     assert made.count('<li style="left: 0;">') == 2
     assert "li:first-child { top: 0 }" in made

@@ -25,6 +25,7 @@ from engine.runtimes.kafka.topics import (
     Deployed,
     Handover,
     Input,
+    Mended,
     Outgoing,
     Removed,
     Shard,
@@ -131,7 +132,7 @@ class Partition:
     def append(self, *records: Input, at_ms: int = 0) -> None:
         """Our own records."""
         for record in records:
-            key = record.customer.encode() if not isinstance(record, Deployed | Shard) else None
+            key = record.customer.encode() if not isinstance(record, Deployed | Shard | Mended) else None
             self.put(key or None, encode_input(record), at_ms=at_ms)
 
     def put(self, key: bytes | None, value: bytes | None, *, at_ms: int = 0) -> None:
@@ -261,7 +262,7 @@ class Share(Memory):
         """Everything that stands on a partition's log."""
         for each in log:
             for record in read_arrival(self._here, each).inputs:
-                assert not isinstance(record, Deployed | Shard)
+                assert not isinstance(record, Deployed | Shard | Mended)
                 self.step(record)
 
     def decisions_of(self, customer: str) -> list[Decision]:

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from engine.core.record import Outcome, Pause
+from engine.dispatch.ports import Closed
 from engine.runtimes.kafka.topics import REASON, encode_json, headers_of
 from tests.conformance.shop import T0
 from tests.runtimes.ledger_stage import Stage, answer, bounced, forgotten, handover
 
 HOUR = 3_600_000
-NONE: frozenset[tuple[str, str]] = frozenset()
+NONE = Closed()
 
 
 @pytest.fixture
@@ -103,10 +104,10 @@ async def test_ready_messages_come_by_priority_then_age_without_throttled_lanes(
         names = [each.message.id for each in await ledger.ready(10, NONE, T0)]
         assert names == ["urgent", "a", "b", "c"]
         assert [each.message.id for each in await ledger.ready(2, NONE, T0)] == ["urgent", "a"]
-        closed = frozenset({("email", "example.com")})
+        closed = Closed(frozenset({("email", "example.com")}))
         assert [each.message.id for each in await ledger.ready(10, closed, T0)] == ["b", "c"]
-        assert [each.message.id for each in await ledger.ready(10, frozenset({("email", "")}), T0)] == ["c"]
-        assert await ledger.ready(10, frozenset({("email", ""), ("sms", "")}), T0) == []
+        assert [each.message.id for each in await ledger.ready(10, Closed(frozenset({("email", "")})), T0)] == ["c"]
+        assert await ledger.ready(10, Closed(frozenset({("email", ""), ("sms", "")})), T0) == []
         await held.close()
         held = await stage.own()
     assert [each.message.id for each in await held.ledger.ready(9, NONE, T0 + HOUR)] == [

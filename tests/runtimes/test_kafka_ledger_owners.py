@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from engine.dispatch.ports import Settlement
+from engine.dispatch.ports import Closed, Settlement
 from engine.errors import StorageError
 from engine.runtimes.kafka.arrival import Incoming
 from engine.runtimes.kafka.changelog import Fenced
@@ -21,7 +21,7 @@ from tests.conformance.shop import T0
 from tests.runtimes.ledger_stage import Crash, Held, Stage, answer, bounced, entry_of, forgotten, handover
 
 HOUR = 3_600_000
-NONE: frozenset[tuple[str, str]] = frozenset()
+NONE = Closed()
 
 
 @pytest.fixture
@@ -248,7 +248,7 @@ async def test_a_hundred_thousand_pending_messages_are_taken_over_quickly(stage:
             held = await stage.own(disk)
             figures[f"{name}: restored, s"] = time.perf_counter() - started
             started = time.perf_counter()
-            found = await held.ledger.ready(50, frozenset({("email", "d0.example")}), T0)
+            found = await held.ledger.ready(50, Closed(frozenset({("email", "d0.example")})), T0)
             figures[f"{name}: ready, ms"] = (time.perf_counter() - started) * 1_000
         figures[f"{name}: loop held up, s"] = max(beat)
         assert [each.message.id for each in found] == [f"{number:032}" for number in range(1, 51)]

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from engine.errors import NotFound, StorageError
 from engine.runtimes import audit
-from engine.runtimes.embedded.store import FILE, read_key
+from engine.runtimes.embedded.keys import read_key
+from engine.runtimes.embedded.store import FILE
 
 LOG = "audit.jsonl"
 HEAD = "audit.head"
@@ -56,6 +57,10 @@ def read(var: Path) -> tuple[list[bytes], str]:
 
 def alias_of(var: Path) -> Callable[[str], str]:
     """What stands for a customer: the hash that the receipt of an erasure has as well."""
+    if not (var / FILE).exists():
+        raise NotFound(
+            f"There is no engine's data in {var}.", mend="Run `anlass run` there first, or name another project."
+        )
     key = read_key(var)
 
     def alias(customer: str) -> str:

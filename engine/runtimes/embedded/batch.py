@@ -13,17 +13,19 @@ import msgspec
 
 from engine.core.broadcast import test_key
 from engine.core.catalog import Catalog
-from engine.core.customer import decode_state
+from engine.core.objection import names
 from engine.core.proof import records_of
-from engine.core.record import Record, Winner, decode_record, encode_record
-from engine.dispatch.feedback import INTERRUPTED
+from engine.core.record import Pause, Record, Winner, decode_record, encode_record
+from engine.dispatch.feedback import INTERRUPTED, NOWHERE, SENT_ELSEWHERE
 from engine.dispatch.ports import Settlement
 from engine.runtimes import consents
 from engine.runtimes.base import DeadLetter
+from engine.runtimes.effects import encode_message
 from engine.runtimes.embedded import erasure
 from engine.runtimes.embedded.plan import Plan, Planner, Slot, Work
 from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import Options, Store
+from engine.runtimes.unreadable import SetAside, UnreadableRow, read_state, readable
 
 
 class Order(msgspec.Struct, kw_only=True):
@@ -37,6 +39,8 @@ class Order(msgspec.Struct, kw_only=True):
     resends: list[str] = []
     """Claimed messages of a dead process that are to be sent again."""
     letters: list[DeadLetter] = []
+    asides: list[SetAside] = []
+    """Rows that somebody found unreadable."""
     commands_done: list[int] = []
     letters_done: list[int] = []
     recheck_after: int | None = None
@@ -63,7 +67,7 @@ class Batches:
     def __init__(self, store: Store, options: Options) -> None:
         self._store = store
         self._options = options
-        self._planner = Planner(self._load, keep_unconcerned=options.keep_unconcerned)
+        self._planner = Planner(self._load, keep_unconcerned=options.keep_unconcerned, stopped=store.asides.stopped)
         self.log_seq = 0
         self.applied_seq = 0
 
@@ -86,14 +90,17 @@ class Batches:
                     text = msgspec.json.encode(links).decode()
                     connection.execute(SQL["ledger_links"], {"message": message, "links": text})
             answers = self._settle(connection, order.settlements)
-            carried, more_on_log = self._carried(connection)
             fresh = answers + order.records
-            work = Work(carried=carried, fresh=[] if more_on_log else fresh, more_on_log=more_on_log)
+            work = self._carried(connection)
+            if not work.until_seq:
+                work.fresh.extend(fresh)
             plan = self._planner.plan(catalog, work, log_seq=self.log_seq)
-            if more_on_log:  # new records queue up behind what is on the log
+            if work.until_seq:  # new records queue up behind what is on the log
                 for record, body in fresh:
                     plan.log_seq += 1
                     plan.log_rows.append((plan.log_seq, record.at_ms, record.customer, body))
+            plan.asides += order.asides
+            self._store.asides.write(connection, plan.asides, now_ms=order.now_ms)
             write_plan(self._store, plan)
             if plan.goes_on:  # whoever waits is asked from the beginning, also those who were asked a moment ago
                 order.resume_after = 0
@@ -111,12 +118,20 @@ class Batches:
             more_on_log=plan.applied_seq < plan.log_seq,
         )
 
-    def _carried(self, connection: sqlite3.Connection) -> tuple[list[tuple[int, Record]], bool]:
+    def _carried(self, connection: sqlite3.Connection) -> Work:
+        """What is on the log and not evaluated yet, or its first part."""
+        work = Work(carried=[], fresh=[], damaged=[])
         if self.applied_seq >= self.log_seq:
-            return [], False
+            return work
         limit = self._options.batch_records_max
         rows = connection.execute(SQL["log_after"], {"seq": self.applied_seq, "limit": limit + 1}).fetchall()
-        return [(seq, decode_record(body)) for seq, body in rows[:limit]], len(rows) > limit
+        for seq, customer, body in rows[:limit]:
+            try:
+                work.carried.append((seq, readable(decode_record, body)))
+            except UnreadableRow as error:
+                found = SetAside(kind="log", key=str(seq), customer=customer, reason=str(error), body=body)
+                work.damaged.append((seq, found))
+        return msgspec.structs.replace(work, until_seq=rows[limit - 1][0]) if len(rows) > limit else work
 
     def _settle(self, connection: sqlite3.Connection, settlements: Sequence[Settlement]) -> list[tuple[Record, bytes]]:
         answers: list[tuple[Record, bytes]] = []
@@ -146,7 +161,15 @@ class Batches:
             rows = self._store.connection.execute(SQL["state_load"], names)
         else:
             rows = self._store.connection.execute(SQL["states_load"], (json.dumps(names),))
-        return {customer: Slot(number, due_ms, state=decode_state(state)) for customer, number, due_ms, state in rows}
+        return {customer: _slot(customer, number, due_ms, body=state) for customer, number, due_ms, state in rows}
+
+
+def _slot(customer: str, number: int, due_ms: int, *, body: bytes) -> Slot:
+    try:
+        return Slot(number, due_ms, state=read_state(body, customer))
+    except UnreadableRow as error:
+        found = SetAside(kind="state", key=customer, customer=customer, reason=str(error), body=body)
+        return Slot(number, due_ms, state=None, aside=found)
 
 
 def write_plan(store: Store, plan: Plan) -> None:
@@ -177,7 +200,7 @@ def write_plan(store: Store, plan: Plan) -> None:
         ("journal_insert", plan.journal_rows),
         ("ledger_insert", plan.ledger_rows),
         ("counters_add", [row for row in counts if row[2]]),
-        ("control_set", [(each.workflow, int(each.paused), each.at_ms, each.reason) for each in plan.pauses]),
+        ("control_set", [_control_row(each) for each in plan.pauses]),
         ("winner_insert", [(_test_key(each), each.variant, each.at_ms) for each in plan.winners]),
         ("pace_add", _pace_rows(plan)),
         ("suppressed_insert", suppressions),
@@ -188,8 +211,28 @@ def write_plan(store: Store, plan: Plan) -> None:
             store.connection.executemany(SQL[name], rows)
     if plan.goes_on:
         store.connection.execute(SQL["ledger_unpause"])
-    if suppressions:
-        store.has_suppressed = True  # when this is rolled back, looking one up in vain does no harm
+    for flush in plan.flushes:
+        values = {"channel": flush.channel, "domain": flush.domain}
+        store.connection.execute(SQL["ledger_flush"], values)
+    if plan.holding is not None:
+        note = msgspec.json.encode(plan.holding).decode()
+        store.connection.execute(SQL["progress_put"], {"name": "holding", "value": plan.holding.since_ms, "note": note})
+    if plan.sent_elsewhere:
+        _settle_elsewhere(store.connection, plan)
+
+
+def _settle_elsewhere(connection: sqlite3.Connection, plan: Plan) -> None:
+    """What is known and not final becomes `sent`; of the rest a row stays, so that it is not sent when it is decided."""
+    body = encode_message(NOWHERE)
+    for message, at_ms in plan.sent_elsewhere:
+        values = {"message": message, "reason": SENT_ELSEWHERE, "body": body, "at_ms": at_ms}
+        if not connection.execute(SQL["ledger_sent_elsewhere"], values).rowcount:
+            connection.execute(SQL["ledger_sent_before"], values)
+
+
+def _control_row(record: Pause) -> tuple[str, int, int, str, int]:
+    since_ms = record.at_ms if record.paused and not record.drop else 0
+    return record.workflow, int(record.paused), record.at_ms, record.reason, since_ms
 
 
 def _write_consents(store: Store, plan: Plan) -> None:
@@ -233,4 +276,4 @@ def _test_key(record: Winner) -> str:
 
 def address_hash(store: Store, channel: str, *, address: str) -> bytes:
     """What an address is remembered by when nothing may be sent to it."""
-    return store.keyed_hash(f"{channel}:{address.strip().casefold()}")
+    return store.keyed_hash(names(channel, address)[0])

@@ -15,6 +15,7 @@ from engine.core.effect import Decision
 from engine.core.objection import ERASED
 from engine.errors import StorageError
 from engine.runtimes import consents
+from engine.runtimes.base import same_addresses
 from engine.runtimes.embedded.plan import Plan
 from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import Store
@@ -33,7 +34,7 @@ def forget(store: Store, plan: Plan) -> None:
     for seq, record in plan.forgets:
         customer = record.customer
         removed = 0
-        for name in ("journal_forget", "ledger_forget", "dead_letters_forget"):
+        for name in ("journal_forget", "ledger_forget", "dead_letters_forget", "set_aside_forget"):
             removed += connection.execute(SQL[name], {"customer": customer, "log_seq": seq}).rowcount
         removed += _forget_nameless_letters(connection, plan)
         kept = [customer != message.customer or at > seq for at, message in plan.messages]
@@ -67,7 +68,8 @@ def forget(store: Store, plan: Plan) -> None:
 
 def _forget_nameless_letters(connection: sqlite3.Connection, plan: Plan) -> int:
     """Dead letters that do not say whose they are, and hold an address of somebody who is erased."""
-    addresses = {each.address for each in plan.suppressions if each.channel.startswith(f"{ERASED}/") and each.address}
+    erased = {each.address for each in plan.suppressions if each.channel.startswith(f"{ERASED}/") and each.address}
+    addresses = {text for address in erased for text in same_addresses(address)}
     return sum(
         connection.execute(SQL["dead_letters_forget_address"], {"address": address}).rowcount for address in addresses
     )

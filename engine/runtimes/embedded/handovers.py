@@ -20,12 +20,18 @@ from engine.core.enrollment import Enrollment
 from engine.errors import StorageError
 from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import FILE, connect, translated
+from engine.runtimes.unreadable import UnreadableRow, readable
+from engine.telemetry import Action, get_log
 
 PAGE = 2_000
 HANDOVERS_SINCE = 2
 """The migration that made room for them."""
 BYTES_MAX = 64 << 20
 """Of definitions and templates together, before they are compressed."""
+
+
+_log = get_log("handovers")
+_decode_files = msgspec.json.Decoder(dict[str, str]).decode
 
 
 def _only(whole: type[msgspec.Struct], wanted: Mapping[str, Any]) -> type[msgspec.Struct]:
@@ -71,16 +77,31 @@ def packed(files: Mapping[str, str]) -> bytes:
 
 
 def unpacked(files: bytes) -> dict[str, str]:
-    """What `packed` stored."""
-    found: dict[str, str] = json.loads(zlib.decompress(files))
-    return found
+    """What `packed` stored. Raises UnreadableRow."""
+    return readable(_unpack, files)
+
+
+def _unpack(files: bytes) -> dict[str, str]:
+    try:
+        return _decode_files(zlib.decompress(files))
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
+
+
+def unpacked_or_none(catalog: str, files: bytes) -> dict[str, str] | None:
+    """As `unpacked`; None, with a line in the log, when the bytes cannot be read."""
+    try:
+        return unpacked(files)
+    except UnreadableRow as error:
+        _log.error(Action.ROW_SKIPPED, table="definitions", key=catalog, reason=str(error))
+        return None
 
 
 # ----------------------------------------------------------------------------------------- in the engine's own connection
 
 
 def pending(connection: sqlite3.Connection) -> Handover | None:
-    """The newest that nobody answered."""
+    """The newest that nobody answered. Raises UnreadableRow."""
     row = connection.execute(SQL["handover_newest"]).fetchone()
     return None if row is None else Handover(number=row[0], versions=row[1], files=unpacked(row[2]))
 
@@ -129,7 +150,10 @@ def deployed(var: Path, *, limit: int) -> list[Deployed]:
         if not connection.execute("PRAGMA user_version").fetchone()[0]:
             return []
         rows = connection.execute(SQL["definitions_newest"], {"limit": limit}).fetchall()
-    return [Deployed(catalog=catalog, deployed_ms=at_ms, files=unpacked(files)) for catalog, at_ms, files in rows]
+    read = [(catalog, at_ms, unpacked_or_none(catalog, files)) for catalog, at_ms, files in rows]
+    return [
+        Deployed(catalog=catalog, deployed_ms=at_ms, files=files) for catalog, at_ms, files in read if files is not None
+    ]
 
 
 def count_in_flight(
@@ -150,7 +174,10 @@ def count_in_flight(
         while rows := connection.execute(SQL["states_page"], {"after": after, "limit": PAGE}).fetchall():
             after, done = rows[-1][0], done + len(rows)
             for _, body in rows:
-                state: Any = _decode(body)
+                try:
+                    state: Any = readable(_decode, body)
+                except UnreadableRow:
+                    continue  # set aside: whoever it is stays where they are
                 counts.update((run.workflow, run.version, run.step) for run in state.enrollments)
             progress(done, max(done, total))
     return counts

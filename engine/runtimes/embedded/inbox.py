@@ -4,17 +4,17 @@ Invariant: a submitted record is appended to the log and taken out of the inbox 
 """
 
 import contextlib
-import json
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from engine.clock import Clock, SystemClock
 from engine.core.record import Record, encode_record
 from engine.errors import NotFound
+from engine.runtimes.embedded.handovers import unpacked_or_none
+from engine.runtimes.embedded.keys import keyed_hash, read_key
 from engine.runtimes.embedded.reader import EmbeddedReader
 from engine.runtimes.embedded.statements import SQL
-from engine.runtimes.embedded.store import FILE, connect, is_running, keyed_hash, read_key, translated
+from engine.runtimes.embedded.store import FILE, connect, is_running, translated
 
 
 def submit(var: Path, records: Sequence[Record]) -> bool:
@@ -54,7 +54,8 @@ def stored_sources(var: Path) -> list[tuple[str, dict[str, str]]]:
             if not connection.execute("PRAGMA user_version").fetchone()[0]:
                 return []
             rows = connection.execute(SQL["definitions_all"]).fetchall()
-    return [(catalog, json.loads(zlib.decompress(files))) for catalog, files in rows]
+    read = [(catalog, unpacked_or_none(catalog, files)) for catalog, files in rows]
+    return [(catalog, files) for catalog, files in read if files is not None]
 
 
 def _existing(var: Path) -> Path:

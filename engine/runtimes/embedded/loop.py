@@ -13,14 +13,16 @@ import msgspec
 
 from engine.clock import Clock
 from engine.core.catalog import Catalog
-from engine.core.record import Recheck, Resume, Timer, encode_record
-from engine.errors import StorageError
+from engine.core.record import Flush, Recheck, Resume, Timer, encode_record
+from engine.errors import AnlassError, StorageError
+from engine.health import Condition
 from engine.runtimes.embedded import outbox
 from engine.runtimes.embedded.batch import Batches, Order, Result
 from engine.runtimes.embedded.plan import Plan
 from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import Options, Store
 from engine.runtimes.failures import log_failures
+from engine.runtimes.unreadable import WAITS
 from engine.telemetry import Action, Metrics, get_log
 
 RETRY_SECONDS = 1.0
@@ -53,7 +55,7 @@ class Walk(msgspec.Struct, frozen=True):
         """What a note says. Older ones name the catalog alone."""
         catalog, _, rest = note.partition(" ")
         versions, _, deployed = rest.partition(" ")
-        return cls(catalog, versions or "pin", int(deployed or 0))
+        return cls(catalog, versions or "pin", int(deployed) if deployed.isdecimal() else 0)
 
     def recheck(self, customer: str, number: int, *, at_ms: int) -> Recheck:
         """The recheck of one state. Its id is another one for each deploy, also when an earlier catalog comes back."""
@@ -92,6 +94,8 @@ class BatchLoop:
         self._stopping = False
         self.interrupted: list[str] = []
         """Messages that this start found claimed, and nobody has asked about yet."""
+        self.flushed: list[Flush] = []
+        """Pauses that an operator ended, and nobody has asked about yet."""
 
     @property
     def backlog(self) -> int:
@@ -105,7 +109,7 @@ class BatchLoop:
         for settlement in recovery.settlements:
             self._log.warning(Action.MESSAGE_BECAME_UNKNOWN, message=settlement.message_id)
             self.interrupted.append(settlement.message_id)
-        if recovery.settlements or recovery.resends:
+        if recovery.settlements or recovery.resends or recovery.asides:
             self._took_effect(self.batches.commit(self.catalog, recovery), recovery)
         self.timer_ms = self._next_timer_ms()
 
@@ -177,6 +181,7 @@ class BatchLoop:
             result = self.batches.commit(self.catalog, order)
         except Exception as error:  # noqa: BLE001 - whatever the store does, the loop has to live on
             self._log.error(Action.BATCH_FAILED, cause=error)
+            self._metrics.health.report(Condition.STORE_FAILS, _failure(error))
             self._retry_at = self._clock.monotonic() + RETRY_SECONDS
             asyncio.get_running_loop().call_later(RETRY_SECONDS, self._wake.set)
             for request in requests:
@@ -188,6 +193,8 @@ class BatchLoop:
                 if not request.done.done():
                     request.done.set_exception(StorageError(f"The engine ended: {type(error).__name__}."))
             raise
+        if self._metrics.health.has(Condition.STORE_FAILS):
+            self._metrics.health.clear(Condition.STORE_FAILS)
         self._took_effect(result, order)
         for request in requests:
             if not request.done.done():
@@ -207,6 +214,7 @@ class BatchLoop:
             order.links.update(asked.links)
             order.settlements.extend(asked.settlements)
             order.letters.extend(asked.letters)
+            order.asides.extend(asked.asides)
             order.letters_done.extend(asked.letters_done)
             order.commands_done.extend(asked.commands_done)
             self._waiting_records -= len(asked.records)
@@ -217,7 +225,7 @@ class BatchLoop:
 
     def _add_timers(self, order: Order) -> None:
         now_ms = order.now_ms
-        if not self.timer_ms or self.timer_ms > now_ms:
+        if not self._options.timers or not self.timer_ms or self.timer_ms > now_ms:
             return
         rows = self._store.connection.execute(SQL["timers_due"], {"now_ms": now_ms, "limit": self._share(order)})
         for due_ms, customer in rows:
@@ -254,7 +262,8 @@ class BatchLoop:
         if order.resume_after is not None:
             self.resume_after = order.resume_after
         self.timer_ms = self._timer_after(plan)
-        if result.more_to_send:
+        self.flushed += plan.flushes
+        if result.more_to_send or plan.flushes:
             self.work.set()
         if plan.forgets:
             self.forgot.set()
@@ -266,8 +275,17 @@ class BatchLoop:
             if count is None:
                 count = self._decided[kind] = self._metrics.decisions.labels(kind).inc
             count(number)
+        for customer in plan.freed:
+            self._store.asides.forget(customer)
+        for found in self._store.asides.took_effect(plan.asides):
+            self._metrics.dead_letters.inc()
+            self._log.error(Action.ROW_QUARANTINED, row=found.kind, key=found.key, reason=found.reason)
+        for refused, number in plan.refused.items():
+            self._metrics.refused_values.labels(*refused).inc(number)
         for seq, _, reason in plan.failures:
             self._metrics.dead_letters.inc()
+            if reason.startswith(WAITS):
+                continue
             self._log.error(Action.RECORD_DEAD_LETTERED, seq=seq, cause_type=reason.partition(":")[0])
         log_failures(self._log, plan.failed)
         for record in plan.pauses:
@@ -311,3 +329,9 @@ class BatchLoop:
         self.work.set()
         if self.timer_ms and self.timer_ms <= self._clock.now_ms():
             self._wake.set()
+
+
+def _failure(error: Exception) -> str:
+    """Of an error of ours its sentence; another one's may hold data."""
+    said = str(error) if isinstance(error, AnlassError) else f"{type(error).__name__}."
+    return f"A batch could not be written: {said}"

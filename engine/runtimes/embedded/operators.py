@@ -16,8 +16,9 @@ import msgspec
 from engine.core.record import decode_record
 from engine.errors import NotFound
 from engine.runtimes.base import History, Receipt, Replayed
+from engine.runtimes.embedded.keys import read_key
 from engine.runtimes.embedded.statements import SQL
-from engine.runtimes.embedded.store import FILE, connect, read_key, translated
+from engine.runtimes.embedded.store import FILE, connect, translated
 
 LOOKED_MAX = 500_000
 """Records of the log that a question about one customer looks at: a second or two."""

@@ -7,16 +7,18 @@ record that cannot be evaluated (a mistake of ours) becomes a dead letter; every
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 
 import msgspec
 
 from engine.core.broadcast import in_force
 from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState, encode_state
-from engine.core.effect import Append, Decision, Dispatch, Effect, Forget, Suppress
+from engine.core.effect import Append, Decision, Dispatch, Effect, Forget, Suppress, refused_value
 from engine.core.evaluate import concerns, evaluate
-from engine.core.message import Message
-from engine.core.record import CONTROL, Control, Pause, Record, Timer, Winner, encode_record
+from engine.core.holding import Holding, next_due_ms
+from engine.core.message import Message, is_bulk
+from engine.core.record import CONTROL, Control, Erase, Flush, Pause, Record, Settled, Timer, Winner, encode_record
 from engine.dispatch import guardrail
 from engine.runtimes.base import same_address
 from engine.runtimes.effects import (
@@ -26,6 +28,7 @@ from engine.runtimes.effects import (
     encode_outcome,
     stuck,
 )
+from engine.runtimes.unreadable import SetAside, why_waiting
 
 APPENDED_MAX = 1_000
 """Records that decisions may append within one batch; what is over that is evaluated in the next one."""
@@ -34,11 +37,15 @@ MANY = 1 << 62
 
 
 class Slot:
-    """One customer during a batch: what is stored (`number` 0: nothing) and what it becomes."""
+    """One customer during a batch: what is stored (`number` 0: nothing) and what it becomes.
 
-    __slots__ = ("changed", "due_ms", "number", "retry_ms", "state")
+    `aside`: what is stored cannot be read.
+    """
 
-    def __init__(self, number: int, due_ms: int, *, state: CustomerState | None) -> None:
+    __slots__ = ("aside", "changed", "due_ms", "number", "retry_ms", "state")
+
+    def __init__(self, number: int, due_ms: int, *, state: CustomerState | None, aside: SetAside | None = None) -> None:
+        self.aside = aside
         self.number = number
         self.due_ms = due_ms
         self.state = state
@@ -53,8 +60,10 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     """Records that are on the log already, with their positions; they come first."""
     fresh: list[tuple[Record, bytes]] = []
     """Records that are not, with their bytes."""
-    more_on_log: bool = False
-    """Whether the log holds more unevaluated records after `carried`; then nothing is `fresh`."""
+    damaged: list[tuple[int, SetAside]] = []
+    """Records on the log that cannot be read, with their positions; their customers wait."""
+    until_seq: int = 0
+    """Not 0: the log holds unevaluated records after this position; then nothing is `fresh`."""
 
 
 class Plan:
@@ -73,9 +82,19 @@ class Plan:
         self.forgets: list[tuple[int, Record]] = []
         self.pauses: list[Pause] = []
         self.winners: list[Winner] = []
+        self.flushes: list[Flush] = []
+        self.sent_elsewhere: list[tuple[str, int]] = []
+        """Messages that a provider's log knows as sent."""
+        self.holding: Holding | None = None
+        """What is held from now on; None: as before."""
         self.goes_on = False
         """Whether customers may have waited for one of these control records."""
         self.failures: list[tuple[int, Record, str]] = []
+        self.asides: list[SetAside] = []
+        self.stopped: set[str] = set()
+        """Customers who are set aside by this plan."""
+        self.freed: set[str] = set()
+        """Customers who are erased by it, so that nothing of theirs waits any longer."""
         self.state_updates: list[tuple[int, bytes, int]] = []
         self.state_inserts: list[tuple[str, int, bytes]] = []
         self.state_deletes: list[tuple[int]] = []
@@ -83,8 +102,9 @@ class Plan:
         self.timer_deletes: list[tuple[int, str]] = []
         self.timer_inserts: list[tuple[int, str]] = []
         self.journal_rows: list[tuple[int, int, str, str, str, str, str, bytes]] = []
-        self.ledger_rows: list[tuple[str, str, str, str, int, int, int, int, str, bytes, str]] = []
+        self.ledger_rows: list[tuple[str, str, str, str, int, int, int, int, str, bytes, str, int]] = []
         self.decision_counts: Counter[str] = Counter()
+        self.refused: Counter[tuple[str, str]] = Counter()
         self.failed: list[Decision] = []
         """Decisions of the kind `failed`, for the log."""
         self.paced: Counter[tuple[str, int, str]] = Counter()
@@ -96,12 +116,36 @@ class Plan:
         self.catalog, decisions, goes_on = in_force(before, record)
         self.decisions += [(seq, decision) for decision in decisions]
         self.goes_on = self.goes_on or goes_on
+        if isinstance(record, Flush):
+            self.flushes.append(record)
+        elif isinstance(record, Settled):
+            self.sent_elsewhere += [(message, record.at_ms) for message in record.messages]
         if self.catalog is before:
             return
+        if self.catalog.holding is not before.holding:
+            self.holding = self.catalog.holding
         if isinstance(record, Pause):
             self.pauses.append(record)
-        else:
+        elif isinstance(record, Winner):
             self.winners.append(record)
+
+    def set_aside(self, found: SetAside) -> None:
+        """A row cannot be read: it is kept, and its customer waits."""
+        self.asides.append(found)
+        if found.stops:
+            self.stopped.add(found.customer)
+
+    def wait(self, seq: int, record: Record, slot: Slot) -> None:
+        """Keeps a record until its customer is mended. A timer is not kept: the state that is mended arms it again."""
+        if slot.aside is not None and record.customer not in self.stopped:
+            self.set_aside(slot.aside)
+        due = {slot.due_ms, record.due_ms if type(record) is Timer else 0} - {0}
+        self.timer_deletes += [(due_ms, record.customer) for due_ms in sorted(due)]
+        if slot.due_ms:
+            self.state_defers.append((0, slot.number))
+            slot.due_ms = 0
+        if type(record) is not Timer:
+            self.failures.append((seq, record, why_waiting(slot.aside.kind if slot.aside is not None else "log")))
 
     def take(self, seq: int, record: Record, *, effects: list[Effect]) -> list[Record]:
         """Sorts the effects of one record; returns what is to be appended."""
@@ -140,6 +184,9 @@ class Plan:
                 )
             )
             self.decision_counts[f"{decision.kind}:{decision.workflow}"] += 1
+            refused = refused_value(decision)
+            if refused is not None:
+                self.refused[refused] += 1
             if decision.kind == "failed":
                 self.failed.append(decision)
             counted = guardrail.count(decision)
@@ -161,12 +208,13 @@ class Plan:
                     same_address(message.address),
                     encode_message(message),
                     message.workflow,
+                    int(is_bulk(message)),
                 )
             )
 
     def _encode_slot(self, customer: str, slot: Slot) -> None:
         state = slot.state
-        due_ms = state.next_due_ms if state is not None else 0
+        due_ms = next_due_ms(self.catalog, state) if state is not None else 0
         due_ms = max(due_ms, slot.retry_ms) if due_ms else 0
         if due_ms != slot.due_ms:
             if slot.due_ms:
@@ -187,8 +235,16 @@ class Plan:
 class Planner:
     """Makes plans. `load` gives the stored customers among those named."""
 
-    def __init__(self, load: Callable[[Iterable[str]], dict[str, Slot]], *, keep_unconcerned: bool) -> None:
+    def __init__(
+        self,
+        load: Callable[[Iterable[str]], dict[str, Slot]],
+        *,
+        keep_unconcerned: bool,
+        stopped: AbstractSet[str] = frozenset(),
+    ) -> None:
+        """`stopped` is who is set aside, as it changes."""
         self._load = load
+        self._stopped = stopped
         self._keep_unconcerned = keep_unconcerned
 
     def plan(self, catalog: Catalog, work: Work, *, log_seq: int) -> Plan:
@@ -208,10 +264,12 @@ class Planner:
         plan.slots = self._load(concerned)
         for customer in concerned - plan.slots.keys():
             plan.slots[customer] = Slot(0, 0, state=None)
+        for _, found in work.damaged:
+            plan.set_aside(found)
         pending = deque(work.carried)
         fresh = iter(work.fresh)
         appended = 0
-        evaluated_max = len(work.carried) if work.more_on_log else MANY
+        evaluated_max = len(work.carried) if work.until_seq else MANY
         while True:
             if pending and plan.evaluated < evaluated_max and appended <= APPENDED_MAX:
                 seq, record = pending.popleft()
@@ -226,7 +284,7 @@ class Planner:
                 break
             # Once too much is pending, the rest only gets its place on the log and is evaluated by a later batch.
             pending.append((self._log(plan, *taken), taken[0]))
-        plan.applied_seq = pending[0][0] - 1 if pending else plan.log_seq
+        plan.applied_seq = pending[0][0] - 1 if pending else work.until_seq or plan.log_seq
         return plan
 
     def _log(self, plan: Plan, record: Record, body: bytes) -> int:
@@ -246,6 +304,9 @@ class Planner:
         if slot is None:  # appended for a customer that the batch did not name
             slot = self._load((record.customer,)).get(record.customer) or Slot(0, 0, state=None)
             plan.slots[record.customer] = slot
+        if (slot.aside is not None or self._stopped or plan.stopped) and self._waits(plan, record, slot):
+            plan.wait(seq, record, slot)
+            return []
         if slot.state is not None and seq <= slot.state.position:
             return []  # delivered again: its effects are durable since the transaction that took it
         try:
@@ -260,7 +321,7 @@ class Planner:
         if type(record) is Timer:
             if state is None and not slot.number:  # an index row without a customer: nobody would ever remove it
                 plan.timer_deletes.append((record.due_ms, record.customer))
-            elif state is not None and stuck(slot.state, state, record):
+            elif state is not None and stuck(slot.state, state, record, due_ms=next_due_ms(plan.catalog, state)):
                 slot.retry_ms = record.at_ms + STUCK_TIMER_DELAY_MS  # it did not move, and must not fire for ever
         if state is slot.state and not effects:
             return []  # nothing came of it: nothing to write
@@ -269,3 +330,16 @@ class Planner:
         slot.state = state
         slot.changed = True
         return plan.take(seq, record, effects=effects)
+
+    def _waits(self, plan: Plan, record: Record, slot: Slot) -> bool:
+        """Whether the record's customer is set aside. Who asks to be forgotten is, whatever stands in the row."""
+        customer = record.customer
+        if customer in plan.freed or not (
+            slot.aside is not None or customer in self._stopped or customer in plan.stopped
+        ):
+            return False
+        if type(record) is not Erase:
+            return True
+        plan.freed.add(customer)
+        slot.aside = None
+        return False

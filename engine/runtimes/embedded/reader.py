@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -12,14 +12,19 @@ from engine.core.customer import CustomerState, decode_state
 from engine.core.effect import Decision
 from engine.core.proof import ConsentRecord
 from engine.core.task import KINDS
+from engine.errors import StorageError
 from engine.runtimes import consents
-from engine.runtimes.base import DeadLetter, MessageStatus, Pace, Paused, Query, Status, paces, same_address, summary
+from engine.runtimes.base import DeadLetter, MessageStatus, Pace, Paused, Query, Status, paces, same_addresses, summary
 from engine.runtimes.embedded.outbox import decode_message
 from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import translated
+from engine.runtimes.unreadable import UnreadableRow, read_state, readable
+from engine.telemetry import Action, get_log
 
 ROWS_MAX = 10_000
 
+_T = TypeVar("_T")
+_log = get_log("reader")
 _decode_links = msgspec.json.Decoder(dict[str, str]).decode
 _decode_decision = msgspec.msgpack.Decoder(Decision).decode
 
@@ -40,7 +45,14 @@ class EmbeddedReader:
 
     async def state(self, customer: str) -> CustomerState | None:
         rows = self._rows("state_load", (customer,))
-        return decode_state(rows[0][3]) if rows else None
+        if not rows:
+            return None
+        try:
+            return read_state(rows[0][3], customer)
+        except UnreadableRow as error:
+            raise StorageError(
+                f"The row of customer {customer!r} cannot be read: {error}.", mend="Run `anlass check --database`."
+            ) from error
 
     async def decisions(self, query: Query) -> list[tuple[int, Decision]]:
         customer = query.customer
@@ -64,7 +76,8 @@ class EmbeddedReader:
                 "limit": min(query.limit, ROWS_MAX),
             },
         )
-        return [(seq, _decode_decision(body)) for seq, body in rows]
+        lines = ((seq, _read(_decode_decision, body, key=seq, table="journal")) for seq, body in rows)
+        return [(seq, decision) for seq, decision in lines if decision is not None]
 
     async def message(self, message_id: str) -> MessageStatus | None:
         return next(_statuses(self._rows("ledger_one", {"message": message_id})), None)
@@ -78,19 +91,20 @@ class EmbeddedReader:
         limit = consents.CONSENTS_MAX
         if customer:
             return consents.found(self._rows("consents_of_customer", {"customer": customer, "limit": limit}))
-        plain, hidden = consents.looked_up(address, self._keyed_hash)
-        return consents.found(self._rows("consents_of_address", {"address": plain, "hidden": hidden, "limit": limit}))
+        addresses = json.dumps(consents.looked_up(address, self._keyed_hash))
+        return consents.found(self._rows("consents_of_address", {"addresses": addresses, "limit": limit}))
 
     async def message_of(self, provider_id: str) -> MessageStatus | None:
         return next(_statuses(self._rows("ledger_by_provider", {"provider_id": provider_id})), None)
 
     async def written_to(self, address: str, *, limit: int = 100) -> list[MessageStatus]:
-        parameters = {"address": same_address(address), "limit": min(limit, ROWS_MAX)}
+        parameters = {"addresses": json.dumps(same_addresses(address)), "limit": min(limit, ROWS_MAX)}
         return list(_statuses(self._rows("ledger_by_address", parameters)))
 
     async def customers(self, *, after: str = "", limit: int = 1_000) -> list[CustomerState]:
         rows = self._rows("states_after", {"after": after, "limit": min(limit, ROWS_MAX)})
-        return [decode_state(body) for (body,) in rows]
+        found = (_read(decode_state, body, key="", table="states") for (body,) in rows)
+        return [state for state in found if state is not None]
 
     async def statuses(self, messages: Sequence[str]) -> dict[str, tuple[Status, int]]:
         rows = self._rows("ledger_statuses", (json.dumps(list(messages)),))
@@ -124,13 +138,25 @@ class EmbeddedReader:
 
 def _statuses(rows: Iterable[tuple[Any, ...]]) -> Iterator[MessageStatus]:
     for body, status, attempts, reason, code, provider_id, updated_ms, links in rows:
+        message = _read(decode_message, body, key="", table="ledger")
+        if message is None:
+            continue
         yield MessageStatus(
-            message=decode_message(body),
+            message=message,
             status=status,
             attempts=attempts,
             reason=reason,
             code=code,
             provider_id=provider_id,
             updated_ms=updated_ms,
-            links=_decode_links(links) if links else {},
+            links=_read(_decode_links, links, key=message.id, table="ledger") or {} if links else {},
         )
+
+
+def _read(decode: Callable[[Any], _T], body: Any, *, key: object, table: str) -> _T | None:
+    """What a row holds; one that cannot be read is left out of the answer, with a line."""
+    try:
+        return readable(decode, body)
+    except UnreadableRow as error:
+        _log.error(Action.ROW_SKIPPED, table=table, key=key, reason=str(error))
+        return None

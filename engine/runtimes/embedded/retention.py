@@ -36,5 +36,11 @@ def step(store: Store, kept: Kept, *, now_ms: int, applied_seq: int) -> bool:
         if oldest_ms is not None:
             asked = {"before_ms": oldest_ms, "limit": ROWS_PER_STEP, "applied": applied_seq}
             with store.transaction() as connection:
+                if name == "log_prune":
+                    pruned = connection.execute(SQL[name], asked).rowcount
+                    if pruned:
+                        connection.execute(SQL["progress_pruned"], {"applied": applied_seq})
+                    more = pruned == ROWS_PER_STEP or more
+                    continue
                 more = connection.execute(SQL[name], asked).rowcount == ROWS_PER_STEP or more
     return more

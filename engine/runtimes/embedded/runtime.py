@@ -17,25 +17,33 @@ from msgspec.structs import replace
 from engine.clock import Clock, SystemClock
 from engine.core.broadcast import WINNERS_MAX
 from engine.core.catalog import Catalog
-from engine.core.customer import CustomerState, decode_state
+from engine.core.customer import CustomerState
+from engine.core.duplicates import is_second
+from engine.core.holding import NOTHING, Holding
 from engine.core.message import Message
 from engine.core.migrate import VERSIONS
-from engine.core.record import Record, decode_record, encode_record
-from engine.dispatch.ports import NO_LINKS, Links, Pending, Settlement
+from engine.core.record import Flush, Record, decode_record, encode_record
+from engine.core.schedule import rfc3339
+from engine.dispatch.ports import NO_LINKS, OPEN, Closed, Links, Pending, Settlement
 from engine.errors import StorageError
+from engine.health import Condition
 from engine.runtimes.asking import AsksReader
 from engine.runtimes.base import DeadLetter
-from engine.runtimes.embedded import handovers, outbox, retention
-from engine.runtimes.embedded.batch import Order, address_hash
+from engine.runtimes.embedded import handovers, outbox, retention, suppression
+from engine.runtimes.embedded.batch import Order
 from engine.runtimes.embedded.loop import BatchLoop, Walk
+from engine.runtimes.embedded.probe import Probe
 from engine.runtimes.embedded.reader import EmbeddedReader
 from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import Options, Store, translated
 from engine.runtimes.intake_check import check_room, checked
 from engine.runtimes.keeping import kept
+from engine.runtimes.unreadable import SetAside, UnreadableRow, read_state, readable, set_aside_sentence
 from engine.telemetry import Action, Metrics, get_log
 
 COMMANDS_PER_POLL = 500
+STANDING_MS = 60_000
+"""A timer that is due for so long stands."""
 
 
 class EmbeddedRuntime(AsksReader):
@@ -59,6 +67,7 @@ class EmbeddedRuntime(AsksReader):
         self._reader = EmbeddedReader(
             lambda: self._store.connection, clock=self._clock, keyed_hash=self._store.keyed_hash
         )
+        self._probe = Probe(self._store)
         self._log = get_log("runtime")
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -73,6 +82,8 @@ class EmbeddedRuntime(AsksReader):
             raise
         try:
             with translated():
+                if self._options.hold:
+                    self._hold_all()
                 self._loop.catalog = self._with_controls(self._loop.catalog)
                 progress = {row[0]: row[1:] for row in self._store.connection.execute(SQL["progress_all"])}
                 after, note = progress["recheck"]
@@ -100,12 +111,27 @@ class EmbeddedRuntime(AsksReader):
         self._tasks = []
         self._store.close()
 
+    def _hold_all(self) -> None:
+        """Before anything else: with the first batch it would be too late."""
+        now_ms = self._clock.now_ms()
+        with self._store.transaction() as connection:
+            before = _holding(connection)
+            if not before.since_ms:
+                note = msgspec.json.encode(replace(before, since_ms=now_ms, released=())).decode()
+                connection.execute(SQL["progress_put"], {"name": "holding", "value": now_ms, "note": note})
+
     def _with_controls(self, catalog: Catalog) -> Catalog:
         """The catalog with what control records said until now."""
         connection = self._store.connection
-        paused = {workflow for (workflow,) in connection.execute(SQL["control_paused"])}
+        paused = dict(connection.execute(SQL["control_paused"]).fetchall())
         winners = dict(connection.execute(SQL["winners_newest"], {"limit": WINNERS_MAX}).fetchall()[::-1])
-        return replace(catalog, paused=catalog.paused | paused, winners=winners)
+        return replace(
+            catalog,
+            paused=catalog.paused | paused.keys(),
+            paused_ms=paused,
+            winners=winners,
+            holding=_holding(connection),
+        )
 
     # ---------------------------------------------------------------------------------------------------- intake
 
@@ -129,13 +155,21 @@ class EmbeddedRuntime(AsksReader):
     def backlog(self) -> int:
         return self._loop.backlog
 
+    async def probe(self) -> str:
+        if not self._tasks or self._tasks[0].done():
+            return "The engine is not running."
+        return self._probe.why_not(self._clock.monotonic())
+
     async def replay(self, dead_letter_ids: Sequence[int]) -> int:
         rows = self._store.connection.execute(SQL["dead_letters_some"], (json.dumps(list(dead_letter_ids)),)).fetchall()
         order = Order(now_ms=0)
         for number, origin, body in rows:
             if not origin.startswith("log:"):
                 continue  # what never became a record cannot be put back as one
-            order.records.append((decode_record(body), body))
+            try:
+                order.records.append((readable(decode_record, body), body))
+            except UnreadableRow:
+                continue
             order.letters_done.append(number)
         if order.records:
             await self._ask(order)
@@ -143,8 +177,13 @@ class EmbeddedRuntime(AsksReader):
 
     # ---------------------------------------------------------------------------------------------------- outbox
 
-    async def ready(self, limit: int, *, exclude: frozenset[tuple[str, str]] = frozenset()) -> list[Pending]:
-        return outbox.ready(self._store, limit, exclude=exclude, now_ms=self._clock.now_ms())
+    async def ready(self, limit: int, *, closed: Closed = OPEN) -> list[Pending]:
+        found, unreadable = outbox.ready(
+            self._store, limit, closed=closed, holding=self.catalog.holding, now_ms=self._clock.now_ms()
+        )
+        if unreadable:
+            await self._ask(Order(now_ms=0, asides=unreadable))
+        return found
 
     async def claim(self, message_ids: Sequence[str], *, links: Links = NO_LINKS) -> frozenset[str]:
         return await self._ask(Order(now_ms=0, claims=list(message_ids), links=dict(links)))
@@ -156,6 +195,10 @@ class EmbeddedRuntime(AsksReader):
         found, self._loop.interrupted = self._loop.interrupted, []
         return [known.message for each in found if (known := await self._reader.message(each)) is not None]
 
+    async def flushed(self) -> list[Flush]:
+        found, self._loop.flushed = self._loop.flushed, []
+        return found
+
     async def wait_for_work(self, timeout_seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_seconds):
@@ -163,19 +206,35 @@ class EmbeddedRuntime(AsksReader):
         self._loop.work.clear()
 
     async def states(self, customers: Sequence[str]) -> dict[str, CustomerState]:
+        """As in the port. Raises StorageError when one of them is set aside: then its messages are not offered again."""
         rows = self._store.connection.execute(SQL["states_load"], (json.dumps(list(customers)),))
-        return {customer: decode_state(body) for customer, _, _, body in rows}
+        found: dict[str, CustomerState] = {}
+        unreadable: list[SetAside] = []
+        for customer, _, _, body in rows:
+            try:
+                found[customer] = read_state(body, customer)
+            except UnreadableRow as error:
+                unreadable.append(SetAside(kind="state", key=customer, customer=customer, reason=str(error), body=body))
+        if unreadable:
+            await self._ask(Order(now_ms=0, asides=unreadable))
+        if not self._store.asides.stopped.isdisjoint(customers):
+            raise StorageError("A customer was set aside meanwhile.", mend="Run `anlass check --database`.")
+        return found
+
+    async def duplicates(self, messages: Sequence[Message]) -> dict[str, bool]:
+        catalog, found = self._loop.catalog, {}
+        for message in messages:
+            others = list(outbox.same_issue(self._store.connection, message))
+            holders = {record.customer for record in await self.consents(address=message.address)}
+            states = await self.states(list({message.customer, *holders, *(other.customer for other, _ in others)}))
+            if len(holders | {message.customer}) + len(others) > 1 and is_second(
+                message, states, others, catalog=catalog
+            ):
+                found[message.id] = True
+        return found
 
     async def suppressed(self, addresses: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
-        answers: dict[tuple[str, str], str] = {}
-        if not self._store.has_suppressed:
-            return answers
-        for channel, address in addresses:
-            key = address_hash(self._store, channel, address=address)
-            row = self._store.connection.execute(SQL["suppressed_load"], (key,)).fetchone()
-            if row is not None:
-                answers[channel, address] = row[0]
-        return answers
+        return suppression.find(self._store, addresses)
 
     @property
     def catalog(self) -> Catalog:
@@ -209,7 +268,13 @@ class EmbeddedRuntime(AsksReader):
     def handed_over(self) -> handovers.Handover | None:
         """The newest deploy that another process handed over and nobody answered yet."""
         with translated():
-            return handovers.pending(self._store.connection)
+            try:
+                return handovers.pending(self._store.connection)
+            except UnreadableRow as error:
+                number = self._store.connection.execute(SQL["handover_newest"]).fetchone()[0]
+                self._log.error(Action.ROW_SKIPPED, table="handovers", key=number, reason=str(error))
+                self.refuse_handover(number, "what was handed over cannot be read; deploy it again")
+                return None
 
     def refuse_handover(self, handover: int, problem: str) -> None:
         """Answers one that is not put in force, with the reason."""
@@ -221,6 +286,11 @@ class EmbeddedRuntime(AsksReader):
         """Another number whenever another process has written to the store."""
         version: int = self._store.connection.execute("PRAGMA data_version").fetchone()[0]
         return version
+
+    def degraded(self) -> list[str]:
+        """What an operator has to mend; everything else goes on."""
+        count = len(self._store.asides.rows)
+        return [set_aside_sentence(count)] if count else []
 
     async def idle(self) -> None:
         await self._loop.idle()
@@ -250,7 +320,24 @@ class EmbeddedRuntime(AsksReader):
         timer_ms = self._loop.timer_ms
         overdue_ms = max(0, self._clock.now_ms() - timer_ms) if timer_ms else 0
         self._metrics.timers_overdue_seconds.set(overdue_ms / 1_000)
+        self._say(overdue_ms)
+        self._metrics.rows_set_aside.set(len(self._store.asides.rows))
         self._metrics.outbox_depth.set(self._store.connection.execute(SQL["outbox_depth"]).fetchone()[0])
+
+    def _say(self, overdue_ms: int) -> None:
+        """What is not well, for `/readyz`."""
+        health, since_ms = self._metrics.health, self.catalog.holding.since_ms
+        if since_ms:
+            words = f"Everything is held since {rfc3339(since_ms)}; `anlass held` lists what waits and lets it go."
+            health.report(Condition.HELD, words)
+        else:
+            health.clear(Condition.HELD)
+        if overdue_ms > STANDING_MS:
+            health.report(
+                Condition.STANDING, f"A timer is due since {overdue_ms // 1_000} s and has not fired.", part="timers"
+            )
+        else:
+            health.clear(Condition.STANDING, part="timers")
 
     @contextlib.contextmanager
     def _going_on(self) -> Iterator[None]:
@@ -268,8 +355,8 @@ class EmbeddedRuntime(AsksReader):
         for number, body in rows:
             order.commands_done.append(number)
             try:
-                order.records.append((decode_record(body), body))
-            except (msgspec.ValidationError, msgspec.DecodeError) as error:
+                order.records.append((readable(decode_record, body), body))
+            except UnreadableRow as error:
                 now_ms = self._clock.now_ms()
                 order.letters.append(DeadLetter(at_ms=now_ms, origin="command", reason=str(error), body=body))
         await self._ask(order)
@@ -302,3 +389,8 @@ class EmbeddedRuntime(AsksReader):
         now_ms = self._clock.now_ms()
         days = kept(self.catalog.policy.retention, log=self._options.log_days, journal=self._options.journal_days)
         return retention.step(self._store, days, now_ms=now_ms, applied_seq=self._loop.batches.applied_seq)
+
+
+def _holding(connection: sqlite3.Connection) -> Holding:
+    note = {row[0]: row[2] for row in connection.execute(SQL["progress_all"])}.get("holding", "")
+    return msgspec.json.decode(note, type=Holding) if note else NOTHING

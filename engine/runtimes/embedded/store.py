@@ -6,9 +6,7 @@ errors of the disk leave as `StorageFull`, `StorageBusy` or `StorageError`.
 
 import contextlib
 import fcntl
-import hmac
 import os
-import secrets
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -18,11 +16,12 @@ from typing import Literal
 import msgspec
 
 from engine.errors import StorageBusy, StorageError, StorageFull
-from engine.runtimes.embedded.statements import MIGRATIONS, SQL
+from engine.runtimes.embedded import keys
+from engine.runtimes.embedded.asides import Asides
+from engine.runtimes.embedded.statements import MIGRATIONS
 
 FILE = "anlass.db"
 LOCK = "anlass.lock"
-KEY = "secret.key"
 BUSY_TIMEOUT_SECONDS = 5.0
 CHECKPOINT_INTERVAL_SECONDS = 1.0
 WAL_PAGES_MAX = 16_384
@@ -43,6 +42,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     journal_days: int = 0
     inbox_poll_seconds: float = 0.2
     tidy_interval_seconds: float = 60.0
+    accept_loss: bool = False
+    """Whether to start though the key, or the database, of a project that has run is gone."""
+    timers: bool = True
+    """Whether what is due fires."""
+    hold: bool = False
+    """What is there is a copy: nothing of it leaves, and no timer fires, until it is let go."""
 
 
 class Store:
@@ -59,8 +64,7 @@ class Store:
         self._connection: sqlite3.Connection | None = None
         self._checkpoints: _Checkpoints | None = None
         self._key = b""
-        self.has_suppressed = False
-        """Whether nothing may be sent to some address; false only when there is none, and then none has to be looked up."""
+        self.asides = Asides()
         self.on_forget: Callable[[str], None] = lambda _customer: None
         """Called with the id of a customer who is erased, before the erasure counts as finished; may be called again. Raises
         StorageError when it has to be tried later."""
@@ -83,12 +87,13 @@ class Store:
             ) from error
         self._lock_file = _take_lock(self._var / LOCK)
         try:
+            keys.check_store(self._var, self.path, accept_loss=self._options.accept_loss)
             with translated():
                 self._connection = connect(self.path, factory=self._factory)
                 self._connection.execute(f"PRAGMA synchronous = {self._options.synchronous}")
                 migrate(self._connection)
-                self.has_suppressed = bool(self._connection.execute(SQL["suppressed_any"]).fetchone()[0])
-            self._key = read_key(self._var)
+                self._key = keys.take_key(self._connection, self._var, accept_loss=self._options.accept_loss)
+                self.asides.read(self._connection)
         except BaseException:
             self.close()
             raise
@@ -139,12 +144,7 @@ class Store:
 
     def keyed_hash(self, text: str) -> bytes:
         """HMAC-SHA-256 of `text` with the project's key: recognises it again without keeping it."""
-        return keyed_hash(self._key, text)
-
-
-def keyed_hash(key: bytes, text: str) -> bytes:
-    """As `Store.keyed_hash`, for those who only read."""
-    return hmac.digest(key, text.encode("utf-8", "surrogatepass"), "sha256")
+        return keys.keyed_hash(self._key, text)
 
 
 def connect(
@@ -174,26 +174,6 @@ def migrate(connection: sqlite3.Connection) -> None:
         )
     for number, script in MIGRATIONS[version:]:
         connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
-
-
-def read_key(var: Path) -> bytes:
-    """The project's secret, made at first use. 32 bytes, readable by the owner only."""
-    path = var / KEY
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        key = path.read_bytes()
-        if len(key) >= 32:  # noqa: PLR2004 - bytes of a SHA-256 key
-            return key
-        if key:
-            raise StorageError(f"{path} is damaged.", mend="Restore it from a backup.") from None
-        handle = os.open(path, os.O_WRONLY)  # a process died between creating and writing it
-    with os.fdopen(handle, "wb") as file:
-        key = secrets.token_bytes(32)
-        file.write(key)
-        file.flush()
-        os.fsync(file.fileno())
-    return key
 
 
 def _take_lock(path: Path) -> int:

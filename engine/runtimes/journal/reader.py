@@ -26,7 +26,7 @@ from engine.runtimes.base import (
     Receipt,
     Status,
     paces,
-    same_address,
+    same_addresses,
     summary,
 )
 from engine.runtimes.journal.connection import Row
@@ -94,10 +94,10 @@ class DatabaseReader:
             return consents.found(rows)
         secret = await self._database.rows("secret_read", name="erasure_key")
         key = bytes.fromhex(secret[0][0]) if secret else b""
-        plain, hidden = consents.looked_up(
+        texts = consents.looked_up(
             address, lambda text: hmac.digest(key, text.encode("utf-8", "surrogatepass"), "sha256")
         )
-        rows = await self._database.rows("consents_of_address", address=_key(plain), hidden=hidden, limit=limit)
+        rows = await self._database.rows("consents_of_address", addresses=[_key(text) for text in texts], limit=limit)
         return consents.found(rows)
 
     async def message_of(self, provider_id: str) -> MessageStatus | None:
@@ -106,8 +106,8 @@ class DatabaseReader:
 
     async def written_to(self, address: str, *, limit: int = 100) -> list[MessageStatus]:
         """As in the port."""
-        wanted = _key(same_address(address))
-        rows = await self._database.rows("messages_by_address", address=wanted, limit=min(limit, ROWS_MAX))
+        wanted = [_key(text) for text in same_addresses(address)]
+        rows = await self._database.rows("messages_by_address", addresses=wanted, limit=min(limit, ROWS_MAX))
         return list(_statuses(rows))
 
     async def customers(self, *, after: str = "", limit: int = 1_000) -> list[CustomerState]:

@@ -135,6 +135,18 @@ def _was_made(answer: Mapping[str, object], replication: int) -> bool:
 # ----------------------------------------------------------------------------------------------------------- checking
 
 
+def check_suppressions(bootstrap: str, topics: Topics) -> None:
+    """Before topics are made. Raises SettingsError when a cluster that has worked has lost its topic of suppressed addresses."""
+    with connected(bootstrap) as client:
+        there = _partitions(client, topics)
+    if topics.states in there and topics.suppressions not in there:
+        raise SettingsError(
+            f"The topic {topics.suppressions} is gone, but {topics.states} says that this cluster has worked: whoever is"
+            " suppressed or objected would be written to again.",
+            mend="Restore the topic from a backup or a mirror. If it is gone for good, start one role with --accept-loss.",
+        )
+
+
 def check_topics(
     bootstrap: str, topics: Topics, *, roles: Collection[str] = ("worker", "dispatcher"), accept_loss: bool = False
 ) -> int:

@@ -24,6 +24,7 @@ from mode import Service
 
 from engine.errors import StorageError
 from engine.runtimes.kafka.arrival import Incoming
+from engine.runtimes.kafka.connect import METADATA_AGE_MS
 from engine.runtimes.kafka.host import Host
 from engine.runtimes.kafka.packing import PackingScheduler, PackSchema
 from engine.runtimes.kafka.seeking import CommittedConsumer
@@ -173,6 +174,8 @@ def build_app(settings: Settings, host: Host, *, metrics: Metrics | None = None)
         stream_buffer_maxsize=64,
         stream_recovery_delay=0.0,
         consumer_auto_offset_reset="earliest",
+        consumer_metadata_max_age_ms=METADATA_AGE_MS,
+        producer_metadata_max_age_ms=METADATA_AGE_MS,
         consumer_group_instance_id=settings.instance or None,
         broker_session_timeout=settings.session_timeout_seconds,
         broker_heartbeat_interval=settings.heartbeat_seconds,

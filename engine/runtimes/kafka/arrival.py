@@ -16,6 +16,7 @@ from engine.runtimes.kafka.topics import (
     RECORD_BYTES_MAX,
     Deployed,
     Input,
+    Mended,
     Outgoing,
     Shard,
     decode_input,
@@ -50,7 +51,7 @@ def read_arrival(here: Here, incoming: Incoming) -> Arrival:
     try:
         if is_ours(value) and not incoming.headers:
             record = decode_input(value)
-            if not isinstance(record, (Deployed, Shard, *CONTROL)):
+            if not isinstance(record, (Deployed, Shard, Mended, *CONTROL)):
                 _check_customers(record)
             arrival.inputs.append(record)
             return arrival

@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaError
 
 from engine.errors import ServiceUnreachable, StorageError
 from engine.runtimes import audit
+from engine.runtimes.kafka.connect import METADATA_AGE_MS
 from engine.runtimes.kafka.outlet import Outlet
 from engine.runtimes.kafka.topics import Outgoing, Topics
 
@@ -47,7 +48,12 @@ async def note(
 
 async def _all(bootstrap: str, topics: Topics) -> list[bytes]:
     tp = TopicPartition(topics.audit, 0)
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, client_id="anlass-audit")
+    consumer = AIOKafkaConsumer(
+        metadata_max_age_ms=METADATA_AGE_MS,
+        bootstrap_servers=bootstrap,
+        enable_auto_commit=False,
+        client_id="anlass-audit",
+    )
     found: list[bytes] = []
     try:
         await consumer.start()

@@ -20,8 +20,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from engine.errors import LimitExceeded, SettingsError, StorageError
+from engine.runtimes.kafka.connect import METADATA_AGE_MS
 from engine.runtimes.kafka.outlet import Outlet, Row
-from engine.runtimes.kafka.store import Change, RowStore
+from engine.runtimes.kafka.store import Change, DamagedCopy, RowStore
 from engine.runtimes.kafka.topics import (
     CHECKPOINT_KEY,
     Checkpoint,
@@ -92,8 +93,13 @@ class Changelog:
         count = 0
         while True:
             async with reader(self._place) as consumer:
-                count += await self._read_up(consumer, progress)
-            self.checkpoint = self._store.checkpoint
+                try:
+                    count += await self._read_up(consumer, progress)
+                    self.checkpoint = self._store.checkpoint
+                except DamagedCopy:
+                    self._store.destroy()
+                    self._store.open()
+                    continue
             self._behind = False
             if not self._store.stale:
                 return count
@@ -220,6 +226,7 @@ def _replayed(record: Any) -> Replayed:
 async def reader(place: Place) -> AsyncIterator[AIOKafkaConsumer]:
     """A consumer of one partition, in no group. Raises StorageError for whatever Kafka says inside the block."""
     consumer = AIOKafkaConsumer(
+        metadata_max_age_ms=METADATA_AGE_MS,
         bootstrap_servers=place.bootstrap,
         enable_auto_commit=False,
         auto_offset_reset="earliest",

@@ -20,6 +20,9 @@ TRY_SECONDS = 2.0
 """One attempt of those that wait."""
 SAY_SECONDS = 5.0
 """How often somebody who waits for Kafka hears of it."""
+METADATA_AGE_MS = 3_000
+"""How old what a client knows of the brokers may be: after one of them hung, nothing moves until it asks again (both clients ask
+every five minutes by themselves)."""
 Say = Callable[[str], None]
 # The client logs each failed attempt, with tracebacks; what comes of them is said by our errors.
 logging.getLogger("kafka").setLevel(logging.CRITICAL)
@@ -34,6 +37,7 @@ def connected(bootstrap: str, *, connect_seconds: float = CONNECT_SECONDS_MAX) -
             bootstrap_timeout_ms=int(connect_seconds * 1_000),
             reconnect_backoff_max_ms=1_000,
             client_id="anlass-admin",
+            metadata_max_age_ms=METADATA_AGE_MS,
         )
     except (KafkaError, OSError, ValueError) as error:
         raise unreachable(bootstrap, error) from error

@@ -13,9 +13,10 @@ from msgspec.structs import replace
 from engine.core.broadcast import in_force
 from engine.core.catalog import Catalog
 from engine.core.effect import Decision
-from engine.core.record import Control, Pause, Winner
+from engine.core.holding import NOTHING
+from engine.core.record import Control, Flush, Pause, Settled, Winner
 from engine.runtimes.kafka.outgoing import Here
-from engine.runtimes.kafka.topics import Checkpoint, Deployed, Outgoing, Shard, encode_input
+from engine.runtimes.kafka.topics import Checkpoint, Deployed, Outgoing, Shard, encode_input, encode_json
 
 DECIDES = 0
 """The partition that decides what has to be the same on all of them."""
@@ -28,19 +29,26 @@ class Controls:
         self._here = here
         self._catalogs = catalogs
         self._paused = frozenset(checkpoint.paused)
+        self._paused_ms = dict(checkpoint.paused_ms)
+        self._holding = checkpoint.holding
         self._winners = dict(checkpoint.winners)
         self.catalog_id = checkpoint.catalog
         self.versions = checkpoint.versions
         self.walk = checkpoint.walk
         self.resume = checkpoint.resume
+        self.aside = set(checkpoint.aside)
+        """Customers whose rows cannot be read."""
         self.catalog = self._in_force()
         """The definitions in force, with all that was said."""
 
     def _in_force(self) -> Catalog:
         catalog = self._catalogs[self.catalog_id]
-        if not self._paused and not self._winners:
+        if not self._paused and not self._winners and self._holding == NOTHING:
             return catalog
-        return replace(catalog, paused=catalog.paused | self._paused, winners=self._winners)
+        return replace(
+            catalog, paused=catalog.paused | self._paused, paused_ms=self._paused_ms, holding=self._holding,
+            winners=self._winners,
+        )  # fmt: skip
 
     def deployed(self, record: Deployed) -> list[Outgoing]:
         """Puts a catalog in force; what starts the walk of its rechecks."""
@@ -58,14 +66,19 @@ class Controls:
         if isinstance(record, Pause):
             workflow = {record.workflow}
             self._paused = self._paused | workflow if record.paused else self._paused - workflow
-        elif self.catalog is not before:
+            self._paused_ms = dict(self.catalog.paused_ms)
+        elif isinstance(record, Flush | Settled):
+            here = self._here
+            sent = [Outgoing(here.topics.dispatches, here.partition, b"", encode_json(record))]
+        elif isinstance(record, Winner) and self.catalog is not before:
             self._winners = dict(self.catalog.winners)
             sent = self._announced(record)
+        self._holding = self.catalog.holding
         if goes_on:
             self.resume = b""
             sent.append(self.to_self(Shard(at_ms=record.at_ms, catalog="", resumes=True)))
         # One line in the journal, not one of each partition.
-        told = self._here.partition == DECIDES if isinstance(record, Pause) else not record.final
+        told = not record.final if isinstance(record, Winner) else self._here.partition == DECIDES
         return decisions if told else [], sent
 
     def _announced(self, record: Winner) -> list[Outgoing]:
@@ -90,4 +103,7 @@ class Controls:
             versions=self.versions,
             winners=tuple(self._winners.items()),
             resume=self.resume,
+            paused_ms=tuple(sorted(self._paused_ms.items())),
+            holding=self._holding,
+            aside=tuple(sorted(self.aside)),
         )

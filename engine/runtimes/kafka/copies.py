@@ -8,21 +8,39 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Callable, Sequence
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
-from engine.core.customer import CustomerState, decode_state
+from engine.core import duplicates
+from engine.core.customer import CustomerState
+from engine.core.holding import NOTHING, Holding
+from engine.core.message import Message
+from engine.core.objection import answer, names, outlasts
 from engine.errors import StorageError
 from engine.runtimes.kafka.changelog import Changelog
+from engine.runtimes.kafka.connect import METADATA_AGE_MS
 from engine.runtimes.kafka.store import RowStore
-from engine.runtimes.kafka.topics import PREFIX_BYTES, Topics, decode_suppressed, pack_row
+from engine.runtimes.kafka.topics import (
+    PREFIX_BYTES,
+    Suppressed,
+    Topics,
+    decode_suppressed,
+    encode_suppressed,
+    pack_row,
+)
+from engine.runtimes.unreadable import UnreadableRow, read_state
 from engine.telemetry import Action, get_log
 
 POLL_MS = 500
 RETRY_SECONDS = 1.0
+GATHER_SECONDS = duplicates.GATHER_MS / 1_000 + 1.0
+"""After the first claim was read, all that the log counts as having come with it have been read, too."""
+CLAIM_SECONDS_MAX = 60.0
+"""A claim that is not there by then does not come."""
 _log = get_log("copies")
 
 
@@ -32,10 +50,13 @@ class StateCopy:
     def __init__(self, store: RowStore, changelog: Changelog) -> None:
         self._store = store
         self._changelog = changelog
+        self._unreadable: set[str] = set()
         self.applied = -1
         """Offset of the last record of `touchpoints` that these states have seen."""
         self.paused: frozenset[str] = frozenset()
         """Workflows that are paused on this partition."""
+        self.paused_ms: dict[str, int] = {}
+        self.holding = NOTHING
         self.on_applied: Callable[[int], None] = lambda _applied: None
 
     async def run(self) -> None:
@@ -52,13 +73,42 @@ class StateCopy:
 
     def _moved(self, applied: int) -> None:
         self.applied = max(self.applied, applied)
-        self.paused = frozenset(self._changelog.checkpoint.paused)
+        checkpoint = self._changelog.checkpoint
+        self.paused, self.paused_ms = frozenset(checkpoint.paused), dict(checkpoint.paused_ms)
+        self.holding = checkpoint.holding
         self.on_applied(self.applied)
 
+    @property
+    def aside(self) -> set[str]:
+        """Customers whose rows cannot be read, as far as their owner or we have found them."""
+        return self._unreadable.union(self._changelog.checkpoint.aside)
+
     def states(self, customers: Sequence[str]) -> dict[str, CustomerState]:
-        """Those of the customers that there are."""
-        rows = self._store.rows([customer.encode() for customer in customers])
-        return {key.decode(): decode_state(row[PREFIX_BYTES:]) for key, row in rows.items()}
+        """Those of the customers that there are. Raises StorageError when one of them is set aside; `aside` then has it."""
+        found: dict[str, CustomerState] = {}
+        for key, row in self._store.rows([customer.encode() for customer in customers]).items():
+            customer = key.decode()
+            try:
+                found[customer] = read_state(row[PREFIX_BYTES:], customer)
+            except UnreadableRow as error:
+                self._unreadable.add(customer)
+                _log.error(Action.ROW_SKIPPED, table="states", key=customer, reason=str(error))
+        if not self.aside.isdisjoint(customers):
+            raise StorageError("A customer is set aside.", mend="Run `anlass check --database`.")
+        return found
+
+    def waits(self, customer: str) -> bool:
+        """Whether the customer is still set aside."""
+        if customer in self._changelog.checkpoint.aside:
+            return True
+        row = self._store.rows([customer.encode()]).get(customer.encode())
+        try:
+            if row is not None:
+                read_state(row[PREFIX_BYTES:], customer)
+        except UnreadableRow:
+            return True
+        self._unreadable.discard(customer)
+        return False
 
     def scrub(self) -> None:
         """Leaves nothing of what was removed in the files; for another thread."""
@@ -67,6 +117,30 @@ class StateCopy:
     def close(self) -> None:
         """Once `run` is over."""
         self._store.close()
+
+
+class Said(msgspec.Struct, frozen=True):
+    """What operators said, as far as all partitions have heard it."""
+
+    paused: frozenset[str]
+    paused_ms: dict[str, int]
+    holding: Holding
+
+
+def said_by(copies: Sequence[StateCopy]) -> Said:
+    """What is paused or held on any of these; a release counts when all of them have it."""
+    times: dict[str, int] = {}
+    dropped: dict[str, int] = {}
+    for copy in copies:
+        times.update({name: max(at_ms, times.get(name, 0)) for name, at_ms in copy.paused_ms.items()})
+        dropped.update({name: max(at_ms, dropped.get(name, 0)) for name, at_ms in copy.holding.dropped.items()})
+    held = [copy.holding for copy in copies if copy.holding.since_ms]
+    released = frozenset.intersection(*(frozenset(each.released) for each in held)) if held else frozenset[str]()
+    return Said(
+        frozenset[str]().union(*(copy.paused for copy in copies)),
+        times,
+        Holding(max((each.since_ms for each in held), default=0), tuple(sorted(released)), dropped),
+    )
 
 
 class Suppressions:
@@ -78,12 +152,16 @@ class Suppressions:
         self._store = store
         self._key = key
         self._following: asyncio.Task[None] | None = None
+        self._seen: dict[bytes, float] = {}
+        """When the first claim to an address was read, of the newest ones; of others it is long ago."""
+        self._began = 0.0
         self.read = False
         """Whether everything was read that stood there when we began: before, nothing may be sent."""
         self.on_read: Callable[[], None] = lambda: None
 
     async def start(self) -> None:
         """Begins to follow the topic; `read` becomes true later."""
+        self._began = asyncio.get_running_loop().time()
         self._following = asyncio.create_task(self._follow(), name="anlass-suppressions")
 
     async def stop(self) -> None:
@@ -96,9 +174,17 @@ class Suppressions:
 
     def find(self, addresses: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
         """Of these (channel, address), those that nothing may be sent to, with the reason."""
-        keys = {pair: self._key(*pair) for pair in addresses}
-        rows = self._store.rows(list(set(keys.values())))
-        return {pair: _reason(rows[key]) for pair, key in keys.items() if key in rows}
+        keys = {
+            pair: [self._key(pair[0], text.removeprefix(f"{pair[0]}:")) for text in names(*pair)] for pair in addresses
+        }
+        rows = self._store.rows(list({key for some in keys.values() for key in some}))
+        found = {}
+        for pair, some in keys.items():
+            known = [_suppressed(rows[key]) for key in some if key in rows]
+            if known:
+                worst = functools.reduce(lambda one, other: one if outlasts(one, other) else other, known)
+                found[pair] = answer(*worst)
+        return found
 
     async def _follow(self) -> None:
         while True:
@@ -111,7 +197,10 @@ class Suppressions:
     async def _read(self) -> None:
         async with contextlib.AsyncExitStack() as stack:
             consumer = AIOKafkaConsumer(
-                bootstrap_servers=self._bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
+                metadata_max_age_ms=METADATA_AGE_MS,
+                bootstrap_servers=self._bootstrap,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
             )
             stack.push_async_callback(consumer.stop)
             await consumer.start()
@@ -128,16 +217,65 @@ class Suppressions:
                     self.on_read()
                 records = (await consumer.getmany(self._tp, timeout_ms=POLL_MS)).get(self._tp, [])
                 if records:
-                    rows = [
-                        (each.key, pack_row(each.offset, 0, each.value) if each.value else None, each.offset)
-                        for each in records
-                        if each.key
-                    ]
-                    self._store.replay(rows, offset=records[-1].offset)
+                    self._take(records)
+
+    def is_second(self, message: Message) -> bool | None:
+        """Whether another message holds the address of this one's issue; None as long as an older claim may still come."""
+        key, now = self._key(*duplicates.place(message)), asyncio.get_running_loop().time()
+        row = self._store.rows([key]).get(key)
+        if row is None:  # decided by a worker of an older version, or its claim is on its way
+            asked = self._seen.setdefault(key, now)
+            return None if message.consented_ms and now - asked < CLAIM_SECONDS_MAX else False
+        if now - self._seen.get(key, self._began) < GATHER_SECONDS:
+            return None
+        return duplicates.holder(_suppressed(row)[0])[1] != message.id
+
+    def _take(self, records: Sequence[ConsumerRecord]) -> None:
+        """Takes records over in their order. Of claims to one address the first one stands, or an older one that came at once."""
+        standing: dict[bytes, Suppressed] = {}
+        rows = []
+        for each in records:
+            if not each.key:
+                continue
+            value = each.value
+            if value and (said := _claim(value)) is not None:
+                first = standing.get(each.key) or self._standing(each.key)
+                said = Suppressed(said.channel, said.reason, int(each.timestamp))
+                if first is not None:
+                    late = said.at_ms > first.at_ms + duplicates.GATHER_MS
+                    best = first.reason if late else min(first.reason, said.reason, key=duplicates.holder)
+                    said = Suppressed(said.channel, best, first.at_ms)
+                if first is None:
+                    self._saw(each.key)
+                standing[each.key] = said
+                value = encode_suppressed(said)
+            rows.append((each.key, pack_row(each.offset, 0, value) if value else None, each.offset))
+        self._store.replay(rows, offset=records[-1].offset)
+
+    def _saw(self, key: bytes) -> None:
+        """A first claim was read: those that came with it are waited for."""
+        now = asyncio.get_running_loop().time()
+        self._seen[key] = now
+        while self._seen and now - next(iter(self._seen.values())) > CLAIM_SECONDS_MAX:
+            del self._seen[next(iter(self._seen))]
+
+    def _standing(self, key: bytes) -> Suppressed | None:
+        row = self._store.rows([key]).get(key)
+        return None if row is None else _claim(row[PREFIX_BYTES:])
 
 
-def _reason(row: bytes) -> str:
+def _claim(value: bytes) -> Suppressed | None:
+    """The value as a claim; None when it says something else."""
     try:
-        return decode_suppressed(row[PREFIX_BYTES:]).reason
+        said = decode_suppressed(value)
     except (msgspec.ValidationError, msgspec.DecodeError):
-        return "suppressed"  # somebody said so, whatever they wrote
+        return None
+    return said if said.channel == duplicates.CLAIM else None
+
+
+def _suppressed(row: bytes) -> tuple[str, int]:
+    try:
+        said = decode_suppressed(row[PREFIX_BYTES:])
+    except (msgspec.ValidationError, msgspec.DecodeError):
+        return "suppressed", 0  # somebody said so, whatever they wrote
+    return said.reason, said.at_ms

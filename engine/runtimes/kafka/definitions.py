@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from engine.core.catalog import Catalog
 from engine.errors import AnlassError, StorageError
+from engine.runtimes.kafka.connect import METADATA_AGE_MS
 from engine.runtimes.kafka.topics import Definition, Topics, decode_definition
 from engine.telemetry import Action, get_log
 
@@ -141,7 +142,10 @@ class Definitions:
 
     async def _read(self, read: asyncio.Event) -> None:
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
+            metadata_max_age_ms=METADATA_AGE_MS,
+            bootstrap_servers=self._bootstrap,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
         )
         tp = TopicPartition(self._topics.definitions, 0)
         try:

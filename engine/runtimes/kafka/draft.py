@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from engine.core.record import CONTROL, Record
 from engine.dispatch.ports import FINAL, NO_LINKS, Links, Settlement
-from engine.runtimes.kafka.entry import LedgerEntry, decode_entry, encode_entry
+from engine.runtimes.kafka.entry import LedgerEntry, encode_entry, read_entry
 from engine.runtimes.kafka.store import Change
 from engine.runtimes.kafka.topics import (
     PREFIX_BYTES,
@@ -21,6 +21,7 @@ from engine.runtimes.kafka.topics import (
     unpack_prefix,
 )
 from engine.runtimes.kafka.transitions import claimed, due_of, settled
+from engine.runtimes.unreadable import UnreadableRow
 
 Put = tuple[bytes, LedgerEntry | None]
 """Key, and what its entry becomes; None: it is removed."""
@@ -35,20 +36,58 @@ class Draft:
         self._records: list[Record] = []
         self._letters: list[Outgoing] = []
         self._aged: set[bytes] = set()
+        self._shelved: set[bytes] = set()
         self._applied_before = applied
         self.applied = applied
 
     @property
     def changed(self) -> bool:
         """Whether there is anything to write."""
-        return bool(self._puts or self._records or self._letters) or self.applied != self._applied_before
+        return (
+            bool(self._puts or self._shelved or self._records or self._letters) or self.applied != self._applied_before
+        )
+
+    @property
+    def known(self) -> list[bytes]:
+        """The keys that were asked about and have an entry."""
+        return list(self._rows)
 
     def get(self, key: bytes) -> LedgerEntry | None:
         """An entry as it is by now."""
         if key in self._puts:
             return self._puts[key]
         row = self._rows.get(key)
-        return None if row is None else decode_entry(row[PREFIX_BYTES:])
+        if row is None:
+            return None
+        try:
+            return read_entry(row[PREFIX_BYTES:], key)
+        except UnreadableRow:
+            return None  # nothing can be said or done about it
+
+    def knows(self, key: bytes) -> bool:
+        """Whether there is an entry, be it one that cannot be read."""
+        return self._puts[key] is not None if key in self._puts else key in self._rows
+
+    def shelve(self, key: bytes) -> str:
+        """Leaves an entry that cannot be read as it is, but takes it out of the index. Returns why; empty when it can be read."""
+        row = self._rows.get(key)
+        if row is None or key in self._puts:
+            return ""
+        try:
+            read_entry(row[PREFIX_BYTES:], key)
+        except UnreadableRow as error:
+            self._shelved.add(key)
+            return str(error)
+        return ""
+
+    @property
+    def removed(self) -> set[str]:
+        """Messages whose entries are removed."""
+        return {key.decode(errors="replace") for key, entry in self._puts.items() if entry is None}
+
+    def row(self, key: bytes) -> bytes:
+        """As it is stored; empty when there is none."""
+        return self._rows.get(key, b"")
 
     def put(self, key: bytes, entry: LedgerEntry | None, records: Sequence[Record] = ()) -> None:
         """Changes an entry; `records` are what its customer hears by it."""
@@ -97,6 +136,10 @@ class Draft:
     def changes(self, next_position: Callable[[], int]) -> list[Change]:
         """The rows to write."""
         found = []
+        for key in sorted(self._shelved - self._puts.keys()):
+            position, body = next_position(), self._rows[key][PREFIX_BYTES:]
+            old_due_ms = unpack_prefix(self._rows[key])[1]
+            found.append(Change(key, pack_row(position, 0, body), position, 0, old_due_ms))
         for key, entry in self._puts.items():
             row, position = self._rows.get(key), next_position()
             old_due_ms = unpack_prefix(row)[1] if row is not None else 0

@@ -10,7 +10,10 @@ import msgspec
 
 from engine.core.message import Message
 from engine.dispatch.ports import Status
+from engine.errors import StorageError
 from engine.runtimes.base import MessageStatus
+from engine.runtimes.kafka.topics import PREFIX_BYTES
+from engine.runtimes.unreadable import UnreadableRow, readable
 
 
 class LedgerEntry(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
@@ -40,6 +43,23 @@ _decoder = msgspec.msgpack.Decoder(LedgerEntry)
 def decode_entry(body: bytes) -> LedgerEntry:
     """A row's body without its prefix. Raises msgspec.ValidationError or DecodeError when the bytes are not one."""
     return _decoder.decode(body)
+
+
+def read_entry(body: bytes, key: bytes) -> LedgerEntry:
+    """As `decode_entry`. Raises UnreadableRow, also for the entry of another message."""
+    entry = readable(decode_entry, body)
+    if entry.message.id.encode() != key:
+        raise UnreadableRow(f"it is the message {entry.message.id!r}")
+    return entry
+
+
+def stored_entry(row: bytes, key: bytes) -> LedgerEntry:
+    """The entry of a row, prefix included. Raises StorageError when it cannot be read."""
+    try:
+        return read_entry(row[PREFIX_BYTES:], key)
+    except UnreadableRow as error:
+        name = key.decode(errors="replace")
+        raise StorageError(f"The ledger's row of {name} cannot be read: {error}.") from error
 
 
 def status_of(entry: LedgerEntry) -> MessageStatus:

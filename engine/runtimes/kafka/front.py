@@ -29,6 +29,9 @@ class KafkaFront(AsksReader):
     def backlog(self) -> int:
         return self._intake.backlog
 
+    async def probe(self) -> str:
+        return await self._intake.probe()
+
     async def append(self, records: Sequence[Record]) -> None:
         await self._intake.append(records)
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
+from engine.core.record import Flush, Settled
 from engine.dispatch.ports import FINAL
 from engine.runtimes.kafka.arrival import Incoming
 from engine.runtimes.kafka.draft import Draft
@@ -23,7 +24,7 @@ from engine.runtimes.kafka.topics import (
     dead_letter_headers,
     decode_dispatch,
 )
-from engine.runtimes.kafka.transitions import Outline, answered, fresh
+from engine.runtimes.kafka.transitions import Outline, answered, flushed, fresh, sent_elsewhere
 
 VALUE_BYTES_MAX = 8 << 20
 """A larger message is a dead letter, and that is cut: it might not fit into a batch of the changelog."""
@@ -56,6 +57,11 @@ class Part(msgspec.Struct, frozen=True):
     def keys(self) -> list[bytes]:
         """Of the entries that they are about."""
         return [key for _, what in self.records for key in _key_of(what)]
+
+    @property
+    def flushes(self) -> list[Flush]:
+        """What operators ended."""
+        return [what for _, what in self.records if isinstance(what, Flush)]
 
 
 class Forgets:
@@ -121,6 +127,8 @@ def _read(each: Incoming, origin: str) -> Dispatched | Letter:
 def _key_of(what: Dispatched | Letter) -> list[bytes]:
     if isinstance(what, Handover):
         return [what.message.id.encode()]
+    if isinstance(what, Settled):
+        return [message.encode() for message in what.messages]
     return [what.settlement.message_id.encode()] if isinstance(what, Answered) else []
 
 
@@ -132,8 +140,17 @@ def apply(draft: Draft, part: Part, doomed: Mapping[str, Sequence[bytes]], *, fo
             continue
         if isinstance(what, Handover):
             key = what.message.id.encode()
-            if draft.get(key) is None and not forgotten.covers(what):
+            if not draft.knows(key) and not forgotten.covers(what):
                 draft.put(key, fresh(what, each.offset))
+        elif isinstance(what, Flush):
+            for key, entry in ((key, flushed(draft.get(key), what)) for key in draft.known):
+                if entry is not None:
+                    draft.put(key, entry)
+        elif isinstance(what, Settled):
+            for key in _key_of(what):
+                entry = sent_elsewhere(draft.get(key), what.at_ms)
+                if entry is not None:
+                    draft.put(key, entry)
         elif isinstance(what, Forgotten):
             forgotten.add(what)
             _forget(draft, what, doomed.get(what.customer, ()))
@@ -154,7 +171,9 @@ def apply(draft: Draft, part: Part, doomed: Mapping[str, Sequence[bytes]], *, fo
 def _forget(draft: Draft, what: Forgotten, keys: Sequence[bytes]) -> None:
     for key in keys:
         entry = draft.get(key)
-        if entry is not None and entry.message.customer == what.customer and entry.offset <= what.offset:
+        if entry is None or (
+            entry.message.customer == what.customer and entry.offset <= what.offset
+        ):  # it cannot be read, but holds the id of somebody who is forgotten
             draft.put(key, None)
 
 

@@ -23,6 +23,7 @@ from engine.errors import Backlog, BadRecord, ServiceUnreachable, StorageError
 from engine.runtimes.base import DeadLetter
 from engine.runtimes.intake_check import check_room, checked
 from engine.runtimes.kafka.outlet import Outlet, Row
+from engine.runtimes.kafka.probe import TopicProbe
 from engine.runtimes.kafka.topics import (
     RECORD_BYTES_MAX,
     Outgoing,
@@ -104,6 +105,7 @@ class KafkaIntake:
         self._options = options or IntakeOptions()
         self._metrics = metrics or Metrics()
         self._log = get_log("intake")
+        self._probe = TopicProbe(bootstrap, topics.touchpoints, partitions=partitions)
         self._outlet: Outlet | None = None
         self._lanes: list[_Lane] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -161,6 +163,20 @@ class KafkaIntake:
     def backlog(self) -> int:
         """Records taken in and not yet acknowledged."""
         return self._waiting
+
+    async def probe(self) -> str:
+        """As in the port: nothing is written, because a record on the log is for ever."""
+        if self._stopping or not self._tasks:
+            return "The collector is not running."
+        now = asyncio.get_running_loop().time()
+        late = [
+            lane for lane in self._lanes if lane.busy_since and now - lane.busy_since > self._options.answer_seconds_max
+        ]
+        if late:
+            return (
+                f"Kafka does not acknowledge records of partition {', '.join(str(lane.number) for lane in late)} now."
+            )
+        return await self._probe.why_not()
 
     async def append(self, records: Sequence[Record]) -> None:
         """As in the port. Raises StorageError when Kafka does not acknowledge in time."""

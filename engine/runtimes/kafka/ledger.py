@@ -4,11 +4,9 @@ Invariant: what a call says has happened is on the changelog, written while this
 come while a batch is written make one batch together, because each costs a round trip to the broker; the next batch is not
 written before everything that the last one sends (outcomes to `touchpoints`, dead letters) is acknowledged.
 
-Every takeover ends what a former owner had begun: a message found claimed was under way in a process that is gone or has lost the
-partition. Nobody can say whether its provider has it, so it becomes `unknown` (or, where its purpose may be sent again, waits a
-moment and is pending). If that process lives and hears the provider's answer, it does not write here: it hands the answer over by
-`dispatches` (`Answered`), and the ledger takes it if there was no other attempt meanwhile. So the real answer is not lost,
-there is one writer, and nothing is sent a second time that would not be anyway.
+Every takeover ends what a former owner had begun: a message found claimed becomes `unknown` (or, where its purpose may be sent
+again, pending a moment later). If that owner lives and hears the answer, it hands it over by `dispatches` (`Answered`), and the
+ledger takes it if there was no other attempt. So the answer is not lost, there is one writer, and nothing is sent twice by it.
 """
 
 from __future__ import annotations
@@ -24,27 +22,33 @@ import msgspec
 
 from engine.clock import Clock
 from engine.core.catalog import Catalog
+from engine.core.holding import NOTHING, Holding
 from engine.core.message import Message
-from engine.dispatch.ports import NO_LINKS, Links, Pending, Settlement
-from engine.dispatch.throttle import Lane
+from engine.core.record import Flush
+from engine.dispatch.ports import NO_LINKS, Closed, Links, Pending, Settlement
 from engine.errors import LimitExceeded, StorageError
 from engine.runtimes.base import MessageStatus
 from engine.runtimes.kafka import handed
 from engine.runtimes.kafka.arrival import Incoming
+from engine.runtimes.kafka.asked import Asked, fail, keys_of_messages
 from engine.runtimes.kafka.changelog import Fenced
 from engine.runtimes.kafka.draft import Draft, Put
-from engine.runtimes.kafka.entry import LedgerEntry, decode_entry, status_of
+from engine.runtimes.kafka.entry import LedgerEntry, read_entry, status_of, stored_entry
 from engine.runtimes.kafka.ledger_log import LedgerLog, LedgerStore
 from engine.runtimes.kafka.ledger_queue import PendingQueue, Slot
+from engine.runtimes.kafka.ledger_shelf import Shelf, keys_of
 from engine.runtimes.kafka.outlet import Outlet
 from engine.runtimes.kafka.topics import OWNER_KEY, PREFIX_BYTES, Checkpoint, Outgoing, Topics
-from engine.runtimes.kafka.transitions import CLAIMED_DUE_MS, outline_of, recovered, slot_of
+from engine.runtimes.kafka.transitions import CLAIMED_DUE_MS, outline_or_none, recovered, slot_of
 from engine.runtimes.keeping import before_ms, kept
+from engine.runtimes.unreadable import UnreadableRow
 from engine.telemetry import Action, Metrics, get_log
 
 GROUP_MAX = 64  # requests that one commit carries out
 ROWS_PER_STEP = 500
 RETRY_SECONDS = 0.5
+FLUSHED_MAX = 5_000
+"""Messages of a partition whose backoff one flush ends."""
 
 
 class LedgerTools(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,33 +64,28 @@ class LedgerTools(msgspec.Struct, frozen=True, kw_only=True):
     on_forget: Callable[[str], None] = lambda _customer: None
 
 
-class _Asked(msgspec.Struct):
-    """Something somebody waits for. `change` puts it into a draft, and says what to answer."""
-
-    keys: Sequence[bytes]
-    change: Callable[[Draft], Any]
-    done: asyncio.Future[Any]
-
-
 class LedgerPartition:
     """One partition: `restore`, then everything else while `work` runs."""
 
     def __init__(self, number: int, store: LedgerStore, log: LedgerLog, *, tools: LedgerTools) -> None:
         self.number = number
         self.queue = PendingQueue()
+        self.shelf = Shelf(number, tools.topics.dead_letters, metrics=tools.metrics)
         self.claims: dict[bytes, tuple[str, int]] = {}  # under way: key → customer, number of the attempt (from 1)
         self.interrupted: list[Message] = []  # found claimed when the partition was taken over
         self.restore_seconds = 0.0
         self.releasing = False
+        self.flushed: list[Flush] = []
+        """Pauses that an operator ended, and nobody has asked about yet."""
         self.on_work: Callable[[], None] = lambda: None
         """Called when a message may have become ready."""
         self.commits = 0
-        self._store = store
+        self._store = self.store = store
         self.scrub = store.scrub
         self._log = log
         self._tools = tools
         self._forgotten = handed.Forgets()
-        self._asked: deque[_Asked] = deque()
+        self._asked: deque[Asked] = deque()
         self._wake = asyncio.Event()
         self._quiet = asyncio.Event()  # nothing is asked, written or under way
         self._quiet.set()
@@ -99,6 +98,11 @@ class LedgerPartition:
     def applied(self) -> int:
         """Offset of the last record of `dispatches` that was taken."""
         return self._log.checkpoint.applied
+
+    @property
+    def aside(self) -> set[str]:
+        """Messages that cannot be read."""
+        return self.shelf.aside.union(self._log.checkpoint.aside)
 
     @property
     def depth(self) -> int:
@@ -127,7 +131,9 @@ class LedgerPartition:
             now_ms, unknown = self._tools.clock.now_ms(), self._tools.catalog().policy.unknown
             for _, key in due:
                 entry = draft.get(key)
-                assert entry is not None, "the index names a row that is not there"
+                if entry is None:
+                    self.shelf.put(draft, key, now_ms)
+                    continue
                 resend = unknown.get(entry.message.purpose) == "resend"
                 changed, records = recovered(entry, resend=resend, now_ms=now_ms)
                 draft.put(key, changed, records)
@@ -139,14 +145,7 @@ class LedgerPartition:
 
     async def _index_open(self) -> None:
         """Fills the queue from the rows, without the messages' content."""
-        self.queue = PendingQueue()
-        self.queue.open_until(self._known_until)
-        after = b""
-        while found := self._store.walk_due(after, ROWS_PER_STEP):
-            after = found[-1][0]
-            for key, row in self._store.rows([key for _, key in found]).items():
-                self.queue.put(slot_of(key, outline_of(row)))
-            await asyncio.sleep(0)
+        self.queue = await self.shelf.queue_of(self._store, self._known_until)
 
     def reset(self) -> None:
         """After another process took the partition over, and before `restore` takes it back."""
@@ -174,9 +173,9 @@ class LedgerPartition:
         self._ended = error
         self._quiet.set()
         while self._asked:
-            _fail([self._asked.popleft()], error)
+            fail([self._asked.popleft()], error)
 
-    async def _carry_out(self, group: list[_Asked]) -> None:
+    async def _carry_out(self, group: list[Asked]) -> None:
         outgoing: Sequence[Outgoing] = ()
         try:
             draft = self._draft([key for asked in group for key in asked.keys])
@@ -185,19 +184,19 @@ class LedgerPartition:
                 outgoing = (await self._write(draft)).outgoing
         except LimitExceeded as error:
             if len(group) == 1:
-                _fail(group, error)
+                fail(group, error)
                 return
             for asked in group:  # together they are too much; each of them may be small enough
                 await self._carry_out([asked])
             return
         except StorageError as error:
-            _fail(group, error)
+            fail(group, error)
             if isinstance(error, Fenced):
                 raise
             self._lines.error(Action.BATCH_FAILED, partition=self.number, cause=error)
             return
         except BaseException:
-            _fail(group, StorageError("The partition was given away."))
+            fail(group, StorageError("The partition was given away."))
             raise
         for asked, answer in zip(group, answers, strict=True):
             if not asked.done.done():
@@ -210,7 +209,10 @@ class LedgerPartition:
     async def _write(self, draft: Draft) -> Checkpoint:
         tools = self._tools
         outgoing = draft.outgoing(tools.topics, tools.partitions)
-        checkpoint = msgspec.structs.replace(self._log.checkpoint, applied=draft.applied, outgoing=outgoing)
+        aside = tuple(sorted(self.aside - draft.removed)) if self.aside else ()
+        checkpoint = msgspec.structs.replace(
+            self._log.checkpoint, applied=draft.applied, outgoing=outgoing, aside=aside
+        )
         await self._log.commit(draft.changes(self._log.next_position), checkpoint)
         self.commits += 1
         opened = False
@@ -246,7 +248,7 @@ class LedgerPartition:
         if self._ended is not None:
             raise self._ended
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._asked.append(_Asked(keys, change, done))
+        self._asked.append(Asked(keys, change, done))
         self._quiet.clear()
         self._wake.set()
         return await done
@@ -259,24 +261,38 @@ class LedgerPartition:
         if self.queue.open_until(offset):
             self.on_work()
 
-    def first(self, limit: int, exclude: frozenset[Lane], now_ms: int) -> list[Slot]:
-        """Places of messages that may leave now, highest priority first, then oldest."""
-        return [] if self.releasing or self._ended is not None else self.queue.first(limit, exclude, now_ms)
+    def first(self, limit: int, closed: Closed, now_ms: int, *, holding: Holding = NOTHING) -> list[Slot]:
+        """Places of messages that may leave now, as in the port."""
+        if self.releasing or self._ended is not None:
+            return []
+        return self.queue.first(limit, closed, now_ms, holding=holding)
 
     def load(self, keys: Sequence[bytes]) -> dict[bytes, Pending]:
         """Those of the messages that are still pending."""
         found = {}
         for key, row in self._store.rows(keys).items():
-            entry = decode_entry(row[PREFIX_BYTES:])
+            try:
+                entry = read_entry(row[PREFIX_BYTES:], key)
+            except UnreadableRow:
+                self.shelf.damaged.add(key)
+                self.queue.drop(key)
+                continue
             if entry.status == "pending" and key in self.queue:
                 found[key] = Pending(
                     message=entry.message, attempt=entry.attempts, first_attempt_ms=entry.first_attempt_ms
                 )
         return found
 
-    async def ready(self, limit: int, exclude: frozenset[Lane], now_ms: int) -> list[Pending]:
+    async def shelve(self) -> None:
+        """Sets aside what was found that cannot be read: its bytes are a dead letter, and it is not found again."""
+        keys, now_ms = sorted(self.shelf.damaged), self._tools.clock.now_ms()
+        if keys:
+            await self._ask(keys, lambda draft: self.shelf.put_all(draft, keys, now_ms))
+            self.shelf.damaged.difference_update(keys)
+
+    async def ready(self, limit: int, closed: Closed, now_ms: int) -> list[Pending]:
         """Messages that may leave now, as in the port."""
-        keys = [slot.key for slot in self.first(limit, exclude, now_ms)]
+        keys = [slot.key for slot in self.first(limit, closed, now_ms)]
         found = self.load(keys)
         return [found[key] for key in keys if key in found]
 
@@ -287,7 +303,7 @@ class LedgerPartition:
         now_ms = self._tools.clock.now_ms()
         try:
             change = functools.partial(Draft.claim, message_ids=message_ids, now_ms=now_ms, links=links)
-            return frozenset(await self._ask(_keys(message_ids), change))
+            return frozenset(await self._ask(keys_of_messages(message_ids), change))
         except LimitExceeded:
             if len(message_ids) == 1:
                 raise
@@ -298,7 +314,9 @@ class LedgerPartition:
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         """As in the port."""
         try:
-            await self._ask(_keys([each.message_id for each in settlements]), lambda draft: draft.settle(settlements))
+            await self._ask(
+                keys_of_messages([each.message_id for each in settlements]), lambda draft: draft.settle(settlements)
+            )
         except LimitExceeded:
             if len(settlements) == 1:
                 raise
@@ -321,10 +339,15 @@ class LedgerPartition:
         new = [each for each in records if each.offset > self.applied]
         for part in handed.parts(new, f"{self._tools.topics.dispatches}:{self.number}"):
             await asyncio.to_thread(list, map(self._tools.on_forget, part.forgets))
-            doomed = await self._keys_of(part.forgets) if part.forgets else {}
+            doomed = await keys_of(self._store, part.forgets) if part.forgets else {}
             keys = [*part.keys, *(key for found in doomed.values() for key in found)]
+            if part.flushes:
+                keys += self.queue.put_off(FLUSHED_MAX)
             here = handed.Here(self._tools.topics.dead_letters, self.number, self._tools.clock.now_ms())
             await self._ask(keys, functools.partial(self._take, part=part, doomed=doomed, here=here))
+            if part.flushes:
+                self.flushed += part.flushes
+                self.on_work()
 
     def _take(self, draft: Draft, *, part: handed.Part, doomed: dict[str, list[bytes]], here: handed.Here) -> None:
         dead = handed.apply(draft, part, doomed, forgotten=self._forgotten, here=here)
@@ -332,29 +355,14 @@ class LedgerPartition:
             self._tools.metrics.dead_letters.inc(dead)
             self._lines.error(Action.RECORD_DEAD_LETTERED, partition=self.number, count=dead)
 
-    async def _keys_of(self, forgets: frozenset[str]) -> dict[str, list[bytes]]:
-        """Customer → the keys of all their entries. Erasures are rare, so there is no index: the rows are walked."""
-        found: dict[str, list[bytes]] = {customer: [] for customer in forgets}
-        needles = [customer.encode() for customer in forgets]
-        after = b""
-        while rows := self._store.walk(after, ROWS_PER_STEP):
-            after = rows[-1][0]
-            for key, row in rows:
-                if key == OWNER_KEY or not any(needle in row for needle in needles):
-                    continue
-                customer = outline_of(row).message.customer
-                if customer in found:
-                    found[customer].append(key)
-            await asyncio.sleep(0)
-        return found
-
     async def prune(self) -> int:
         """Looks at the next few hundred entries, and removes those that are final for too long; returns how many."""
         rows = self._store.walk(self._pruned, ROWS_PER_STEP)
         self._pruned = rows[-1][0] if len(rows) == ROWS_PER_STEP else b""
         days = kept(self._tools.catalog().policy.retention, messages=self._tools.ledger_days).messages
         oldest_ms = before_ms(days, self._tools.clock.now_ms()) or 0
-        old = [key for key, row in rows if key != OWNER_KEY and handed.is_old(outline_of(row), oldest_ms)]
+        outlines = [(key, outline_or_none(row)) for key, row in rows if key != OWNER_KEY]
+        old = [key for key, outline in outlines if outline is not None and handed.is_old(outline, oldest_ms)]
         if old:
             await self._ask(old, lambda draft: draft.prune(old, oldest_ms))
         return len(old)
@@ -375,7 +383,7 @@ class LedgerPartition:
         """What the ledger says of a message."""
         key = message_id.encode()
         row = self._store.rows([key]).get(key)
-        return None if row is None else decode_entry(row[PREFIX_BYTES:])
+        return None if row is None else stored_entry(row, key)
 
     def status(self, message_id: str) -> MessageStatus | None:
         """What the ledger says of a message, as a runtime tells it."""
@@ -386,13 +394,3 @@ class LedgerPartition:
         """Closes the rows, once `work` is over."""
         self._end(self._ended or StorageError("The partition was given away."))
         self._store.close()
-
-
-def _keys(message_ids: Sequence[str]) -> list[bytes]:
-    return [message_id.encode() for message_id in message_ids]
-
-
-def _fail(group: list[_Asked], error: StorageError | LimitExceeded) -> None:
-    for asked in group:
-        if not asked.done.done():
-            asked.done.set_exception(error)

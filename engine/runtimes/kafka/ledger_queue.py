@@ -8,21 +8,27 @@ what is excluded, however much waits.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+import sys
+from collections.abc import Collection, Iterable
 
+from engine.core.holding import NOTHING, Holding
+from engine.dispatch.ports import Closed, shared_out
 from engine.dispatch.throttle import Lane
 
-Rank = tuple[int, int]
-"""(-priority, number): smaller leaves first."""
+Rank = tuple[int, int, int]
+"""(1 unless it is transactional, -priority, number): smaller leaves first."""
 
 
 class Slot:
     """A pending message, as far as its place in the queue needs it."""
 
-    __slots__ = ("channel", "decided_ms", "domain", "gone", "key", "not_before_ms", "offset", "rank")
+    __slots__ = ("channel", "decided_ms", "domain", "gone", "key", "not_before_ms", "offset", "rank", "workflow")
 
-    def __init__(self, key: bytes, rank: Rank, *, lane: Lane, offset: int, times_ms: tuple[int, int]) -> None:
+    def __init__(
+        self, key: bytes, rank: Rank, *, lane: Lane, offset: int, times_ms: tuple[int, int], workflow: str = ""
+    ) -> None:
         """`times_ms` are when it was decided and when it may leave (0: at once)."""
+        self.workflow = sys.intern(workflow)
         self.key = key
         self.rank = rank
         self.channel, self.domain = lane
@@ -102,7 +108,9 @@ class PendingQueue:
         self._slots: dict[bytes, Slot] = {}
         self._gated: list[tuple[int, Rank, Slot]] = []
         self._waiting: list[tuple[int, Rank, Slot]] = []
-        self._channels: dict[str, _Channel] = {}
+        self._channels: dict[
+            tuple[str, int], _Channel
+        ] = {}  # by channel, and whether it is transactional (0) or not (1)
         self._open_until = -1
 
     def __len__(self) -> int:
@@ -137,19 +145,49 @@ class PendingQueue:
                 opened = True
         return opened
 
-    def first(self, limit: int, exclude: Iterable[Lane], now_ms: int) -> list[Slot]:
-        """Slots of messages that may leave now, highest priority first, then oldest. `exclude` as in the port."""
+    def first(self, limit: int, closed: Closed, now_ms: int, *, holding: Holding = NOTHING) -> list[Slot]:
+        """Slots of messages that may leave now, as `Outbox.ready` of the port; while all is held, of what is released.
+
+        That is looked for among all: it is not for long, and then few are in a hurry.
+        """
         self._promote(now_ms)
-        closed: dict[str, set[str]] = {}
+        if holding.since_ms:
+            return self._released(limit, closed, now_ms, released=holding.released)
+        express, bulk = (self._first(limit, closed.to(bulk=bulk), kind=int(bulk)) for bulk in (False, True))
+        return shared_out(express, bulk, limit)
+
+    def _first(self, limit: int, exclude: Iterable[Lane], *, kind: int) -> list[Slot]:
+        shut: dict[str, set[str]] = {}
         for channel, domain in exclude:
-            closed.setdefault(channel, set()).add(domain)
+            shut.setdefault(channel, set()).add(domain)
         found: list[Slot] = []
-        for name, lined_up in self._channels.items():
-            lanes = closed.get(name, set())
-            if "" not in lanes:
+        for (name, is_bulk), lined_up in self._channels.items():
+            lanes = shut.get(name, set())
+            if is_bulk == kind and "" not in lanes:
                 found += lined_up.first(limit, frozenset(lanes))
         found.sort(key=lambda slot: slot.rank)
         return found[:limit]
+
+    def _released(self, limit: int, closed: Closed, now_ms: int, *, released: Collection[str]) -> list[Slot]:
+        if not released:
+            return []
+        found = sorted(
+            (
+                slot
+                for slot in self._slots.values()
+                if slot.workflow in released
+                and slot.offset <= self._open_until
+                and slot.not_before_ms <= now_ms
+                and closed.to(bulk=bool(slot.rank[0])).isdisjoint({(slot.channel, ""), (slot.channel, slot.domain)})
+            ),
+            key=lambda slot: slot.rank,
+        )
+        bulk = [slot for slot in found if slot.rank[0]]
+        return shared_out(found[: len(found) - len(bulk)], bulk, limit)
+
+    def put_off(self, limit: int) -> list[bytes]:
+        """Keys of messages that wait for their time, the first of them."""
+        return [slot.key for _, _, slot in heapq.nsmallest(limit, self._waiting) if not slot.gone]
 
     @property
     def next_due_ms(self) -> int:
@@ -165,7 +203,7 @@ class PendingQueue:
             self._line_up(slot)
 
     def _line_up(self, slot: Slot) -> None:
-        self._channels.setdefault(slot.channel, _Channel()).push(slot)
+        self._channels.setdefault((slot.channel, slot.rank[0]), _Channel()).push(slot)
 
     def _promote(self, now_ms: int) -> None:
         while self._waiting and self._waiting[0][0] <= now_ms:

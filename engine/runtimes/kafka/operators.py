@@ -18,7 +18,7 @@ from kafka.admin import ConfigResource
 from engine.errors import ServiceUnreachable, StorageError
 from engine.runtimes.base import DeadLetter, Replayed
 from engine.runtimes.journal import DatabaseReader
-from engine.runtimes.kafka.connect import connected
+from engine.runtimes.kafka.connect import METADATA_AGE_MS, connected
 from engine.runtimes.kafka.outlet import Outlet
 from engine.runtimes.kafka.topics import ORIGIN, Outgoing, Topics, decode_input, is_ours, partition_of
 
@@ -134,6 +134,7 @@ class Replay:
         if not places:
             return found
         consumer = AIOKafkaConsumer(
+            metadata_max_age_ms=METADATA_AGE_MS,
             bootstrap_servers=self._bootstrap,
             enable_auto_commit=False,
             auto_offset_reset="none",

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -21,10 +21,11 @@ from engine.clock import Clock
 from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState
 from engine.core.message import Message
-from engine.dispatch.ports import NO_LINKS, Links, Pending, Settlement
+from engine.core.record import Flush
+from engine.dispatch.ports import NO_LINKS, OPEN, Closed, Links, Pending, Settlement, shared_out
 from engine.errors import StorageError
 from engine.runtimes.base import MessageStatus
-from engine.runtimes.kafka.copies import StateCopy, Suppressions
+from engine.runtimes.kafka.copies import Said, StateCopy, Suppressions, said_by
 from engine.runtimes.kafka.ledger import LedgerPartition, LedgerTools
 from engine.runtimes.kafka.ledger_queue import Slot
 from engine.runtimes.kafka.topics import Answered, Outgoing, encode_json, partition_of
@@ -43,8 +44,9 @@ class KafkaOutbox:
         self._suppressions = suppressions
         self._owned: dict[int, tuple[LedgerPartition, StateCopy]] = {}
         self._lost: dict[str, tuple[int, str, int]] = {}  # message under way → partition, customer, attempts
+        self._held_until: dict[int, int] = {}
         self._work = asyncio.Event()
-        self._catalog: tuple[Catalog, frozenset[str], Catalog] | None = None
+        self._catalog: tuple[Catalog, Said, Catalog] | None = None
         self.on_share: Callable[[float], None] = lambda _share: None
         """Called with the part of all partitions that is ours, when that has changed and is not nothing."""
         suppressions.on_read = self._work.set
@@ -89,19 +91,36 @@ class KafkaOutbox:
 
     # ---------------------------------------------------------------------------------------------------------- the port
 
-    async def ready(self, limit: int, *, exclude: frozenset[tuple[str, str]] = frozenset()) -> list[Pending]:
+    async def ready(self, limit: int, *, closed: Closed = OPEN) -> list[Pending]:
         if not self._suppressions.read:
             return []
         now_ms = self._clock.now_ms()
+        for ledger, copy in self._owned.values():
+            ledger.shelf.let_go(ledger.queue, ledger.store, copy.waits)
+            if ledger.shelf.damaged:
+                await ledger.shelve()
         found: list[tuple[Slot, LedgerPartition]] = []
-        for ledger, _ in self._owned.values():
-            slots = ledger.first(limit + len(self._lost), exclude, now_ms)
+        holding = self.catalog.holding
+        for ledger, copy in self._owned.values():
+            if copy.applied < self._held_until.get(ledger.number, -1):
+                continue  # a copy, of which nothing leaves before it knows that it is held
+            slots = ledger.first(limit + len(self._lost), closed, now_ms, holding=holding)
             found += [(slot, ledger) for slot in slots if slot.key.decode() not in self._lost]
-        found.sort(key=lambda each: (each[0].rank[0], each[0].decided_ms))
-        found = found[:limit]
+        found.sort(key=lambda each: (each[0].rank[:2], each[0].decided_ms))
+        found = shared_out(
+            [each for each in found if not each[0].rank[0]], [each for each in found if each[0].rank[0]], limit
+        )
         loaded: dict[bytes, Pending] = {}
         for ledger in {id(ledger): ledger for _, ledger in found}.values():
             loaded |= ledger.load([slot.key for slot, of in found if of is ledger])
+            if ledger.shelf.damaged:
+                await ledger.shelve()
+        for slot, ledger in found:
+            owned = self._owned.get(ledger.number)
+            customer = loaded[slot.key].message.customer if slot.key in loaded else ""
+            if owned is not None and customer in owned[1].aside:
+                ledger.shelf.hold(ledger.queue, customer, slot.key)
+                del loaded[slot.key]
         return [loaded[slot.key] for slot, _ in found if slot.key in loaded]
 
     async def claim(self, message_ids: Sequence[str], *, links: Links = NO_LINKS) -> frozenset[str]:
@@ -153,6 +172,17 @@ class KafkaOutbox:
             ledger.interrupted.clear()
         return found
 
+    async def flushed(self) -> list[Flush]:
+        found: list[Flush] = []
+        for ledger, _ in self._owned.values():
+            found += ledger.flushed
+            ledger.flushed.clear()
+        return found
+
+    def hold_until(self, offsets: Mapping[int, int]) -> None:
+        """Nothing leaves from these partitions before their states have seen these records of `touchpoints`."""
+        self._held_until = dict(offsets)
+
     async def wait_for_work(self, timeout_seconds: float) -> None:
         due = [ledger.queue.next_due_ms for ledger, _ in self._owned.values()]
         now_ms = self._clock.now_ms()
@@ -176,15 +206,19 @@ class KafkaOutbox:
             found |= owned[1].states(names)
         return found
 
+    async def duplicates(self, messages: Sequence[Message]) -> dict[str, bool]:
+        found = {message.id: self._suppressions.is_second(message) for message in messages}
+        return {message: second is True for message, second in found.items() if second is not False}
+
     async def suppressed(self, addresses: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
         return self._suppressions.find(addresses)
 
     @property
     def catalog(self) -> Catalog:
-        base = self._tools.catalog()
-        paused = frozenset[str]().union(*(copy.paused for _, copy in self._owned.values()))
-        if self._catalog is None or self._catalog[0] is not base or self._catalog[1] != paused:
-            self._catalog = (base, paused, replace(base, paused=base.paused | paused))
+        base, said = self._tools.catalog(), said_by([copy for _, copy in self._owned.values()])
+        if self._catalog is None or self._catalog[0] is not base or self._catalog[1] != said:
+            changed = replace(base, paused=base.paused | said.paused, paused_ms=said.paused_ms, holding=said.holding)
+            self._catalog = (base, said, changed)
         return self._catalog[2]
 
     # ----------------------------------------------------------------------------------------------------------- answers

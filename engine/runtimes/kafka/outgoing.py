@@ -10,9 +10,11 @@ from typing import assert_never
 
 import msgspec
 
+from engine.core import duplicates
 from engine.core.customer import CustomerState
 from engine.core.effect import Append, Decision, Dispatch, Effect, Forget, Suppress
 from engine.core.message import Message
+from engine.core.objection import names
 from engine.core.record import Record
 from engine.runtimes.effects import encode_outcome
 from engine.runtimes.kafka.topics import (
@@ -75,7 +77,19 @@ def handover(here: Here, offset: int, message: Message) -> Outgoing:
 def suppression(here: Here, effect: Suppress) -> Outgoing:
     """An address that nothing is to be sent to any more."""
     value = encode_suppressed(Suppressed(effect.channel, effect.reason, effect.at_ms))
-    return Outgoing(here.topics.suppressions, 0, here.address_key(effect.channel, effect.address), value)
+    return Outgoing(here.topics.suppressions, 0, _address_key(here, effect), value)
+
+
+def _address_key(here: Here, effect: Suppress) -> bytes:
+    text = names(effect.channel, effect.address)[0]
+    return here.address_key(effect.channel, text.removeprefix(f"{effect.channel}:"))
+
+
+def claim(here: Here, message: Message) -> Outgoing:
+    """A customer's claim to be the one whom an issue reaches at an address. All dispatchers read them in one order."""
+    kind, address = duplicates.place(message)
+    value = encode_suppressed(Suppressed(duplicates.CLAIM, duplicates.claim(message), message.decided_ms))
+    return Outgoing(here.topics.suppressions, 0, here.address_key(kind, address), value)
 
 
 def removals(here: Here, offset: int, *, customer: str, at_ms: int) -> tuple[Outgoing, Outgoing]:
@@ -105,6 +119,19 @@ def dead_letter(here: Here, incoming: Incoming, reason: str) -> Outgoing:
         reason = f"{reason} Cut short."
     headers += dead_letter_headers(reason, origin, incoming.at_ms)  # last: who reads them believes ours
     return Outgoing(here.topics.dead_letters, here.partition, key, value, headers)
+
+
+def waiting(here: Here, offset: int, record: Record, *, reason: str) -> Outgoing:
+    """A record that is kept until its customer is mended."""
+    origin = f"{here.topics.touchpoints}:{here.partition}:{offset}"
+    headers = dead_letter_headers(reason, origin, record.at_ms)
+    return Outgoing(here.topics.dead_letters, here.partition, record.customer.encode(), encode_input(record), headers)
+
+
+def unreadable_state(here: Here, customer: str, row: bytes, *, at_ms: int, reason: str) -> Outgoing:
+    """The bytes of a customer's row that cannot be read."""
+    headers = dead_letter_headers(reason, f"state:{customer}", at_ms)
+    return Outgoing(here.topics.dead_letters, here.partition, customer.encode(), row[:LETTER_BYTES_MAX], headers)
 
 
 def check_outcome(here: Here, state: CustomerState | None, effects: list[Effect]) -> None:

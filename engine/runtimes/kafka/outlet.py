@@ -11,16 +11,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from engine.errors import LimitExceeded, StorageError
+from engine.runtimes.kafka.connect import METADATA_AGE_MS
 from engine.runtimes.kafka.topics import BATCH_BYTES_MAX, Outgoing
 from engine.telemetry import Action, Metrics, get_log
 
 STOP_SECONDS_MAX = 10.0
+METADATA_PAUSE_SECONDS = 0.5
 
 Row = tuple[bytes | None, bytes | None, Sequence[tuple[str, bytes]]]
 """Key, value, headers."""
@@ -52,6 +55,7 @@ class Outlet:
 
     async def _connected(self) -> AIOKafkaProducer:
         producer = AIOKafkaProducer(
+            metadata_max_age_ms=METADATA_AGE_MS,
             bootstrap_servers=self._bootstrap,
             client_id=self._client,
             enable_idempotence=True,
@@ -62,6 +66,7 @@ class Outlet:
         )
         try:
             await producer.start()
+            _unhurried(producer.client)
         except KafkaError as error:
             await producer.stop()
             raise StorageError(f"Kafka at {self._bootstrap} does not answer: {error}") from error
@@ -113,6 +118,12 @@ class Outlet:
             ends[where] = end
         return ends
 
+    async def broker_ms(self, topic: str, partition: int, value: bytes) -> int:
+        """Writes a record; returns when that was by the broker's clock, 0 when it does not say. Raises StorageError."""
+        batch = self._batch()
+        batch.append(timestamp=None, key=None, value=value, headers=[])
+        return (await self._answer(batch, topic, partition)).timestamp or 0
+
     async def _lane(self, topic: str, partition: int, lane: list[Outgoing]) -> int:
         batch = self._batch()
         for each in lane:
@@ -128,6 +139,9 @@ class Outlet:
         return self._producer.create_batch()
 
     async def _written(self, batch: BatchBuilder, topic: str, partition: int) -> int:
+        return int((await self._answer(batch, topic, partition)).offset)
+
+    async def _answer(self, batch: BatchBuilder, topic: str, partition: int) -> Any:
         producer = self._producer
         if producer is None:
             raise StorageError("The connection to Kafka is closed.")
@@ -148,7 +162,27 @@ class Outlet:
             raise StorageError(f"Kafka does not say where a batch for {topic}[{partition}] lies.")
         if self._produce_seconds is not None:
             self._produce_seconds.observe(clock() - started)
-        return int(answer.offset)
+        return answer
+
+
+def _unhurried(client: Any) -> None:
+    """Lets the client ask for the brokers' metadata only so often. For a topic that is gone it would ask, and complain, as fast
+    as they answer.
+    """
+    ask, loop = client.force_metadata_update, asyncio.get_running_loop()
+    next_at = loop.time()
+
+    async def later(seconds: float) -> object:
+        await asyncio.sleep(seconds)
+        return await ask()
+
+    def force() -> Any:
+        nonlocal next_at
+        wait_seconds = next_at - loop.time()
+        next_at = max(next_at, loop.time()) + METADATA_PAUSE_SECONDS
+        return ask() if wait_seconds <= 0 else asyncio.ensure_future(later(min(wait_seconds, METADATA_PAUSE_SECONDS)))
+
+    client.force_metadata_update = force
 
 
 async def _close(producer: AIOKafkaProducer) -> None:

@@ -20,6 +20,7 @@ from engine.errors import LimitExceeded, StorageError
 from engine.runtimes.failures import log_failures
 from engine.runtimes.kafka.arrival import Here, Incoming
 from engine.runtimes.kafka.changelog import Changelog, Fenced
+from engine.runtimes.kafka.clocks import ClockCheck
 from engine.runtimes.kafka.definitions import Definitions
 from engine.runtimes.kafka.missing import take_unbroken
 from engine.runtimes.kafka.outlet import Outlet
@@ -31,6 +32,8 @@ from engine.telemetry import Action, Metrics, get_log
 
 TIMERS_PER_ROUND = 500
 RETRY_SECONDS = 0.5
+CLOCK_SECONDS = 5.0
+"""When a clock that cannot be trusted is looked at again."""
 PLAN_BYTES_MAX = BATCH_BYTES_MAX // 4
 """The batches of several partitions go to a broker in one request, which it takes up to 100 MB."""
 
@@ -49,6 +52,8 @@ class Tools(msgspec.Struct, frozen=True):
     clock: Clock
     metrics: Metrics
     options: Options = Options()
+    clocks: ClockCheck | None = None
+    """None: the clock is believed."""
 
 
 class _Pack(msgspec.Struct):
@@ -75,7 +80,11 @@ class Owner:
         self._waiting_records = 0
         self._timers_until = -1
         """Offset of the last timer record that was put on the log and is not applied yet; -1: none."""
+        self._resting = False
+        """Whether timers wait for a clock that can be trusted; `wake` is called when it is asked again."""
         self._next_due_ms = 0
+        self.held_until = -1
+        """Offset of the record with which a copy begins to be held: before it nothing fires."""
         self.restored = asyncio.Event()
         self.ready = asyncio.Event()
         self.batches = 0
@@ -96,6 +105,16 @@ class Owner:
     def paused(self) -> tuple[str, ...]:
         """Workflows that are paused here."""
         return self._changelog.checkpoint.paused
+
+    @property
+    def held_ms(self) -> int:
+        """Since when everything is held here; 0: nothing is."""
+        return self._changelog.checkpoint.holding.since_ms
+
+    @property
+    def aside(self) -> tuple[str, ...]:
+        """Customers who wait, because their rows cannot be read."""
+        return self._changelog.checkpoint.aside
 
     @property
     def next_due_ms(self) -> int:
@@ -300,9 +319,13 @@ class Owner:
         metrics.events.inc(records)
         for kind, number in plan.decided.items():
             metrics.decisions.labels(kind).inc(number)
+        for refused, number in plan.refused.items():
+            metrics.refused_values.labels(*refused).inc(number)
         log_failures(self._log, plan.failed)
         for lag_ms in plan.timer_lags_ms:
             metrics.timer_lag_seconds.observe(max(0, lag_ms) / 1_000)
+        for customer in plan.asides:
+            self._log.error(Action.ROW_QUARANTINED, row="state", key=customer, partition=self._here.partition)
         if plan.dead:
             metrics.dead_letters.inc(plan.dead)
             self._log.error(Action.RECORD_DEAD_LETTERED, partition=self._here.partition, count=plan.dead)
@@ -321,7 +344,14 @@ class Owner:
     async def _fire(self) -> None:
         """Puts what is due on the log, to be applied when it comes back; one round at a time."""
         now_ms = self._tools.clock.now_ms()
-        if self._timers_until > self.applied or not self._next_due_ms or self._next_due_ms > now_ms:
+        if (
+            self.held_until > self.applied
+            or self._timers_until > self.applied
+            or not self._next_due_ms
+            or self._next_due_ms > now_ms
+        ):
+            return
+        if not await self._may_fire():
             return
         due = self._store.due(now_ms, TIMERS_PER_ROUND)
         topic, here = self._here.topics.touchpoints, self._here.partition
@@ -337,12 +367,24 @@ class Owner:
         await self._persist(put)
         self._timers_until = ends[topic, here]
 
+    async def _may_fire(self) -> bool:
+        clocks = self._tools.clocks
+        try:
+            if clocks is None or await clocks.may_fire(self._here.partition):
+                return True
+        except StorageError as error:
+            self._log.error(Action.BATCH_FAILED, partition=self._here.partition, cause=error)
+        asyncio.get_running_loop().call_later(CLOCK_SECONDS, self.wake)
+        self._resting = True
+        return False
+
     async def _sleep(self) -> None:
         """Until a pack comes, or the next timer is due."""
         self._wake.clear()
         if self._queue or self._stopping or self._unsure:
             return
-        waiting = self._timers_until > self.applied
+        waiting = max(self._timers_until, self.held_until) > self.applied or self._resting
+        self._resting = False
         if not self._next_due_ms or waiting:
             await self._wake.wait()
             return

@@ -14,56 +14,37 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
+from engine.core import duplicates
 from engine.core.catalog import Catalog
-from engine.core.customer import CustomerState, decode_state, encode_state
-from engine.core.effect import Append, Decision, Dispatch, Effect, Forget, Suppress
+from engine.core.effect import Append, Decision, Dispatch, Effect, Forget, Suppress, refused_value
 from engine.core.evaluate import concerns, evaluate
+from engine.core.holding import next_due_ms
 from engine.core.message import Message
-from engine.core.record import CONTROL, Control, Recheck, Record, Resume, Timer
+from engine.core.record import CONTROL, Control, Erase, Recheck, Record, Resume, Timer
 from engine.runtimes.effects import STUCK_TIMER_DELAY_MS, stuck
 from engine.runtimes.kafka.arrival import Arrival, Here, Incoming, read_arrival
 from engine.runtimes.kafka.controls import Controls
 from engine.runtimes.kafka.outgoing import (
     check_outcome,
+    claim,
     dead_letter,
     forward,
     handover,
     journal_line,
     removals,
     suppression,
+    unreadable_state,
+    waiting,
 )
+from engine.runtimes.kafka.slot import Slot
 from engine.runtimes.kafka.store import Change, RowStore
-from engine.runtimes.kafka.topics import (
-    PREFIX_BYTES,
-    Checkpoint,
-    Deployed,
-    Input,
-    Outgoing,
-    Shard,
-    pack_row,
-    partition_of,
-    unpack_prefix,
-)
+from engine.runtimes.kafka.topics import Checkpoint, Deployed, Input, Mended, Outgoing, Shard, partition_of
+from engine.runtimes.unreadable import why_waiting
 
 APPENDED_MAX = 1_000
 """Records that decisions of one batch may lead to here; what is over that goes by way of the log."""
-DUE_MS_MAX = 1 << 62
 SHARD_CUSTOMERS = 100
 """How many customers one record of a walk rechecks."""
-
-
-class _Slot:
-    """One customer during a batch: what is stored, and what it becomes."""
-
-    __slots__ = ("changed", "loaded", "old_due_ms", "position", "retry_ms", "state", "stored")
-
-    def __init__(self, row: bytes | None) -> None:
-        self.stored = row is not None
-        self.loaded, self.old_due_ms = unpack_prefix(row) if row is not None else (-1, 0)
-        self.state: CustomerState | None = decode_state(row[PREFIX_BYTES:]) if row is not None else None
-        self.position = self.loaded
-        self.changed = False
-        self.retry_ms = 0
 
 
 class Plan:
@@ -73,12 +54,15 @@ class Plan:
         self.catalog = catalog
         self.checkpoint = checkpoint
         self.changes: list[Change] = []
-        self.slots: dict[str, _Slot] = {}
+        self.slots: dict[str, Slot] = {}
         self.lines: list[tuple[int, str, Outgoing]] = []
         """Offset, customer and record of what is journalled, handed to the dispatcher or dead."""
         self.evaluated = 0
         self.dead = 0
+        self.asides: list[str] = []
+        """Customers whose rows this plan found to be unreadable."""
         self.decided: Counter[str] = Counter()
+        self.refused: Counter[tuple[str, str]] = Counter()
         self.failed: list[Decision] = []
         """Decisions of the kind `failed`, for the log."""
         self.arrivals: list[Arrival] = []
@@ -150,6 +134,7 @@ class _Work:
         self._careful = careful
         self._sent: list[tuple[int, str, Outgoing]] = []
         self._appended = 0
+        self._waits = 0
         self._applied = plan.checkpoint.applied
         self._controls = Controls(here, catalogs, plan.checkpoint)
         plan.catalog = self._controls.catalog
@@ -163,7 +148,7 @@ class _Work:
             record.customer
             for arrival in arrivals
             for record in arrival.inputs
-            if not isinstance(record, (Deployed, Shard, *CONTROL)) and concerns(self._plan.catalog, record)
+            if not isinstance(record, (Deployed, Shard, Mended, *CONTROL)) and concerns(self._plan.catalog, record)
         }
         self._load(names)
         for arrival in arrivals:
@@ -184,7 +169,7 @@ class _Work:
                 for customer, outgoing in arrival.sent:
                     self._send(each.offset, customer, outgoing)
                 for record in arrival.inputs:
-                    assert not isinstance(record, (Deployed, Shard)), "those come one by one"
+                    assert not isinstance(record, (Deployed, Shard, Mended)), "those come one by one"
                     self._send(each.offset, record.customer, forward(self._here, self._here.partition, record))
             else:
                 self._dead(each, reason)
@@ -198,7 +183,7 @@ class _Work:
         keys = {name: name.encode() for name in names if name not in self._plan.slots}
         rows = self._store.rows(list(keys.values()))
         for name, key in keys.items():
-            self._plan.slots[name] = _Slot(rows.get(key))
+            self._plan.slots[name] = Slot(name, rows.get(key))
 
     # ---------------------------------------------------------------------------------------------------- evaluating
 
@@ -209,6 +194,8 @@ class _Work:
             self._deployed(each, record)
         elif type(record) is Shard:
             self._shard(each, record)
+        elif type(record) is Mended:
+            self._mended(each, record)
         else:
             self._record(each, record)  # type: ignore[arg-type]
 
@@ -261,7 +248,11 @@ class _Work:
 
     def _walked(self, after: bytes) -> list[bytes]:
         """The next customers in key order, those of this batch among them: the same ones however records are cut into batches."""
-        changed = {name.encode(): slot.state is None for name, slot in self._plan.slots.items() if slot.changed}
+        changed = {
+            name.encode(): slot.state is None and not slot.aside
+            for name, slot in self._plan.slots.items()
+            if slot.changed
+        }
         gone = {key for key, removed in changed.items() if removed}
         keys = {key for key, _ in self._store.walk(after, SHARD_CUSTOMERS + len(gone))} - gone
         keys.update(key for key, removed in changed.items() if not removed and key > after)
@@ -282,8 +273,11 @@ class _Work:
         if slot is None:
             self._load({record.customer})
             slot = plan.slots[record.customer]
-        if fresh and each.offset <= slot.loaded:
+        if fresh and not slot.aside and each.offset <= slot.loaded:
             return []  # its effects are on the changelog since the batch that took it
+        if (slot.aside or record.customer in self._controls.aside) and type(record) is not Erase:
+            self._wait(each, record, slot)
+            return []
         before = slot.state
         try:
             state, effects = evaluate(plan.catalog, before, record)
@@ -296,14 +290,39 @@ class _Work:
             return []
         if type(record) is Timer:
             plan.timer_lags_ms.append(record.at_ms - record.due_ms)
-            if state is not None and stuck(before, state, record):
+            if state is not None and stuck(before, state, record, due_ms=next_due_ms(plan.catalog, state)):
                 slot.retry_ms = record.at_ms + STUCK_TIMER_DELAY_MS
         if state is before and not effects:
             return []
         if state is not None:
             state.position = each.offset
-        slot.state, slot.changed, slot.position = state, True, each.offset
+        slot.state, slot.changed, slot.position, slot.aside = state, True, each.offset, ""
+        if self._controls.aside:
+            self._controls.aside.discard(record.customer)  # whoever is erased does not wait any longer
         return self._take(each, effects)
+
+    def _wait(self, each: Incoming, record: Record, slot: Slot) -> None:
+        """Keeps a record until its customer is mended, and the row as it is. A timer is not kept: the state arms it again."""
+        customer, here = record.customer, self._here
+        if customer not in self._controls.aside:
+            self._controls.aside.add(customer)
+            self._plan.asides.append(customer)
+            self._send(
+                each.offset,
+                customer,
+                unreadable_state(here, customer, slot.row or b"", at_ms=each.at_ms, reason=slot.aside),
+            )
+        slot.changed = slot.changed or bool(slot.old_due_ms)
+        if type(record) is not Timer:
+            self._waits += 1
+            reason = f"{why_waiting('state')} ({self._waits})"
+            self._send(each.offset, customer, waiting(here, each.offset, record, reason=reason))
+
+    def _mended(self, each: Incoming, record: Mended) -> None:
+        """An operator says what a row is that could not be read. For one that can it says nothing."""
+        self._load({record.customer})
+        if self._plan.slots[record.customer].mend(record, each.offset):
+            self._controls.aside.discard(record.customer)
 
     def _put_off(self, timer: Timer) -> None:
         """A timer that failed is not asked again at once: the row says so, as index and row are always the same."""
@@ -317,6 +336,9 @@ class _Work:
             match effect:
                 case Decision():
                     self._plan.decided[effect.kind] += 1
+                    refused = refused_value(effect)
+                    if refused is not None:
+                        self._plan.refused[refused] += 1
                     if effect.kind == "failed":
                         self._plan.failed.append(effect)
                     line = journal_line(self._here, each.offset, index=self._plan.index, decision=effect)
@@ -324,6 +346,8 @@ class _Work:
                     self._send(each.offset, effect.customer, line)
                 case Dispatch():
                     self._plan.messages.append(effect.message)
+                    if duplicates.matters(effect.message):
+                        self._send(each.offset, "", claim(self._here, effect.message))
                     self._send(each.offset, effect.message.customer, handover(self._here, each.offset, effect.message))
                 case Append():
                     appended.extend(self._here_or_there(each, effect.record))
@@ -364,20 +388,11 @@ class _Work:
         """The plan, with rows encoded. Raises what the encoder raises for a value that cannot be stored."""
         plan = self._plan
         for customer, slot in plan.slots.items():
-            if slot.changed:
-                self._change(customer.encode(), slot)
+            if not slot.changed:
+                continue
+            change = slot.change(customer, plan.catalog, waits=customer in self._controls.aside)
+            if change is not None:
+                plan.changes.append(change)
         outgoing = tuple(outgoing for _, _, outgoing in self._sent)
         plan.checkpoint = self._controls.checkpoint(self._applied, outgoing)
         return plan
-
-    def _change(self, key: bytes, slot: _Slot) -> None:
-        state = slot.state
-        if state is None:
-            if slot.stored:
-                self._plan.changes.append(Change(key, None, slot.position, 0, slot.old_due_ms))
-            return
-        due_ms = state.next_due_ms
-        if due_ms:  # a record may name any time, the index knows those since the epoch
-            due_ms = min(max(due_ms, slot.retry_ms, 1), DUE_MS_MAX)
-        row = pack_row(slot.position, due_ms, encode_state(state))
-        self._plan.changes.append(Change(key, row, slot.position, due_ms, slot.old_due_ms))

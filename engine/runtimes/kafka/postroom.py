@@ -20,6 +20,7 @@ from engine.runtimes.kafka.ledger_owner import LedgerCopy, LedgerOwner, own_part
 from engine.runtimes.kafka.outbox import KafkaOutbox
 from engine.runtimes.kafka.outlet import Outlet
 from engine.runtimes.kafka.store import RowStore
+from engine.runtimes.unreadable import set_aside_sentence
 from engine.telemetry import Metrics
 
 
@@ -87,6 +88,16 @@ class Postroom:
         restoring = [str(number) for number, owner in owners.items() if not owner.restored.is_set()]
         return f"restoring partitions {', '.join(restoring)}" if restoring else ""
 
+    def degraded(self) -> list[str]:
+        """What an operator has to mend; everything else goes on."""
+        count = self._aside
+        return [set_aside_sentence(count)] if count else []
+
+    @property
+    def _aside(self) -> int:
+        owners: dict[int, LedgerOwner] = self.host.owners
+        return sum(len(owner.ledger.aside) for owner in owners.values())
+
     def trouble(self) -> BaseException | None:
         """What ended an owner or the app from the inside; None while all is well."""
         return trouble_of(self.app, self.host)
@@ -95,6 +106,7 @@ class Postroom:
         """Sets the gauges."""
         self._metrics.partitions.labels("owned").set(len(self.host.owners))
         self._metrics.partitions.labels("standby").set(len(self.host.standbys))
+        self._metrics.rows_set_aside.set(self._aside)
         self._metrics.outbox_depth.set(self.outbox.depth)
 
     def _own(self, partition: int) -> LedgerOwner:

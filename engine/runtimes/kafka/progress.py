@@ -20,7 +20,7 @@ from kafka.errors import (
 )
 
 from engine.errors import SettingsError
-from engine.runtimes.kafka.connect import connected, unreachable
+from engine.runtimes.kafka.connect import METADATA_AGE_MS, connected, unreachable
 from engine.runtimes.kafka.topics import CHECKPOINT_KEY, Checkpoint, Topics, encode_checkpoint
 
 COORDINATOR_SECONDS_MAX = 20.0
@@ -28,8 +28,25 @@ COORDINATOR_SECONDS_MAX = 20.0
 WRITE_SECONDS_MAX = 30.0
 
 
+class Standing(msgspec.Struct, frozen=True):
+    """Where a group stands on one partition: what it has committed (or where the partition begins), and its end."""
+
+    committed: int
+    end: int
+
+    @property
+    def behind(self) -> int:
+        """Records it has not finished."""
+        return max(0, self.end - self.committed)
+
+
 def lag(bootstrap: str, group: str, *, topic: str) -> dict[int, int]:
-    """Partition → how many records of the topic the group has not committed yet; empty when the topic is not there.
+    """Partition → how many records of the topic the group has not finished. Raises ServiceUnreachable."""
+    return {number: where.behind for number, where in positions(bootstrap, group, topic=topic).items()}
+
+
+def positions(bootstrap: str, group: str, *, topic: str) -> dict[int, Standing]:
+    """Partition → where the group stands on the topic; empty when the topic is not there.
 
     Control records and compacted holes count as records. Raises ServiceUnreachable.
     """
@@ -40,7 +57,7 @@ def lag(bootstrap: str, group: str, *, topic: str) -> dict[int, int]:
             return {}
         committed = _committed(client, group, topic)
         begin, end = _bounds(client, topic, numbers)
-        return {number: max(0, end[number] - max(committed.get(number, 0), begin[number])) for number in numbers}
+        return {number: Standing(max(committed.get(number, 0), begin[number]), end[number]) for number in numbers}
 
 
 def _committed(client: KafkaAdminClient, group: str, topic: str) -> dict[int, int]:
@@ -116,7 +133,12 @@ def go_on(bootstrap: str, lost: Sequence[Lost]) -> None:
     accepted once and not at every start.
     """
     try:
-        producer = KafkaProducer(bootstrap_servers=bootstrap.split(","), acks="all", enable_idempotence=True)
+        producer = KafkaProducer(
+            metadata_max_age_ms=METADATA_AGE_MS,
+            bootstrap_servers=bootstrap.split(","),
+            acks="all",
+            enable_idempotence=True,
+        )
     except KafkaError as error:
         raise unreachable(bootstrap, error) from error
     try:

@@ -25,6 +25,7 @@ from engine.runtimes.journal.consumed import Consumed, Kind, Stretch
 from engine.runtimes.journal.database import Database
 from engine.runtimes.journal.projection import Displaced, Place, Projection
 from engine.runtimes.journal.pruning import PRUNE_ROWS, Pruning
+from engine.runtimes.kafka.connect import METADATA_AGE_MS
 from engine.runtimes.kafka.topics import BATCH_BYTES_MAX, Topics
 from engine.runtimes.keeping import Kept, before_ms, kept
 from engine.telemetry import Action, Metrics, get_log
@@ -113,6 +114,7 @@ class Sink:
         await self._database.open()
         session_ms = int(self._options.session_timeout_seconds * 1_000)
         consumer = AIOKafkaConsumer(
+            metadata_max_age_ms=METADATA_AGE_MS,
             bootstrap_servers=self._bootstrap,
             group_id=self._group,
             group_instance_id=self._options.instance or None,
@@ -123,7 +125,6 @@ class Sink:
             auto_offset_reset="earliest",
             partition_assignment_strategy=(RangePartitionAssignor,),
             max_partition_fetch_bytes=BATCH_BYTES_MAX,
-            metadata_max_age_ms=10_000,
         )
         consumer.subscribe(list(self._kinds), listener=_Listener(self))
         try:

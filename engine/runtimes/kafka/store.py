@@ -19,7 +19,9 @@ import msgspec
 from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch
 
 from engine.errors import StorageError
-from engine.runtimes.kafka.topics import CHECKPOINT_KEY, PREFIX_BYTES, Checkpoint, decode_checkpoint, unpack_prefix
+from engine.runtimes.kafka.topics import CHECKPOINT_KEY, Checkpoint, decode_checkpoint, unpack_prefix
+from engine.runtimes.unreadable import UnreadableRow, readable
+from engine.telemetry import Action, get_log
 
 ROW, DUE, META = b"r", b"t", b"m"
 DUE_END = b"u"
@@ -33,6 +35,7 @@ IDLE_SECONDS_MAX = 3 * 86_400
 GONE_MAX = 10_000
 """How many removals are remembered: a late row of an old owner comes soon after, or never."""
 
+_log = get_log("rows")
 _U64 = struct.Struct(">Q")
 _cache: list[Cache] = []
 
@@ -49,6 +52,10 @@ class Change(msgspec.Struct, frozen=True, array_like=True, gc=False):
     due_ms: int
     old_due_ms: int
     aged: bool = False
+
+
+class DamagedCopy(StorageError):
+    """The copy on this disk is no use; the changelog has all of it."""
 
 
 class RowStore:
@@ -138,7 +145,10 @@ class RowStore:
     def checkpoint(self) -> Checkpoint:
         """Where the partition stands."""
         body = self.db.get(CHECKPOINT_ROW)
-        return Checkpoint() if body is None else decode_checkpoint(body)
+        try:
+            return Checkpoint() if body is None else readable(decode_checkpoint, body)
+        except UnreadableRow as error:
+            raise DamagedCopy(f"The copy in {self._folder} does not say where it stands: {error}") from error
 
     def rows(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         """The rows of those keys that there are."""
@@ -231,8 +241,10 @@ class RowStore:
 
     def _counts(self, chosen: bytes, other: bytes | None) -> bytes:
         """The one of two checkpoints that counts; `chosen` empty: that of the store."""
-        if not other or self.last_checkpoint_counts:
-            return other or chosen
+        if not other or not _is_checkpoint(other):
+            return chosen
+        if self.last_checkpoint_counts:
+            return other
         if decode_checkpoint(other).applied >= (decode_checkpoint(chosen) if chosen else self.checkpoint).applied:
             self.stale.discard(CHECKPOINT_KEY)
             return other
@@ -248,13 +260,22 @@ class RowStore:
             if len(self._gone) > GONE_MAX:
                 self._gone.pop(next(iter(self._gone)))
         else:
-            assert len(change.row) >= PREFIX_BYTES, "a row without its prefix"
             batch.put(ROW + change.key, change.row)
         if change.old_due_ms and change.old_due_ms != change.due_ms:
             batch.delete(DUE + _U64.pack(change.old_due_ms) + change.key)
         if change.due_ms and change.old_due_ms != change.due_ms:
             batch.put(DUE + _U64.pack(change.due_ms) + change.key, b"")
             self._due_from_ms = min(self._due_from_ms, change.due_ms)
+
+
+def _is_checkpoint(body: bytes) -> bool:
+    """One that cannot be read does not count: the one before it does, and what was applied since is applied again."""
+    try:
+        readable(decode_checkpoint, body)
+    except UnreadableRow as error:
+        _log.error(Action.ROW_SKIPPED, table="checkpoint", reason=str(error))
+        return False
+    return True
 
 
 _MAX_MS = (1 << 62) - 1

@@ -6,7 +6,7 @@ customer, because all of them have the same number of partitions and one partiti
 | topic | key | value |
 |---|---|---|
 | `touchpoints` | customer | a record: ours as a JSON array (`encode_input`), a shop's as a Segment or CloudEvents object |
-| `dispatches` | customer | a decided message (`Handover`), `Forgotten`, or a late answer (`Answered`) |
+| `dispatches` | customer | `Handover` of a message, `Forgotten`, a late answer (`Answered`), an operator's `Flush`, `Settled` |
 | `journal` | customer | a decision (`JournalLine`), or `Removed` |
 | `dead-letters` | original key | the original bytes; reason and origin in headers |
 | `definitions` | project, project/id | `Definition`: the files of a catalog; the bare project's key names the one in force |
@@ -26,9 +26,11 @@ from typing import Any
 import msgspec
 from aiokafka.partitioner import murmur2
 
+from engine.core.customer import CustomerState
 from engine.core.effect import Decision
+from engine.core.holding import NOTHING, Holding
 from engine.core.message import Message
-from engine.core.record import Record
+from engine.core.record import Flush, Record, Settled
 from engine.core.schedule import rfc3339
 from engine.dispatch.ports import Settlement
 
@@ -117,7 +119,18 @@ class Shard(msgspec.Struct, frozen=True, array_like=True, kw_only=True, tag="sha
     """Asks instead whether they waited for a broadcast that goes on; `catalog` is empty then."""
 
 
-Input = Record | Deployed | Shard
+class Mended(msgspec.Struct, frozen=True, array_like=True, kw_only=True, tag="mended"):
+    """Control record, from an operator: what the row of a customer who is set aside is from here on. Ignored for anybody else."""
+
+    customer: str
+    at_ms: int
+    state: CustomerState | None = None
+    """None: the row is given up, and the customer begins anew."""
+    keep: bool = False
+    """The row can be read, and stays as it is: the customer is only let go on."""
+
+
+Input = Record | Deployed | Shard | Mended
 
 _input_encoder = msgspec.json.Encoder()
 _input_decoder: msgspec.json.Decoder[Input] = msgspec.json.Decoder(Input)
@@ -238,7 +251,7 @@ def decision_of(line: JournalLine) -> Decision:
 
 
 _json = msgspec.json.Encoder()
-Dispatched = Handover | Forgotten | Answered
+Dispatched = Handover | Forgotten | Answered | Flush | Settled
 _dispatches: msgspec.json.Decoder[Dispatched] = msgspec.json.Decoder(Dispatched)
 _journal: msgspec.json.Decoder[JournalLine | Removed] = msgspec.json.Decoder(JournalLine | Removed)
 encode_json = _json.encode
@@ -313,6 +326,11 @@ class Checkpoint(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """Test of subjects → the variant that won, newest last."""
     resume: bytes | None = None
     """Where the walk to those who waited for a broadcast stands; None: none is under way."""
+    paused_ms: tuple[tuple[str, int], ...] = ()
+    """Of what is paused, since when; a worker of before knows none, and then what it decides is suppressed."""
+    holding: Holding = NOTHING
+    aside: tuple[str, ...] = ()
+    """Keys of the rows that cannot be read, as far as they were found: customers, or messages in the ledger."""
 
 
 encode_checkpoint = msgspec.msgpack.Encoder().encode
@@ -320,6 +338,8 @@ decode_checkpoint = msgspec.msgpack.Decoder(Checkpoint).decode
 
 _PREFIX = struct.Struct(">QQ")
 PREFIX_BYTES = _PREFIX.size
+POSITION_MAX = 1 << 56
+"""No row stands for more: a damaged one must not beat what mends it."""
 
 
 def pack_row(position: int, due_ms: int, body: bytes) -> bytes:
@@ -328,8 +348,9 @@ def pack_row(position: int, due_ms: int, body: bytes) -> bytes:
 
 
 def unpack_prefix(row: bytes) -> tuple[int, int]:
-    """(position, due_ms) of a row."""
-    return _PREFIX.unpack_from(row)
+    """(position, due_ms) of a row; (0, 0) of one that was cut off before that, and no position that cannot be one."""
+    position, due_ms = _PREFIX.unpack_from(row) if len(row) >= PREFIX_BYTES else (0, 0)
+    return (position if position < POSITION_MAX else 0), due_ms
 
 
 # -------------------------------------------------------------------------------------------------------- dead letters

@@ -11,14 +11,17 @@ from collections.abc import Mapping
 import msgspec
 from msgspec.structs import replace
 
-from engine.core.message import Message
-from engine.core.record import Outcome, Record
-from engine.dispatch.feedback import INTERRUPTED, interrupted
+from engine.core import duplicates
+from engine.core.message import CONTRACT, Message
+from engine.core.record import Flush, Outcome, Record
+from engine.dispatch.feedback import INTERRUPTED, NOWHERE, SENT_ELSEWHERE, interrupted
 from engine.dispatch.ports import FINAL, Settlement, Status
 from engine.dispatch.throttle import domain_of
+from engine.runtimes.effects import flushes
 from engine.runtimes.kafka.entry import LedgerEntry
 from engine.runtimes.kafka.ledger_queue import Slot
 from engine.runtimes.kafka.topics import PREFIX_BYTES, Answered, Handover
+from engine.runtimes.unreadable import UnreadableRow, readable
 
 CLAIMED_DUE_MS = 1
 """In the prefix of a claimed row: so the index by due time, which holds nothing of what is final, finds all that is open."""
@@ -29,9 +32,12 @@ RESEND_DELAY_MS = 10_000
 def fresh(handover: Handover, number: int) -> LedgerEntry:
     """The entry of a message that is not known; `number` is the offset of its handover."""
     message = handover.message
+    later_ms = message.due_ms if message.due_ms > message.decided_ms else 0
+    if duplicates.matters(message) and message.consented_ms:  # claims of others to the address may be on their way
+        later_ms = max(later_ms, message.decided_ms + duplicates.WAIT_MS)
     return LedgerEntry(
         message=message,
-        not_before_ms=message.due_ms if message.due_ms > message.decided_ms else 0,
+        not_before_ms=later_ms,
         updated_ms=message.decided_ms,
         offset=handover.offset,
         number=number,
@@ -112,15 +118,35 @@ def due_of(entry: LedgerEntry) -> int:
     return CLAIMED_DUE_MS if entry.status == "claimed" else 0
 
 
+def flushed(entry: LedgerEntry | None, flush: Flush) -> LedgerEntry | None:
+    """The entry when it waits for its next attempt no more; None: it did not, or is not meant."""
+    if entry is None or entry.status != "pending" or not entry.attempts or not entry.not_before_ms:
+        return None
+    return replace(entry, not_before_ms=0) if flushes(flush, entry.message, entry.reason) else None
+
+
+def sent_elsewhere(entry: LedgerEntry | None, at_ms: int) -> LedgerEntry | None:
+    """The entry of a message that a provider's log knows as sent; None: it is final already. One not decided yet has one, too."""
+    if entry is None:
+        return LedgerEntry(message=NOWHERE, status="sent", updated_ms=at_ms, reason=SENT_ELSEWHERE)
+    if entry.status not in {"pending", "unknown"}:
+        return None
+    return replace(
+        entry, message=_shrunk(entry.message, "sent"), status="sent", not_before_ms=0, updated_ms=at_ms,
+        reason=SENT_ELSEWHERE, code="",
+    )  # fmt: skip
+
+
 def slot_of(key: bytes, entry: LedgerEntry | Outline) -> Slot:
     """The place of a pending message in the queue."""
     message = entry.message
     return Slot(
         key,
-        (-message.priority, entry.number),
+        (int(message.consent != CONTRACT), -message.priority, entry.number),
         lane=(message.channel, domain_of(message.address)),
         offset=entry.offset,
         times_ms=(message.decided_ms, entry.not_before_ms),
+        workflow=message.workflow,
     )
 
 
@@ -133,7 +159,7 @@ def _shrunk(message: Message, status: Status) -> Message:
 
 
 class MessageOutline(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The first fields of a `Message`; what follows is skipped without being decoded."""
+    """The first fields of a `Message`, the content among them undecoded; what follows is skipped."""
 
     id: str
     customer: str
@@ -149,6 +175,13 @@ class MessageOutline(msgspec.Struct, frozen=True, array_like=True, gc=False):
     due_ms: int
     deadline_ms: int
     priority: int
+    locale: msgspec.Raw = msgspec.Raw()
+    sender: msgspec.Raw = msgspec.Raw()
+    context: msgspec.Raw = msgspec.Raw()
+    more_channels: msgspec.Raw = msgspec.Raw()
+    fallback_on: msgspec.Raw = msgspec.Raw()
+    quiet_hours: msgspec.Raw = msgspec.Raw()
+    consent: str = ""
 
 
 class Outline(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -171,5 +204,13 @@ _decoder = msgspec.msgpack.Decoder(Outline)
 
 
 def outline_of(row: bytes) -> Outline:
-    """The outline of a row, prefix included."""
-    return _decoder.decode(memoryview(row)[PREFIX_BYTES:])
+    """The outline of a row, prefix included. Raises UnreadableRow."""
+    return readable(_decoder.decode, row[PREFIX_BYTES:])
+
+
+def outline_or_none(row: bytes) -> Outline | None:
+    """As `outline_of`; None: the row cannot be read."""
+    try:
+        return outline_of(row)
+    except UnreadableRow:
+        return None

@@ -6,7 +6,8 @@ batches under way are finished and committed, then everything is closed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 
 import faust
 
@@ -14,11 +15,13 @@ from engine.clock import Clock
 from engine.runtimes.kafka.app import Membership, build_app, end_app, joined, start_app, trouble_of
 from engine.runtimes.kafka.arrival import Here, ParseForeign
 from engine.runtimes.kafka.changelog import Changelog, Place
+from engine.runtimes.kafka.clocks import ClockCheck
 from engine.runtimes.kafka.definitions import Definitions
 from engine.runtimes.kafka.host import Host
 from engine.runtimes.kafka.outlet import Outlet
 from engine.runtimes.kafka.owner import Options, Owner, Tools
 from engine.runtimes.kafka.store import RowStore
+from engine.runtimes.unreadable import set_aside_sentence
 from engine.telemetry import Metrics
 
 
@@ -28,7 +31,11 @@ class WorkerSettings(Membership, frozen=True, kw_only=True):
     parse: ParseForeign
     alias: Callable[[str], str]
     address_key: Callable[[str, str], bytes]
+    check_clock: bool = False
+    """Whether timers wait while our clock is far ahead of the brokers'."""
     options: Options = Options()
+    held_until: Mapping[int, int] = MappingProxyType({})
+    """Partition → offset of the record with which a copy begins to be held."""
 
 
 class Copy:
@@ -58,7 +65,10 @@ class Worker:
         self._clock = clock
         self._metrics = metrics
         self.outlet = Outlet(settings.bootstrap, client=settings.topics.group("worker"), metrics=metrics)
-        self._tools = Tools(self.outlet, definitions, clock, metrics, settings.options)
+        self._clocks = (
+            ClockCheck(self.outlet, settings.topics, clock, metrics=metrics) if settings.check_clock else None
+        )
+        self._tools = Tools(self.outlet, definitions, clock, metrics, settings.options, self._clocks)
         self.host = Host(self._own, self._stand_by)
         self.app: faust.App | None = None
 
@@ -78,6 +88,11 @@ class Worker:
             return f"the definitions in force cannot be used: {refused}" if refused else "nothing is deployed yet"
         return ""
 
+    def degraded(self) -> list[str]:
+        """What an operator has to mend; everything else goes on."""
+        count = sum(len(owner.aside) for owner in self.host.owners.values())
+        return [set_aside_sentence(count)] if count else []
+
     def trouble(self) -> BaseException | None:
         """What ended an owner or the app from the inside; None while all is well."""
         return trouble_of(self.app, self.host)
@@ -90,6 +105,7 @@ class Worker:
         restoring = sum(not owner.restored.is_set() for owner in owners.values())
         self._metrics.partitions.labels("restoring").set(restoring)
         self._measure_definitions(owners.values())
+        self._metrics.rows_set_aside.set(sum(len(owner.aside) for owner in owners.values()))
         due = [owner.next_due_ms for owner in owners.values() if owner.next_due_ms]
         overdue_ms = max(0, self._clock.now_ms() - min(due)) if due else 0
         self._metrics.timers_overdue_seconds.set(overdue_ms / 1_000)
@@ -134,7 +150,9 @@ class Worker:
             alias=settings.alias,
             address_key=settings.address_key,
         )
-        return Owner(here, store, changelog, tools=self._tools)
+        owner = Owner(here, store, changelog, tools=self._tools)
+        owner.held_until = settings.held_until.get(partition, -1)
+        return owner
 
     def _stand_by(self, partition: int) -> Copy:
         return Copy(*self._rows(partition))

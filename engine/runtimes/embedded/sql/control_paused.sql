@@ -1,1 +1,1 @@
-SELECT workflow FROM control WHERE paused = 1
+SELECT workflow, since_ms FROM control WHERE paused = 1

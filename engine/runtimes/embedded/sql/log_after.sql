@@ -1,1 +1,1 @@
-SELECT seq, record FROM log WHERE seq > :seq ORDER BY seq LIMIT :limit
+SELECT seq, customer, record FROM log WHERE seq > :seq ORDER BY seq LIMIT :limit

@@ -1,1 +1,1 @@
-SELECT reason FROM suppressed_addresses WHERE hash = ?
+SELECT reason, at_ms FROM suppressed_addresses WHERE hash = ?

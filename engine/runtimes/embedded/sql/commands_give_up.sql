@@ -1,0 +1,1 @@
+DELETE FROM commands WHERE number = :key

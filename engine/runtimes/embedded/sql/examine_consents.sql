@@ -1,0 +1,1 @@
+SELECT number, customer, proof FROM consents ORDER BY number

@@ -1,0 +1,1 @@
+SELECT catalog, '', files FROM definitions ORDER BY number

@@ -1,0 +1,1 @@
+SELECT seq, customer, decision FROM journal ORDER BY seq

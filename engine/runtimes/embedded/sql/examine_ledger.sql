@@ -1,0 +1,1 @@
+SELECT message, customer, body, links FROM ledger ORDER BY number

@@ -1,0 +1,1 @@
+SELECT seq, customer, record FROM log ORDER BY seq

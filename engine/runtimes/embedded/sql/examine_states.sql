@@ -1,0 +1,1 @@
+SELECT customer, customer, state FROM states ORDER BY number

@@ -1,0 +1,1 @@
+SELECT note FROM progress WHERE name = 'hash_key'

@@ -1,0 +1,1 @@
+DELETE FROM handovers WHERE number = :key

@@ -1,0 +1,1 @@
+SELECT kind, key, customer, reason FROM set_aside ORDER BY kind, key

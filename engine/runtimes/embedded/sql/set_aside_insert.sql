@@ -1,0 +1,1 @@
+INSERT OR IGNORE INTO set_aside (kind, key, customer, reason, at_ms) VALUES (:kind, :key, :customer, :reason, :at_ms)

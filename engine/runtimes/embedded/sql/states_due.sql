@@ -1,0 +1,1 @@
+SELECT due_ms FROM states WHERE customer = :customer

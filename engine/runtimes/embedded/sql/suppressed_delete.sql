@@ -1,0 +1,1 @@
+DELETE FROM suppressed_addresses WHERE hash = ?

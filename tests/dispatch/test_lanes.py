@@ -1,0 +1,102 @@
+"""Pauses and lanes of a running dispatcher, against a real SMTP server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from engine.core.record import Flush
+from engine.dispatch.dispatcher import Dispatcher
+from engine.health import Condition
+from tests.channels.conftest import Faults
+from tests.dispatch.test_dispatcher import House
+
+PEOPLE = 12
+
+
+@pytest.fixture
+async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
+    """A house whose pauses are short."""
+    monkeypatch.setattr("engine.dispatch.throttle.PAUSE_MS_FIRST", 200)
+    built = House(tmp_path)
+    await built.server.start()
+    await built.runtime.start()
+    yield built
+    await built.runtime.stop()
+    await built.server.stop()
+
+
+async def _refused(house: House) -> int:
+    return sum(message.code.startswith("421") for message in await house.runtime.messages())
+
+
+def _degraded(dispatcher: Dispatcher) -> list[str]:
+    return [name for name, _ in dispatcher._metrics.health.degraded]
+
+
+async def test_a_server_that_is_away_is_asked_by_one_message_after_each_pause(house: House) -> None:
+    """Two connections fail at once and count once; 200 ms later one message asks, then one after 400; the rest never left."""
+    house.server.faults = Faults(greeting="421 4.3.2 away")
+    for number in range(PEOPLE):
+        await house.customer(f"c{number}")
+        await house.event(f"c{number}")
+    async with house.dispatching(under_way_max=2) as dispatcher:
+        async with asyncio.timeout(10):
+            while await _refused(house) < 4:
+                await asyncio.sleep(0.01)
+        pauses = dispatcher._lanes.throttle._pauses
+        assert pauses["email", ""].length_ms == 800
+        assert _degraded(dispatcher) == [str(Condition.MAIL_PAUSED)]
+        assert b'anlass_paused_until_seconds{channel="email",domain=""}' in dispatcher._metrics.expose()
+        assert await house.statuses() == ["pending"] * PEOPLE
+        house.server.faults = Faults()
+        now_ms = house.clock.now_ms()
+        await house.runtime.append([Flush(customer="", at_ms=now_ms, id="f", channel="email")])
+        await house.until(lambda statuses: statuses == ["sent"] * PEOPLE)  # also those that wait for their next attempt
+        assert _degraded(dispatcher) == []
+        assert b"anlass_paused_until_seconds{" not in dispatcher._metrics.expose()
+    recipients = [accepted.recipients[0] for accepted in house.server.accepted]
+    assert len(recipients) == len(set(recipients)) == PEOPLE
+
+
+async def test_a_server_that_comes_back_gets_the_rest_after_the_first_answer(house: House) -> None:
+    """Nobody has to do anything, and nobody waits for an hour."""
+    house.server.faults = Faults(greeting="421 4.3.2 away")
+    for number in range(PEOPLE):
+        await house.customer(f"c{number}")
+        await house.event(f"c{number}")
+    async with house.dispatching(under_way_max=2) as dispatcher:
+        async with asyncio.timeout(10):
+            while await _refused(house) < 2:
+                await asyncio.sleep(0.01)
+        house.server.faults = Faults()
+        await house.until(lambda statuses: statuses.count("sent") >= PEOPLE - 3)
+        assert dispatcher._lanes.throttle.paused(house.clock.now_ms()) == {}
+
+
+async def test_a_receipt_overtakes_the_newsletters_that_wait(house: House) -> None:
+    """It is the first to leave, although it came last."""
+    for number in range(PEOPLE):
+        await house.customer(f"c{number}")
+        await house.event(f"c{number}")
+    await house.event("c3", "Paid")
+    async with house.dispatching(under_way_max=1):
+        await house.until(lambda statuses: statuses == ["sent"] * (PEOPLE + 1))
+    marketing = [b"List-Unsubscribe-Post" in accepted.content for accepted in house.server.accepted]
+    assert marketing == [False] + [True] * PEOPLE
+
+
+async def test_many_receipts_leave_one_place_in_ten_to_the_others(house: House) -> None:
+    """What is not transactional is late, and does not stand."""
+    for number in range(3):
+        await house.customer(f"c{number}")
+        await house.event(f"c{number}")
+    for number in range(30):
+        await house.event(f"c{number % 3}", "Paid", what=f"o{number}")
+    async with house.dispatching(under_way_max=1):
+        await house.until(lambda statuses: statuses == ["sent"] * 33)
+    marketing = [b"List-Unsubscribe-Post" in accepted.content for accepted in house.server.accepted]
+    assert [at for at, is_marketing in enumerate(marketing) if is_marketing] == [9, 19, 29]
