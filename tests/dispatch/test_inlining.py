@@ -61,6 +61,7 @@ def test_a_sheet_for_other_media_stays_one(tmp_path: Path, media: str) -> None:
 
 @pytest.mark.parametrize("media", ["all", "screen", "Screen, print", "only screen", ""])
 def test_a_sheet_for_the_screen_is_inlined(tmp_path: Path, media: str) -> None:
+    """Whatever else it is for."""
     made = rendered(tmp_path, f'<html><head><style media="{media}">.a {{ top: 0 }}</style></head>{BODY}</html>').html
     assert style_of(made, "a") == "top: 0;"
     assert not sheets_of(made)
@@ -70,6 +71,7 @@ def test_a_sheet_for_the_screen_is_inlined(tmp_path: Path, media: str) -> None:
     "mark", ['data-premailer="ignore"', 'data-inline="false"', "data-css-inline=ignore", "data-embed"]
 )
 def test_a_sheet_that_is_marked_is_left_alone(tmp_path: Path, mark: str) -> None:
+    """The marks of premailer, juice and css-inline; conditions may stand in it."""
     sheet = f"<style {mark}>.a {{ top: 0 }} {{% if data.x %}}.b {{ top: 1px }}{{% endif %}}</style>"
     made = rendered(tmp_path, f"<html><head>{sheet}</head>{BODY}</html>", data={"x": 1}).html
     assert f"<style {mark}>.a {{ top: 0 }} .b {{ top: 1px }}</style>" in made
@@ -103,6 +105,7 @@ def test_a_sheet_that_is_marked_is_left_alone(tmp_path: Path, mark: str) -> None
     ],
 )
 def test_who_wins_is_as_the_sheet_says(tmp_path: Path, sheet: str, inlined: str, kept: str) -> None:
+    """Inlining changes neither who wins nor who loses."""
     made = rendered(tmp_path, f"<html><head><style>{sheet}</style></head>{BODY}</html>").html
     assert sorted(
         re.findall(r'class="a"[^>]*style="([^"]*)"|style="([^"]*)"[^>]*class="a"', made)[0][0].split(";")
@@ -112,6 +115,7 @@ def test_who_wins_is_as_the_sheet_says(tmp_path: Path, sheet: str, inlined: str,
 
 
 def test_an_own_style_keeps_its_word(tmp_path: Path) -> None:
+    """What an author wrote into an attribute as important stays so."""
     sheet = "<style>.a { top: 1px !important; left: 1px !important }</style>"
     body = f'<html><head>{sheet}</head><p class="a" style="top: 2px !important">x</p></html>'
     assert style_of(rendered(tmp_path, body).html, "a") == "left: 1px;top: 2px !important;"
@@ -152,6 +156,7 @@ def test_rows_of_a_loop_are_not_all_the_first(tmp_path: Path) -> None:
 
 
 def test_a_class_that_is_a_value_finds_its_rule(tmp_path: Path) -> None:
+    """Its rule stays in the sheet."""
     body = "<style>.on { top: 0 } .unused { top: 9px }</style><p class=\"{{ 'on' if data.x }}\">x</p>"
     assert ".on { top: 0 }" in sheets_of(rendered(tmp_path, body, data={"x": 1}).html)
 

@@ -68,11 +68,13 @@ def test_entities_are_read_once(tmp_path: Path) -> None:
     ],
 )
 def test_an_address_is_the_same_in_both_parts(tmp_path: Path, href: str, address: str) -> None:
+    """Entities, blanks, quotes, values and conditions in it."""
     made = rendered(tmp_path, f'<p>Look: <a href="{href}">here</a>.</p>', data={"x": 'a "b'})
     assert made.text == f"Look: here ({address}).\n"
 
 
 def test_areas_are_links_too_and_hidden_ones_are_not(tmp_path: Path) -> None:
+    """Maps of images are read; an address that is shown is not repeated."""
     body = (
         '<map><area alt="Shoes" href="https://s.example/1"><area alt="Hats" href="https://s.example/2"></map>'
         '<a style="display:none" href="https://s.example/3">x</a><a href="mailto:a@s.example">a@s.example</a>'
