@@ -136,9 +136,7 @@ async def test_a_value_that_cannot_be_formatted_stays_out_of_the_log(
     assert "email/hello.html:4" in said.getvalue()
 
 
-@pytest.mark.parametrize(
-    "name", ["x\r\nBcc: evil", "=?utf-8?q?x=0D=0ABcc:_evil?=", "bell\x07", "n" * 3_000]
-)
+@pytest.mark.parametrize("name", ["x\r\nBcc: evil", "=?utf-8?q?x=0D=0ABcc:_evil?=", "bell\x07", "n" * 3_000])
 async def test_a_name_that_no_header_can_hold_does_not_keep_a_mail_from_its_customer(
     shop: House, tmp_path: Path, name: str
 ) -> None:

@@ -99,7 +99,9 @@ def test_hostile_requests_get_answers_and_leave_no_trace_in_the_log(run: Callabl
     assert client.send(b"\x16\x03\x01\x02\x00\x01\r\n\r\n")[0] == 400
     slow = [socket.create_connection(client.address) for _ in range(200)]
     for sock in slow:
-        sock.sendall(b"POST /v1/track HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n" + KEY.encode() + b"\r\n\r\n{")
+        sock.sendall(
+            b"POST /v1/track HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n" + KEY.encode() + b"\r\n\r\n{"
+        )
     assert client.post(event())[0] == 200
     for sock in slow:
         sock.close()
