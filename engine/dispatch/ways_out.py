@@ -5,9 +5,7 @@ Invariant: what stands only in a branch, in a loop that may be empty, in a comme
 
 from __future__ import annotations
 
-import html
 import re
-from collections.abc import Iterable
 from typing import Final
 
 from jinja2 import nodes
@@ -35,13 +33,6 @@ def always_offered(tree: nodes.Template, *, as_html: bool) -> bool:
         shown = _shown(spelling.plain())
         places = [place for place in places if spelling.token(place) in shown]
     return bool(places) and _sure(pieces, frozenset(places), ways)
-
-
-def offered(document: str, text: str, addresses: Iterable[str]) -> bool:
-    """Whether a finished mail has one of the addresses in each of its parts; whether it is seen there is what `check` asks."""
-    wanted = frozenset(addresses)
-    written = {html.escape(address) for address in wanted} if document else set()
-    return any(address in text for address in wanted) and (not document or any(each in document for each in written))
 
 
 def _names(tree: nodes.Template) -> frozenset[str]:
