@@ -33,6 +33,8 @@ class Action(StrEnum):
     STORE_OPENED = "store_opened"
     STORE_REFUSED = "store_refused"
     STORE_MIGRATED = "store_migrated"
+    LEDGER_FILLED = "ledger_filled"
+    CHAIN_EXTENDED = "chain_extended"
     CATALOG_LOADED = "catalog_loaded"
     RECORD_DEAD_LETTERED = "record_dead_lettered"
     CLOCK_SKEWED = "clock_skewed"
