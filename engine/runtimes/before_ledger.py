@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import msgspec
-
 from engine.core.customer import CustomerState
 from engine.core.effect import Decision
 from engine.core.proof import PROOF_KEYS, ConsentRecord, record_id, records_of, standing
@@ -19,15 +17,15 @@ _ACTIONS = {"requested": "request", "granted": "grant", "withdrawn": "withdraw"}
 
 
 def from_journal(decision: Decision, place: str) -> list[ConsentRecord]:
-    """The entries that a line of the journal stands for, whichever version wrote it; `place` names the line."""
+    """The entries that a line of the journal stands for, whichever version wrote it; `place` names the line.
+
+    Raises msgspec.ValidationError as `records_of`.
+    """
     detail = decision.detail
     if decision.kind != "consent":
         return []
     if "records" in detail:
-        try:
-            return records_of(decision)
-        except (msgspec.ValidationError, TypeError):
-            return []
+        return records_of(decision)
     purpose, action, proof = str(detail.get("purpose", "")), str(detail.get("action", "")), detail.get("proof")
     known = proof.items() if isinstance(proof, dict) else ()
     kept = {name: text for name, text in known if name in PROOF_KEYS and isinstance(text, str)}

@@ -113,7 +113,12 @@ class Chain:
                 else f"Record {said.number}, the last one, is not the one that was written."
             )
         return LedgerCheck(
-            rows=self._rows, erased=self._erased, gone=self._gone, problems=tuple(problems), head=self.head, holds=self._holds
+            rows=self._rows,
+            erased=self._erased,
+            gone=self._gone,
+            problems=tuple(problems),
+            head=self.head,
+            holds=self._holds,
         )
 
     def _look(self, each: Linked) -> Break | None:

@@ -10,8 +10,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
-SECRETS = frozenset({"password", "auth_token", "secret", "secrets", "api_key"})
-"""Settings that never stand in anlass.toml: only in the environment, or in the file that `NAME_file` names."""
+SECRETS = frozenset({"password", "auth_token", "secret", "secrets", "api_key", "audit.key"})
+"""Settings that never stand in anlass.toml: only in the environment, or in the file that `NAME_file` names. `section.key`: there."""
 RATE_MIN = 0.001
 DAYS_MAX = 36_500
 

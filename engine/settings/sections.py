@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
+from engine.settings.audit import AuditSettings
 from engine.settings.bounces import BouncesSettings, mark_secret
 from engine.settings.console import ConsoleSettings, Networks
 from engine.settings.kept_secrets import secrets_in
@@ -282,6 +283,7 @@ MODELS: dict[str, type[Section]] = {
     "newsletter": NewsletterSettings,
     "database": DatabaseSettings,
     "kafka": KafkaSettings,
+    "audit": AuditSettings,
     "print": PrintSettings,
     "push": PushSettings,
     "task": TaskSettings,
@@ -311,6 +313,7 @@ class Settings(BaseModel):
     newsletter: NewsletterSettings = NewsletterSettings()
     database: DatabaseSettings = DatabaseSettings()
     kafka: KafkaSettings = KafkaSettings()
+    audit: AuditSettings = AuditSettings()
     print: PrintSettings = PrintSettings()
     push: PushSettings = PushSettings()
     task: TaskSettings = TaskSettings()

@@ -1,7 +1,7 @@
 """Writes the consent ledger's rows, each with the hash of the one before, and fills it once with what was there before it.
 
-Invariant: rows and the end of their chain are written in one transaction. What an earlier version kept is chained and filled in at
-the first start, whole or not at all; a row that somebody puts in later is in no chain.
+Invariant: rows and the end of their chain are written in one transaction. What an earlier version kept is chained and filled in
+at the first start, whole or not at all; a row that somebody puts in later is in no chain.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from engine.core.customer import decode_state
 from engine.core.effect import Decision
 from engine.core.proof import ConsentRecord
 from engine.runtimes import before_ledger, consents
-from engine.runtimes.consent_chain import Head, Linked, Links, link
+from engine.runtimes.consent_chain import Chain, Head, LedgerCheck, Linked, Links, link
 from engine.runtimes.embedded.statements import SQL
 
 PAGE = 1_000
@@ -66,6 +66,19 @@ def complete(connection: sqlite3.Connection, keyed_hash: KeyedHash) -> int:
     return _from_journal(connection, keyed_hash) + _from_states(connection, keyed_hash)
 
 
+def check(connection: sqlite3.Connection, known: Head | None = None) -> LedgerCheck:
+    """Verifies the whole ledger as it stands now."""
+    chain, last = Chain(known), 0
+    connection.execute("BEGIN")
+    try:
+        while rows := chained(connection, after=last):
+            chain.check(rows)
+            last = rows[-1].number
+        return chain.finish(head_of(connection))
+    finally:
+        connection.execute("ROLLBACK")
+
+
 def chained(connection: sqlite3.Connection, *, after: int) -> list[Linked]:
     """The next rows after a number, those included that are gone."""
     rows = connection.execute(SQL["consents_chain"], {"after": after, "limit": PAGE}).fetchall()
@@ -75,11 +88,7 @@ def chained(connection: sqlite3.Connection, *, after: int) -> list[Linked]:
 def _from_journal(connection: sqlite3.Connection, keyed_hash: KeyedHash) -> int:
     after, added = 0, 0
     while rows := connection.execute(SQL["consents_journal"], {"after": after, "limit": PAGE}).fetchall():
-        found = [
-            (log_seq, record)
-            for seq, log_seq, body in rows
-            for record in before_ledger.from_journal(_decode_decision(body), str(seq))
-        ]
+        found = [(log_seq, record) for seq, log_seq, body in rows for record in _of_line(body, str(seq))]
         added += add(connection, found, keyed_hash)
         after = rows[-1][0]
     return added
@@ -92,6 +101,13 @@ def _from_states(connection: sqlite3.Connection, keyed_hash: KeyedHash) -> int:
         added += add(connection, found, keyed_hash)
         after = rows[-1][0]
     return added
+
+
+def _of_line(body: bytes, place: str) -> list[ConsentRecord]:
+    try:
+        return before_ledger.from_journal(_decode_decision(body), place)
+    except msgspec.MsgspecError:
+        return []
 
 
 def _of_state(connection: sqlite3.Connection, body: bytes) -> list[ConsentRecord]:

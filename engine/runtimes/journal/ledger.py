@@ -1,7 +1,7 @@
 """The chain over the consent ledger in the journal's database, and what is filled in from before there was one.
 
-Invariant: rows and the end of their chain are written in one transaction, under the lock of their serial numbers: of two sinks the
-second goes on from where the first ended. What a sink of an earlier version added at the end is chained with what comes next.
+Invariant: rows and the end of their chain are written in one transaction, under the lock of their serial numbers: of two sinks
+the second goes on from where the first ended. What a sink of an earlier version added at the end is chained with what comes next.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import msgspec
 from engine.core.customer import decode_state
 from engine.core.effect import Decision
 from engine.runtimes import before_ledger, consents
-from engine.runtimes.consent_chain import Head, Linked, Links, link
+from engine.runtimes.consent_chain import Chain, Head, LedgerCheck, Linked, Links, link
 from engine.runtimes.journal.connection import Row
 
 PAGE = 1_000
@@ -77,6 +77,19 @@ async def chained(asked: Asked, *, after: int) -> list[Linked]:
     return [Linked(row[0], (row[1], row[2]), tuple(row[3:16]) if row[3] else (), Links(*row[16:])) for row in rows]
 
 
+async def check(asked: Asked, known: Head | None = None) -> LedgerCheck:
+    """Verifies the whole ledger, while a sink may be writing."""
+    chain, last, said = Chain(known), 0, Head(number=-1)
+    while True:
+        if rows := await chained(asked, after=last):
+            chain.check(rows)
+            last = rows[-1].number
+            continue
+        before, said = said, await head_of(asked)
+        if said.number <= last or said == before:
+            return chain.finish(said)
+
+
 async def complete(transaction: Writing) -> int:
     """Chains and fills in what earlier versions left; returns how many records were filled in. Once, with the migration."""
     key = await erasure_key(transaction)
@@ -118,12 +131,16 @@ async def _add_new(transaction: Writing, entries: Sequence[Entry], keyed_hash: c
 
 
 def _of_line(row: Row) -> list[Entry]:
-    seq, at_ms, customer, kind, workflow, version, enrollment, step, detail, why, partition, offset = row
+    _, at_ms, customer, kind, workflow, version, enrollment, step, detail, why, partition, offset, line = row
     decision = Decision(
         at_ms=at_ms, customer=customer, kind=kind, workflow=workflow, version=version, enrollment=enrollment, step=step,
         detail=msgspec.json.decode(detail), why=msgspec.json.decode(why, type=tuple[str, ...]),
     )  # fmt: skip
-    return [(partition, offset, consents.row_of(each)) for each in before_ledger.from_journal(decision, str(seq))]
+    try:
+        found = before_ledger.from_journal(decision, f"{partition}:{offset}:{line}")
+    except msgspec.ValidationError:
+        return []
+    return [(partition, offset, consents.row_of(each)) for each in found]
 
 
 async def _of_state(transaction: Asked, row: Row) -> list[Entry]:
