@@ -6,6 +6,7 @@ Invariant: it only reads. What was said once stands where somebody who rewrites 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 from engine.errors import NotFound
@@ -36,10 +37,8 @@ class ChainHeads:
 
         ours = operations(self._project)
         while True:
-            try:
+            with contextlib.suppress(NotFound):  # the journal's database is empty yet
                 self.say(await ours.heads())
-            except NotFound:
-                pass  # the journal's database is empty yet
             await asyncio.sleep(POLL_SECONDS)
 
     def say(self, heads: dict[str, Head]) -> None:

@@ -21,8 +21,8 @@ from engine.cli.output import json_line, quiet_log
 def verify_consents(known: str, *, as_json: bool, folder: Path) -> int:
     """Check that no record was changed, taken out or put in; status 1 if one was.
 
-    Each record holds the hash of the one before. An erasure and the end of its five years leave the chain whole. A ledger that was
-    written anew as a whole shows against an end that was noted elsewhere: keep what this prints, and give it to --head.
+    Each record holds the hash of the one before. An erasure and the end of its five years leave the chain whole. A ledger that
+    was written anew as a whole shows against an end that was noted elsewhere: keep what this prints, and give it to --head.
 
     Examples:
       anlass consent verify

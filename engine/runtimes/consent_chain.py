@@ -19,7 +19,7 @@ import msgspec
 
 from engine.core.proof import ConsentRecord
 from engine.runtimes import consents
-from engine.runtimes.audit import FIRST, Break, Head
+from engine.runtimes.audit import FIRST, Head
 from engine.runtimes.consents import STAYS, KeyedHash
 
 __all__ = ["FIRST", "Chain", "Head", "LedgerCheck", "Linked", "Links"]
@@ -98,7 +98,7 @@ class Chain:
         for each in rows:
             problem = self._look(each)
             if problem:
-                self._problems.append(problem.problem)
+                self._problems.append(problem)
             if self._known == Head(number=each.number, hash=each.links.hash):
                 self._holds = True
 
@@ -121,7 +121,7 @@ class Chain:
             holds=self._holds,
         )
 
-    def _look(self, each: Linked) -> Break | None:
+    def _look(self, each: Linked) -> str:
         links, number = each.links, each.number
         name = f"Record {number}" + (f" ({each.row[0]})" if each.row else "")
         self._rows += bool(each.row)
@@ -129,14 +129,14 @@ class Chain:
         self._erased += bool(each.row and each.row[-1])
         follows = links.prev == self.head.hash
         if not links.hash or (not follows and each.row and not _is_whole(each)):
-            return Break(place=number, problem=f"{name} is in no chain: it was put in.")
+            return f"{name} is in no chain: it was put in."
         before, self.head = self.head, Head(number=number, hash=links.hash)
         if each.row and not _is_whole(each):
-            return Break(place=number, problem=f"{name} was changed after it was written.")
+            return f"{name} was changed after it was written."
         if not follows:
             what = "one between them is missing, was changed or was put in"
-            return Break(place=number, problem=f"{name} does not follow from record {before.number}: {what}.")
-        return None
+            return f"{name} does not follow from record {before.number}: {what}."
+        return ""
 
 
 def _is_whole(each: Linked) -> bool:
