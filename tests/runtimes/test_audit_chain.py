@@ -241,7 +241,9 @@ async def test_on_kafka_lines_are_keyed_as_well(kafka: str) -> None:
     await asyncio.to_thread(ensure_topics, kafka, topics, partitions=1, replication=1)
     for key in (b"", KEY):
         await on_kafka.note(
-            kafka, topics, lambda found, key=key: follow(Act(act="pause"), found, at_ms=T0, who="kim", alias=str, key=key)
+            kafka,
+            topics,
+            lambda found, key=key: follow(Act(act="pause"), found, at_ms=T0, who="kim", alias=str, key=key),
         )
     texts = await on_kafka.read(kafka, topics)
     found = verify(texts, keys=(KEY,))

@@ -63,9 +63,9 @@ def alias_of(var: Path) -> Callable[[str], str]:
         raise NotFound(
             f"There is no engine's data in {var}.", mend="Run `anlass run` there first, or name another project."
         )
-    key = read_key(var)
 
     def alias(customer: str) -> str:
+        key = read_key(var)
         return audit.customer_of(hmac.digest(key, f"customer:{customer}".encode(), "sha256").hex()[: audit.HASH_CHARS])
 
     return alias
