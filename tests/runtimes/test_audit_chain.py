@@ -138,6 +138,7 @@ def test_a_line_that_a_dead_process_left_half_written_is_cut_off(tmp_path: Path)
 def test_lines_that_were_cut_off_at_the_end_do_not_match_the_end_that_is_said(tmp_path: Path) -> None:
     """The chain before them is whole: only the end tells. No customer's id is in the files, and nobody else may read them."""
     (tmp_path / FILE).touch()
+    (tmp_path / "secret.key").write_bytes(b"s" * 32)
     for number in range(3):
         on_disk.note(tmp_path, Act(act="export", customer="ana-canary", what=str(number)), at_ms=T0, who="kim")
     log = tmp_path / on_disk.LOG
