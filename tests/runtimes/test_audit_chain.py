@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import multiprocessing
 import uuid
 from pathlib import Path
@@ -240,17 +241,12 @@ async def test_on_kafka_lines_are_keyed_as_well(kafka: str) -> None:
     """And a command without the key writes none."""
     topics = Topics(f"a{uuid.uuid4().hex[:8]}.")
     await asyncio.to_thread(ensure_topics, kafka, topics, partitions=1, replication=1)
+    after = functools.partial(follow, Act(act="pause"), at_ms=T0, who="kim", alias=str)
     for key in (b"", KEY):
-        await on_kafka.note(
-            kafka,
-            topics,
-            lambda found, key=key: follow(Act(act="pause"), found, at_ms=T0, who="kim", alias=str, key=key),
-        )
+        await on_kafka.note(kafka, topics, functools.partial(after, key=key))
     texts = await on_kafka.read(kafka, topics)
     found = verify(texts, keys=(KEY,))
     assert (len(found.lines), found.keyed, found.breaks) == (2, 1, ())
     with pytest.raises(SettingsError, match="kept with a key"):
-        await on_kafka.note(
-            kafka, topics, lambda found: follow(Act(act="pause"), found, at_ms=T0, who="kim", alias=str)
-        )
+        await on_kafka.note(kafka, topics, after)
     assert await on_kafka.read(kafka, topics) == texts
