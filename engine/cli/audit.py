@@ -14,7 +14,7 @@ import click
 from engine.cli.options import json_option, noted_head, project_folder, project_option
 from engine.cli.output import console, json_line, quiet_log, safe, table
 from engine.errors import UsageError
-from engine.runtimes.audit import ActName, Head, Verified, verify
+from engine.runtimes.audit import ActName, Head, Verified, encode_line, verify
 
 if TYPE_CHECKING:
     from engine.bootstrap import Operations
@@ -60,7 +60,7 @@ def list_acts(customer: str, *, act: str | None, lines: int, as_json: bool, fold
     shown = [line for line in found.lines if alias in {"", line.customer} and act in {None, line.act}][-lines:]
     if as_json:
         for line in shown:
-            click.echo(json_line({name: getattr(line, name) for name in line.__struct_fields__}))
+            click.echo(encode_line(line).decode())
     elif not shown:
         click.echo("No such act is in the audit log.")
     else:
