@@ -163,7 +163,7 @@ KEY, OTHER = b"k" * 32, b"o" * 32
 
 def _keyed(var: Path) -> list[bytes]:
     """Two lines from before there was a key, two with it."""
-    (var / FILE).touch()
+    (var / FILE).write_bytes(b"x")
     (var / "secret.key").write_bytes(b"s" * 32)
     for number, key in enumerate((b"", b"", KEY, KEY)):
         on_disk.note(var, Act(act="pause", what=str(number)), at_ms=T0, who="kim", key=key)
