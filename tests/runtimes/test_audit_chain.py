@@ -108,7 +108,7 @@ def _note_many(var: str, who: str, count: int) -> None:
 
 def test_processes_that_append_at_once_leave_one_chain(tmp_path: Path) -> None:
     """Three times twenty lines, none lost, none out of turn; the end that is said is the end."""
-    (tmp_path / FILE).touch()
+    (tmp_path / FILE).write_bytes(b"x")
     context = multiprocessing.get_context("spawn")
     crew = [context.Process(target=_note_many, args=(str(tmp_path), who, 20)) for who in ("ada", "bob", "cem")]
     for each in crew:
@@ -125,7 +125,7 @@ def test_processes_that_append_at_once_leave_one_chain(tmp_path: Path) -> None:
 
 def test_a_line_that_a_dead_process_left_half_written_is_cut_off(tmp_path: Path) -> None:
     """What it was to tell was not begun; the chain goes on after the last whole line."""
-    (tmp_path / FILE).touch()
+    (tmp_path / FILE).write_bytes(b"x")
     for what in ("a", "b"):
         on_disk.note(tmp_path, Act(act="pause", what=what), at_ms=T0, who="kim")
     with (tmp_path / on_disk.LOG).open("ab") as file:
@@ -138,7 +138,7 @@ def test_a_line_that_a_dead_process_left_half_written_is_cut_off(tmp_path: Path)
 
 def test_lines_that_were_cut_off_at_the_end_do_not_match_the_end_that_is_said(tmp_path: Path) -> None:
     """The chain before them is whole: only the end tells. No customer's id is in the files, and nobody else may read them."""
-    (tmp_path / FILE).touch()
+    (tmp_path / FILE).write_bytes(b"x")
     (tmp_path / "secret.key").write_bytes(b"s" * 32)
     for number in range(3):
         on_disk.note(tmp_path, Act(act="export", customer="ana-canary", what=str(number)), at_ms=T0, who="kim")
