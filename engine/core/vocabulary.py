@@ -16,8 +16,11 @@ NAMES: Final[Mapping[str, str]] = {
     "enrollment": BOTH,
     "event": BOTH,
     "now": BOTH,
+    "access_url": TEMPLATES,
+    "agree_url": TEMPLATES,
     "confirm_url": TEMPLATES,
     "preferences_url": TEMPLATES,
+    "stop_url": TEMPLATES,
     "unsubscribe_url": TEMPLATES,
     "view_url": TEMPLATES,
 }

@@ -49,7 +49,13 @@ def test_a_queued_message_is_complete_and_has_the_documented_id() -> None:
     )
     assert (message.due_ms, message.deadline_ms) == (play.at_ms("1h"), play.at_ms("3h"))
     shown = names(message)
-    assert shown["customer"] == {"email": "Ana@Example.com", "locale": "de-AT", "name": "Ana", "id": "c1"}
+    assert shown["customer"] == {
+        "email": "Ana@Example.com",
+        "locale": "de-AT",
+        "name": "Ana",
+        "id": "c1",
+        "segments": [],
+    }
     assert shown["data"] == {"n": 5}
     assert shown["event"]["name"] == "A"
     assert shown["event"]["properties"]["name"] == "thing"
