@@ -33,6 +33,9 @@ class Action(StrEnum):
     STORE_OPENED = "store_opened"
     STORE_REFUSED = "store_refused"
     STORE_MIGRATED = "store_migrated"
+    LEDGER_FILLED = "ledger_filled"
+    CHAIN_EXTENDED = "chain_extended"
+    CHAIN_SHRANK = "chain_shrank"
     CATALOG_LOADED = "catalog_loaded"
     RECORD_DEAD_LETTERED = "record_dead_lettered"
     CLOCK_SKEWED = "clock_skewed"
@@ -282,6 +285,12 @@ class Metrics:
             **with_registry,
         )
         self.tasks = Gauge("anlass_tasks", "Follow-ups for people, counted every 30 s.", ["status"], **with_registry)
+        self.chain_length = Gauge(
+            "anlass_chain_length",
+            "Where the audit log (audit) and the consent ledger (consents) end: number of the last, and its hash's beginning.",
+            ["chain", "hash"],
+            **with_registry,
+        )
         self.guardrail_trips = Counter(
             "anlass_guardrail_trips_total", "Times that a workflow paused itself.", ["cause"], **with_registry
         )

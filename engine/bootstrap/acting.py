@@ -13,8 +13,9 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from engine.core.record import Record
-from engine.runtimes.audit import Act
+from engine.runtimes.audit import Act, Head
 from engine.runtimes.base import History, Reader, Receipt, Replayed
+from engine.runtimes.consent_chain import LedgerCheck
 from engine.runtimes.suppression import Entry
 
 OPERATOR = "ANLASS_OPERATOR"
@@ -78,6 +79,12 @@ class Operations(Protocol):
 
     async def audit(self) -> Audited:
         """The audit log."""
+
+    async def check_consents(self, known: Head | None) -> LedgerCheck:
+        """Verifies the chain of the consent ledger; `known`: an end that was noted earlier. Raises as `ask`."""
+
+    async def heads(self) -> dict[str, Head]:
+        """Where the audit log (`audit`) and the consent ledger (`consents`) end."""
 
     async def suppressions(self) -> list[Entry]:
         """What is kept about addresses that nothing may be sent to."""

@@ -27,9 +27,10 @@ from engine.definition.load import load_files
 from engine.definition.phone_numbers import with_phone_numbers
 from engine.definition.public_holidays import with_public_holidays
 from engine.errors import DefinitionError, ServiceUnreachable
-from engine.runtimes.audit import Act
+from engine.runtimes.audit import Act, Head
 from engine.runtimes.base import History, Reader, Receipt, Replayed
-from engine.runtimes.embedded import audit, inbox, operators, suppression
+from engine.runtimes.consent_chain import LedgerCheck
+from engine.runtimes.embedded import audit, consents, inbox, operators, suppression
 from engine.runtimes.embedded.keys import keyed_hash, read_key
 from engine.runtimes.embedded.store import is_running
 from engine.runtimes.suppression import Entry
@@ -111,6 +112,7 @@ class EmbeddedOperations:
 
     def __init__(self, folder: Path, settings: Settings) -> None:
         self._folder = folder
+        self._settings = settings
         self._var = settings.database_path.parent
         self._erased_ms = 0
 
@@ -166,11 +168,23 @@ class EmbeddedOperations:
         return [files for _, files in inbox.stored_sources(self._var)]
 
     async def note(self, act: Act) -> None:
-        audit.note(self._var, act, at_ms=SystemClock().now_ms(), who=operator_name())
+        audit.note(
+            self._var, act, at_ms=SystemClock().now_ms(), who=operator_name(), key=self._settings.audit.signing_key
+        )
 
     async def audit(self) -> Audited:
         texts, said = audit.read(self._var)
         return Audited(texts=tuple(texts), said_head=said)
+
+    async def check_consents(self, known: Head | None) -> LedgerCheck:
+        with inbox.open_ledger(self._var) as connection:
+            return consents.check(connection, known)
+
+    async def heads(self) -> dict[str, Head]:
+        with inbox.open_ledger(self._var) as connection:
+            ledger = consents.head_of(connection)
+        number, _, digest = audit.read_head(self._var).partition(":")
+        return {"audit": Head(number=int(number), hash=digest) if digest else Head(), "consents": ledger}
 
     async def suppressions(self) -> list[Entry]:
         return suppression.listed(self._var)

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable
 
+from engine.bootstrap.chain_heads import ChainHeads
 from engine.bootstrap.guardrail import Guardrail
 from engine.bootstrap.overdue import TaskCounter
 from engine.bootstrap.subject_tests import SubjectTests
@@ -39,7 +40,7 @@ def beside_journal(around: Surroundings) -> list[Companion]:
     return [build(around) for build in JOURNAL]
 
 
-JOURNAL: tuple[Callable[[Surroundings], Companion], ...] = (Guardrail, SubjectTests, TaskCounter)
+JOURNAL: tuple[Callable[[Surroundings], Companion], ...] = (Guardrail, SubjectTests, TaskCounter, ChainHeads)
 
 
 @contextlib.asynccontextmanager

@@ -15,9 +15,10 @@ from engine.clock import SystemClock
 from engine.collector.foreign import parse_foreign
 from engine.core.record import Erase, Record
 from engine.errors import ServiceUnreachable
-from engine.runtimes.audit import Act, customer_of
+from engine.runtimes.audit import Act, Head, customer_of, follow, verify
 from engine.runtimes.base import History, Reader, Receipt, Replayed
-from engine.runtimes.journal import Database, DatabaseReader
+from engine.runtimes.consent_chain import LedgerCheck
+from engine.runtimes.journal import Database, DatabaseReader, ledger
 from engine.runtimes.kafka import admin, audit, progress, suppression
 from engine.runtimes.kafka.history import newest_of
 from engine.runtimes.kafka.intake import KafkaIntake
@@ -64,10 +65,13 @@ class KafkaOperations:
         )
 
     async def _with_database(self, question: Callable[[DatabaseReader], Awaitable[T]]) -> T:
+        return await self._with_ledger(lambda database: question(DatabaseReader(database)))
+
+    async def _with_ledger(self, question: Callable[[Database], Awaitable[T]]) -> T:
         database = Database(self._settings.journal_url, project=self._settings.project)
         try:
             await database.open_filled()
-            return await question(DatabaseReader(database))
+            return await question(database)
         finally:
             await database.close()
 
@@ -136,12 +140,28 @@ class KafkaOperations:
     async def note(self, act: Act) -> None:
         await self._check()
         await audit.note(
-            self._bootstrap, self._topics, act, at_ms=SystemClock().now_ms(), who=operator_name(), alias=self.alias
+            self._bootstrap,
+            self._topics,
+            lambda found: follow(
+                act,
+                found,
+                at_ms=SystemClock().now_ms(),
+                who=operator_name(),
+                alias=self.alias,
+                key=self._settings.audit.signing_key,
+            ),
         )
 
     async def audit(self) -> Audited:
         await self._check()
         return Audited(texts=tuple(await audit.read(self._bootstrap, self._topics)))
+
+    async def check_consents(self, known: Head | None) -> LedgerCheck:
+        return await self._with_ledger(lambda database: ledger.check(database, known))
+
+    async def heads(self) -> dict[str, Head]:
+        texts = (await self.audit()).texts
+        return {"audit": verify(texts).head, "consents": await self._with_ledger(ledger.head_of)}
 
     async def suppressions(self) -> list[Entry]:
         await self._check()

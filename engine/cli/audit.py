@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
-from engine.cli.options import json_option, project_folder, project_option
+from engine.cli.options import json_option, noted_head, project_folder, project_option
 from engine.cli.output import console, json_line, quiet_log, safe, table
 from engine.errors import UsageError
-from engine.runtimes.audit import ActName, Head, Verified, verify
+from engine.runtimes.audit import ActName, Head, Verified, encode_line, verify
 
 if TYPE_CHECKING:
     from engine.bootstrap import Operations
@@ -60,7 +60,7 @@ def list_acts(customer: str, *, act: str | None, lines: int, as_json: bool, fold
     shown = [line for line in found.lines if alias in {"", line.customer} and act in {None, line.act}][-lines:]
     if as_json:
         for line in shown:
-            click.echo(json_line({name: getattr(line, name) for name in line.__struct_fields__}))
+            click.echo(encode_line(line).decode())
     elif not shown:
         click.echo("No such act is in the audit log.")
     else:
@@ -81,44 +81,58 @@ def _print(lines: list[AuditLine]) -> None:
 @click.option(
     "--head", "known", metavar="N:HASH", default="", help="An end of the log that was noted earlier: is it in there?"
 )
+@click.option(
+    "--key-file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="The key that lines are signed with, if the settings here have none; one a line.",
+)
 @json_option
 @project_option
-def verify_acts(known: str, *, as_json: bool, folder: Path) -> int:
+def verify_acts(known: str, *, key_file: Path | None, as_json: bool, folder: Path) -> int:
     """Check that no line was changed, taken out or put in; status 1 if one was.
 
     What was cut off at the end shows only against an end that was noted elsewhere: keep what this prints, and give it to --head.
+    A log that was written anew as a whole shows against such an end, and by its lines' macs where a key is set.
 
     Examples:
       anlass audit verify
+      anlass audit verify --key-file /media/safe/audit.key
     """
     from engine import bootstrap
+    from engine.settings import load_settings
+    from engine.settings.audit import keys_in
 
     quiet_log()
-    found, said = _read(bootstrap.operations(project_folder(folder)))
+    root = project_folder(folder)
+    keys = load_settings(root).audit.keys if key_file is None else keys_in(key_file.read_text("utf-8"))
+    if key_file is not None and not keys:
+        raise UsageError(f"{key_file} holds no key.", mend="Write it there, one a line.")
+    found, said = _read(bootstrap.operations(root), keys)
     problems = [f"{each.place}: {each.problem}" for each in found.breaks]
     if said and said != str(found.head):
         problems.append(f"it ends with line {found.head.number}, but the last one written was {said.partition(':')[0]}")
     if known and not _holds(found, known):
         problems.append(f"the line {known.partition(':')[0]} that was noted is not in it, or is another one now")
     if as_json:
-        click.echo(json_line({"lines": len(found.lines), "head": str(found.head), "problems": problems}))
+        click.echo(
+            json_line({"lines": len(found.lines), "keyed": found.keyed, "head": str(found.head), "problems": problems})
+        )
         return 1 if problems else 0
     for problem in problems:
         click.echo(f"anlass: {problem}", err=True)
     if problems:
         return 1
-    click.echo(f"{len(found.lines)} lines, each follows from the one before. The end: {found.head}")
+    checked = "with a mac of the key" if keys else "with a mac, which only its key verifies"
+    keyed = f" {found.keyed} {checked}." if found.keyed else ""
+    click.echo(f"{len(found.lines)} lines, each follows from the one before.{keyed} The end: {found.head}")
     return 0
 
 
-def _read(operations: Operations) -> tuple[Verified, str]:
+def _read(operations: Operations, keys: tuple[bytes, ...] = ()) -> tuple[Verified, str]:
     told = asyncio.run(operations.audit())
-    return verify(told.texts), told.said_head
+    return verify(told.texts, keys=keys), told.said_head
 
 
 def _holds(found: Verified, known: str) -> bool:
-    number, _, digest = known.partition(":")
-    if not number.isdecimal() or not digest:
-        raise UsageError(f"{known!r} is no end of a log.", mend="Give --head what `anlass audit verify` printed.")
     ends = {Head(), *(Head(number=line.number, hash=line.hash) for line in found.lines)}
-    return Head(number=int(number), hash=digest) in ends
+    return noted_head(known, command="anlass audit verify") in ends

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine.cli.consent_import import import_
+from engine.cli.consent_verify import verify_consents
 from engine.cli.options import json_option, project_folder, project_option
 from engine.cli.output import console, json_line, plain, quiet_log, safe, table
 from engine.cli.private import write_private
@@ -38,6 +39,7 @@ def consent() -> None:
 
 
 consent.add_command(import_)
+consent.add_command(verify_consents)
 
 
 @consent.command("show")

@@ -6,10 +6,14 @@ Invariant: a folder that holds no project is refused with one sentence before an
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from engine.errors import UsageError
+
+if TYPE_CHECKING:
+    from engine.runtimes.audit import Head
 
 folder_argument = click.argument(
     "folder", metavar="[DIR]", default=".", type=click.Path(path_type=Path, file_okay=True, dir_okay=True)
@@ -58,3 +62,13 @@ def sentence(text: str) -> str:
     """The text on one line, with an end."""
     text = " ".join(text.split())
     return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
+def noted_head(text: str, *, command: str) -> Head:
+    """An end of a chain as `command` printed it. Raises UsageError."""
+    from engine.runtimes.audit import Head
+
+    number, _, digest = text.strip().partition(":")
+    if not number.isascii() or not number.isdecimal() or not digest:
+        raise UsageError(f"{text!r} is not an end: that is N:HASH.", mend=f"Give --head what `{command}` printed.")
+    return Head(number=int(number), hash=digest)

@@ -8,12 +8,14 @@ erasure has nothing to remove here, and the chain stays whole.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+import hmac
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 import msgspec
 
 from engine.core.schedule import rfc3339
+from engine.errors import SettingsError
 
 ActName = Literal[
     "pause", "resume", "retry", "replay", "erase", "export", "deploy", "show_customer", "explain", "show_message", "consent",
@@ -49,6 +51,8 @@ class AuditLine(msgspec.Struct, frozen=True, kw_only=True):
     why: str
     prev: str
     hash: str = ""
+    mac: str | msgspec.UnsetType = msgspec.UNSET
+    """HMAC-SHA-256 (hex) of `hash`, where a key is set."""
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,14 +79,16 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
     lines: tuple[AuditLine, ...]
     breaks: tuple[Break, ...]
     head: Head
+    keyed: int = 0
+    """Lines with a mac."""
 
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(AuditLine, strict=True).decode
 
 
-def seal(act: Act, head: Head, *, at_ms: int, who: str, alias: Callable[[str], str]) -> AuditLine:
-    """The line that follows `head`."""
+def seal(act: Act, head: Head, *, at_ms: int, who: str, alias: Callable[[str], str], key: bytes = b"") -> AuditLine:
+    """The line that follows `head`; with a key it has a mac."""
     line = AuditLine(
         number=head.number + 1,
         at=rfc3339(at_ms),
@@ -94,12 +100,29 @@ def seal(act: Act, head: Head, *, at_ms: int, who: str, alias: Callable[[str], s
         why=_short(act.why),
         prev=head.hash,
     )
-    return msgspec.structs.replace(line, hash=hash_of(line))
+    line = msgspec.structs.replace(line, hash=hash_of(line))
+    return msgspec.structs.replace(line, mac=_mac(key, line)) if key else line
+
+
+def follow(
+    act: Act, found: Verified, *, at_ms: int, who: str, alias: Callable[[str], str], key: bytes = b""
+) -> AuditLine:
+    """The line that follows all that were found. Raises SettingsError when those are keyed and this one would not be."""
+    if found.keyed and not key:
+        raise SettingsError(
+            "The audit log is kept with a key, and this command has none: nothing was done.",
+            mend="Set ANLASS_AUDIT__KEY or `[audit] key_file`; if the key is gone for good, set a new one.",
+        )
+    return seal(act, found.head, at_ms=at_ms, who=who, alias=alias, key=key)
 
 
 def hash_of(line: AuditLine) -> str:
     """What the line's `hash` has to be."""
-    return hashlib.sha256(_encode(msgspec.structs.replace(line, hash=""))).hexdigest()
+    return hashlib.sha256(_encode(msgspec.structs.replace(line, hash="", mac=msgspec.UNSET))).hexdigest()
+
+
+def _mac(key: bytes, line: AuditLine) -> str:
+    return hmac.digest(key, line.hash.encode(), "sha256").hex()
 
 
 def encode_line(line: AuditLine) -> bytes:
@@ -117,8 +140,11 @@ def customer_of(alias: str) -> str:
     return f"customer:{alias.rpartition(':')[2][:HASH_CHARS]}"
 
 
-def verify(texts: Iterable[bytes], *, start: Head | None = None) -> Verified:
-    """Checks lines in their order. `start`: what the first follows, when earlier ones are gone by retention."""
+def verify(texts: Iterable[bytes], *, start: Head | None = None, keys: Sequence[bytes] = ()) -> Verified:
+    """Checks lines in their order. `start`: what the first follows, when earlier ones are gone by retention. With `keys` the
+    macs are checked as well; lines before the first that has one were written before there was a key.
+    """
+    keyed = 0
     lines: list[AuditLine] = []
     breaks: list[Break] = []
     head = start or Head()
@@ -141,9 +167,23 @@ def verify(texts: Iterable[bytes], *, start: Head | None = None) -> Verified:
             breaks.append(Break(place=place, problem=f"line {line.number} follows line {head.number}: {what}"))
         elif line.prev != head.hash:
             breaks.append(Break(place=place, problem=f"line {line.number} does not follow from the one before it"))
+        elif wrong := _wrong_mac(line, keys, keyed=keyed):
+            breaks.append(Break(place=place, problem=f"line {line.number} {wrong}"))
         lines.append(line)
+        keyed += line.mac is not msgspec.UNSET
         head = head_of(line)
-    return Verified(lines=tuple(lines), breaks=tuple(breaks), head=head)
+    if keys and lines and not keyed:
+        what = "nothing was noted since there is a key, or the whole log was written anew"
+        breaks.append(Break(place=len(lines), problem=f"no line has a mac: {what}"))
+    return Verified(lines=tuple(lines), breaks=tuple(breaks), head=head, keyed=keyed)
+
+
+def _wrong_mac(line: AuditLine, keys: Sequence[bytes], *, keyed: int) -> str:
+    if line.mac is msgspec.UNSET:
+        return "has no mac, although earlier ones have: it was written without the key" if keyed else ""
+    if keys and not any(hmac.compare_digest(_mac(key, line).encode(), line.mac.encode()) for key in keys):
+        return "has a mac of another key: it was written without yours"
+    return ""
 
 
 def accepted(texts: Iterable[bytes]) -> list[bytes]:

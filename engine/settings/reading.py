@@ -146,7 +146,7 @@ def _check_document(document: dict[str, Any], file: Path, foreign: frozenset[str
         if section == "collector":
             _check_keys(values, file)
         for key in values:
-            if key in SECRETS:
+            if not SECRETS.isdisjoint({key, f"{section}.{key}"}):
                 raise SettingsError(
                     f"{file}: {section}.{key} is a secret, and this file is shared.",
                     mend=f"Set {_variable(section, key)}, or name a file with {section}.{key}_file.",
@@ -227,6 +227,11 @@ def _with_secret_files(settings: Settings) -> Settings:
             f"ANLASS_KAFKA__SECRET (or its file) is shorter than {SECRET_BYTES_MIN} characters.",
             mend="Set it to the secret that ANLASS_COLLECTOR__SECRET was when the cluster began, or make one like it.",
         )
+    if any(len(key) < SECRET_BYTES_MIN for key in changed["audit"].keys):
+        raise SettingsError(
+            f"ANLASS_AUDIT__KEY (or its file) holds a key that is shorter than {SECRET_BYTES_MIN} characters.",
+            mend="Make one with: python3 -c 'import secrets; print(secrets.token_hex(32))'",
+        )
     changed["collector"] = with_key_secrets(changed["collector"], settings.project)
     settings = settings.model_copy(update=changed)
     if stray := settings.newsletter.stray:
@@ -247,7 +252,7 @@ def _with_secrets(settings: Settings, name: str) -> Any:
     held: dict[str, Any] = {
         key: _from_file(settings, f"{name}.{key}", value=getattr(section, key), file=getattr(section, f"{key}_file"))
         for key in MODELS[name].model_fields
-        if key in SECRETS and getattr(section, f"{key}_file", None) is not None
+        if not SECRETS.isdisjoint({key, f"{name}.{key}"}) and getattr(section, f"{key}_file", None) is not None
     }
     files = {key: value for key in MODELS[name].model_fields if isinstance(value := getattr(section, key), Path)}
     # A relative path counts from the project, wherever the command is given.

@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from engine.settings.audit import AuditSettings
 from engine.settings.bounces import BouncesSettings, mark_secret
 from engine.settings.collecting import LOOPBACK, CollectorSettings
 from engine.settings.console import ConsoleSettings
@@ -216,6 +217,7 @@ MODELS: dict[str, type[Section]] = {
     "newsletter": NewsletterSettings,
     "database": DatabaseSettings,
     "kafka": KafkaSettings,
+    "audit": AuditSettings,
     "print": PrintSettings,
     "push": PushSettings,
     "task": TaskSettings,
@@ -245,6 +247,7 @@ class Settings(BaseModel):
     newsletter: NewsletterSettings = NewsletterSettings()
     database: DatabaseSettings = DatabaseSettings()
     kafka: KafkaSettings = KafkaSettings()
+    audit: AuditSettings = AuditSettings()
     print: PrintSettings = PrintSettings()
     push: PushSettings = PushSettings()
     task: TaskSettings = TaskSettings()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import multiprocessing
+import uuid
 from pathlib import Path
 
 import msgspec
@@ -10,10 +13,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.errors import NotFound
-from engine.runtimes.audit import Act, AuditLine, Head, accepted, encode_line, hash_of, head_of, seal, verify
+from engine.bootstrap.chain_heads import ChainHeads
+from engine.bootstrap.surroundings import Surroundings
+from engine.clock import SystemClock
+from engine.errors import NotFound, SettingsError
+from engine.runtimes.audit import Act, AuditLine, Head, accepted, encode_line, follow, hash_of, head_of, seal, verify
 from engine.runtimes.embedded import audit as on_disk
 from engine.runtimes.embedded.store import FILE
+from engine.runtimes.kafka import audit as on_kafka
+from engine.runtimes.kafka.admin import ensure_topics
+from engine.runtimes.kafka.topics import Topics
+from engine.runtimes.memory_ports import MemoryRuntime
+from engine.settings import Settings, load_settings
+from engine.telemetry import Metrics
+from tests.conformance.shop import catalog
 
 T0 = 1_800_000_000_000
 
@@ -95,7 +108,7 @@ def _note_many(var: str, who: str, count: int) -> None:
 
 def test_processes_that_append_at_once_leave_one_chain(tmp_path: Path) -> None:
     """Three times twenty lines, none lost, none out of turn; the end that is said is the end."""
-    (tmp_path / FILE).touch()
+    (tmp_path / FILE).write_bytes(b"x")
     context = multiprocessing.get_context("spawn")
     crew = [context.Process(target=_note_many, args=(str(tmp_path), who, 20)) for who in ("ada", "bob", "cem")]
     for each in crew:
@@ -112,7 +125,7 @@ def test_processes_that_append_at_once_leave_one_chain(tmp_path: Path) -> None:
 
 def test_a_line_that_a_dead_process_left_half_written_is_cut_off(tmp_path: Path) -> None:
     """What it was to tell was not begun; the chain goes on after the last whole line."""
-    (tmp_path / FILE).touch()
+    (tmp_path / FILE).write_bytes(b"x")
     for what in ("a", "b"):
         on_disk.note(tmp_path, Act(act="pause", what=what), at_ms=T0, who="kim")
     with (tmp_path / on_disk.LOG).open("ab") as file:
@@ -125,7 +138,8 @@ def test_a_line_that_a_dead_process_left_half_written_is_cut_off(tmp_path: Path)
 
 def test_lines_that_were_cut_off_at_the_end_do_not_match_the_end_that_is_said(tmp_path: Path) -> None:
     """The chain before them is whole: only the end tells. No customer's id is in the files, and nobody else may read them."""
-    (tmp_path / FILE).touch()
+    (tmp_path / FILE).write_bytes(b"x")
+    (tmp_path / "secret.key").write_bytes(b"s" * 32)
     for number in range(3):
         on_disk.note(tmp_path, Act(act="export", customer="ana-canary", what=str(number)), at_ms=T0, who="kim")
     log = tmp_path / on_disk.LOG
@@ -142,3 +156,97 @@ def test_where_nothing_ever_ran_there_is_nothing_to_note(tmp_path: Path) -> None
     with pytest.raises(NotFound):
         on_disk.note(tmp_path, Act(act="pause"), at_ms=T0, who="kim")
     assert list(tmp_path.iterdir()) == []
+
+
+KEY, OTHER = b"k" * 32, b"o" * 32
+
+
+def _keyed(var: Path) -> list[bytes]:
+    """Two lines from before there was a key, two with it."""
+    (var / FILE).write_bytes(b"x")
+    (var / "secret.key").write_bytes(b"s" * 32)
+    for number, key in enumerate((b"", b"", KEY, KEY)):
+        on_disk.note(var, Act(act="pause", what=str(number)), at_ms=T0, who="kim", key=key)
+    return on_disk.read(var)[0]
+
+
+def test_lines_with_a_mac_follow_lines_without(tmp_path: Path) -> None:
+    """Who has the key verifies them; who has none verifies the chain. Another key is told apart, a changed one is still good."""
+    texts = _keyed(tmp_path)
+    assert b'"mac"' not in texts[1]
+    assert b'"mac"' in texts[2]
+    for keys in ((), (KEY,), (OTHER, KEY)):
+        found = verify(texts, keys=keys)
+        assert (found.breaks, found.keyed) == ((), 2)
+    assert [each.place for each in verify(texts, keys=(OTHER,)).breaks] == [3, 4]
+
+
+def test_a_keyed_log_takes_no_line_without_the_key(tmp_path: Path) -> None:
+    """Nothing is done then."""
+    texts = _keyed(tmp_path)
+    with pytest.raises(SettingsError, match="kept with a key"):
+        on_disk.note(tmp_path, Act(act="resume"), at_ms=T0, who="kim")
+    assert on_disk.read(tmp_path)[0] == texts
+
+
+@pytest.mark.parametrize("key", [b"", OTHER])
+@pytest.mark.parametrize("since", [0, 1, 2, 3])
+def test_a_log_that_is_written_anew_shows_by_its_macs_and_against_a_noted_end(
+    key: bytes, since: int, tmp_path: Path
+) -> None:
+    """From the first line on or from a later one, without a mac or with one of another key: whole for who has neither."""
+    texts = _keyed(tmp_path)
+    noted = verify(texts).head
+    forged, head = texts[:since], verify(texts[:since]).head
+    for number in range(since, 5):
+        line = seal(Act(act="pause", what=f"forged {number}"), head, at_ms=T0, who="kim", alias=str, key=key)
+        forged.append(encode_line(line))
+        head = head_of(line)
+    assert verify(forged, keys=(KEY,)).breaks
+    assert noted not in {head_of(line) for line in verify(forged).lines}
+    if since < 3:
+        assert not verify(forged).breaks
+
+
+def test_where_chains_end_is_said_once_in_log_and_metrics(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A chain that became shorter, or another one, is an error."""
+    metrics = Metrics()
+    settings = Settings(project=tmp_path)
+    around = Surroundings(settings=settings, runtime=MemoryRuntime(catalog()), clock=SystemClock(), metrics=metrics)
+    heads = ChainHeads(around)
+    for number, digest in ((1, "a"), (1, "a"), (2, "b"), (2, "c")):
+        heads.say({"audit": Head(number=number, hash=digest * 64)})
+    page = [line for line in metrics.expose().decode().splitlines() if line.startswith("anlass_chain_length{")]
+    assert page == [f'anlass_chain_length{{chain="audit",hash="{"c" * 16}"}} 2.0']
+    told = capsys.readouterr().out
+    assert (told.count("chain_extended"), told.count("chain_shrank")) == (2, 1)
+
+
+def test_a_key_is_long_enough_and_stands_in_no_shared_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several in a file: the first signs, all verify."""
+    (tmp_path / "anlass.toml").write_text('[audit]\nkey = "' + "k" * 32 + '"\n')
+    with pytest.raises(SettingsError, match=r"audit\.key is a secret"):
+        load_settings(tmp_path)
+    (tmp_path / "anlass.toml").write_text('[audit]\nkey_file = "audit.key"\n')
+    (tmp_path / "audit.key").write_bytes(KEY + b"\n" + OTHER + b"\n")
+    found = load_settings(tmp_path).audit
+    assert (found.signing_key, found.keys) == (KEY, (KEY, OTHER))
+    (tmp_path / "anlass.toml").unlink()
+    monkeypatch.setenv("ANLASS_AUDIT__KEY", "short")
+    with pytest.raises(SettingsError, match="shorter"):
+        load_settings(tmp_path)
+
+
+async def test_on_kafka_lines_are_keyed_as_well(kafka: str) -> None:
+    """And a command without the key writes none."""
+    topics = Topics(f"a{uuid.uuid4().hex[:8]}.")
+    await asyncio.to_thread(ensure_topics, kafka, topics, partitions=1, replication=1)
+    after = functools.partial(follow, Act(act="pause"), at_ms=T0, who="kim", alias=str)
+    for key in (b"", KEY):
+        await on_kafka.note(kafka, topics, functools.partial(after, key=key))
+    texts = await on_kafka.read(kafka, topics)
+    found = verify(texts, keys=(KEY,))
+    assert (len(found.lines), found.keyed, found.breaks) == (2, 1, ())
+    with pytest.raises(SettingsError, match="kept with a key"):
+        await on_kafka.note(kafka, topics, after)
+    assert await on_kafka.read(kafka, topics) == texts

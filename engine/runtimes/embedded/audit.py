@@ -21,8 +21,10 @@ LOG = "audit.jsonl"
 HEAD = "audit.head"
 
 
-def note(var: Path, act: audit.Act, *, at_ms: int, who: str) -> audit.AuditLine:
-    """Appends a line. Raises NotFound when nothing ever ran in this project, StorageError when it cannot be written."""
+def note(var: Path, act: audit.Act, *, at_ms: int, who: str, key: bytes = b"") -> audit.AuditLine:
+    """Appends a line. Raises NotFound when nothing ever ran in this project, StorageError when it cannot be written,
+    SettingsError when the log has a key and this is without.
+    """
     path = var / FILE
     if not path.exists() or not path.stat().st_size:  # empty: a first start was cut off
         raise NotFound(
@@ -30,7 +32,7 @@ def note(var: Path, act: audit.Act, *, at_ms: int, who: str) -> audit.AuditLine:
         )
     with _opened(var) as file:
         texts = _texts(file)
-        line = audit.seal(act, _head(texts), at_ms=at_ms, who=who, alias=alias_of(var))
+        line = audit.follow(act, audit.verify(texts), at_ms=at_ms, who=who, alias=alias_of(var), key=key)
         try:
             os.lseek(file, 0, os.SEEK_END)
             os.write(file, audit.encode_line(line) + b"\n")
@@ -49,9 +51,9 @@ def read(var: Path) -> tuple[list[bytes], str]:
     """The lines as they stand there, and where the log is said to end ("" when that is not known)."""
     path = var / LOG
     if not path.exists():
-        return [], _said(var)
+        return [], read_head(var)
     try:
-        return path.read_bytes().splitlines(), _said(var)
+        return path.read_bytes().splitlines(), read_head(var)
     except OSError as error:
         raise StorageError(f"{path} cannot be read: {error.strerror}.") from error
 
@@ -62,15 +64,16 @@ def alias_of(var: Path) -> Callable[[str], str]:
         raise NotFound(
             f"There is no engine's data in {var}.", mend="Run `anlass run` there first, or name another project."
         )
-    key = read_key(var)
 
     def alias(customer: str) -> str:
+        key = read_key(var)
         return audit.customer_of(hmac.digest(key, f"customer:{customer}".encode(), "sha256").hex()[: audit.HASH_CHARS])
 
     return alias
 
 
-def _said(var: Path) -> str:
+def read_head(var: Path) -> str:
+    """Where the log is said to end, as number:hash; "" when nobody says."""
     try:
         return (var / HEAD).read_text("ascii").strip()
     except (OSError, ValueError):
@@ -98,8 +101,3 @@ def _texts(file: int) -> list[bytes]:
     if whole != size:
         os.ftruncate(file, whole)
     return body[:whole].splitlines()
-
-
-def _head(texts: list[bytes]) -> audit.Head:
-    """The end of the chain: of the last line that can be read, so that one that was spoilt stays visible and stops nobody."""
-    return audit.verify(texts).head

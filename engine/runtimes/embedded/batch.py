@@ -18,10 +18,9 @@ from engine.core.proof import records_of
 from engine.core.record import Pause, Record, Winner, decode_record, encode_record
 from engine.dispatch.feedback import INTERRUPTED, NOWHERE, SENT_ELSEWHERE
 from engine.dispatch.ports import Settlement
-from engine.runtimes import consents
 from engine.runtimes.base import DeadLetter
 from engine.runtimes.effects import encode_message
-from engine.runtimes.embedded import erasure
+from engine.runtimes.embedded import consents, erasure
 from engine.runtimes.embedded.plan import Plan, Planner, Slot, Work
 from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import Options, Store
@@ -236,9 +235,9 @@ def _control_row(record: Pause) -> tuple[str, int, int, str, int]:
 
 
 def _write_consents(store: Store, plan: Plan) -> None:
-    rows = [(seq, *consents.row_of(record)) for seq, decision in plan.decisions for record in records_of(decision)]
-    if rows:
-        store.connection.executemany(SQL["consents_insert"], rows)
+    records = [(seq, record) for seq, decision in plan.decisions for record in records_of(decision)]
+    if records:
+        consents.add(store.connection, records, store.keyed_hash)
 
 
 def _pace_rows(plan: Plan) -> list[tuple[int, str, int, int, int]]:

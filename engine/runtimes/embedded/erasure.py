@@ -16,6 +16,7 @@ from engine.core.objection import ERASED
 from engine.errors import StorageError
 from engine.runtimes import consents
 from engine.runtimes.base import same_addresses
+from engine.runtimes.consent_chain import hidden_from
 from engine.runtimes.embedded.plan import Plan
 from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import Store
@@ -77,9 +78,10 @@ def _forget_nameless_letters(connection: sqlite3.Connection, plan: Plan) -> int:
 
 def _hide_consents(store: Store, customer: str, *, log_seq: int, alias: str, erased_ms: int) -> None:
     rows = store.connection.execute(SQL["consents_forget"], {"customer": customer, "log_seq": log_seq}).fetchall()
-    for known in consents.found(rows):
-        hidden = consents.without_person(known, alias=alias, keyed_hash=store.keyed_hash)
-        row = consents.row_of(hidden)
+    for row in rows:
+        known = consents.record_of(row[:-1])
+        without = consents.without_person(known, alias=alias, keyed_hash=store.keyed_hash)
+        hidden = hidden_from(without, row[-1])
         store.connection.execute(
             SQL["consents_hide"],
             {
@@ -87,7 +89,7 @@ def _hide_consents(store: Store, customer: str, *, log_seq: int, alias: str, era
                 "hidden": hidden.id,
                 "customer": alias,
                 "address": hidden.address,
-                "proof": row[-2],
+                "proof": consents.row_of(hidden)[-2],
                 "erased_ms": max(erased_ms, 1),
             },
         )

@@ -4,17 +4,22 @@ Invariant: a submitted record is appended to the log and taken out of the inbox 
 """
 
 import contextlib
+import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from engine.clock import Clock, SystemClock
 from engine.core.record import Record, encode_record
-from engine.errors import NotFound
+from engine.errors import NotFound, StorageError
+from engine.runtimes.embedded import consents
 from engine.runtimes.embedded.handovers import unpacked_or_none
 from engine.runtimes.embedded.keys import keyed_hash, read_key
 from engine.runtimes.embedded.reader import EmbeddedReader
 from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import FILE, connect, is_running, translated
+
+CHAINED = 13
+"""The schema that the consent ledger has its chain since."""
 
 
 def submit(var: Path, records: Sequence[Record]) -> bool:
@@ -42,6 +47,20 @@ def open_reader(var: Path, *, clock: Clock | None = None) -> Iterator[EmbeddedRe
         yield EmbeddedReader(
             lambda: connection, clock=clock or SystemClock(), keyed_hash=lambda text: keyed_hash(key, text)
         )
+
+
+@contextlib.contextmanager
+def open_ledger(var: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that reads the consent ledger with its chain. Raises NotFound without a store, StorageError when no start of
+    this version chained it yet.
+    """
+    with translated(), contextlib.closing(connect(_existing(var), read_only=True)) as connection:
+        if connection.execute("PRAGMA user_version").fetchone()[0] < CHAINED or not consents.is_complete(connection):
+            raise StorageError(
+                "The consent ledger was written by an earlier version and has no chain yet.",
+                mend="Start `anlass run` once with this version.",
+            )
+        yield connection
 
 
 def stored_sources(var: Path) -> list[tuple[str, dict[str, str]]]:

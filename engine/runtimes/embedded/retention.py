@@ -42,5 +42,7 @@ def step(store: Store, kept: Kept, *, now_ms: int, applied_seq: int) -> bool:
                         connection.execute(SQL["progress_pruned"], {"applied": applied_seq})
                     more = pruned == ROWS_PER_STEP or more
                     continue
+                if name == "consents_prune":
+                    connection.execute(SQL["consents_leave"], asked)
                 more = connection.execute(SQL[name], asked).rowcount == ROWS_PER_STEP or more
     return more

@@ -16,9 +16,10 @@ from typing import Literal
 import msgspec
 
 from engine.errors import StorageBusy, StorageError, StorageFull
-from engine.runtimes.embedded import keys
+from engine.runtimes.embedded import consents, keys
 from engine.runtimes.embedded.asides import Asides
 from engine.runtimes.embedded.statements import MIGRATIONS
+from engine.telemetry import Action, get_log
 
 FILE = "anlass.db"
 LOCK = "anlass.lock"
@@ -26,6 +27,7 @@ BUSY_TIMEOUT_SECONDS = 5.0
 CHECKPOINT_INTERVAL_SECONDS = 1.0
 WAL_PAGES_MAX = 16_384
 """64 MiB: from here on the writer finishes the checkpoint itself, so that the WAL starts again from its beginning."""
+_log = get_log("store")
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,11 +96,21 @@ class Store:
                 migrate(self._connection)
                 self._key = keys.take_key(self._connection, self._var, accept_loss=self._options.accept_loss)
                 self.asides.read(self._connection)
+                self._complete_ledger(self._connection)
         except BaseException:
             self.close()
             raise
         self._checkpoints = _Checkpoints(self.path)
         self._checkpoints.start()
+
+    def _complete_ledger(self, connection: sqlite3.Connection) -> None:
+        """What earlier versions kept of consent is chained and filled in, at the first start of this one."""
+        if consents.is_complete(connection):
+            return
+        with self.transaction():
+            filled = consents.complete(connection, self.keyed_hash)
+        if filled:
+            _log.info(Action.LEDGER_FILLED, records=filled)
 
     def close(self) -> None:
         """Closes and gives the lock back. Idempotent."""

@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from engine.core.proof import ConsentRecord
 from engine.runtimes import consents
-from engine.runtimes.journal.connection import Row
+from engine.runtimes.consent_chain import hidden_from
+from engine.runtimes.journal import ledger
 from engine.runtimes.journal.database import Transaction
 from engine.runtimes.kafka.topics import Removed
 
@@ -34,8 +35,10 @@ class ConsentRows:
         rows = await self._transaction.rows(
             "consents_forget", customer=removed.customer, partition=partition, log_offset=removed.offset
         )
-        for known in consents.found(rows):
-            hidden = consents.without_person(known, alias=removed.alias, keyed_hash=self._keyed_hash)
+        for row in rows:
+            known = consents.record_of(row[:-1])
+            without = consents.without_person(known, alias=removed.alias, keyed_hash=self._keyed_hash)
+            hidden = hidden_from(without, row[-1])
             await self._transaction.rows(
                 "consents_hide",
                 record=known.id,
@@ -57,12 +60,13 @@ class ConsentRows:
             for (known,) in rows:
                 self._new.pop(known)
 
-    def rows(self, number: int) -> list[Row]:
-        """All new ones, numbered from `number`."""
-        return [
-            (number + i, partition, offset, *consents.row_of(record, erased_ms=erased_ms))
-            for i, (partition, offset, record, erased_ms) in enumerate(self._new.values())
+    async def write(self) -> None:
+        """All new ones, numbered and chained."""
+        entries = [
+            (partition, offset, consents.row_of(record, erased_ms=erased_ms))
+            for partition, offset, record, erased_ms in self._new.values()
         ]
+        await ledger.add(self._transaction, entries, self._keyed_hash)
 
     def __len__(self) -> int:
         return len(self._new)

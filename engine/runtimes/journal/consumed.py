@@ -13,7 +13,8 @@ from typing import Literal
 import msgspec
 
 from engine.core.customer import decode_state
-from engine.core.proof import ConsentRecord, records_of
+from engine.core.proof import ConsentRecord
+from engine.runtimes.before_ledger import from_journal
 from engine.runtimes.effects import CUSTOMER_CHARS_MAX
 from engine.runtimes.kafka.entry import LedgerEntry, decode_entry
 from engine.runtimes.kafka.topics import (
@@ -145,7 +146,7 @@ class Reading:
             self.removals.append(line)
             return
         _storable(line.customer, line.kind, line.workflow, line.version, line.enrollment, line.step)
-        for entry in records_of(decision_of(line)):
+        for entry in from_journal(decision_of(line), f"{self.partition}:{line.offset}:{line.index}"):
             self.consents.setdefault(entry.id, (line.offset, entry))
         self.lines.setdefault((line.offset, line.index), line)
 

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 from engine.clock import Clock, SystemClock
 from engine.errors import NotFound, SettingsError, StorageBusy, StorageError
+from engine.runtimes.journal import ledger
 from engine.runtimes.journal.connection import BEGIN, Connection, Row, SqliteConnection, Unstorable
 from engine.runtimes.journal.postgresql import PostgresqlConnection
 from engine.runtimes.journal.statements import Dialect, Statement, migrations, statements
@@ -33,6 +34,9 @@ _TABLES = {
 
 _HARMLESS = (Unstorable, StorageBusy)
 """Errors after which a connection is as good as before."""
+
+_CHAINED = 6
+"""The migration that what earlier versions kept is chained with."""
 
 _log = get_log("database")
 
@@ -195,6 +199,9 @@ class Database:
                 await transaction.rows(
                     "migration_insert", number=step.number, name=step.name, applied_ms=self._clock.now_ms()
                 )
+            filled = await ledger.complete(transaction) if len(applied) < _CHAINED <= len(steps) else 0
+        if filled:
+            _log.info(Action.LEDGER_FILLED, records=filled)
         if len(applied) < len(steps):
             _log.info(Action.STORE_MIGRATED, schema=len(steps), before=len(applied))
 

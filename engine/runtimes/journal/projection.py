@@ -7,8 +7,6 @@ the erasure leaves nothing, whenever it arrives. Totals are the sums of what the
 
 from __future__ import annotations
 
-import hmac
-import secrets
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
@@ -16,6 +14,7 @@ import msgspec
 
 from engine.errors import StorageError
 from engine.runtimes.base import PAUSES
+from engine.runtimes.journal import ledger
 from engine.runtimes.journal.connection import Row
 from engine.runtimes.journal.consents import NEVER, ConsentRows, Erasures, alias_in
 from engine.runtimes.journal.consumed import Consumed, Kind, LetterRow, MessageRow, Reading, Stretch
@@ -124,7 +123,7 @@ class Projection:
             if not progress:
                 return written
             written.unreadable = sum(reading.unreadable for reading in readings.values())
-            key = self._key or await _erasure_key(transaction)
+            key = self._key or await ledger.erasure_key(transaction)
             work = _Work(transaction, key, written.rows)
             for reading in readings.values():
                 await work.forget(reading)
@@ -136,12 +135,6 @@ class Projection:
             await self._database.empty_wal()
         self._key = key  # not before: what was rolled back is nobody's key
         return written
-
-
-async def _erasure_key(transaction: Transaction) -> bytes:
-    """What this database recognises forgotten customers with; made at first use."""
-    await transaction.rows("secret_add", name="erasure_key", value=secrets.token_hex(32))
-    return bytes.fromhex((await transaction.rows("secret_read", name="erasure_key"))[0][0])
 
 
 def _take(reading: Reading, kind: Kind, record: Consumed, *, refused: str) -> None:
@@ -170,7 +163,7 @@ class _Work:
         self._lines: list[tuple[int, JournalLine]] = []
         self._messages: list[tuple[int, int, MessageRow]] = []  # number (0: none yet), partition, row
         self._letters: list[LetterRow] = []
-        self._consents = ConsentRows(transaction, lambda text: _digest(key, text))
+        self._consents = ConsentRows(transaction, lambda text: ledger.digest(key, text))
 
     async def forget(self, reading: Reading) -> None:
         """Removes whom a partition number's journal says to forget: before anything is written, which may be about them."""
@@ -208,8 +201,7 @@ class _Work:
         await self._transaction.write(
             "journal_insert", [row_of_line(number + i, *each) for i, each in enumerate(self._lines)]
         )
-        number = await self._serial("consents", len(self._consents))
-        await self._transaction.write("consents_insert", self._consents.rows(number))
+        await self._consents.write()
         self._rows += Counter(consents=len(self._consents))
         self._rows += Counter(messages=len(rows), dead_letters=len(self._letters), journal=len(self._lines))
 
@@ -223,7 +215,7 @@ class _Work:
     # ----------------------------------------------------------------------------------------------------- forgetting
 
     def _hash(self, customer: str) -> str:
-        return _digest(self._key, customer).hex()
+        return ledger.digest(self._key, customer).hex()
 
     async def _forget(self, partition: int, removed: Removed) -> None:
         place = {"customer": removed.customer, "partition": partition, "log_offset": removed.offset}
@@ -368,7 +360,3 @@ class _Work:
                 if line.kind in PAUSES:
                     reason = str(line.detail.get("reason", "")).replace("\0", "\ufffd")
                     self._control[line.workflow] = (line.workflow, int(line.kind == "paused"), line.at_ms, reason)
-
-
-def _digest(key: bytes, text: str) -> bytes:
-    return hmac.digest(key, text.encode("utf-8", "surrogatepass"), "sha256")

@@ -35,4 +35,5 @@ class Pruning:
     async def prune_proofs(self, before_ms: int) -> int:
         """Removes consent records of those who were erased before; returns how many."""
         async with self._database.transaction() as transaction:
-            return len(await transaction.rows("consents_prune", before_ms=before_ms, limit=PRUNE_ROWS))
+            await transaction.rows("consents_leave", before_ms=before_ms, limit=PRUNE_ROWS)
+            return len(await transaction.rows("consents_prune", before_ms=before_ms))

@@ -27,16 +27,16 @@ async def read(bootstrap: str, topics: Topics) -> list[bytes]:
     return audit.accepted(await _all(bootstrap, topics))
 
 
-async def note(
-    bootstrap: str, topics: Topics, act: audit.Act, *, at_ms: int, who: str, alias: Callable[[str], str]
-) -> audit.AuditLine:
-    """Appends a line, and returns it when it is acknowledged and counts. Raises ServiceUnreachable, StorageError."""
+async def note(bootstrap: str, topics: Topics, follow: Callable[[audit.Verified], audit.AuditLine]) -> audit.AuditLine:
+    """Appends the line that `follow` makes of those that are there; returns it when it is acknowledged and counts.
+
+    Raises ServiceUnreachable, StorageError, and what `follow` raises.
+    """
     outlet = Outlet(bootstrap, client="anlass-audit")
     await outlet.start()
     try:
         for _ in range(TRIES_MAX):
-            head = audit.verify(await read(bootstrap, topics)).head
-            line = audit.seal(act, head, at_ms=at_ms, who=who, alias=alias)
+            line = follow(audit.verify(await read(bootstrap, topics)))
             await outlet.send([Outgoing(topics.audit, 0, None, audit.encode_line(line))])
             if audit.encode_line(line) in await read(bootstrap, topics):
                 return line

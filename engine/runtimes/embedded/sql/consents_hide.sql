@@ -1,1 +1,1 @@
-UPDATE consents SET record = :hidden, customer = :customer, address = :address, proof = :proof, erased_ms = :erased_ms WHERE record = :record
+UPDATE consents SET record = :hidden, customer = :customer, address = :address, proof = :proof, erased_ms = :erased_ms, salt = '' WHERE record = :record

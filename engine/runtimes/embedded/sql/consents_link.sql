@@ -1,0 +1,1 @@
+UPDATE consents SET salt = ?, seal = ?, hidden = ?, prev = ?, hash = ? WHERE number = ?
