@@ -5,10 +5,7 @@ Invariant: it answers as the embedded runtime does, except that nothing survives
 
 import asyncio
 import contextlib
-import hmac
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -21,50 +18,28 @@ from engine.core.holding import is_held
 from engine.core.message import Message, is_bulk
 from engine.core.migrate import VERSIONS
 from engine.core.objection import answer, names
-from engine.core.proof import ConsentRecord, records_of
+from engine.core.proof import records_of
 from engine.core.record import Control, Flush, Pause, Recheck, Record, Settled, decode_record, encode_record
 from engine.dispatch import guardrail
 from engine.dispatch.feedback import NOWHERE, SENT_ELSEWHERE
-from engine.dispatch.ports import NO_LINKS, OPEN, Closed, Links, Pending, Settlement, Status, shared_out
+from engine.dispatch.ports import NO_LINKS, OPEN, Closed, Links, Pending, Settlement, shared_out
 from engine.errors import StorageError
 from engine.runtimes.base import (
-    PAUSES,
     DeadLetter,
-    MessageStatus,
-    Pace,
     Paused,
-    Query,
-    enrollment_counts,
-    paces,
-    same_address,
 )
-from engine.runtimes.consents import looked_up, without_person
+from engine.runtimes.consents import without_person
 from engine.runtimes.effects import flushes
 from engine.runtimes.memory import Memory
+from engine.runtimes.memory_reader import Entry, MemoryReader, keyed_hash
 from engine.runtimes.unreadable import set_aside_sentence, why_waiting
 
 
-class _Entry(msgspec.Struct, kw_only=True):
-    """A line of the ledger."""
-
-    message: Message
-    number: int
-    updated_ms: int
-    status: Status = "pending"
-    not_before_ms: int = 0
-    attempts: int = 0
-    first_attempt_ms: int = 0
-    reason: str = ""
-    code: str = ""
-    provider_id: str = ""
-    links: dict[str, str] = {}
-
-
-class MemoryRuntime:
+class MemoryRuntime(MemoryReader):
     """All ports on `Memory`. Time moves by `advance_to`; everything is evaluated before a call returns."""
 
     def __init__(self, catalog: Catalog, *, clock: ManualClock | None = None) -> None:
-        self.memory = Memory(catalog, clock=clock, keep_log=True)
+        super().__init__(Memory(catalog, clock=clock, keep_log=True))
         self.memory.on_decision = self._decided
         self.memory.on_dispatch = self._dispatched
         self.memory.on_forget = self._forgot
@@ -73,13 +48,7 @@ class MemoryRuntime:
         self.memory.on_control = self._controlled
         self._flushed: list[Flush] = []
         self.memory.on_wait = self._waits
-        self._pauses: dict[str, Paused] = {}
-        self._paces: Counter[tuple[str, int, str]] = Counter()
-        self._journal: list[tuple[int, int, Decision]] = []
         self._journal_seq = 0
-        self._ledger: dict[str, _Entry] = {}
-        self._consents: list[tuple[int, ConsentRecord]] = []
-        self._letters: list[DeadLetter] = []
         self._letter_id = 0
         self._work = asyncio.Event()
 
@@ -254,98 +223,6 @@ class MemoryRuntime:
     def catalog(self) -> Catalog:
         return self.memory.catalog
 
-    # ---------------------------------------------------------------------------------------------------- reader
-
-    async def state(self, customer: str) -> CustomerState | None:
-        return self.memory.states.get(customer)
-
-    async def decisions(self, query: Query) -> list[tuple[int, Decision]]:
-        lines = [
-            (seq, decision)
-            for seq, _, decision in self._journal
-            if seq > query.after_seq
-            and query.customer in ("", decision.customer)
-            and query.workflow in ("", decision.workflow)
-            and query.enrollment in ("", decision.enrollment)
-            and query.message in ("", decision.detail.get("message"))
-            and (not query.kinds or decision.kind in query.kinds)
-        ]
-        return (lines if query.oldest_first else lines[::-1])[: query.limit]
-
-    async def message(self, message_id: str) -> MessageStatus | None:
-        entry = self._ledger.get(message_id)
-        return next(_statuses([entry])) if entry is not None else None
-
-    async def messages(self, *, customer: str = "", status: str = "", limit: int = 200) -> list[MessageStatus]:
-        found = [
-            entry
-            for entry in self._ledger.values()
-            if customer in ("", entry.message.customer) and status in ("", entry.status)
-        ]
-        return list(_statuses(found[::-1][:limit]))
-
-    async def consents(self, *, customer: str = "", address: str = "") -> list[ConsentRecord]:
-        texts = looked_up(address, _keyed_hash)
-        return [
-            record
-            for _, record in self._consents
-            if (record.customer == customer if customer else record.address in texts)
-        ]
-
-    async def message_of(self, provider_id: str) -> MessageStatus | None:
-        found = [entry for entry in self._ledger.values() if provider_id and entry.provider_id == provider_id]
-        return next(_statuses(found[-1:]), None)
-
-    async def written_to(self, address: str, *, limit: int = 100) -> list[MessageStatus]:
-        wanted = same_address(address)
-        found = [entry for entry in self._ledger.values() if wanted and same_address(entry.message.address) == wanted]
-        newest = {(entry.message.customer, entry.message.channel): entry for entry in found}
-        return list(_statuses(sorted(newest.values(), key=lambda entry: -entry.number)[:limit]))
-
-    async def customers(self, *, after: str = "", limit: int = 1_000) -> list[CustomerState]:
-        names = sorted(name for name in self.memory.states if name > after)
-        return [self.memory.states[name] for name in names[:limit]]
-
-    async def statuses(self, messages: Sequence[str]) -> dict[str, tuple[Status, int]]:
-        found = {message: self._ledger[message] for message in messages if message in self._ledger}
-        return {message: (entry.status, entry.updated_ms) for message, entry in found.items()}
-
-    async def dead_letters(self, *, limit: int = 200) -> list[DeadLetter]:
-        return self._letters[:limit]
-
-    async def pace(self, *, since_ms: int, until_ms: int, span_ms: int, workflow: str = "") -> list[Pace]:
-        found: dict[tuple[int, str], Counter[str]] = {}
-        for (name, bucket_ms, what), number in self._paces.items():
-            if since_ms <= bucket_ms < until_ms and workflow in ("", name):
-                found.setdefault(((bucket_ms - since_ms) // span_ms, name), Counter())[what] += number
-        rows = [
-            (name, stretch, by["queued"], by["sent"], by["bounced"], by["complained"])
-            for (stretch, name), by in sorted(found.items())
-        ]
-        return paces(rows, since_ms=since_ms, span_ms=span_ms)
-
-    async def pauses(self) -> list[Paused]:
-        return [self._pauses[name] for name in sorted(self._pauses)]
-
-    async def counts(self) -> dict[str, Any]:
-        decisions = Counter(decision.kind for _, _, decision in self._journal)
-        enrollments: dict[str, Counter[str]] = {}
-        for _, _, decision in self._journal:
-            if decision.workflow and decision.kind not in PAUSES:
-                enrollments.setdefault(decision.workflow, Counter())[decision.kind] += 1
-        messages: dict[str, Counter[str]] = {}
-        for entry in self._ledger.values():
-            messages.setdefault(entry.message.channel, Counter())[entry.status] += 1
-        return {
-            "events": self.memory.position,
-            "customers": len(self.memory.states),
-            "enrollments": {name: enrollment_counts(kinds) for name, kinds in sorted(enrollments.items())},
-            "decisions": dict(sorted(decisions.items())),
-            "messages": {channel: dict(sorted(by.items())) for channel, by in sorted(messages.items())},
-            "dead_letters": len(self._letters),
-            "timers": {"pending": self.memory.timers_pending, "overdue": 0},
-        }
-
     # --------------------------------------------------------------------------------------- what Memory tells us
 
     def _decided(self, position: int, decision: Decision) -> None:
@@ -378,20 +255,20 @@ class MemoryRuntime:
         self._work.set()
 
     def _sent_elsewhere(self, message: str, at_ms: int) -> None:
-        entry = self._ledger.setdefault(message, _Entry(message=NOWHERE, number=len(self._ledger), updated_ms=at_ms))
+        entry = self._ledger.setdefault(message, Entry(message=NOWHERE, number=len(self._ledger), updated_ms=at_ms))
         if entry.status in {"pending", "unknown"}:
             entry.status, entry.updated_ms, entry.reason = "sent", at_ms, SENT_ELSEWHERE
 
     def _dispatched(self, message: Message) -> None:
         later_ms = message.due_ms if message.due_ms > message.decided_ms else 0
-        entry = _Entry(message=message, number=len(self._ledger), updated_ms=message.decided_ms, not_before_ms=later_ms)
+        entry = Entry(message=message, number=len(self._ledger), updated_ms=message.decided_ms, not_before_ms=later_ms)
         self._ledger.setdefault(message.id, entry)
         self._work.set()
 
     def _forgot(self, customer: str, position: int) -> None:
-        alias = f"erased:{_keyed_hash(f'customer:{customer}').hex()[:16]}"
+        alias = f"erased:{keyed_hash(f'customer:{customer}').hex()[:16]}"
         self._consents = [
-            (at, without_person(record, alias=alias, keyed_hash=_keyed_hash))
+            (at, without_person(record, alias=alias, keyed_hash=keyed_hash))
             if record.customer == customer and at <= position
             else (at, record)
             for at, record in self._consents
@@ -422,24 +299,6 @@ class MemoryRuntime:
         self._letters.append(msgspec.structs.replace(letter, id=self._letter_id))
 
 
-def _keyed_hash(text: str) -> bytes:
-    return hmac.digest(b"a key of this memory", text.encode("utf-8", "surrogatepass"), "sha256")
-
-
 def _excluded(message: Message, exclude: frozenset[tuple[str, str]]) -> bool:
     domain = message.address.rpartition("@")[2].lower() if "@" in message.address else ""
     return (message.channel, domain) in exclude or (message.channel, "") in exclude
-
-
-def _statuses(entries: Iterable[_Entry]) -> Iterator[MessageStatus]:
-    for entry in entries:
-        yield MessageStatus(
-            message=entry.message,
-            status=entry.status,
-            attempts=entry.attempts,
-            reason=entry.reason,
-            code=entry.code,
-            provider_id=entry.provider_id,
-            updated_ms=entry.updated_ms,
-            links=entry.links,
-        )
