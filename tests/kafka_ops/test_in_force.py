@@ -16,7 +16,9 @@ from engine.bootstrap.deploying import Prepared
 from engine.bootstrap.kafka_deploy import KafkaDeploy
 from engine.core.record import Event, Identify
 from engine.errors import DefinitionError, StorageError
+from engine.runtimes.kafka.connect import connected
 from engine.runtimes.kafka.definitions import Definitions
+from engine.runtimes.kafka.holders import holders
 from engine.runtimes.kafka.intake import KafkaIntake
 from engine.runtimes.kafka.topics import Definition, Topics
 from engine.settings import load_settings
@@ -121,8 +123,8 @@ async def test_who_does_not_hold_what_was_deployed_is_named(
 
 async def _said(cluster: Cluster, count: int) -> None:
     deadline = time.monotonic() + 20
-    with kafka_deploy.connected(cluster.bootstrap) as client:
-        while list(kafka_deploy.holders(client, cluster.topics).values()) != ["of before"] * count:
+    with connected(cluster.bootstrap) as client:
+        while list(holders(client, cluster.topics).values()) != ["of before"] * count:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.1)
 
