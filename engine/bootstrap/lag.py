@@ -41,7 +41,7 @@ class LagGauge:
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask(), name="anlass-lag")
         await asyncio.wait({self._asking}, timeout=ANSWER_SECONDS_MAX)
-        self._say()
+        self.standing()
 
     async def watch(self) -> None:
         """Asks every few seconds until cancelled, so that what stands is known without anybody looking at the metrics."""
@@ -50,7 +50,15 @@ class LagGauge:
             await asyncio.sleep(LOOK_SECONDS)
 
     def standing(self) -> str:
-        """Which of our partitions stand, as a sentence; "" when all move, or have nothing to do."""
+        """Which of our partitions stand, as a sentence; "" when all move, or have nothing to do. Reported as it is said."""
+        health, said = self._metrics.health, self._standing()
+        if said:
+            health.report(Condition.STANDING, f"{said[0].upper()}{said[1:]}.", part=self._kind)
+        else:
+            health.clear(Condition.STANDING, part=self._kind)
+        return said
+
+    def _standing(self) -> str:
         now = time.monotonic()
         if (silent := now - self._answered) > STANDING_SECONDS:
             return f"the brokers have not answered for {silent:.0f} s, and nothing of {self._kind} moves"
@@ -83,11 +91,4 @@ class LagGauge:
             if known is None or known[0] != where.committed or not self.behind.get(partition):
                 self._moved[partition] = (where.committed, now)  # what has only just begun to wait does not stand
             self.behind[partition] = where.behind
-        self._say()
-
-    def _say(self) -> None:
-        health = self._metrics.health
-        if said := self.standing():
-            health.report(Condition.STANDING, f"{said[0].upper()}{said[1:]}.", part=self._kind)
-        else:
-            health.clear(Condition.STANDING, part=self._kind)
+        self.standing()

@@ -14,7 +14,7 @@ from engine.core.record import Event, Identify
 from engine.runtimes.kafka.intake import KafkaIntake
 from engine.runtimes.kafka.outlet import Outlet
 from engine.runtimes.kafka.topics import PREFIX_BYTES, Topics, pack_row, partition_of, unpack_prefix
-from tests.fleet.topics_read import read_topic
+from tests.fleet.topics_read import journal_of, read_topic
 from tests.kafka_ops.conftest import PARTITIONS
 from tests.kafka_ops.role_process import RoleProcess, command
 
@@ -40,9 +40,10 @@ class _Shop:
         """Waits until the journal says that the customer's events were evaluated; never more than so many."""
         deadline = time.monotonic() + 40
         while True:
-            lines = [each.value for each in await read_topic(self.broker, self.topics.journal, PARTITIONS)]
-            found = sum(customer.encode() in value and b"entered" in value for value in lines)
-            assert found <= count
+            journal = await journal_of(self.broker, self.topics.journal, PARTITIONS)
+            kinds = [line.kind for line in journal.get(customer, [])]
+            found = kinds.count("entered")
+            assert found <= count, kinds
             if found == count:
                 return
             assert time.monotonic() < deadline, f"{customer}: {found} of {count}"
