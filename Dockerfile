@@ -1,12 +1,19 @@
 # Anlass with the shipped project. Mount your own workflows, templates and anlass.toml over /project.
 # Checked by tests/docs/test_compose.py; not built in CI.
-FROM python:3.11-slim
+# The base by its digest instead of its tag: docs/operators/running.md#images-and-their-digests.
+ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
+# Everything is fetched here, and only what has a hash in requirements.lock; the image itself takes nothing from a network.
+FROM ${PYTHON_IMAGE} AS wheels
+COPY requirements.lock ./
+RUN pip wheel --no-cache-dir --require-hashes -r requirements.lock -w /wheels
 
+FROM ${PYTHON_IMAGE}
 WORKDIR /build
-COPY pyproject.toml requirements.lock README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE ./
 COPY engine engine
 COPY channels channels
-RUN pip install --no-cache-dir -c requirements.lock ".[otel]" && rm -rf /build
+RUN --mount=type=bind,from=wheels,source=/wheels,target=/wheels \
+    pip install --no-cache-dir --no-index --find-links /wheels ".[otel]" && rm -rf /build
 
 WORKDIR /project
 COPY anlass.toml ./

@@ -41,7 +41,8 @@ $(STAMP): requirements.lock pyproject.toml
 		"$$found" -m venv $(VENV); \
 	fi
 	@echo "Installing the pinned dependencies into $(VENV)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
 
 demo: venv ## run a simulated shop through the engine, with progress and a summary; SECONDS=10 bounds it

@@ -87,6 +87,7 @@ class OutgoingMessage(msgspec.Struct, frozen=True, kw_only=True):
     locale: str = ""
     customer: str = ""  # the customer's id in the shop; for channels that hand work to the shop's own systems
     data: dict[str, Any] = {}  # the step's `data`, JSON values
+    list_unsubscribe_mail: str = ""  # an address that takes the same wish by mail, beside the https one
     deadline_ms: int = 0  # after this moment it is too late (milliseconds since the epoch, UTC); 0: never
 
 

@@ -139,8 +139,11 @@ class EmailChannel:
             more.append((name, value.replace(PLACE, delivery.id)))
         if more:
             delivery = msgspec.structs.replace(delivery, headers=(*delivery.headers, *more))
+        back = settings.return_path.replace(PLACE, mark)
+        if back and self._marks is not None and PLACE in settings.return_path and not settings.service:
+            delivery = msgspec.structs.replace(delivery, list_unsubscribe_mail=back)
         mail = await self._compose(delivery, eight_bit=self._eight_bit)
-        return_path = settings.return_path.replace(PLACE, mark) or mail.sender.address
+        return_path = back or mail.sender.address
         connection = await pool.take()
         try:
             if mail.eight_bit and not connection.eight_bit:

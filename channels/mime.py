@@ -15,7 +15,7 @@ from email.utils import format_datetime
 
 import msgspec
 
-from channels import guard
+from channels import guard, html_lines
 from channels.contract import OutgoingMessage
 from channels.dkim import DkimSigner
 from channels.guard import Mailbox
@@ -58,7 +58,7 @@ def compose(delivery: OutgoingMessage, *, sender: str, eight_bit: bool, signer: 
         raw = text_encoding == "8bit"
         headers += _part_headers("plain", text_encoding)
         return _finish(_signed(delivery, headers, text, signer=signer), text, raw, from_, to)
-    html, html_encoding = _encode(delivery.html, eight_bit=eight_bit)
+    html, html_encoding = _encode(html_lines.shorter(delivery.html), eight_bit=eight_bit)
     boundary = f"=_{delivery.id}"
     while boundary.encode() in text or boundary.encode() in html:
         boundary += "_"
@@ -96,7 +96,12 @@ def _headers(delivery: OutgoingMessage, from_: Mailbox, to: Mailbox) -> list[tup
     if delivery.reply_to:
         headers.append(("Reply-To", _address(guard.ours(delivery.reply_to), len("Reply-To: "))))
     if delivery.list_unsubscribe_url is not None:
-        headers.append(("List-Unsubscribe", f"<{delivery.list_unsubscribe_url}>"))
+        mail = (
+            f"<mailto:{delivery.list_unsubscribe_mail}?subject=unsubscribe>" if delivery.list_unsubscribe_mail else ""
+        )
+        # https first: it is what one click takes (RFC 8058); on a line of its own, as both are long.
+        ways = f"<{delivery.list_unsubscribe_url}>" + (f",\r\n {mail}" if mail else "")
+        headers.append(("List-Unsubscribe", ways))
         if not delivery.list_unsubscribe_url.startswith("mailto:"):
             headers.append(("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"))
     headers += [(name, _unstructured(value, len(name) + 2)) for name, value in delivery.headers]

@@ -51,7 +51,7 @@ class Action(StrEnum):
     MESSAGE_SUPERSEDED = "message_superseded"
     ANSWER_HANDED_OVER = "answer_handed_over"
     TEMPLATE_FAILED = "template_failed"
-    MESSAGE_HAS_GAPS = "message_has_gaps"
+    MESSAGE_RENDERED_WITH_GAPS = "message_rendered_with_gaps"
     CHANNEL_PAUSED = "channel_paused"
     CHANNEL_RESUMED = "channel_resumed"
     SUBJECT_WON = "subject_won"
@@ -204,6 +204,7 @@ class Metrics:
     def _add_evaluation(self, with_registry: Mapping[str, Any]) -> None:
         """Records in, decisions out, and time."""
         self.events = Counter("anlass_events_total", "Records taken in and durable.", **with_registry)
+        self.records = Counter("anlass_records_total", "Records taken in over HTTP, by key.", ["key"], **with_registry)
         self.decisions = Counter(
             "anlass_decisions_total", "Decisions, by the kind in the journal.", ["kind"], **with_registry
         )

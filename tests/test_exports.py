@@ -99,11 +99,26 @@ def test_an_undeclared_import_is_found() -> None:
     assert _undeclared("def f():\n    import no_such_thing\n", {"ruamel-yaml"}) == {"no_such_thing"}
 
 
+def _blocks(lines: list[str]) -> list[tuple[str, list[str]]]:
+    """Each pin with its hashes."""
+    found: list[tuple[str, list[str]]] = []
+    for line in lines:
+        if line.startswith(" "):
+            found[-1][1].append(line.strip().removesuffix(" \\"))
+        elif line and not line.startswith("#"):
+            found.append((line, []))
+    return found
+
+
 def test_every_dependency_is_pinned() -> None:
     """Every declared dependency, and every one of the development tools, has its exact version in the lock."""
     lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
-    pins = [line for line in lines if line and not line.startswith("#")]
+    pins = [line.removesuffix(" \\") for line in lines if line and not line.startswith(("#", " "))]
     assert [pin for pin in pins if not re.fullmatch(r"[a-z0-9-]+==[\w.]+", pin)] == []
+    for pin, hashes in _blocks(lines):
+        assert hashes, f"{pin} has no hash"
+        assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", line) for line in hashes), pin
+    assert "--require-hashes -r requirements.lock" in (ROOT / "Makefile").read_text(encoding="utf-8")
     pinned = {_plain(pin) for pin in pins}
     extras = [one for extra in _project()["optional-dependencies"].values() for one in extra]
     wanted = [*_project()["dependencies"], *extras]

@@ -93,14 +93,17 @@ def test_a_server_of_its_own_does_not_get_the_others_login(tmp_path: Path) -> No
 
 
 def test_a_server_of_its_own_works_without_email(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Mail stays in the local mailbox, newsletters leave."""
+    """Newsletters leave; mail, which nothing is set up for, goes nowhere, unless the local mailbox is asked for by name."""
     monkeypatch.delenv("ANLASS_EMAIL__PASSWORD")
     settings = settings_of(tmp_path, "[newsletter]\nhost = '127.0.0.1'\nport = 2525\n")
     mailbox = Mailbox(tmp_path)
     opened = open_channels(settings, ["email", "newsletter"], mailbox)
+    kept = settings_of(tmp_path, "[newsletter]\nhost = '127.0.0.1'\nport = 2525\n[mailbox]\nchannels = ['email']\n")
+    both = open_channels(kept, ["email", "newsletter"], mailbox)
     mailbox.close()
-    assert isinstance(opened["email"], MailboxChannel)
+    assert list(opened) == ["newsletter"]
     assert isinstance(opened["newsletter"], EmailChannel)
+    assert isinstance(both["email"], MailboxChannel)
 
 
 @pytest.mark.parametrize("line", ["port = 2525", "username = 'x'", "tls = 'none'"])

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import secrets
+import uuid
 from pathlib import Path
 
 import pytest
 
 from channels.registry import load
 from engine.errors import SettingsError
-from engine.settings import Settings, explain, load_settings
+from engine.settings import CollectorSettings, KeySettings, Settings, explain, load_settings, weak_key
+from engine.settings.keys import weakness
 
 
 @pytest.fixture
@@ -272,3 +276,104 @@ def test_newsletters_are_signed_as_other_mail_is(tmp_path: Path, more: str) -> N
         assert told["dkim_domain"] == "shop.example"
         assert told["dkim_key_file"] == str(tmp_path / "k.pem")
         assert ("news" in str(told["from"])) == (channel == "newsletter")
+
+
+STRONG = "mWq0T3nYvR8kZc5LxB1dHf7s"
+WEB = '[[collector.keys]]\nname = "web-shop"\nkind = "browser"\nkey = "web_Tq3uYb0ZsNw81RkVdLhGxE5c"\norigins = ["https://shop.example"]\n'
+
+
+def test_keys_have_names_and_secrets_apart(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By variable or by file; a revoked one needs none, and lets nobody in."""
+    (project / "erp").write_text(f"{STRONG}erp\n")
+    more = '[[collector.keys]]\nname = "erp"\nsecret_file = "erp"\n[[collector.keys]]\nname = "old"\nrevoked = true\n'
+    monkeypatch.setenv("ANLASS_COLLECTOR__KEY_SECRETS__WEB_SHOP", STRONG)
+    collector = read(project, WEB + more).collector
+    assert [(key.name, key.sent) for key in collector.all_keys] == [
+        ("web-shop", "web_Tq3uYb0ZsNw81RkVdLhGxE5c"), ("erp", f"{STRONG}erp"),
+    ]  # fmt: skip
+    assert (collector.keyless, collector.server_key, weak_key(collector)) == (False, f"{STRONG}erp", None)
+    monkeypatch.delenv("ANLASS_COLLECTOR__KEY_SECRETS__WEB_SHOP")
+    only = read(project, '[[collector.keys]]\nname = "old"\nrevoked = true\n').collector
+    assert (only.keyless, only.all_keys) == (False, ()), "keys that are all revoked do not open the door"
+
+
+@pytest.mark.parametrize(
+    ("text", "variables", "parts"),
+    [
+        (
+            '[[collector.keys]]\nname = "erp"\nsecret = "x"\n',
+            {},
+            ["anlass.toml", "shared", "KEY_SECRETS__ERP", "secret_file"],
+        ),
+        ('[[collector.keys]]\nname = "erp"\n', {}, ["erp has no secret", "KEY_SECRETS__ERP"]),
+        ('[[collector.keys]]\nname = "erp"\nsecret_file = "none"\n', {}, ["none", "cannot be read"]),
+        ('[[collector.keys]]\nname = "a b"\n', {}, ["collector.keys.0.name"]),
+        ('[[collector.keys]]\nname = "web"\nkind = "browser"\n', {}, ["no key", "anlass key new --browser web"]),
+        ('[[collector.keys]]\nname = "erp"\norigins = ["https://shop.example"]\n', {}, ["origins", "browser"]),
+        (WEB.replace("https://shop.example", "shop.example"), {}, ["shop.example", "https://"]),
+        (WEB.replace("https://shop.example", "*"), {}, ["'*'", "https://"]),
+        (WEB.replace("origins", "origin"), {}, ["no origin", "Did you mean origins?"]),
+        (WEB + WEB, {}, ["two keys", "web-shop"]),
+        ('[collector]\nkeys = ["x"]\n', {}, ["[[collector.keys]]"]),
+        ('[collector.key_secrets]\nweb = "x"\n', {}, ["never stand here"]),
+        ("", {"ANLASS_COLLECTOR__KEY_SECRETS__WEB": STRONG}, ["KEY_SECRETS__WEB", "no key"]),
+        (WEB, {"ANLASS_COLLECTOR__KEY_SECRETS__WEB_SHOP": "web_Tq3uYb0ZsNw81RkVdLhGxE5c"}, ["secret as its key"]),
+        (WEB, {"ANLASS_COLLECTOR__WRITE_KEYS": "web_Tq3uYb0ZsNw81RkVdLhGxE5c"}, ["same word"]),
+        ('[collector]\nwrite_keys_file = "none"\n', {}, ["write_keys_file", "cannot be read"]),
+        ('[collector]\nwrite_keys_file = "anlass.toml"\n', {"ANLASS_COLLECTOR__WRITE_KEYS": STRONG}, ["both set"]),
+    ],
+)
+def test_keys_that_cannot_be_are_refused(
+    text: str, variables: dict[str, str], parts: list[str], project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the mend, and without the secret."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    (project / "anlass.toml").write_text(text)
+    said = mistake(project)
+    assert [part for part in parts if part not in said] == []
+    assert STRONG not in said
+
+
+def test_write_keys_come_from_a_file(project: Path) -> None:
+    """One a line, or with commas; what follows a # is a comment. One that is empty is refused, and does not open the door."""
+    (project / "keys").write_text(f"{STRONG}  # shop\n\n{STRONG}2,{STRONG}3\n")
+    settings = read(project, '[collector]\nwrite_keys_file = "keys"\n')
+    assert settings.collector.write_keys == {"key1": STRONG, "key2": f"{STRONG}2", "key3": f"{STRONG}3"}
+    (project / "keys").write_text("# none\n")
+    assert "holds no key" in mistake(project)
+
+
+def test_write_keys_in_the_shared_file_are_warned_of(project: Path) -> None:
+    """Those of a project of before are taken."""
+    settings = read(project, f'[collector]\nwrite_keys = ["{STRONG}"]\n')
+    assert settings.collector.write_keys == {"key1": STRONG}
+    assert any("write_keys stand in anlass.toml" in line for line in explain(settings))
+    assert read(project, "").shared == ()
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "a", "change-me", "k1", "secret-key", "1234567890123456789012345678901234567890", "a" * 64, "change-me" * 8,
+        "0123456789abcdef0123456789abcdef", "correct-horse-battery-staple", "a-key-of-sixteen-or-more-characters",
+        "passwordpasswordpasswordpassword", "abcdefghijklmnopqrstuvwxyz0123", "qwertyuiopasdfghjklzxcvbnm1234567890",
+        "-" * 40, "Summer2026Summer2026Summer2026",
+    ],
+)  # fmt: skip
+def test_a_key_that_can_be_guessed_is_refused(key: str) -> None:
+    """Short ones, words, sequences, repetitions; of both kinds; the sentence does not repeat it, and says the mend."""
+    server = weak_key(CollectorSettings(write_keys={"shop": key}))
+    browser = weak_key(CollectorSettings(keys=(KeySettings(name="web", kind="browser", key=key),)))
+    for wrong, mend in ((server, "anlass key new shop"), (browser, "anlass key new --browser web")):
+        assert wrong is not None
+        assert mend in str(wrong)
+        assert len(key) < 9 or key not in str(wrong)
+
+
+def test_random_keys_are_taken() -> None:
+    """As `openssl rand` makes them in hex and in base64, as Python does, and UUIDs."""
+    made = [secrets.token_hex(16) for _ in range(200)] + [secrets.token_urlsafe(16) for _ in range(200)]
+    made += [base64.b64encode(secrets.token_bytes(16)).decode() for _ in range(200)] + [str(uuid.uuid4())]
+    refused = [key for key in made if weakness(key)]
+    assert len(refused) <= 3, refused

@@ -18,7 +18,7 @@ from engine.clock import Clock
 from engine.collector import Parts, build_collector, build_operators, operators_views
 from engine.collector.refusals import Refusals
 from engine.errors import SettingsError
-from engine.settings import CollectorSettings, Settings, open_door
+from engine.settings import CollectorSettings, Settings, open_door, weak_key
 from engine.telemetry import Metrics
 
 STOP_SECONDS_MAX = 10.0
@@ -31,7 +31,7 @@ class Doors:
 
     def __init__(self, settings: Settings, *, many: bool = False) -> None:
         """Raises SettingsError. `many`: processes of this kind share a machine, so that each finds an operators' port."""
-        if (wrong := open_door(settings.collector)) is not None:
+        if (wrong := open_door(settings.collector) or weak_key(settings.collector)) is not None:
             raise wrong
         collector = settings.collector
         self.public = bind(collector.bind, collector.port, what="collector", setting="ANLASS_COLLECTOR__")

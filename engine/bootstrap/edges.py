@@ -19,6 +19,8 @@ from engine.bootstrap.service import page_of
 from engine.bootstrap.status import Status, StatusServer
 from engine.clock import Clock, SystemClock
 from engine.collector import Parts
+from engine.collector.key_use import FILE as KEY_USE_FILE
+from engine.collector.key_use import KeyUses
 from engine.dispatch.compose import Composer
 from engine.dispatch.tokens import SignedLinks, TokenSigner
 from engine.runtimes.journal import Database, DatabaseReader
@@ -69,6 +71,7 @@ class CollectorRole:
                 content=lambda message: page_of(composer.content(message)),
                 render=current.render,
                 callbacks=open_callbacks(settings),
+                key_uses=KeyUses(settings.database_path.parent / KEY_USE_FILE, self._clock),
                 pause_after=settings.bounces.pause_after,
             )
             await doors.serve(stack, settings, parts)

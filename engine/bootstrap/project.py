@@ -14,11 +14,14 @@ import msgspec
 from channels import registry
 from engine.bootstrap.channels import channel_names, configured_channels
 from engine.bootstrap.channels_missing import channels_not_set_up, outcomes_never_heard
+from engine.bootstrap.doubting import doubts, project_texts
 from engine.bootstrap.objections import objections_missing
+from engine.clock import SystemClock
 from engine.core.catalog import Catalog
 from engine.core.workflow import Workflow
 from engine.definition.case import TestFile
 from engine.definition.check import CHANNELS
+from engine.definition.doubts.silence import UNUSED, silenced
 from engine.definition.load import Loaded, load_files, load_project
 from engine.definition.phone_numbers import with_phone_numbers
 from engine.definition.problem import Problem
@@ -86,7 +89,13 @@ def check(folder: Path) -> list[Problem]:
     loaded, templates = _read(folder)
     missing = objections_missing(loaded.catalog, templates)
     found = [*loaded.problems, *_template_problems(loaded, templates), *missing, *_dear_texts(folder)]
-    return sorted([*found, *_channel_problems(loaded.catalog, folder)])
+    found += _channel_problems(loaded.catalog, folder)
+    texts = project_texts(folder)
+    if loaded.project is None:  # with errors nothing is doubted, so that no comment can be said to silence nothing
+        silent = [problem for problem in silenced(found, texts) if problem.code != UNUSED]
+        return sorted(set(silent))
+    found += doubts(loaded.project, texts, folder=folder, now_ms=SystemClock().now_ms())
+    return sorted(set(silenced(set(found), texts)))
 
 
 def _channel_problems(catalog: Catalog | None, folder: Path) -> list[Problem]:
@@ -129,22 +138,27 @@ def compile_folder(folder: Path, settings: Settings, *, with_templates: bool = T
 
 
 def open_rehearsal(folder: Path, *, with_templates: bool = True) -> Rehearsal:
-    """Reads definitions, tests and templates. Raises DefinitionError with every problem."""
-    loaded, templates = _read(folder, with_templates=with_templates)
-    catalog, _ = _usable(folder, loaded, templates)
-    catalog = with_phone_numbers(with_public_holidays(catalog))
+    """Reads definitions, tests and templates. Raises DefinitionError with every problem of workflows, segments, policy and tests.
+
+    A template that is missing or broken stops nothing here: only what needs it fails, with its problem.
+    """
+    loaded, templates = _read(folder, with_templates=with_templates, asked=False)
+    catalog = with_phone_numbers(with_public_holidays(_catalog(folder, loaded, loaded.problems)))
     return Rehearsal(catalog=catalog, templates=templates, tests=loaded.tests)
 
 
 def _usable(folder: Path, loaded: Loaded, templates: TemplateSet) -> tuple[Catalog, tuple[str, ...]]:
     """The catalog and the warnings of a project without errors."""
     found = [*loaded.problems, *_template_problems(loaded, templates), *objections_missing(loaded.catalog, templates)]
-    problems = sorted(found)
-    errors = [problem for problem in problems if problem.severity == "error"]
+    return _catalog(folder, loaded, found), tuple(str(problem) for problem in sorted(found))
+
+
+def _catalog(folder: Path, loaded: Loaded, found: Iterable[Problem]) -> Catalog:
+    errors = [problem for problem in sorted(found) if problem.severity == "error"]
     if loaded.catalog is None or errors:
         noun = "error" if len(errors) == 1 else "errors"
         raise DefinitionError(f"The project in {folder} has {len(errors)} {noun}.", problems=errors)
-    return loaded.catalog, tuple(str(problem) for problem in problems)
+    return loaded.catalog
 
 
 def read_sources(folder: Path) -> dict[str, str]:
@@ -157,10 +171,14 @@ def read_sources(folder: Path) -> dict[str, str]:
     }
 
 
-def _read(folder: Path, earlier: Iterable[Workflow] = (), *, with_templates: bool = True) -> tuple[Loaded, TemplateSet]:
+def _read(
+    folder: Path, earlier: Iterable[Workflow] = (), *, with_templates: bool = True, asked: bool = True
+) -> tuple[Loaded, TemplateSet]:
+    """`asked`: whether it is a mistake to send a template that is not there."""
     root = folder / "templates"
     channels = [*CHANNELS, *registry.foreign()]
-    loaded = load_project(folder, templates=TemplateNames(root), channels=channels, extra_versions=tuple(earlier))
+    names = TemplateNames(root) if asked else None
+    loaded = load_project(folder, templates=names, channels=channels, extra_versions=tuple(earlier))
     if not with_templates:
         return loaded, TemplateSet({}, [])
     zone = loaded.catalog.policy.zone if loaded.catalog is not None else "UTC"

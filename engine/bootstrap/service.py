@@ -26,6 +26,8 @@ from engine.bootstrap.parts import dispatch_options, open_callbacks, open_mailbo
 from engine.bootstrap.project import Project
 from engine.clock import Clock, SystemClock
 from engine.collector import Parts
+from engine.collector.key_use import FILE as KEY_USE_FILE
+from engine.collector.key_use import KeyUses
 from engine.dispatch.compose import Composer
 from engine.dispatch.dispatcher import Dispatcher
 from engine.dispatch.render import Rendered
@@ -122,6 +124,7 @@ class Service:
                 content=lambda message: page_of(composer.content(message)),
                 render=renderer.render,
                 callbacks=open_callbacks(self.project.settings),
+                key_uses=KeyUses(self.project.var / KEY_USE_FILE, self._clock),
                 pause_after=self.project.settings.bounces.pause_after,
             )
             await doors.serve(stack, self.project.settings, parts)

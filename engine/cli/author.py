@@ -53,7 +53,7 @@ def check(folder: Path, *, as_json: bool, explain_settings: bool, deliverability
       anlass check --database --mend
     """
     from engine import bootstrap
-    from engine.settings import explain, in_clear, load_settings, open_door
+    from engine.settings import explain, in_clear, load_settings, open_door, weak_key
 
     root = project_folder(folder)
     database, mend, give_up = (bool(more.pop(name)) for name in ("database", "mend", "give_up"))
@@ -73,7 +73,8 @@ def check(folder: Path, *, as_json: bool, explain_settings: bool, deliverability
     if explain_settings:
         for line in explain(settings):
             click.echo(json_line({"settings": line}) if as_json else line)
-        if (wrong := open_door(settings.collector) or in_clear(settings.collector)) is not None:
+        collector = settings.collector
+        if (wrong := open_door(collector) or weak_key(collector) or in_clear(collector)) is not None:
             raise wrong
         return 0
     problems = bootstrap.check(root)

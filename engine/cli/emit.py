@@ -134,11 +134,10 @@ def _target(target: str, write_key: str, folder: Path) -> tuple[str, str]:
         raise UsageError(
             error.message, mend="Name the collector with --to URL, or the project with --project."
         ) from error
-    keys = list(settings.collector.write_keys.values())
     host = settings.collector.bind
     local = f"http://{'127.0.0.1' if host in {'0.0.0.0', '::'} else host}:{settings.collector.port}"  # noqa: S104
     url = target or running_url(settings.database_path.parent) or local
-    return url.rstrip("/"), write_key or (keys[0] if keys else "anlass")
+    return url.rstrip("/"), write_key or settings.collector.server_key or "anlass"
 
 
 def _batches(lines: Iterator[Line]) -> Iterator[list[Line]]:

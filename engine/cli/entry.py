@@ -44,6 +44,7 @@ COMMANDS = {
     "deploy": ("engine.cli.deploy:deploy", "Publish definitions and templates to the running engine."),
     "emit": ("engine.cli.emit:emit", "Send events from a file."),
     "send-test": ("engine.cli.send_test:send_test", "Send one real message."),
+    "key": ("engine.cli.key:key", "Make a key that events come with, and list those that there are."),
     "dkim-key": ("engine.cli.dkim:dkim_key", "Make a key that signs mail, and its DNS record."),
     "explain": ("engine.cli.explain:explain", "Say why a customer did or did not get a workflow's messages."),
     "show": ("engine.cli.show:show", "Show a customer, a message or a workflow."),

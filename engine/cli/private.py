@@ -48,4 +48,5 @@ def said_at_start(settings: Settings) -> list[str]:
 
     clear = in_clear(settings.collector)
     warnings = [shared_warning(settings.database_path.parent), f"warning: {clear}" if clear is not None else ""]
+    warnings += [f"warning: {said}." for said in settings.shared]
     return [warning for warning in warnings if warning]

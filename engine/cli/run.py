@@ -56,7 +56,7 @@ def run(context: click.Context, *, folder: Path, hold: bool, accept_loss: bool) 
 def _announce(service: Service) -> None:
     settings = service.project.settings
     mail = f"{settings.email.host}:{settings.email.port}" if settings.email.configured else "the local mailbox"
-    local = "" if settings.collector.write_keys else "; no write key, this machine's own programs only"
+    local = "" if not settings.collector.keyless else "; no write key, this machine's own programs only"
     names = ", ".join(service.project.catalog.workflows) or "none"
     operators = service.operators_url
     click.echo(f"Anlass runs {settings.project.name}: {len(service.project.catalog.workflows)} workflows ({names}).")

@@ -96,7 +96,8 @@ def _message(template: Template, address: str, *, channel: str, given: dict[str,
     from channels.contract import OutgoingMessage
     from engine.clock import SystemClock
 
-    rendered = template.render(template.sample_context(given))
+    context = template.sample_context(given)
+    rendered = template.render(context)
     return OutgoingMessage(
         id=secrets.token_hex(16),
         channel=channel,
@@ -107,6 +108,10 @@ def _message(template: Template, address: str, *, channel: str, given: dict[str,
         html=rendered.html or None,
         text=rendered.text,
         date_ms=SystemClock().now_ms(),
+        # As customers get it, so that receivers judge the same mail; made up like the link in it, and nobody's.
+        list_unsubscribe_url=context["unsubscribe_url"]
+        if "unsubscribe_url" in template.names() and rendered.subject
+        else None,
     )
 
 

@@ -17,12 +17,14 @@ from engine.telemetry import Action, get_log
 
 JSON = "application/json"
 SUCCESS = b'{"success": true}'
-CORS = {"Access-Control-Allow-Origin": "*"}
 RETRY_SECONDS = 5
 CODE = web.ResponseKey("refused", str)
 """The key under which an answer carries the code that it was refused with, for `refusals`."""
 _log = get_log("collector")
+FORBIDDEN = frozenset({"browser_key", "event_not_allowed", "foreign_origin", "unproven_user"})
+"""Codes of what a key may not send."""
 _STATUS = {
+    **dict.fromkeys(FORBIDDEN, 403),
     "body_too_slow": 408,
     "event_too_large": 413,
     "body_too_large": 413,
@@ -35,13 +37,13 @@ _HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large
 
 def success() -> web.Response:
     """Exactly what Segment answers."""
-    return web.Response(body=SUCCESS, content_type=JSON, headers=CORS)
+    return web.Response(body=SUCCESS, content_type=JSON)
 
 
 def refusal(status: int, code: str, message: str, **more: Any) -> web.Response:
     """An error as JSON; `more` adds fields."""
     body = msgspec.json.encode({"success": False, "code": code, "message": message, **more})
-    headers = dict(CORS)
+    headers: dict[str, str] = {}
     if status in {429, 503}:
         headers["Retry-After"] = str(RETRY_SECONDS)
     if status == 408:  # noqa: PLR2004 - HTTP

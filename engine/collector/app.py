@@ -17,16 +17,19 @@ from channels.recording import Mailbox
 from engine.clock import Clock
 from engine.collector import answers
 from engine.collector.archive import ArchivePages, Render
-from engine.collector.body import BODY_BYTES_MAX, Gate
+from engine.collector.body import BODY_BYTES_MAX
 from engine.collector.callbacks import CallbackApi
 from engine.collector.client import Proxies
 from engine.collector.cloudevents import CloudEventsApi
+from engine.collector.cors import Cors
+from engine.collector.gate import Gate
+from engine.collector.key_use import KeyUses
 from engine.collector.keyless import INTAKE, Keyless
 from engine.collector.links import LinkPages
 from engine.collector.operators import Views
 from engine.collector.refusals import Refusals, route_of
 from engine.collector.reports import PAUSE_AFTER, Reports
-from engine.collector.segment import Handler, SegmentApi
+from engine.collector.segment import Desk, Handler, SegmentApi
 from engine.collector.traced import TracedIntake
 from engine.collector.tracking import TracePages
 from engine.core.message import Message
@@ -37,12 +40,6 @@ from engine.runtimes.unreadable import say_set_aside
 from engine.settings import CollectorSettings
 from engine.telemetry import Metrics
 
-PREFLIGHT = {
-    **answers.CORS,
-    "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
-    "Access-Control-Allow-Headers": "Authorization, Content-Type, Content-Encoding",
-    "Access-Control-Max-Age": "86400",
-}
 _silent = logging.getLogger("engine.collector.http")
 _silent.disabled = True
 # Bodies are decompressed by `body`. What is no HTTP at all aiohttp answers with 400; logging a traceback for each is not for
@@ -63,23 +60,31 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     """The templates in force; None: there is no `/archive`."""
     callbacks: Mapping[str, CallbackReader] = {}
     """Provider → who reads its callbacks, which come to `/callbacks/PROVIDER/SOURCE`."""
+    key_uses: KeyUses | None = None
+    """Where the last use of each key is kept."""
     pause_after: int = PAUSE_AFTER
     """Refusals for our own fault, of so many customers' messages within an hour, that pause a workflow."""
 
 
 def build_collector(settings: CollectorSettings, parts: Parts) -> web.Application:
     """The application, to be run at `settings.bind` (which is 127.0.0.1 when there are no write keys)."""
-    middlewares = [Refusals(parts.metrics, parts.clock).middleware]
+    refusals = Refusals(parts.metrics, parts.clock)
+    middlewares = [refusals.middleware]
     if settings.keyless:
         middlewares.append(Keyless().middleware)
+    middlewares.append(Cors(settings).middleware)
     middlewares.append(_Watch(settings, parts).middleware)
     app = web.Application(middlewares=middlewares, client_max_size=BODY_BYTES_MAX, handler_args=_HANDLER)
-    gate = Gate(settings.write_keys.values())
+    gate = Gate(settings, uses=parts.key_uses)
+    if parts.key_uses is not None:
+        app.on_cleanup.append(functools.partial(_flush, parts.key_uses))
     tracing = parts.metrics.tracing
     intake = parts.runtime if tracing is None else TracedIntake(parts.runtime, tracing, parts.clock)
+    desk = Desk(intake, state_of=parts.runtime.state, counts=refusals)
     in_force = functools.partial(getattr, parts.runtime, "catalog")
-    app.add_routes(SegmentApi(intake, gate, parts.clock.now_ms, catalog=in_force).routes())
-    app.add_routes(CloudEventsApi(intake, gate, parts.clock.now_ms).routes())
+    public = settings.public_url.rstrip("/")
+    app.add_routes(SegmentApi(desk, gate, parts.clock.now_ms, base_url=public, catalog=in_force).routes())
+    app.add_routes(CloudEventsApi(desk, gate, parts.clock.now_ms).routes())
     links = LinkPages(
         parts.runtime,
         parts.signer,
@@ -124,6 +129,10 @@ def operators_views(settings: CollectorSettings, parts: Parts) -> Views:
     return Views(metrics=parts.metrics, clock=parts.clock, ready=ready, measure=measure, mailbox=parts.mailbox)
 
 
+async def _flush(uses: KeyUses, _application: web.Application) -> None:
+    uses.flush()
+
+
 async def _healthz(_request: web.Request) -> web.StreamResponse:
     """The process lives. Whatever there is to know beyond that is on the operators' port."""
     return web.Response(text="ok")
@@ -144,8 +153,6 @@ class _Watch:
         path = request.path
         if not path.startswith(INTAKE):
             return await self._guarded(request, handler)
-        if request.method == "OPTIONS":
-            return web.Response(status=204, headers=PREFLIGHT)
         start = self._clock.monotonic()
         answer = await self._guarded(request, handler, intake=True)
         self._metrics.intake_seconds.observe(self._clock.monotonic() - start)

@@ -6,11 +6,7 @@ Invariant: never more than the bound is kept in memory, whatever the compressed 
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
-import hashlib
 import zlib
-from collections.abc import Iterable
 
 from aiohttp import web
 
@@ -76,42 +72,3 @@ def _decompressed(squeezed: zlib._Decompress, piece: bytes, bytes_max: int) -> b
 
 def _too_large(bytes_max: int) -> BadRecord:
     return BadRecord("body_too_large", f"The body is larger than {bytes_max} bytes.", mend="Send smaller batches.")
-
-
-class Gate:
-    """Who may send events: everybody when there are no keys, else who knows one."""
-
-    def __init__(self, keys: Iterable[str]) -> None:
-        """Keeps hashes, so that looking one up takes as long for a nearly right key as for any other."""
-        self._hashes = frozenset(_hash(key) for key in keys)
-
-    def knows(self, key: object) -> bool:
-        """Whether this is a write key."""
-        return not self._hashes or (isinstance(key, str) and _hash(key) in self._hashes)
-
-    def admits(self, request: web.Request) -> bool:
-        """Whether the request's `Authorization` (Basic with the key as user, or Bearer) opens the gate."""
-        return not self._hashes or self.knows(_key_of(request.headers.get("Authorization", "")))
-
-    def refused(self) -> BadRecord:
-        """What to answer to the others."""
-        return BadRecord(
-            "unauthorized", "The write key is missing or not known.", mend="Send it as the user name of Basic auth."
-        )
-
-
-def _hash(key: str) -> bytes:
-    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
-
-
-def _key_of(authorization: str) -> str | None:
-    scheme, _, value = authorization.partition(" ")
-    if scheme.lower() == "bearer":
-        return value.strip()
-    if scheme.lower() != "basic":
-        return None
-    try:
-        user, _, password = base64.b64decode(value.strip(), validate=True).decode().partition(":")
-    except (binascii.Error, ValueError):
-        return None
-    return user or password

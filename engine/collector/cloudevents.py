@@ -15,12 +15,12 @@ import msgspec
 from aiohttp import web
 
 from engine.collector import answers, values
-from engine.collector.body import Gate, read_body
+from engine.collector.body import read_body
+from engine.collector.gate import Gate
 from engine.collector.parse import EVENT_BYTES_MAX, decode
-from engine.collector.segment import BATCH_EVENTS_MAX, NowMs, take
+from engine.collector.segment import BATCH_EVENTS_MAX, Desk, NowMs
 from engine.core.record import Event
 from engine.errors import BadRecord
-from engine.runtimes.base import Intake
 
 STRUCTURED = "application/cloudevents+json"
 BATCHED = "application/cloudevents-batch+json"
@@ -51,9 +51,9 @@ _batch = msgspec.json.Decoder(list[msgspec.Raw])
 class CloudEventsApi:
     """The handler of `POST /events`."""
 
-    def __init__(self, intake: Intake, gate: Gate, now_ms: NowMs) -> None:
+    def __init__(self, desk: Desk, gate: Gate, now_ms: NowMs) -> None:
         """Keeps what it is given."""
-        self._intake = intake
+        self._desk = desk
         self._gate = gate
         self._now_ms = now_ms
 
@@ -64,16 +64,19 @@ class CloudEventsApi:
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Takes one event, or a batch of them."""
         raw = await read_body(request)
-        if not self._gate.admits(request):
-            raise self._gate.refused()
+        by = self._gate.let_in(request)
+        by.only_server("CloudEvents")
         received_ms = self._now_ms()
         content_type = request.content_type.lower()
         if content_type == BATCHED:
             items: list[msgspec.Raw] = decode(raw, _batch)
             if len(items) > BATCH_EVENTS_MAX:
                 raise BadRecord("too_many_events", f"A batch holds at most {BATCH_EVENTS_MAX} events.")
-            return await take(
-                self._intake, items, origin=request.path, parse=lambda item: [structured(item, received_ms=received_ms)]
+            return await self._desk.take(
+                items,
+                by,
+                origin=request.path,
+                parse=lambda item: by.stamped([structured(item, received_ms=received_ms)]),
             )
         if content_type == STRUCTURED:
             event = structured(raw, received_ms=received_ms)
@@ -84,7 +87,7 @@ class CloudEventsApi:
                 "unsupported_media_type",
                 f"This is no CloudEvent: the Content-Type is not {STRUCTURED} or {BATCHED}, and there are no ce- headers.",
             )
-        await self._intake.append([event])
+        await self._desk.append(by.stamped([event]), by)
         return answers.success()
 
 

@@ -24,7 +24,9 @@ ORDERS_MAX = 20
 STATES = {
     "Order Completed": "ordered",
     "Order Updated": "ordered",
+    "Order Shipped": "sent",
     "Shipment Sent": "sent",
+    "Order Delivered": "delivered",
     "Shipment Delivered": "delivered",
     "Order Picked Up": "delivered",
     "Order Cancelled": "cancelled",

@@ -27,6 +27,10 @@ class Reason(StrEnum):
     FOREIGN_HOST = "foreign_host"
     UNAUTHORIZED = "unauthorized"
     FORBIDDEN = "forbidden"
+    BROWSER_KEY = "browser_key"
+    EVENT_NOT_ALLOWED = "event_not_allowed"
+    FOREIGN_ORIGIN = "foreign_origin"
+    UNPROVEN_USER = "unproven_user"
     FORGED = "forged"
     TOKEN = "token"  # noqa: S105 - a word, not a secret
     FOREIGN_FORM = "foreign_form"
@@ -46,11 +50,15 @@ class Reason(StrEnum):
 
 _BY_CODE = {
     "backlog": Reason.BACKLOG,
+    "browser_key": Reason.BROWSER_KEY,
+    "event_not_allowed": Reason.EVENT_NOT_ALLOWED,
     "foreign": Reason.FOREIGN_FORM,
     "foreign_host": Reason.FOREIGN_HOST,
+    "foreign_origin": Reason.FOREIGN_ORIGIN,
     "forged": Reason.FORGED,
     "keyless": Reason.KEYLESS,
     "not_configured": Reason.NOT_CONFIGURED,
+    "unproven_user": Reason.UNPROVEN_USER,
 }
 _BY_STATUS = {
     401: Reason.UNAUTHORIZED,
@@ -84,6 +92,15 @@ class Refusals:
         if answer.status >= 400:  # noqa: PLR2004 - HTTP
             self.count(reason_of(request, answer), route=route_of(request), status=answer.status)
         return answer
+
+    def came(self, records: int, key: str) -> None:
+        """Records that were taken, by the name of the key."""
+        if key:
+            self._metrics.records.labels(key=key).inc(records)
+
+    def refused(self, code: str) -> None:
+        """A record of a batch that became a dead letter."""
+        self.count(_BY_CODE.get(code, Reason.INVALID), code=code)
 
     def count(self, reason: Reason, **fields: object) -> None:
         """One refusal more; logs it if none of this reason was logged within the minute."""

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from aiohttp import web
 
 from engine.collector import answers, values
-from engine.collector.body import Gate, read_body
-from engine.collector.parse import Envelope, decode, parse_item
+from engine.collector.body import read_body
+from engine.collector.gate import Gate, Pass, StateOf
+from engine.collector.parse import Envelope, decode
 from engine.core.catalog import Catalog
 from engine.core.record import Record
 from engine.errors import BadRecord
@@ -55,12 +56,21 @@ class SegmentApi:
     """The handlers. `now_ms` is the clock's."""
 
     def __init__(
-        self, intake: Intake, gate: Gate, now_ms: NowMs, *, catalog: Callable[[], Catalog] | None = None
+        self,
+        desk: Desk,
+        gate: Gate,
+        now_ms: NowMs,
+        *,
+        base_url: str = "",
+        catalog: Callable[[], Catalog] | None = None,
     ) -> None:
-        """`catalog` gives the definitions in force; without it names of consent are left to the evaluator."""
-        self._intake = intake
+        """`base_url` is where the settings say that the collector is reached; "" when they do not. `catalog` gives the
+        definitions in force; without it names of consent are left to the evaluator.
+        """
+        self._desk = desk
         self._gate = gate
         self._now_ms = now_ms
+        self._base_url = base_url
         self._catalog = catalog
 
     def routes(self) -> list[web.RouteDef]:
@@ -76,9 +86,9 @@ class SegmentApi:
     def _single(self, kind: str) -> Handler:
         async def single(request: web.Request) -> web.StreamResponse:
             raw = await read_body(request)
-            if not self._gate.admits(request) and not self._gate.knows(decode(raw, _keyed).write_key):
-                raise self._gate.refused()
-            await self._intake.append(parse_item(raw, self._envelope(kind)))
+            by = self._gate.let_in(request, lambda: decode(raw, _keyed).write_key)
+            await by.look_up([raw], self._desk.state_of)
+            await self._desk.append(by.read(raw, self._envelope(kind)), by)
             return answers.success()
 
         return single
@@ -94,8 +104,7 @@ class SegmentApi:
         """Many records at once."""
         raw = await read_body(request)
         body: _Batch = decode(raw, _batch)
-        if not self._gate.admits(request) and not self._gate.knows(body.write_key):
-            raise self._gate.refused()
+        by = self._gate.let_in(request, lambda: body.write_key or request.query.get("writeKey"))
         if len(body.batch) > BATCH_EVENTS_MAX:
             raise BadRecord("too_many_events", f"A batch holds at most {BATCH_EVENTS_MAX} events.")
         sent_ms = values.instant(body.sent_at, "sentAt")
@@ -104,15 +113,24 @@ class SegmentApi:
         if body.context and values.suspicious(raw):
             values.check_json(body.context, "context")
         envelope = self._envelope(context=body.context, sent_ms=sent_ms)
-        return await take(self._intake, body.batch, origin=request.path, parse=lambda item: parse_item(item, envelope))
+        await by.look_up((memoryview(item) for item in body.batch), self._desk.state_of)
+        return await self._desk.take(body.batch, by, origin=request.path, parse=lambda item: by.read(item, envelope))
 
     async def settings(self, request: web.Request) -> web.StreamResponse:
         """What analytics.js asks for before it sends: which integrations to load. There is this one."""
         if not self._gate.knows(request.match_info["key"]):
             raise self._gate.refused()
-        integrations = {"Segment.io": {"apiKey": request.match_info["key"], "apiHost": f"{request.host}/v1"}}
-        body = msgspec.json.encode({"integrations": integrations, "plan": {}, "edgeFunction": {}})
-        return web.Response(body=body, content_type=answers.JSON, headers=answers.CORS)
+        scheme, _, host = (self._base_url or _own_url(request)).partition("://")
+        api = {"apiKey": request.match_info["key"], "apiHost": f"{host}/v1", "protocol": scheme}
+        body = msgspec.json.encode({"integrations": {"Segment.io": api}, "plan": {}, "edgeFunction": {}})
+        return web.Response(body=body, content_type=answers.JSON)
+
+
+def _own_url(request: web.Request) -> str:
+    """Where this connection came in: unlike `Host`, nobody outside can say it."""
+    name = request.transport.get_extra_info("sockname") if request.transport is not None else None
+    host, port = name[:2] if isinstance(name, tuple) else ("127.0.0.1", 0)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _new_id() -> str:
@@ -120,36 +138,68 @@ def _new_id() -> str:
     return secrets.token_hex(16)
 
 
-async def take(
-    intake: Intake, items: list[msgspec.Raw], *, origin: str, parse: Callable[[memoryview], list[Record]]
-) -> web.Response:
-    """Stores a batch; see the module's invariant."""
-    records: list[Record] = []
-    bad: list[tuple[int, BadRecord]] = []
-    for place, item in enumerate(items):
-        try:
-            records += parse(memoryview(item))
-        except BadRecord as error:
-            bad.append((place, error))
-    if bad and len(bad) == len(items):
-        first = bad[0][1]
-        shown = [
-            {"index": place, "code": error.code, "message": str(error)} for place, error in bad[:REFUSALS_SHOWN_MAX]
-        ]
-        where = f"batch[0].{first.where}" if first.where else "batch[0]"
-        return answers.refusal(
-            400, first.code, f"No record of the batch can be used. {first}", where=where, errors=shown
-        )
-    if records:
-        await intake.append(records)
-    if bad:
-        at_ms = records[0].at_ms
-        await intake.dead_letter([_letter(origin, place, error, bytes(items[place]), at_ms) for place, error in bad])
-    return answers.success()
+class Desk:
+    """Where records go: onto the log, those that cannot be used among the dead letters; all are counted by key."""
+
+    def __init__(self, intake: Intake, *, state_of: StateOf, counts: Counts) -> None:
+        """`state_of` finds a customer; `counts` is told what came and what was refused."""
+        self._intake = intake
+        self._counts = counts
+        self.state_of = state_of
+
+    async def append(self, records: list[Record], by: Pass) -> None:
+        """Stores records."""
+        await self._intake.append(records)
+        self._counts.came(len(records), by.name)
+
+    async def take(
+        self, items: list[msgspec.Raw], by: Pass, *, origin: str, parse: Callable[[memoryview], list[Record]]
+    ) -> web.Response:
+        """Stores a batch; see the module's invariant."""
+        records: list[Record] = []
+        bad: list[tuple[int, BadRecord]] = []
+        for place, item in enumerate(items):
+            try:
+                records += parse(memoryview(item))
+            except BadRecord as error:
+                bad.append((place, error))
+        if bad and len(bad) == len(items):
+            return _refused(bad)
+        if records:
+            await self.append(records, by)
+        if bad:
+            at_ms = records[0].at_ms
+            who = f" (key {by.name})" if by.name else ""
+            letters = [
+                _letter(origin, f"batch[{place}]: {error.code}: {error}{who}", bytes(items[place]), at_ms)
+                for place, error in bad
+            ]
+            await self._intake.dead_letter(letters)
+            for _, refused in bad:
+                self._counts.refused(refused.code)
+        return answers.success()
 
 
-def _letter(origin: str, place: int, error: BadRecord, body: bytes, at_ms: int) -> DeadLetter:
-    reason = f"batch[{place}]: {error.code}: {error}"
+class Counts(Protocol):
+    """Who is told of what came."""
+
+    def came(self, records: int, key: str) -> None:
+        """So many records, with this key."""
+
+    def refused(self, code: str) -> None:
+        """One record of a batch was not taken."""
+
+
+def _refused(bad: list[tuple[int, BadRecord]]) -> web.Response:
+    first = bad[0][1]
+    shown = [{"index": place, "code": error.code, "message": str(error)} for place, error in bad[:REFUSALS_SHOWN_MAX]]
+    where = f"batch[0].{first.where}" if first.where else "batch[0]"
+    status = 403 if all(error.code in answers.FORBIDDEN for _, error in bad) else 400
+    said = f"No record of the batch can be used. {first}"
+    return answers.refusal(status, first.code, said, where=where, errors=shown)
+
+
+def _letter(origin: str, reason: str, body: bytes, at_ms: int) -> DeadLetter:
     return DeadLetter(at_ms=at_ms, origin=f"http:{origin}", reason=reason, body=body, customer=_whose(body))
 
 

@@ -35,6 +35,8 @@ class Event(_Base, frozen=True, array_like=True, kw_only=True, tag="event"):
     properties: dict[str, Any] = {}
     hops: int = 0
     """How many events led to each other before this one, without a wait between them; ends a circle of `emit` steps."""
+    key: str = ""
+    """The name of the write key that it came with."""
 
 
 class Identify(_Base, frozen=True, array_like=True, kw_only=True, tag="identify"):
@@ -45,6 +47,7 @@ class Identify(_Base, frozen=True, array_like=True, kw_only=True, tag="identify"
     id: str
     time_ms: int
     traits: dict[str, Any]
+    key: str = ""
 
 
 class Consent(_Base, frozen=True, array_like=True, kw_only=True, tag="consent"):
@@ -82,6 +85,7 @@ class Outcome(_Base, frozen=True, array_like=True, kw_only=True, tag="outcome"):
     workflow: str = ""
     step: str = ""
     detail: dict[str, Any] = {}
+    key: str = ""
 
 
 class Enroll(_Base, frozen=True, array_like=True, kw_only=True, tag="enroll"):
@@ -135,6 +139,7 @@ class Merge(_Base, frozen=True, array_like=True, kw_only=True, tag="merge"):
 
     id: str
     into: str
+    key: str = ""
 
 
 class Absorb(_Base, frozen=True, array_like=True, kw_only=True, tag="absorb"):

@@ -121,7 +121,7 @@ class _Checker:
             )
         self._purpose(site, ("purpose",), workflow.purpose)
         self._asked(site)
-        for match, path in _matches(compiled):
+        for match, path in matches_of(compiled):
             if isinstance(match, core.SegmentMatch):
                 self._segment(site, (*path, "segment"), match.name)
             elif isinstance(match, core.OutcomeMatch) and match.of:
@@ -304,7 +304,7 @@ def _reasons(compiled: Compiled) -> list[str]:
     return [*exits, *(rule.reason for rule in workflow.exits), "merged", "superseded"]
 
 
-def _matches(compiled: Compiled) -> Iterator[tuple[core.Match, Path]]:
+def matches_of(compiled: Compiled) -> Iterator[tuple[core.Match, Path]]:
     """What the workflow reacts to, and where each was written."""
     workflow = compiled.workflow
     listed = "any" in compiled.site.source.data["trigger"]

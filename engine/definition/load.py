@@ -42,6 +42,8 @@ class Loaded(msgspec.Struct, frozen=True):
     catalog: Catalog | None
     problems: tuple[Problem, ...]
     tests: tuple[TestFile, ...] = ()
+    project: Project | None = None
+    """Where each thing was written, for who wants to say more about it; None when there is no catalog."""
 
 
 def load_project(
@@ -134,7 +136,7 @@ def _loaded(
         policy=project.policy,
         extra_versions=extra_versions,
     )
-    return Loaded(catalog, problems.sorted(), tuple(tests for tests, _ in project.tests))
+    return Loaded(catalog, problems.sorted(), tuple(tests for tests, _ in project.tests), project)
 
 
 def _take(source: Source, project: Project, problems: Problems) -> None:

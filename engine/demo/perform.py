@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -48,7 +49,7 @@ from engine.telemetry import configure_logging
 PORT_PREFERRED: Final = 8080
 """Taken when it is free, so that the links in the mails still lead somewhere when `anlass run` runs later."""
 PORT_OPERATORS: Final = 8081
-WRITE_KEY: Final = "demo"
+WRITE_KEY: Final = secrets.token_urlsafe(24)
 LEAD_MS_MIN, LEAD_MS_MAX = HOUR_MS, 10 * HOUR_MS
 """How far time may run before the engine has caught up: as far as this machine needs, and under the shortest `max_age` (12 h)."""
 LEAD_ROUNDS: Final = 1.5

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from html.entities import html5
 from typing import Final
+from urllib.parse import quote
 
 Replace = Callable[[str], str | None]
 """The address of a link → what is to stand there; None: it stays."""
@@ -46,7 +47,10 @@ _ONE: Final = re.compile(
 _REFERENCE: Final = re.compile(r"&(#[0-9]+;?|#[xX][0-9a-fA-F]+;?|[0-9a-zA-Z]+;?)(=?)")
 _AROUND: Final = "".join(map(chr, range(0x21)))
 _INSIDE: Final = re.compile(r"[\t\n\r]")
-_IN_TEXT: Final = re.compile(r"https?://[^\s<>\"'`{}|\\^]+", re.IGNORECASE)
+_IN_TEXT: Final = re.compile(r"https?://[^\s<>\"`{}|\\^]+", re.IGNORECASE)
+# Where programs that make links of texts end one; browsers write all of these encoded, too.
+_CUTTING: Final = re.compile(r"[\x00-\x20\x7f-\xa0\u1680\u2000-\u200f\u2028-\u202f\u205f\u3000\ufeff\"<>`{}|\\^]")
+_ENDS_MAX: Final = 20
 _CLOSERS: Final = {")": "(", "]": "["}
 
 
@@ -75,16 +79,33 @@ def in_html(document: str, replace: Replace) -> str:
     return "".join(pieces)
 
 
-def in_text(text: str, replace: Replace) -> str:
-    """The text with every http address in it asked about; a full stop or bracket after one is not part of it."""
+def in_text(text: str, replace: Replace, known: Mapping[str, str] | None = None) -> str:
+    """The text with every http address in it asked about; a full stop or bracket after one is not part of it.
+
+    `known` are addresses, as `spelled`, that stand for what they lead to, whatever they end in.
+    """
+    known = known or {}
 
     def put(match: re.Match[str]) -> str:
         shown = match.group()
         address = _without_end(shown)
+        for end in range(len(shown), max(len(address) - 1, len(shown) - _ENDS_MAX), -1):
+            if shown[:end] in known:
+                return known[shown[:end]] + shown[end:]
         new = replace(address)
         return shown if new is None else new + shown[len(address) :]
 
     return _IN_TEXT.sub(put, text)
+
+
+def spelled(address: str) -> str:
+    """The address as it stands in a text: nothing in it lets a mail program end the link before its end."""
+    return _CUTTING.sub(lambda match: quote(match.group(), safe=""), address)
+
+
+def spelled_value(value: str) -> str:
+    """A part of an address, as `spelled`; a browser passes over line ends within one, and blanks around it."""
+    return spelled(_INSIDE.sub("", value)) if _CUTTING.search(value) else value
 
 
 def with_pixel(document: str, address: str) -> str:
@@ -126,7 +147,7 @@ def _without_end(address: str) -> str:
     while True:
         last = address[-1]
         opening = _CLOSERS.get(last)
-        if last in ".,;:!?*_" or (opening is not None and address.count(opening) < address.count(last)):
+        if last in ".,;:!?*_'" or (opening is not None and address.count(opening) < address.count(last)):
             address = address[:-1]
         else:
             return address

@@ -16,7 +16,9 @@ from engine.core.message import names
 from engine.core.policy import Tracking
 from engine.core.tracking import consented
 from engine.dispatch.build import MAIL_CHANNELS
+from engine.dispatch.template_problem import TemplateError
 from engine.dispatch.tracking import Trails, marked
+from engine.dispatch.ways_out import WAYS, offered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -86,6 +88,16 @@ class Composer:
         rendered = self._renderer.render(
             message.channel, message.template, message.locale, context={**names(message), **links}
         )
+        if (
+            bulk
+            and message.channel in MAIL_CHANNELS
+            and not offered(rendered.html, rendered.text, (links[way] for way in WAYS))
+        ):
+            raise TemplateError(
+                f"the mail shows no link to unsubscribe, and `{message.purpose}` is not sent without one",
+                file=f"{message.channel}/{message.template}",
+                mend="Put a link to {{ unsubscribe_url }} into the template, outside of any condition.",
+            )
         rendered, targets = marked(rendered, message, self._links, rules=rules, tracked=tracked)
         customer = message.context.get("customer", {})
         parts = (customer.get(part) for part in ("first_name", "last_name"))

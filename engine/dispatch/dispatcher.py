@@ -314,7 +314,7 @@ class Dispatcher:
         if composed.warnings:
             settlement = feedback.with_gaps(settlement, composed.warnings)
             self._metrics.gaps.labels(message.channel).inc()
-            _log.warning(Action.MESSAGE_HAS_GAPS, message=message.id, template=message.template)
+            _log.warning(Action.MESSAGE_RENDERED_WITH_GAPS, message=message.id, template=message.template)
         self._metrics.messages.labels(message.channel, settlement.status).inc()
         if self._metrics.tracing is not None:
             words: Words = {"channel": message.channel, "status": settlement.status, "attempt": pending.attempt}

@@ -14,6 +14,8 @@ import css_inline
 from jinja2 import nodes
 
 from engine.dispatch.linear import Piece, Scattered, Spelling, assemble, check_complete
+from engine.dispatch.markup import SCAN
+from engine.dispatch.sheets import Sheets
 
 VOID: Final = frozenset(
     ["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"]
@@ -53,24 +55,26 @@ def with_preheader(pieces: list[Piece], preheader: list[nodes.Node]) -> list[nod
 
 
 def inline(pieces: list[Piece]) -> list[nodes.Node]:
-    """Return the tree with the rules of its style elements moved into style attributes; @media and the like are kept."""
+    """Return the tree with the rules of its style elements moved into style attributes; what only a sheet can say is kept."""
     spelling = Spelling(pieces)
     document = _TABLE_ROW.sub(_with_tbody, _protected(spelling))
-    inliner = css_inline.CSSInliner(load_remote_stylesheets=False, keep_at_rules=True, base_url=None)
     try:
-        inlined = inliner.inline(document)
+        sheets = Sheets(spelling, document)
+        result = sheets.inlined()
     except (css_inline.InlineError, ValueError) as error:
         raise Unfit(f"its CSS cannot be inlined: {str(error).splitlines()[0]}") from None
-    after = spelling.read(inlined)
+    after = spelling.read(result)
     try:
-        check_complete(pieces, after, may_drop=False)
+        # A value of a rule may be gone: no element has it, or another rule wins everywhere.
+        kept = [piece for index, piece in enumerate(pieces) if index not in sheets.values]
+        check_complete(kept, after, may_drop=False)
         tree = assemble(after)
     except Scattered:
         raise Unfit(
             "its CSS cannot be inlined because an {% if %}, a {% for %} or a value stands where HTML does not keep it; "
-            "put it around whole elements or into a quoted attribute, not into <style>"
+            "put it around whole elements, whole rules, or into a quoted attribute"
         ) from None
-    _check_balance(spelling, inlined)
+    _check_balance(spelling, result)
     return tree
 
 
@@ -104,20 +108,13 @@ class _Position(HTMLParser):
             self.stack.pop()
 
 
-_SCAN: Final = re.compile(
-    r"<!--.*?(?:-->|\Z)|<(?P<raw>script|style|title|textarea)\b(?:[^>\"']|\"[^\"]*\"|'[^']*')*>.*?(?:</(?P=raw)\s*>|\Z)"
-    r"|<[a-zA-Z/!](?:[^>\"']|\"[^\"]*\"|'[^']*')*(?:>|\Z)",
-    re.IGNORECASE | re.DOTALL,
-)
-
-
 def _protected(spelling: Spelling) -> str:
     """Return the document with tokens: comments between elements (tables keep those), bare ones everywhere else."""
     text = spelling.plain()
     token = re.compile(re.escape(spelling.token(0)[: -len("0xqz")]) + r"\d+xqz")
     parts: list[str] = []
     at = 0
-    for markup in _SCAN.finditer(text):
+    for markup in SCAN.finditer(text):
         parts.append(token.sub(r"<!--\g<0>-->", text[at : markup.start()]))
         _check_tag(markup.group(), token)
         parts.append(markup.group())

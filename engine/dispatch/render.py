@@ -20,6 +20,7 @@ from engine.dispatch.sample import ADDRESSES, sample_context
 from engine.dispatch.schemes import harmless_html, harmless_text, written
 from engine.dispatch.template_problem import TemplateError
 from engine.dispatch.values import Budget, RenderFailure
+from engine.dispatch.ways_out import always_offered
 
 # The names a template may use, and nothing else.
 NAMES: Final = frozenset({"customer", "event", "enrollment", "data", "now", *ADDRESSES})
@@ -167,6 +168,11 @@ class Template:
         return frozenset().union(
             *({name.name for name in undeclared(part.tree.body, ())} for part in self._parts.values())
         )
+
+    def offers_way_out(self) -> bool:
+        """Tell whether each part of the mail shows a link to unsubscribe or to choose, whatever the data."""
+        bodies = [(field, self._parts[field]) for field in ("html", "text") if field in self._parts]
+        return all(always_offered(part.tree, as_html=field == "html") for field, part in bodies)
 
     def sample_context(self, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return a context in which every name the template reads has a value: `given` first, then made-up ones.

@@ -15,6 +15,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from engine.core.reading.missing import is_missing
 from engine.core.reading.numbers import exact_number
+from engine.dispatch.anchors import spelled_value
 from engine.dispatch.filters import items_of, listing, text
 from engine.dispatch.list_filters import FILTERS
 from engine.dispatch.numeric import NOT_A_NUMBER
@@ -164,6 +165,11 @@ def _out(budget: Budget, value: Any) -> str:
     return out(value, budget)
 
 
+def _address(budget: Budget, value: Any) -> str:
+    """A value as a part of an address in a text."""
+    return budget.text(spelled_value(text(value)))
+
+
 def _part(budget: Budget, value: Any, start: Any, stop: Any, stride: Any) -> Any:
     if isinstance(value, Missing):
         value.fail()
@@ -190,6 +196,7 @@ FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {
     "_each": _each,
     "_flat": _flat,
     "_out": _out,
+    "_address": _address,
     "_part": _part,
 }
 

@@ -71,7 +71,15 @@ def marked(
                     return trails.trail("click", message.id, key)
         return target
 
-    html, text = anchors.in_html(rendered.html, replace), anchors.in_text(rendered.text, replace)
+    known: dict[str, str] = {}
+
+    def noted(address: str) -> str | None:
+        new = replace(address)
+        known[anchors.spelled(address)] = anchors.spelled(address if new is None else new)
+        return new
+
+    html = anchors.in_html(rendered.html, noted)
+    text = anchors.in_text(rendered.text, replace, known)
     if tracked and html:
         html = anchors.with_pixel(html, trails.trail("open", message.id, OPEN))
     return msgspec.structs.replace(rendered, html=html, text=text), targets

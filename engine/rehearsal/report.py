@@ -5,13 +5,15 @@ Invariant: plain text of a fixed width that looks the same in a terminal, a log 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
+from engine.clock import from_rfc3339
 from engine.core.schedule import local_datetime, zone_named
 from engine.rehearsal.testing import subject_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from zoneinfo import ZoneInfo
 
     from engine.core.effect import Decision
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from engine.rehearsal.testing import Result
 
 COLUMN_CHARS = 52
+_LOCAL = "%a %d %b %H:%M:%S"
 _DETAILS = ("channel", "template", "answer", "reason", "until", "variant")
 
 
@@ -29,7 +32,7 @@ def failure(result: Result) -> Iterator[str]:
     yield f"  {'expected':<{COLUMN_CHARS}} | happened ({result.zone})"
     yield f"  {'-' * COLUMN_CHARS}-+-{'-' * COLUMN_CHARS}"
     for expected, actual in result.pairs:
-        left = "" if expected is None else _expected(expected)
+        left = "" if expected is None else _expected(expected, result, zone)
         right = "" if actual is None else _actual(actual, result, zone)
         mark = " " if expected is not None and actual is not None else "!"
         yield f"{mark} {left:<{COLUMN_CHARS}} | {right}"
@@ -40,40 +43,45 @@ def failure(result: Result) -> Iterator[str]:
         yield f"! {note}"
 
 
-def _expected(expected: Expected) -> str:
-    parts = [
-        f"{'' if expected.at is None else _range(expected.at)} {expected.kind}: {expected.name or expected.values}"
-    ]
+def _expected(expected: Expected, result: Result, zone: ZoneInfo) -> str:
+    when = "" if expected.at is None else f"{_range(expected.at, result, zone)} "
+    parts = [f"{when}{expected.kind}: {expected.name or _values(expected.values)}"]
     if expected.kind == "send":
         parts.append(expected.answer)
     parts += [value for value in (expected.channel, expected.template, expected.reason, expected.variant) if value]
     if expected.until is not None:
-        parts.append(f"until {_range(expected.until)}")
+        parts.append(f"until {_range(expected.until, result, zone)}")
     return " ".join(parts)
 
 
-def _range(moments: Range) -> str:
-    first, last = _moment(moments.first), _moment(moments.last)
+def _range(moments: Range, result: Result, zone: ZoneInfo) -> str:
+    first, last = (_moment(moment, result, zone) for moment in (moments.first, moments.last))
     return first if first == last else f"{first}..{last}"
 
 
-def _moment(moment: Moment) -> str:
+def _moment(moment: Moment, result: Result, zone: ZoneInfo) -> str:
+    """As it was written, if that is a time after the start; else where the customer is, as what happened is shown."""
     if moment.offset is not None:
         return str(moment.offset)
-    if moment.local is not None:
-        return moment.local.isoformat()
-    return "" if moment.instant_ms is None else local_datetime(moment.instant_ms, zone_named("UTC")).isoformat()
+    return f"({local_datetime(moment.at_ms(result.start_ms, zone), zone):{_LOCAL}})"
+
+
+def _values(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}: {json.dumps(value, ensure_ascii=False, default=str)}" for name, value in values.items())
 
 
 def _actual(decision: Decision, result: Result, zone: ZoneInfo) -> str:
     local = local_datetime(decision.at_ms, zone)
-    subject = subject_of(decision) or decision.detail.get("traits", "")
+    subject = subject_of(decision) or _values(decision.detail.get("traits", {}))
     if decision.kind in ("send", "exited") and decision.workflow != result.workflow:
         subject = f"{decision.workflow}/{subject}"
-    more = " ".join(str(decision.detail[name]) for name in _DETAILS if decision.detail.get(name))
+    detail = dict(decision.detail)
+    if detail.get("until"):
+        detail["until"] = f"until ({local_datetime(from_rfc3339(detail['until']), zone):{_LOCAL}})"
+    more = " ".join(str(detail[name]) for name in _DETAILS if detail.get(name))
     if decision.kind == "exited":
         more = ""
-    return f"{elapsed(decision.at_ms - result.start_ms)} ({local:%a %d %b %H:%M:%S}) {decision.kind}: {subject} {more}".rstrip()
+    return f"{elapsed(decision.at_ms - result.start_ms)} ({local:{_LOCAL}}) {decision.kind}: {subject} {more}".rstrip()
 
 
 def elapsed(span_ms: int) -> str:

@@ -156,14 +156,21 @@ def _compare(
         else:
             at_ms = start_ms if expected.at is None else expected.at.first.at_ms(start_ms, zone)
             pairs.append((at_ms, expected, None))
-    if not case.partial:
-        pairs += [
-            (decision.at_ms, None, decision)
-            for index, decision in enumerate(decisions)
-            if index not in taken and decision.kind in COMPLETE and decision.workflow in (workflow, *case.others)
-        ]
+    missing = {expected.kind for _, expected, actual in pairs if expected is not None and actual is None}
+    pairs += [
+        (decision.at_ms, None, decision)
+        for index, decision in enumerate(decisions)
+        if index not in taken and _tells(decision, case, missing, own=decision.workflow in (workflow, *case.others))
+    ]
     pairs.sort(key=lambda pair: pair[0])
     return tuple((expected, actual) for _, expected, actual in pairs)
+
+
+def _tells(decision: Decision, case: TestCase, missing: set[str], *, own: bool) -> bool:
+    """Whether a decision that nothing expected is shown: as a mistake, or because it may be what was missed."""
+    if decision.kind in missing:
+        return True
+    return own and decision.kind in COMPLETE and bool(missing or not case.partial)
 
 
 def _fits(workflow: str, expected: Expected, decision: Decision, *, start_ms: int, zone: ZoneInfo) -> bool:

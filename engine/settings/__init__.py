@@ -7,13 +7,16 @@ Invariant: a setting is used, reported as belonging to a part this version does 
 the file or variable and the nearest known one. None is dropped in silence.
 """
 
+from engine.settings.collecting import CollectorSettings
 from engine.settings.console import ConsoleSettings
 from engine.settings.explaining import explain
 from engine.settings.exposure import in_clear, open_door
+from engine.settings.key_reading import weak_key
+from engine.settings.keys import KeySettings
 from engine.settings.mailbox import MailboxSettings
 from engine.settings.phone import SmsSettings
 from engine.settings.reading import load_settings
-from engine.settings.sections import CollectorSettings, DatabaseSettings, EmailSettings, KafkaSettings, Settings
+from engine.settings.sections import DatabaseSettings, EmailSettings, KafkaSettings, Settings
 
 __all__ = [
     "CollectorSettings",
@@ -21,6 +24,7 @@ __all__ = [
     "DatabaseSettings",
     "EmailSettings",
     "KafkaSettings",
+    "KeySettings",
     "MailboxSettings",
     "Settings",
     "SmsSettings",
@@ -28,4 +32,5 @@ __all__ = [
     "in_clear",
     "load_settings",
     "open_door",
+    "weak_key",
 ]

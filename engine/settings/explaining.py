@@ -5,6 +5,7 @@ Invariant: no secret is in what is said.
 
 from __future__ import annotations
 
+from engine.settings.collecting import CollectorSettings
 from engine.settings.console import ConsoleSettings
 from engine.settings.exposure import behind_a_stranger, is_loopback
 from engine.settings.phone import explain_phone
@@ -15,13 +16,10 @@ from engine.settings.serving import explain_serving
 def explain(settings: Settings) -> list[str]:
     """One line for each part: how it will work, and what is missing for it to do more. For `anlass check --settings`."""
     collector, email = settings.collector, settings.email
-    keys = (
-        f"{len(collector.write_keys)} write keys"
-        if collector.write_keys
-        else "no write keys: only programs on this machine are let in"
-    )
+    keys = _keys(collector)
     lines = [f"collector: listens on {collector.bind}:{collector.port}, {keys}"]
-    if not collector.write_keys:
+    lines += [f"collector: {said}" for said in settings.shared]
+    if collector.keyless:
         lines.append("collector: to be reached from outside, set ANLASS_COLLECTOR__WRITE_KEYS")
     lines.append(f"collector: links in mails begin with {collector.base_url}")
     if collector.trusted_proxies:
@@ -50,6 +48,18 @@ def explain(settings: Settings) -> list[str]:
     lines += [f"{name}: an adapter of another package; its settings are passed on to it" for name in settings.more]
     lines += [f"{name}: not used by this version" for name in settings.later]
     return lines
+
+
+def _keys(collector: CollectorSettings) -> str:
+    """How many may send, of each kind."""
+    if collector.keyless:
+        return "no write keys: only programs on this machine are let in"
+    kinds = [key.kind for key in collector.all_keys]
+    said = [f"{len(collector.write_keys)} write keys"] if collector.write_keys else []
+    counts = (("server", kinds.count("server") - len(collector.write_keys)), ("browser", kinds.count("browser")))
+    said += [f"{count} {kind} keys" for kind, count in counts if count]
+    revoked = sum(key.revoked for key in collector.keys)
+    return ", ".join(said + [f"{revoked} revoked"] * bool(revoked))
 
 
 def _console(console: ConsoleSettings) -> list[str]:

@@ -9,7 +9,7 @@ import ipaddress
 from urllib.parse import urlsplit
 
 from engine.errors import SettingsError
-from engine.settings.sections import CollectorSettings
+from engine.settings.collecting import CollectorSettings
 
 
 def open_door(collector: CollectorSettings) -> SettingsError | None:

@@ -18,6 +18,8 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDic
 from pydantic_settings import SettingsError as SourceError
 
 from engine.errors import SettingsError
+from engine.settings.key_reading import VARIABLE, WRITTEN_OPENLY, with_key_secrets
+from engine.settings.keys import KeySettings
 from engine.settings.section import SECRETS
 from engine.settings.sections import MODELS, SECRET_BYTES_MIN, Settings
 
@@ -69,6 +71,8 @@ def load_settings(project: Path) -> Settings:
         variables = _variables()
         sections = {name: _merged(document.get(name), variables.get(name)) for name in MODELS}
         settings = Settings(project=project, more=more, later=tuple(later), **sections)
+        if document.get("collector", {}).get("write_keys"):
+            settings = settings.model_copy(update={"shared": (WRITTEN_OPENLY,)})
     except ValidationError as error:
         raise _explained(error, file) from error
     except SourceError as error:
@@ -139,6 +143,8 @@ def _check_document(document: dict[str, Any], file: Path, foreign: frozenset[str
             raise SettingsError(f"{file}: there is no section [{section}].", mend=_near(section, sections))
         if not isinstance(values, dict):
             raise SettingsError(f"{file}: {section} must be a section.", mend=f"Write it as [{section}].")
+        if section == "collector":
+            _check_keys(values, file)
         for key in values:
             if key in SECRETS:
                 raise SettingsError(
@@ -147,6 +153,27 @@ def _check_document(document: dict[str, Any], file: Path, foreign: frozenset[str
                 )
             if section in MODELS and key not in _keys(section):
                 raise SettingsError(f"{file}: [{section}] has no {key}.", mend=_near(key, _keys(section)))
+
+
+def _check_keys(values: dict[str, Any], file: Path) -> None:
+    """Refuse secrets and unknown names in `[[collector.keys]]`."""
+    keys = values.get("keys", [])
+    if "key_secrets" in values or not isinstance(keys, list) or not all(isinstance(key, dict) for key in keys):
+        raise SettingsError(
+            f"{file}: keys are written as [[collector.keys]], each with a name, and their secrets never stand here.",
+            mend=f"Set {VARIABLE}NAME, or name a file with secret_file.",
+        )
+    known = list(KeySettings.model_fields)
+    for key in keys:
+        if "secret" in key:
+            name = str(key.get("name", "NAME")).upper().replace("-", "_")
+            raise SettingsError(
+                f"{file}: collector.keys.secret is a secret, and this file is shared.",
+                mend=f"Set {VARIABLE}{name}, or name a file with secret_file.",
+            )
+        for word in key:
+            if word not in known:
+                raise SettingsError(f"{file}: [[collector.keys]] has no {word}.", mend=_near(word, known))
 
 
 def _check_environment(foreign: frozenset[str]) -> tuple[dict[str, dict[str, Any]], list[str]]:
@@ -200,6 +227,7 @@ def _with_secret_files(settings: Settings) -> Settings:
             f"ANLASS_KAFKA__SECRET (or its file) is shorter than {SECRET_BYTES_MIN} characters.",
             mend="Set it to the secret that ANLASS_COLLECTOR__SECRET was when the cluster began, or make one like it.",
         )
+    changed["collector"] = with_key_secrets(changed["collector"], settings.project)
     settings = settings.model_copy(update=changed)
     if stray := settings.newsletter.stray:
         raise SettingsError(

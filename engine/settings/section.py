@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
-SECRETS = frozenset({"password", "auth_token", "secret", "secrets", "api_key"})
+SECRETS = frozenset({"password", "auth_token", "secret", "secrets", "api_key", "key_secrets"})
 """Settings that never stand in anlass.toml: only in the environment, or in the file that `NAME_file` names."""
 RATE_MIN = 0.001
 DAYS_MAX = 36_500

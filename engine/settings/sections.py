@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from urllib.parse import parse_qs, quote, urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from engine.settings.bounces import BouncesSettings, mark_secret
-from engine.settings.console import ConsoleSettings, Networks
+from engine.settings.collecting import LOOPBACK, CollectorSettings
+from engine.settings.console import ConsoleSettings
 from engine.settings.kept_secrets import secrets_in
 from engine.settings.letters import PrintSettings
 from engine.settings.mail_services import MailgunSettings, PostmarkSettings, SendgridSettings, SesSettings
@@ -26,76 +27,9 @@ from engine.settings.webhook import WebhookSettings
 
 SENDER_ON_LOOPBACK = "Anlass <anlass@localhost>"
 SECRET_BYTES_MIN = 16
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 DATABASE_URL = "sqlite:///var/anlass.db"
 JOURNAL_URL = "sqlite:///var/journal.db"
-
-
-def _split_keys(value: object) -> object:
-    """`a,b` (as an environment variable has it) and `[a, b]` become `{"key1": "a", "key2": "b"}`."""
-    if isinstance(value, str):
-        value = [key.strip() for key in value.split(",") if key.strip()]
-    if isinstance(value, list):
-        return {f"key{number}": key for number, key in enumerate(value, 1)}
-    return value
-
-
-class CollectorSettings(Section):
-    """The HTTP intake. `port` 0 lets the system choose; `secret` signs the links in mails."""
-
-    host: str = ""
-    port: Port = 8080
-    public_url: str = ""
-    write_keys: Annotated[
-        dict[str, Annotated[str, Field(min_length=1, max_length=200)]], BeforeValidator(_split_keys)
-    ] = Field(default_factory=dict)
-    backlog_max: Annotated[int, Field(ge=1)] = 50_000
-    trusted_proxies: Networks = ()
-    """The networks whose `X-Forwarded-For` is believed."""
-    connections_max: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
-    """Connections that are open at once; fewer where the system allows this process fewer files."""
-    head_seconds: Annotated[float, Field(gt=0, le=600, allow_inf_nan=False)] = 10.0
-    """How long a request's head may take to arrive."""
-    secret: SecretStr | None = None
-    secret_file: Path | None = None
-    secrets: SecretStr | None = None
-    """Several, with commas or blanks between them: the first signs, all verify; `secret`, if it is set, verifies as well."""
-    secrets_file: Path | None = None
-
-    @model_validator(mode="after")
-    def _closed_without_keys(self) -> CollectorSettings:
-        if not self.write_keys and self.host not in {"", *LOOPBACK}:
-            raise ValueError(
-                f"host {self.host!r} would let anybody in; set write_keys, or leave host out to listen on 127.0.0.1"
-            )
-        url = urlsplit(self.public_url)
-        if self.public_url and (url.scheme not in {"http", "https"} or not url.netloc or url.query or url.fragment):
-            raise ValueError(f"public_url {self.public_url!r} is no web address; write it as https://mail.shop.example")
-        return self
-
-    @property
-    def keyless(self) -> bool:
-        """Whether events are taken without a key, from this machine's own programs."""
-        return not self.write_keys
-
-    @property
-    def bind(self) -> str:
-        """The address to listen on: every one with write keys, 127.0.0.1 without, unless `host` says otherwise."""
-        return self.host or ("0.0.0.0" if self.write_keys else "127.0.0.1")  # noqa: S104 - only with write keys
-
-    @property
-    def link_secrets(self) -> tuple[bytes, ...]:
-        """`secrets`, then `secret`; nothing when neither is set."""
-        several = self.secrets.get_secret_value().replace(",", " ").split() if self.secrets else []
-        lines = self.secret.get_secret_value().splitlines() if self.secret else []  # a file may hold several
-        return tuple(dict.fromkeys(each.strip().encode() for each in (*several, *lines) if each.strip()))
-
-    @property
-    def base_url(self) -> str:
-        """What links to the collector begin with, without a slash at the end."""
-        host = f"[{self.bind}]" if ":" in self.bind else self.bind.replace("0.0.0.0", "127.0.0.1")  # noqa: S104
-        return (self.public_url or f"http://{host}:{self.port}").rstrip("/")
 
 
 class EmailSettings(ChannelSection):
@@ -324,6 +258,8 @@ class Settings(BaseModel):
     more: dict[str, dict[str, Any]] = {}
     later: tuple[str, ...] = ()
     """Where settings stand that no part of this version reads."""
+    shared: tuple[str, ...] = ()
+    """What stands in anlass.toml and should not."""
 
     @property
     def database_path(self) -> Path:

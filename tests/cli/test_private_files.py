@@ -92,7 +92,7 @@ def test_without_keys_nothing_starts_for_the_outside(url: str, project: Path) ->
 )
 def test_a_public_url_in_clear_is_refused_by_the_check(url: str, status: int, project: Path) -> None:
     """Customers' links would be readable on their way."""
-    env = {"ANLASS_COLLECTOR__PUBLIC_URL": url, "ANLASS_COLLECTOR__WRITE_KEYS": "0123456789abcdef0123456789abcdef"}
+    env = {"ANLASS_COLLECTOR__PUBLIC_URL": url, "ANLASS_COLLECTOR__WRITE_KEYS": "mWq0T3nYvR8kZc5LxB1dHf7s"}
     done = anlass("check", project, "--settings", env=env)
     assert done.status == status, done.err
     assert ("https://" in done.err) == (status == 2)

@@ -30,7 +30,11 @@ def catalog(wait: str = "24h") -> Catalog:
     return Catalog(
         id="c", workflows={"w": MAIL}, versions={("w", "v"): MAIL}, segments={},
         policy=Policy(
-            purposes={"transactional": Purpose("transactional", "none"), "marketing": Purpose("marketing", "opt_in", ("email",))},
+            purposes={
+                "transactional": Purpose("transactional", "none"),
+                "marketing": Purpose("marketing", "opt_in", ("email",)),
+                "profiling": Purpose("profiling", "opt_in"),
+            },
             address_change_wait=parse_duration(wait),
         ),
         interests={"Go": Interest(triggers=("w",))},

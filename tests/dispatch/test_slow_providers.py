@@ -76,7 +76,9 @@ class Shop:
     def __init__(self, folder: Path) -> None:
         (folder / "templates/email").mkdir(parents=True)
         (folder / "templates/sms").mkdir()
-        (folder / "templates/email/hello.html").write_text("---\nsubject: Hello\n---\n<p>Hello</p>\n")
+        (folder / "templates/email/hello.html").write_text(
+            "---\nsubject: Hello\n---\n<p>Hello, {{ unsubscribe_url }}</p>\n"
+        )
         (folder / "templates/sms/hello.txt").write_text("Hello\n")
         flows = [("mail", "Mail", "email", 0), ("text", "Text", "sms", 0), ("urgent", "Urgent", "email", 9)]
         files = [

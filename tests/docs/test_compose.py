@@ -13,18 +13,20 @@ from ruamel.yaml import YAML
 
 from engine.cli import main
 from engine.cli.entry import anlass
-from engine.settings import CollectorSettings, DatabaseSettings, Settings, load_settings
+from engine.settings import CollectorSettings, DatabaseSettings, Settings, load_settings, weak_key
 from tests.docs.page import ROOT
 
 PROJECT = "/project"
 _HOLE = re.compile(r"\$\{\w+:-([^}]*)\}")
+_NEEDED = re.compile(r"\$\{\w+:\?[^}]*\}")
+KEY = "mWq0T3nYvR8kZc5LxB1dHf7s"
 
 
 @pytest.fixture
 def compose() -> Any:
     """The file, with its variables at their defaults."""
     text = (ROOT / "docker-compose.embedded.yml").read_text("utf-8")
-    return YAML(typ="safe").load(_HOLE.sub(r"\1", text))
+    return YAML(typ="safe").load(_NEEDED.sub(KEY, _HOLE.sub(r"\1", text)))
 
 
 @pytest.fixture
@@ -123,3 +125,43 @@ def test_the_container_does_not_run_as_root(dockerfile: list[tuple[str, str]]) -
     assert user != "root"
     assert user in words
     assert words[words.index("chown") + 1 :] == [user, "var"]
+
+
+@pytest.mark.parametrize("file", ["docker-compose.yml", "docker-compose.embedded.yml"])
+def test_every_container_has_no_more_than_it_needs(file: str) -> None:
+    """Read-only but for what is listed, no capabilities but those that are listed, no way to more."""
+    writes = {"kafka": "its start writes its configuration"}
+    capable = {"postgres": {"CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"}}
+    services = YAML(typ="safe").load((ROOT / file).read_text("utf-8"))["services"]
+    for name, service in services.items():
+        assert service["read_only"] is (name not in writes), name
+        assert service["cap_drop"] == ["ALL"], name
+        assert set(service.get("cap_add", [])) == capable.get(name, set()), name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert any(mount.startswith("/tmp:") for mount in service["tmpfs"]), name
+        image = service.get("image", "")
+        assert not image or re.fullmatch(
+            r".+(:v?\d+(\.\d+)+[\w.-]*|@sha256:[0-9a-f]{64}|\{ANLASS_TAG:-local\})", image
+        ), name
+
+
+@pytest.mark.parametrize("file", ["docker-compose.yml", "docker-compose.embedded.yml"])
+def test_no_key_is_the_same_for_everybody(file: str) -> None:
+    """The write key has to be said; without one nothing starts."""
+    text = (ROOT / file).read_text("utf-8")
+    assert "${ANLASS_WRITE_KEY:?" in text
+    assert "change-me" not in text
+    assert (ROOT / ".gitignore").read_text("utf-8").split().count(".env") == 1
+    assert (ROOT / ".dockerignore").read_text("utf-8").split().count(".env") == 1
+
+
+def test_the_image_is_made_of_what_has_a_hash(dockerfile: list[tuple[str, str]]) -> None:
+    """One stage fetches, by hash; the other takes nothing from a network. The base is an exact version, or a digest."""
+    [base] = [rest.partition("=")[2] for instruction, rest in dockerfile if instruction == "ARG"]
+    assert re.fullmatch(r"[\w./-]+(:\d+\.\d+\.\d+-[\w-]+)?(@sha256:[0-9a-f]{64})?", base)
+    assert [rest.split()[0] for instruction, rest in dockerfile if instruction == "FROM"] == ["${PYTHON_IMAGE}"] * 2
+    pips = [rest for instruction, rest in dockerfile if instruction == "RUN" and "pip " in rest]
+    assert [
+        "--require-hashes -r requirements.lock" in pip or "--no-index --find-links /wheels" in pip for pip in pips
+    ] == [True] * 2
+    assert weak_key(CollectorSettings(write_keys={"shop": KEY})) is None

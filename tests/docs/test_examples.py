@@ -110,7 +110,7 @@ def test_other_blocks_are_at_least_well_formed(page: Path) -> None:
 @by_page
 def test_settings_shown_are_settings(page: Path, tmp_path: Path) -> None:
     """A `toml` block is an anlass.toml that is taken, unless it is part of a package's pyproject.toml."""
-    for name in ("smtp-password", "webhook-secret", "bounces-password", "twilio-token"):
+    for name in ("smtp-password", "webhook-secret", "bounces-password", "twilio-token", "write-keys"):
         (tmp_path / name).write_text("secret", "utf-8")
     for block in blocks(page):
         if block.language == "toml" and not block.text.startswith("[project"):

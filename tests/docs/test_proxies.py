@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import re
-import shutil
-import subprocess
-import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import aiohttp
 import msgspec
-import pytest
 from aiohttp import web
 
 from engine.clock import ManualClock
 from engine.collector import Parts, build_collector
 from engine.core.record import Consent
 from engine.dispatch.render import Rendered
-from engine.errors import ServiceUnreachable
 from engine.runtimes.memory_ports import MemoryRuntime
 from engine.settings import CollectorSettings
 from tests.collector.conftest import KEY, T0, Served, catalog, make_parts, taken_in
-from tests.services.debian import missing_packages, unpack
-from tests.services.ports import free_ports
+from tests.services.nginx import behind_nginx
 
 ROOT = Path(__file__).parents[2]
 PROXY = ROOT / "docs" / "operators" / "proxy"
-CACHE = ROOT / ".cache" / "nginx"
 SETTINGS = CollectorSettings(
     write_keys={"shop": KEY}, host="127.0.0.1", public_url="https://mail.shop.example", trusted_proxies=("127.0.0.1",)
 )
@@ -73,59 +64,13 @@ def test_no_list_names_what_is_for_operators() -> None:
         assert not re.search(r"mailbox|metrics|readyz|8081", settings), file
 
 
-def _nginx() -> str:
-    found = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
-    if found:
-        return found
-    program = CACHE / "root" / "usr" / "sbin" / "nginx"
-    mend = "apt-get install nginx"
-    try:
-        if not program.is_file():
-            unpack(missing_packages("nginx", cache=CACHE, mend=mend), CACHE / "root", mend=mend)
-    except ServiceUnreachable as error:
-        pytest.skip(str(error))
-    return str(program)
-
-
-@contextlib.asynccontextmanager
-async def _behind_nginx(collector: str, folder: Path) -> AsyncIterator[str]:
-    """The sample as it is, on a free port, without TLS, in front of this collector."""
-    [port] = free_ports(1)
-    sample = (PROXY / "nginx.conf").read_text()
-    sample = re.sub(r"listen 443 ssl;", f"listen 127.0.0.1:{port};", sample)
-    sample = re.sub(r"(?m)^\s*ssl_certificate.*\n", "", sample)
-    assert "http://127.0.0.1:8080" in sample
-    sample = sample.replace("http://127.0.0.1:8080", collector)
-    temp = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in ("proxy", "fastcgi", "uwsgi", "scgi"))
-    (folder / "nginx.conf").write_text(
-        f"daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; events {{}}\n"
-        f"http {{ access_log off; client_body_temp_path {folder}/body; {temp}\n{sample}\n}}\n"
-    )
-    command = [_nginx(), "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(folder / "nginx.conf")]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 20
-        while True:
-            with contextlib.suppress(OSError):
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-                writer.close()
-                break
-            assert process.poll() is None, (folder / "error.log").read_text()
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.05)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
 async def test_behind_nginx_shops_and_customers_pass_and_operators_pages_do_not(tmp_path: Path) -> None:
     """An event, every kind of link, and the customer's address in the proof of consent."""
     runtime, parts, application = _application()
     tmp_path.chmod(0o755)
     async with (
         Served(application) as served,
-        _behind_nginx(served.url, tmp_path) as url,
+        behind_nginx(served.url, tmp_path) as url,
         aiohttp.ClientSession(
             headers={"Host": "mail.shop.example"}, connector=aiohttp.TCPConnector(local_addr=("127.0.0.7", 0))
         ) as http,

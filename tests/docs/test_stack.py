@@ -38,13 +38,15 @@ SECRETS = "/run/secrets/"
 PROCESS = {"process_resident_memory_bytes", "process_cpu_seconds_total", "process_open_fds"}
 TARGET_LABELS = {"job", "instance", "le"}
 _HOLE = re.compile(r"\$\{\w+:-([^}]*)\}")
+_NEEDED = re.compile(r"\$\{\w+:\?[^}]*\}")
+KEY = "mWq0T3nYvR8kZc5LxB1dHf7s"
 _METRIC = re.compile(r"\b((?:anlass|process)_\w+)\b(?:\{([^}]*)\})?")
 _LABEL = re.compile(r"(\w+)\s*(?:=~|!~|!=|=)")
 _BY = re.compile(r"\bby \(([^)]*)\)")
 
 
 def _yaml(path: Path) -> Any:
-    return YAML(typ="safe").load(_HOLE.sub(r"\1", path.read_text("utf-8")))
+    return YAML(typ="safe").load(_NEEDED.sub(KEY, _HOLE.sub(r"\1", path.read_text("utf-8"))))
 
 
 @pytest.fixture(scope="module")

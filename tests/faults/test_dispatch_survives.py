@@ -122,7 +122,7 @@ async def test_a_value_that_cannot_be_formatted_stays_out_of_the_log(
     shop: House, tmp_path: Path, said: io.StringIO
 ) -> None:
     """The ledger, where it can be erased, says which value it was; the log says which template and line."""
-    template = "---\nsubject: Hello\n---\n<p>On {{ event.what | date }}</p>\n"
+    template = "---\nsubject: Hello\n---\n<p>On {{ event.what | date }}, {{ unsubscribe_url }}</p>\n"
     (tmp_path / "templates/email/hello.html").write_text(template)
     links = SignedLinks("https://shop.example", TokenSigner(b"0123456789abcdef0123456789abcdef"))
     shop.composer = Composer(Plain(TemplateSet.load(tmp_path / "templates")), links)
@@ -137,14 +137,14 @@ async def test_a_value_that_cannot_be_formatted_stays_out_of_the_log(
 
 
 @pytest.mark.parametrize(
-    "name", ["x\r\nBcc: evil@example.net", "=?utf-8?q?x=0D=0ABcc:_evil?=", "bell\x07", "n" * 3_000]
+    "name", ["x\r\nBcc: evil", "=?utf-8?q?x=0D=0ABcc:_evil?=", "bell\x07", "n" * 3_000]
 )
 async def test_a_name_that_no_header_can_hold_does_not_keep_a_mail_from_its_customer(
     shop: House, tmp_path: Path, name: str
 ) -> None:
     """The template does not print it in a header: the mail leaves without the display name, to one recipient."""
     (tmp_path / "templates/email/hello.html").write_text(
-        "---\nsubject: Hello\n---\n<p>Hi {{ customer.first_name }}</p>\n"
+        "---\nsubject: Hello\n---\n<p>Hi {{ customer.first_name }}, {{ unsubscribe_url }}</p>\n"
     )
     links = SignedLinks("https://shop.example", TokenSigner(b"0123456789abcdef0123456789abcdef"))
     shop.composer = Composer(Plain(TemplateSet.load(tmp_path / "templates")), links)

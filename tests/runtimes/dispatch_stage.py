@@ -29,7 +29,7 @@ from engine.telemetry import Metrics
 from tests.dispatch.test_dispatcher import _Renderer
 from tests.runtimes.ledger_stage import PARTITIONS, Stage, message
 
-TEMPLATE = "---\nsubject: Hello {{ customer.first_name }}\n---\n<p>Hello</p>\n"
+TEMPLATE = "---\nsubject: Hello {{ customer.first_name }}\n---\n<p>Hello, {{ unsubscribe_url }}</p>\n"
 
 
 def address_key(channel: str, address: str) -> bytes:

@@ -23,7 +23,7 @@ MAILS_MIN = 100
 
 def version() -> str:
     """The version that requirements.lock pins."""
-    found = re.search(r"^flufl-bounce==([\d.]+)$", (ROOT / "requirements.lock").read_text("utf-8"), re.MULTILINE)
+    found = re.search(r"^flufl-bounce==([\d.]+)\b", (ROOT / "requirements.lock").read_text("utf-8"), re.MULTILINE)
     assert found, "requirements.lock pins no flufl-bounce"
     return found[1]
 

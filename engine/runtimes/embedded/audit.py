@@ -23,7 +23,8 @@ HEAD = "audit.head"
 
 def note(var: Path, act: audit.Act, *, at_ms: int, who: str) -> audit.AuditLine:
     """Appends a line. Raises NotFound when nothing ever ran in this project, StorageError when it cannot be written."""
-    if not (var / FILE).exists():
+    path = var / FILE
+    if not path.exists() or not path.stat().st_size:  # empty: a first start was cut off
         raise NotFound(
             f"There is no engine's data in {var}.", mend="Run `anlass run` there first, or name another project."
         )
