@@ -20,6 +20,7 @@ from engine.definition.public_holidays import with_public_holidays
 from engine.errors import DefinitionError, SettingsError, StorageError
 from engine.runtimes.kafka import admin, suppression
 from engine.runtimes.kafka.definitions import Definitions
+from engine.runtimes.kafka.holders import Announcement
 from engine.runtimes.kafka.topics import Definition, Topics
 from engine.settings import Settings
 
@@ -81,6 +82,10 @@ class Cluster:
     def definitions(self) -> Definitions:
         """Follows what is deployed; not started."""
         return Definitions(self.bootstrap, self.topics, project=self.project, compile_=compile_definition)
+
+    def announcement(self, role: str) -> Announcement:
+        """Says which definitions a process holds; not started."""
+        return Announcement(self.bootstrap, self.topics, role=role)
 
     def alias(self, customer: str) -> str:
         """What stands in for the id of a customer who was forgotten: the same on every machine with the same secret."""

@@ -1,6 +1,6 @@
 """The definitions in force, for those who watch, render and show: the catalog, and with it its templates, changed together.
 
-Invariant: whoever looks between two awaits sees a catalog and the templates of the same deploy.
+Invariant: whoever looks between two awaits sees a catalog and the templates of the same deploy; what is announced is shown.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from engine.dispatch.render import Rendered
 from engine.dispatch.templates import TemplateSet
 from engine.errors import DefinitionError
 from engine.runtimes.kafka.definitions import Definitions
+from engine.runtimes.kafka.holders import Announcement
 from engine.runtimes.kafka.topics import Definition
 from engine.telemetry import Action, get_log
 
@@ -27,8 +28,9 @@ _log = get_log("current")
 class InForce:
     """Follows `definitions` from `start` until `stop`, and shows the catalog: for who renders nothing."""
 
-    def __init__(self, definitions: Definitions) -> None:
+    def __init__(self, definitions: Definitions, announcement: Announcement) -> None:
         self._definitions = definitions
+        self._announcement = announcement
         self._task: asyncio.Task[None] | None = None
         self.catalog = NOTHING
 
@@ -37,6 +39,7 @@ class InForce:
         await self._definitions.start()
         if self._definitions.in_force:
             await self._take(self._definitions.in_force)
+        self._announcement.start()
         self._task = asyncio.create_task(self._follow(), name="anlass-current")
 
     async def stop(self) -> None:
@@ -45,6 +48,7 @@ class InForce:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
+        await self._announcement.stop()
         await self._definitions.stop()
 
     async def _follow(self) -> None:
@@ -56,6 +60,7 @@ class InForce:
         definition = self._definitions.definition(catalog)
         if definition is not None and await self._definitions.load(catalog):
             await self._show(self._definitions.catalogs[catalog], definition)
+            self._announcement.held = self.catalog.id
         # else it is refused: what was in force goes on, and the workers say so as well
 
     async def _show(self, made: Catalog, definition: Definition) -> None:
@@ -66,9 +71,13 @@ class Current(InForce):
     """Catalog and templates. `on_change` is awaited before a new catalog is shown. Renders as the composer asks for it."""
 
     def __init__(
-        self, definitions: Definitions, *, on_change: Callable[[Catalog], Awaitable[None]] | None = None
+        self,
+        definitions: Definitions,
+        announcement: Announcement,
+        *,
+        on_change: Callable[[Catalog], Awaitable[None]] | None = None,
     ) -> None:
-        super().__init__(definitions)
+        super().__init__(definitions, announcement)
         self._on_change = on_change
         self.templates = TemplateSet({}, [])
 

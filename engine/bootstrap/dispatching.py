@@ -44,7 +44,7 @@ class DispatcherRole:
         self._clock = clock or SystemClock()
         self.metrics = metrics or Metrics()
         self.url = self.operators_url = ""
-        self._current = Current(cluster.definitions(), on_change=self._take)
+        self._current = Current(cluster.definitions(), cluster.announcement("dispatcher"), on_change=self._take)
         self._postroom: Postroom | None = None
         self._dispatcher: Dispatcher | None = None
         self._mailbox: Mailbox | None = None

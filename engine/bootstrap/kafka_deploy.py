@@ -1,13 +1,15 @@
 """`anlass deploy` on Kafka: the files go onto the topic `definitions`, a control record onto each partition.
 
 Invariant: definitions with an error are refused before anything is written. Each partition switches at its control record: what
-stands before it on the log is evaluated by the old catalog, what stands after it by the new one, whoever reads the log.
+stands before it on the log is evaluated by the old catalog, what stands after it by the new one, whoever reads the log. "In
+force" is said when the workers are past it and every process that renders or watches says that it holds it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -23,8 +25,9 @@ from engine.core.customer import decode_state
 from engine.core.deployment import plan_deploy
 from engine.errors import DefinitionError, StorageError
 from engine.runtimes.kafka import admin
-from engine.runtimes.kafka.connect import METADATA_AGE_MS
+from engine.runtimes.kafka.connect import METADATA_AGE_MS, connected
 from engine.runtimes.kafka.definitions import Definitions
+from engine.runtimes.kafka.holders import holders
 from engine.runtimes.kafka.outlet import Outlet
 from engine.runtimes.kafka.passed import passed
 from engine.runtimes.kafka.topics import (
@@ -39,6 +42,9 @@ from engine.runtimes.kafka.topics import (
 from engine.runtimes.unreadable import UnreadableRow, readable
 
 TAKEN_SECONDS_MAX = 60.0
+HELD_SECONDS_MAX = 30.0
+"""Longer than a process that was killed is taken for one that lives."""
+HELD_LOOK_SECONDS = 0.25
 POLL_MS = 200
 
 Places = tuple[tuple[str, str, str], ...]
@@ -156,7 +162,22 @@ class KafkaDeploy:
         await asyncio.to_thread(
             admin.set_retention, cluster.bootstrap, topics, log_days=said.log, letter_days=said.dead_letters
         )
-        return await self._taken({number: offset for (_, number), offset in ends.items()})
+        status = await self._taken({number: offset for (_, number), offset in ends.items()})
+        await asyncio.to_thread(self._held, new.id)
+        return status
+
+    def _held(self, catalog: str) -> None:
+        """Returns when every process that renders or watches holds it. Raises StorageError that names those which do not."""
+        cluster, deadline = self._cluster, time.monotonic() + HELD_SECONDS_MAX
+        with connected(cluster.bootstrap) as client:
+            while others := sorted(who for who, held in holders(client, cluster.topics).items() if held != catalog):
+                if time.monotonic() > deadline:
+                    raise StorageError(
+                        f"It is published, but not in force everywhere: after {HELD_SECONDS_MAX:.0f} s it is not held by"
+                        f" {'; '.join(others)}.",
+                        mend="Look for definition_refused in their logs, or whether they hang; then deploy again.",
+                    )
+                time.sleep(HELD_LOOK_SECONDS)
 
     async def _have_won(self, new: Definition) -> None:
         """Raises DefinitionError when another deploy was published meanwhile: that one is in force then, on every partition.

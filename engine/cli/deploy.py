@@ -34,7 +34,7 @@ _ENDINGS: dict[str, str] = {
 }
 _ENDINGS_ON_KAFKA: dict[str, str] = {
     "planned": _ENDINGS["planned"],
-    "in_force": "In force: every partition's worker took it.",
+    "in_force": "In force: every partition's worker took it, and so did every dispatcher, collector and sink that runs.",
     "at_next_start": "Published. No worker is running: `anlass worker` puts it in force.",
 }
 

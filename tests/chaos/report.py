@@ -26,6 +26,7 @@ WORDS = {
     "burst": "a burst on one partition",
     "kill_broker": "a broker ended by SIGKILL",
     "stop_broker": "a broker restarted in order",
+    "freeze_broker": "a broker frozen for longer than its session",
     "kill_dispatcher": "a dispatcher ended by SIGKILL",
     "freeze_dispatcher": "a dispatcher frozen for longer than its session",
     "restart_dispatcher": "a dispatcher restarted in order",

@@ -215,7 +215,7 @@ class Round:
             kind = "join"
         if kind == "join" and not away:
             kind = "leave"
-        if kind in {"kill_broker", "stop_broker"}:
+        if kind in {"kill_broker", "stop_broker", "freeze_broker"}:
             self._broker(each)
         elif kind == "burst":
             self._note(kind, "a partition", counts=True)
@@ -276,6 +276,13 @@ class Round:
         self._brokers_away.add(broker)
         self._note(each.kind, f"broker-{broker}", counts=True)
 
+        async def frozen() -> None:
+            self._cluster.freeze(broker)
+            await asyncio.sleep(each.lasts_seconds)
+            self._cluster.thaw(broker)
+            self._brokers_away.discard(broker)
+            self._note("thawed", f"broker-{broker}")
+
         async def away() -> None:
             gone = self._cluster.kill if each.kind == "kill_broker" else self._cluster.stop_broker
             await asyncio.to_thread(gone, broker)
@@ -284,7 +291,7 @@ class Round:
             self._brokers_away.discard(broker)
             self._note("started", f"broker-{broker}")
 
-        self._after(0, away)
+        self._after(0, frozen if each.kind == "freeze_broker" else away)
 
     # --------------------------------------------------------------------------------------------------------- rest
 

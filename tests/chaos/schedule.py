@@ -22,12 +22,13 @@ WEIGHTS = {
     "burst": 1,
     "kill_broker": 2,
     "stop_broker": 1,
+    "freeze_broker": 2,
     "kill_dispatcher": 3,
     "freeze_dispatcher": 2,
     "restart_dispatcher": 1,
 }
 KINDS = tuple(WEIGHTS)
-PLAIN = ("kill", "freeze", "terminate", "join", "leave", "kill_broker", "kill_dispatcher", "burst")
+PLAIN = ("kill", "freeze", "terminate", "join", "leave", "kill_broker", "freeze_broker", "kill_dispatcher", "burst")
 """What a short round must have at least once; they come first, in an order of the seed's."""
 
 
@@ -61,7 +62,7 @@ def make_schedule(seed: int, *, seconds: float, every_seconds: float = 4.0) -> l
 
 
 def _lasts(kind: str, dice: random.Random) -> float:
-    if kind in {"freeze", "freeze_dispatcher"}:
+    if kind in {"freeze", "freeze_dispatcher", "freeze_broker"}:
         return SESSION_SECONDS + dice.uniform(1.0, 5.0)
     if kind in {"kill_broker", "stop_broker"}:
         return dice.uniform(0.2, 3.0)

@@ -52,7 +52,11 @@ async def test_a_data_file_of_7656c6f_opens_and_goes_on(tmp_path: Path) -> None:
 async def test_topics_of_7656c6f_are_read_and_gone_on_with(kafka: str, tmp_path: Path) -> None:
     """The changelogs, the journal and what waits on the topics, as a rolling upgrade finds them."""
     harness = KafkaHarness(
-        catalog(), T0 + HOUR, var=tmp_path / "var", bootstrap=kafka, prefix=f"o{uuid.uuid4().hex[:8]}."
+        catalog(),
+        T0 + HOUR,
+        var=tmp_path / "var",
+        bootstrap=kafka,
+        prefix=f"{uuid.uuid4().hex[:3]}.",  # as long as theirs
     )
     await harness.make_topics()
     kept: dict[str, list[Any]] = json.loads(gzip.decompress((STORE / "kafka.json.gz").read_bytes()))
@@ -66,7 +70,8 @@ async def test_topics_of_7656c6f_are_read_and_gone_on_with(kafka: str, tmp_path:
             if value is None:
                 await outlet.append(topic, 0, [(_bytes(key), None, told)])
             else:
-                await outlet.send([Outgoing(topic, 0, _bytes(key), _bytes(value) or b"", _renamed(told, harness))])
+                named = _renamed((("value", _bytes(value) or b""), *told), harness)
+                await outlet.send([Outgoing(topic, 0, _bytes(key), named[0][1], named[1:])])
     await outlet.stop()
     await harness.reopen()
     await _holds(harness)
@@ -79,4 +84,5 @@ def _bytes(text: str | None) -> bytes | None:
 
 
 def _renamed(headers: tuple[tuple[str, bytes], ...], harness: KafkaHarness) -> tuple[tuple[str, bytes], ...]:
+    """Names of topics stand in headers, and in what a checkpoint sends again when it is taken over."""
     return tuple((name, body.replace(b"old.", harness.topics.prefix.encode())) for name, body in headers)

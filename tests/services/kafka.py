@@ -139,6 +139,14 @@ class Cluster:
         self._processes[broker].kill()
         self._processes[broker].wait()
 
+    def freeze(self, broker: int) -> None:
+        """SIGSTOP: its connections stay open, and nobody answers on them."""
+        self._processes[broker].send_signal(signal.SIGSTOP)
+
+    def thaw(self, broker: int) -> None:
+        """SIGCONT."""
+        self._processes[broker].send_signal(signal.SIGCONT)
+
     def stop_broker(self, broker: int) -> None:
         """Stops one broker as an operator would: it hands its partitions over first."""
         process = self._processes[broker]
