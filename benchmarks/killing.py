@@ -96,6 +96,7 @@ TEMPLATE = """---
 subject: "About {{ enrollment.key }}"
 ---
 <p>Hello {{ customer.email }}, this is about {{ enrollment.key }}.</p>
+<p><a href="{{ unsubscribe_url }}">No more of these</a></p>
 """
 
 

@@ -128,6 +128,7 @@ TEMPLATE = """---
 subject: "About {{ enrollment.key }}"
 ---
 <p>Hello {{ customer.email }}.</p>
+<p><a href="{{ unsubscribe_url }}">No more of these</a></p>
 """
 LONGEST_WAIT_SECONDS = 3.0
 """After the last record, nothing is due later than this (a round of `course` follows another by its own timer)."""
