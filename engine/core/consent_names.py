@@ -14,8 +14,8 @@ from engine.core.reading.nearest import nearest
 if TYPE_CHECKING:
     from engine.core.catalog import Catalog
 
-CHANNELS = frozenset({*ADDRESS_TRAITS, *OWN_CHANNELS, "messenger", "push", "print"})
-"""Channels that are always there; packages add others (`Catalog.channels`)."""
+CHANNELS = frozenset({*ADDRESS_TRAITS, *OWN_CHANNELS, "messenger", "push", "print", "profile"})
+"""Channels that are always there (`profile`: what consent to profiling is about); packages add others (`Catalog.channels`)."""
 NAME_SHOWN_MAX = 60
 
 

@@ -168,7 +168,7 @@ async def test_foreign_and_forged_tokens_are_a_friendly_page(collector: Collecto
     message = await send_tracked(collector)
     good = click(collector, message).removeprefix("/c/")
     wrong = [
-        "x", good[:-1], good[1:], good + "x", good.replace(".", ""), "x" * 5_000, "https:%2F%2Fevil.example",
+        "x", good[:-1], good[1:], good + "x", "x" * 5_000, "https:%2F%2Fevil.example",
         collector.signer.trail("open", message, "open"), collector.signer.trail("click", message, "unknown"),
         collector.signer.trail("click", "f" * 32, "k1"), collector.signer.view(message, "c1"),
         collector.signer.unsubscribe(message, "c1", purpose="marketing", channel="email"),

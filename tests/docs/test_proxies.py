@@ -75,13 +75,17 @@ async def test_behind_nginx_shops_and_customers_pass_and_operators_pages_do_not(
             headers={"Host": "mail.shop.example"}, connector=aiohttp.TCPConnector(local_addr=("127.0.0.7", 0))
         ) as http,
     ):
-        body = {"userId": "c1", "traits": {"email": "c1@example.com", "consent_request": {"marketing": ["email"]}}}
+        body = {"userId": "c1", "traits": {"email": "c1@example.com", "consent": {"marketing": ["email"]}}}
         async with http.post(f"{url}/v1/identify", json=body, headers={"Authorization": f"Bearer {KEY}"}) as answer:
             assert answer.status == 200
         async with http.post(f"{url}/v1/identify", json=body) as answer:
             assert answer.status == 401
         token = parts.signer.unsubscribe("m" * 32, "c1", purpose="marketing", channel="email")
-        confirm = "/confirm/" + parts.signer.confirm("m" * 32, "c1", purposes={"marketing": ["email"]})
+        asked = {"userId": "c1", "event": "News Asked For"}
+        async with http.post(f"{url}/v1/track", json=asked, headers={"Authorization": f"Bearer {KEY}"}) as answer:
+            assert answer.status == 200
+        (sent,) = await runtime.messages(customer="c1")
+        confirm = "/confirm/" + parts.signer.confirm(sent.message.id, "c1", purposes={"marketing": ["email"]})
         for path, status in ((f"/u/{token}", 200), (confirm, 200), ("/healthz", 200)):
             async with http.get(url + path) as answer:
                 assert (path, answer.status) == (path, status)
