@@ -26,6 +26,7 @@ _WORD_BYTES_MAX = 42  # 56 characters of base64, 68 with its brackets; fits besi
 _ID = re.compile(r"[0-9a-f]{32}\Z")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*\Z")
 _PLAIN_ASCII = re.compile(r"[!-~](?:[ -~]*[!-~])?\Z")
+_NOT_IN_LABELS = re.compile(r"[^a-z0-9-]+")
 _FOLD_AT = re.compile(r"(?<=[!-~]) (?=[!-~])")
 
 
@@ -104,6 +105,10 @@ def _headers(delivery: OutgoingMessage, from_: Mailbox, to: Mailbox) -> list[tup
         headers.append(("List-Unsubscribe", ways))
         if not delivery.list_unsubscribe_url.startswith("mailto:"):
             headers.append(("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"))
+        named = any(name.lower() == "list-id" for name, _ in delivery.headers)
+        if not named and "[" not in from_.domain:
+            # Receivers doubt a list that has no name (RFC 2919); each purpose is one.
+            headers.append(("List-Id", f"<{_NOT_IN_LABELS.sub('-', delivery.purpose.lower())}.{from_.domain}>"))
     headers += [(name, _unstructured(value, len(name) + 2)) for name, value in delivery.headers]
     return headers
 

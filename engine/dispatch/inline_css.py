@@ -25,9 +25,8 @@ _TABLE_ROW: Final = re.compile(
     r"<!--(?!zq\d+x).*?-->|(<table\b[^>]*>)((?:\s|<!--zq\d+x\d+xqz-->)*)(?=<tr\b)", re.IGNORECASE | re.DOTALL
 )
 _BODY: Final = re.compile(r"<body\b[^>]*>", re.IGNORECASE)
-_HIDDEN: Final = (
-    '<div style="display:none;max-height:0;max-width:0;overflow:hidden;opacity:0;color:transparent;mso-hide:all">'
-)
+# No transparent colour: spam filters take it for text in the colour of its ground.
+_HIDDEN: Final = '<div style="display:none;max-height:0;max-width:0;overflow:hidden;opacity:0;mso-hide:all">'
 
 
 class Unfit(Exception):

@@ -184,6 +184,7 @@ def test_it_says_what_the_standard_library_would() -> None:
     oracle["Reply-To"] = "help@example.com"
     oracle["List-Unsubscribe"] = f"<{delivery.list_unsubscribe_url}>"
     oracle["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+    oracle["List-Id"] = "<transactional.example.com>"
     oracle["X-Campaign"] = "spring"
     oracle.set_content("Grüße\n", cte="8bit")
     oracle.add_alternative("<p>Grüße</p>\n", subtype="html", cte="8bit")
