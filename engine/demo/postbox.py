@@ -113,7 +113,7 @@ class Postbox:
     def _file(self, message_id: str, content: bytes, recipient: str, at: float) -> None:
         mail = email.message_from_bytes(content)
         text, html = _parts(mail)
-        unsubscribe = str(mail.get("List-Unsubscribe", "")).strip().strip("<>")
+        unsubscribe = str(mail.get("List-Unsubscribe", "")).strip().partition(">")[0].lstrip("<")  # the first is https
         letter = Letter(message_id, recipient, _decoded(mail.get("Subject")), text, unsubscribe, at)
         if self.mailbox is not None:
             to_name, _ = email.utils.parseaddr(_decoded(mail.get("To")))

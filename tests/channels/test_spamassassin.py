@@ -12,6 +12,7 @@ import pytest
 
 from channels.contract import OutgoingMessage
 from channels.email import EmailChannel
+from channels.mime import LINE_BYTES_MAX
 from engine.dispatch.render import Template
 from engine.dispatch.templates import TemplateSet
 from tests.services.spamassassin import scored, spamassassin
@@ -55,12 +56,19 @@ def _message(number: int, template: Template) -> OutgoingMessage:
 
 
 def _long_row(folder: Path) -> Template:
-    """A table that its editor wrote on one line."""
+    """A table that its editor wrote on one line as long as a line may be, below a preheader in the colour of its ground."""
     (folder / "email").mkdir(parents=True)
-    cells = "".join(f"<td style='padding:4px'>Cup {each}, blue</td>" for each in range(200))
-    body = f"<html><body><p>Hello Ana,</p><table><tr>{cells}</tr></table></body></html>"
-    (folder / "email" / "cups.html").write_text(f"---\nsubject: Your cups\n---\n{body}\n")
-    return TemplateSet.load(folder).find("email", "cups")
+    preheader = "<div style='display:none;color:#ffffff'>Your cups are here</div>"
+    longest = 0
+    for padding in ("", "cup "):
+        cells = "".join(f"<td style='padding:4px'>Cup {each}, blue</td>" for each in range(20))
+        text = (padding * 250)[: LINE_BYTES_MAX - longest]
+        body = f"<html><body>\n{preheader}<p>Hello Ana,</p>\n<table><tr><td>{text}</td>{cells}</tr></table>\n</body></html>"
+        (folder / "email" / "cups.html").write_text(f"---\nsubject: Your cups\n---\n{body}\n")
+        template = TemplateSet.load(folder).find("email", "cups")
+        longest = max(map(len, template.render(template.sample_context()).html.splitlines()))
+    assert longest == LINE_BYTES_MAX
+    return template
 
 
 @pytest.mark.slow
