@@ -10,6 +10,7 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from engine.cli.options import project_folder, project_option, sentence
 from engine.cli.output import quiet_log
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from channels.contract import OutgoingMessage
     from engine.bootstrap import Project
     from engine.dispatch.render import Template
+
+_NOBODY = "send-test"
 
 
 @click.command("send-test")
@@ -54,9 +57,11 @@ def send_test(template: str, address: str, **more: Any) -> None:
             f"{address!r} is no address for {channel}.", mend="Write it as me@shop.example or +4915112345678."
         )
     given = asyncio.run(_traits(project, more["customer"])) if more["customer"] else {}
+    given |= _links_of_nobody(project)
     locale = more["locale"] or str(given.get("customer", {}).get("locale", ""))
     found = project.templates.find(channel, name, locale=locale)
     outgoing = _message(found, address, channel=channel, given=given)
+    outgoing = msgspec.structs.replace(outgoing, purpose=_purpose(project, channel, name) or outgoing.purpose)
     where = asyncio.run(_send(project, channel, outgoing))
     click.echo(f"Sent {found.file} to {address} {where}")
 
@@ -92,6 +97,29 @@ async def _traits(project: Project, customer: str) -> dict[str, Any]:
     return {"customer": {**state.traits, "id": state.id}}
 
 
+def _links_of_nobody(project: Project) -> dict[str, str]:
+    """Links that lead where a customer's do, so that receivers judge the same mail; their token is nobody's and opens nothing."""
+    from engine.dispatch.sample import ADDRESSES
+
+    base = project.settings.collector.base_url
+    return {name: f"{base}/{'u' if name == 'unsubscribe_url' else 'me'}/{_NOBODY}" for name in ADDRESSES}
+
+
+def _purpose(project: Project, channel: str, template: str) -> str:
+    """What a workflow sends the template for: one that needs consent, if there is one; "" when none sends it."""
+    from engine.core.workflow import Send
+
+    policy = project.catalog.policy
+    found = {
+        op.purpose or workflow.purpose
+        for workflow in project.catalog.workflows.values()
+        for op in workflow.ops.values()
+        if isinstance(op, Send) and op.template == template and channel in op.channels
+    }
+    needy = [name for name in found if name in policy.purposes and policy.purposes[name].consent != "none"]
+    return min(needy or found, default="")
+
+
 def _message(template: Template, address: str, *, channel: str, given: dict[str, Any]) -> OutgoingMessage:
     from channels.contract import OutgoingMessage
     from engine.clock import SystemClock
@@ -108,7 +136,7 @@ def _message(template: Template, address: str, *, channel: str, given: dict[str,
         html=rendered.html or None,
         text=rendered.text,
         date_ms=SystemClock().now_ms(),
-        # As customers get it, so that receivers judge the same mail; made up like the link in it, and nobody's.
+        # As customers get it; nobody's, like the link in it.
         list_unsubscribe_url=context["unsubscribe_url"]
         if "unsubscribe_url" in template.names() and rendered.subject
         else None,

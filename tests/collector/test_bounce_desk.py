@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from channels.bounces import Kind
-from engine.collector.bounces import LETTER_BYTES_MAX, BounceDesk
+from engine.collector.bounces import LETTER_BYTES_MAX, UNKNOWN_MS_MAX, BounceDesk
 from engine.collector.reports import Reports
 from engine.core.record import Event, Identify, Outcome, Pause
 from engine.core.sending import SENT_MAX
 from engine.errors import Backlog
 from engine.runtimes.memory_ports import MemoryRuntime
 from engine.telemetry import Metrics
-from tests.channels.returned_mails import MARKS, complaint, plain, report_of
+from tests.channels.returned_mails import MARKS, RETURN_PATH, complaint, plain, report_of
 from tests.collector.conftest import T0, taken_in
 
 
@@ -99,3 +99,40 @@ async def test_a_message_of_nobody_is_asked_for_again(runtime: MemoryRuntime, de
         await desk.take(_bounce("ab" * 16, "5.1.1"), envelope_to=(), origin="lmtp")
     assert taken_in(runtime) == []
     assert await runtime.dead_letters() == []
+
+
+APPLE = "Auto-Submitted: auto-replied\r\nX-Apple-Unsubscribe: true\r\n"
+ASKED = "Apple Mail sent this email to unsubscribe from the message."
+
+
+async def test_a_mail_to_unsubscribe_is_an_objection(
+    runtime: MemoryRuntime, desk: BounceDesk, sent: dict[str, str]
+) -> None:
+    """To the message's own address, from whichever address the person writes; nobody else's consent is touched."""
+    mail = plain("unsubscribe", ASKED, sender="c3@icloud.com", headers=APPLE)
+    place = f"b+{MARKS.mark(sent['ben'])}@bounces.shop.example"
+    mail = mail.replace(RETURN_PATH.encode(), place.encode())
+    for _ in range(2):
+        assert (await desk.take(mail, envelope_to=(), origin="imap")).kept == "outcome"
+    await runtime.idle()
+    found = {name: await runtime.state(name) for name in sent}
+    assert {name: state.consent["marketing"]["email"].status for name, state in found.items() if state} == {
+        "ana": "granted", "ben": "withdrawn", "eva": "granted",
+    }  # fmt: skip
+
+
+async def test_a_mail_to_unsubscribe_from_a_test_is_nobodys(
+    runtime: MemoryRuntime, desk: BounceDesk, sent: dict[str, str]
+) -> None:
+    """What `send-test` sent is no message of a customer's, even when a customer's address asks."""
+    mail = plain("unsubscribe", ASKED, sender="ben@example.com", headers=APPLE)  # RETURN_PATH is marked, and unknown
+    with pytest.raises(Backlog):
+        await desk.take(mail, envelope_to=(), origin="imap")
+    runtime.memory.clock.advance(UNKNOWN_MS_MAX)
+    assert (await desk.take(mail, envelope_to=(), origin="imap")).kept == "dead_letter"
+    await runtime.idle()
+    state = await runtime.state("ben")
+    assert state is not None
+    assert state.consent["marketing"]["email"].status != "withdrawn"
+    assert not [each for each in taken_in(runtime) if isinstance(each, Outcome)]
+    assert len(sent) == 3
