@@ -99,7 +99,9 @@ class LinkPages:
     async def _is_withdrawn(self, link: Link) -> bool:
         """Whether all that the link withdraws is withdrawn by a link already, for the address that the customer has now."""
         state = await state_of(self._runtime, link.customer)
-        if state is None:  # somebody who is not known: what was said is on the log, and nothing of theirs is left to change
+        if (
+            state is None
+        ):  # somebody who is not known: what was said is on the log, and nothing of theirs is left to change
             return True
         if not any(link.purposes.values()):
             return False

@@ -39,7 +39,9 @@ _PICTURE: Final = re.compile(r"data:image/(?:png|gif|jpe?g|webp)[;,]", re.IGNORE
 _WRITTEN: Final = re.compile(r"(?:href|src|action)\s*=\s*[\"']?\s*([a-z][a-z0-9+.-]*):", re.IGNORECASE)
 _COLON: Final = re.compile(r":(?<=[tTaA\s]:)")
 """Whether the next can be found at all: it costs a hundred times as much."""
-_IN_TEXT: Final = re.compile(r"\b(?:javascript|vbscript)\s*:\S*|\bdata:[a-z]+/[\w.+-]+[;,]\S*", re.IGNORECASE)
+_IN_TEXT: Final = re.compile(
+    r"(?:\b|(?:%[0-9a-f]{2}){1,9})(?:(?:javascript|vbscript)\s*:\S*|data:[a-z]+/[\w.+-]+[;,]\S*)", re.IGNORECASE
+)
 
 
 def harmless_html(document: str, own: frozenset[str] = frozenset()) -> str:

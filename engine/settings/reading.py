@@ -25,10 +25,8 @@ from engine.settings.sections import MODELS, SECRET_BYTES_MIN, Settings
 
 FILE_NAME = "anlass.toml"
 PREFIX = "ANLASS_"
-SECTIONS_LATER: frozenset[str] = frozenset()
 SHORT = {"kafka": "bootstrap"}
 """Sections whose bare variable (`ANLASS_KAFKA=host:port`) stands for one setting."""
-"""Fixed names of parts that are not in this version: accepted, unread, and reported by `explain`."""
 NO_SETTINGS = frozenset({"ANLASS_OPERATOR"})
 """Variables that the command line reads by itself: who works with it."""
 _FILE_BYTES_MAX = 1_000_000
@@ -63,9 +61,7 @@ def load_settings(project: Path) -> Settings:
     _check_document(document, file, foreign)
     more, later = _check_environment(foreign)
     for section, values in document.items():
-        if section in SECTIONS_LATER:
-            later.append(f"[{section}] in {file}")
-        elif section in foreign:
+        if section in foreign:
             more[section] = {**values, **more.get(section, {})}
     try:
         variables = _variables()
@@ -119,7 +115,7 @@ def _read_toml(file: Path) -> dict[str, Any]:
 def _foreign_channels() -> frozenset[str]:
     # Read from the packages' metadata only; nothing is imported.
     names = frozenset(entry.name for entry in entry_points(group="anlass.channels"))
-    return names - {*MODELS, "mailbox"} - SECTIONS_LATER
+    return names - {*MODELS, "mailbox"}
 
 
 def _keys(section: str) -> list[str]:
@@ -137,7 +133,7 @@ def _variable(section: str, key: str) -> str:
 
 def _check_document(document: dict[str, Any], file: Path, foreign: frozenset[str]) -> None:
     """Refuse what the file may not hold: unknown names and secrets."""
-    sections = [*MODELS, *SECTIONS_LATER, *foreign]
+    sections = [*MODELS, *foreign]
     for section, values in document.items():
         if section not in sections:
             raise SettingsError(f"{file}: there is no section [{section}].", mend=_near(section, sections))
@@ -186,9 +182,7 @@ def _check_environment(foreign: frozenset[str]) -> tuple[dict[str, dict[str, Any
         if not variable.startswith(PREFIX) or variable in NO_SETTINGS:
             continue
         section, nested, key = variable.removeprefix(PREFIX).lower().partition("__")
-        if section in SECTIONS_LATER:
-            later.append(name)
-        elif section in foreign and nested:
+        if section in foreign and nested:
             more.setdefault(section, {})[key] = value
         elif section in MODELS and (not nested or key.partition("__")[0] in _keys(section)):
             if not nested and section not in SHORT and not value.lstrip().startswith("{"):
