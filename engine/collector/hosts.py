@@ -14,6 +14,7 @@ _PASSED_ON = frozenset(
     {
         "forwarded",
         "via",
+        "x-host",
         "x-real-ip",
         "x-client-ip",
         "x-cluster-client-ip",
@@ -30,8 +31,15 @@ _PASSED_ON = frozenset(
         "fastly-client-ip",
         "x-azure-clientip",
         "x-appengine-user-ip",
+        "x-envoy-external-address",
+        "x-original-url",
+        "x-rewrite-url",
+        "x-scheme",
+        "x-forward-for",
     }
 )
+_PROXIES = ("cf-", "ngrok-", "tailscale-", "fly-", "x-arr-", "x-nf-", "x-vercel-", "x-envoy-", "x-azure-")
+"""What the headers of proxies, tunnels and clouds begin with."""
 
 
 def name_of(host: str) -> str:
@@ -81,6 +89,6 @@ def passed_on(request: web.Request) -> str:
     """The header by which a proxy says that it passed this on; "" when there is none."""
     for name in request.headers:
         lower = name.lower()
-        if lower in _PASSED_ON or lower.startswith("x-forwarded"):
+        if lower in _PASSED_ON or "forwarded" in lower or lower.startswith(_PROXIES) or lower.endswith("client-ip"):
             return name
     return ""

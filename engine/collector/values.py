@@ -12,16 +12,13 @@ import msgspec
 
 from engine.core import moving
 from engine.core.reading.missing import is_missing
-from engine.core.zone import TIME_MS_MIN, parse_time, rfc3339
+from engine.core.zone import AHEAD_MS_MAX, HAPPENED_MS_MIN, TIME_MS_MIN, parse_time, rfc3339
 from engine.errors import BadRecord
 
 ID_CHARS_MAX = 200
 NAME_CHARS_MAX = 200
 MESSAGE_ID_CHARS_MAX = 99
 DEPTH_MAX = 64
-HAPPENED_MS_MIN = 946_684_800_000
-"""2000-01-01. What is older was a number of another unit, or a clock that was never set."""
-AHEAD_MS_MAX = 86_400_000
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _BRACKETS_SUSPICIOUS = DEPTH_MAX + 1
 _encoder = msgspec.msgpack.Encoder()

@@ -15,7 +15,7 @@ from engine.core.reading.locales import read_locale
 from engine.core.reading.missing import is_missing
 from engine.core.reading.spelling import CANONICAL, spelt_in_one_way
 from engine.core.reading.zones import read_zone
-from engine.core.zone import parse_time, rfc3339, zone_named, zone_of
+from engine.core.zone import AHEAD_MS_MAX, HAPPENED_MS_MIN, parse_time, rfc3339, zone_named, zone_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 NO_TEXT = "it is not text"
 NO_TIME = "it is not a time such as 2026-03-27T09:00:00Z"
+TOO_EARLY = "it lies before the year 2000, as a number of another unit or a clock that was never set does"
+TOO_LATE = "it lies more than a day ahead"
 IDENTITY = ("country", "timezone", "email", "phone", "birthday", "locale", "created_at")
 """Traits that are read, in the order in which one depends on another."""
 _READ = frozenset(IDENTITY)
@@ -124,6 +126,10 @@ def _time(value: object, person: _Person) -> Told:
     at_ms = parse_time(value, person.zone())
     if at_ms is None:
         return "", NO_TIME
+    if at_ms < HAPPENED_MS_MIN:
+        return "", TOO_EARLY
+    if at_ms > person.now_ms + AHEAD_MS_MAX:
+        return "", TOO_LATE
     said = isinstance(value, str) and not value.strip().lstrip("+-").replace(".", "", 1).isdigit()
     return (value if said else rfc3339(at_ms)), ""
 

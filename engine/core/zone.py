@@ -23,6 +23,10 @@ TIME_MS_MIN = -62_135_424_000_000
 """0001-01-03: two days short of the calendar's first day, so that every zone can show it."""
 TIME_MS_MAX = 253_402_041_600_000
 """9999-12-29, for the same reason. Later times are taken as this one."""
+HAPPENED_MS_MIN = 946_684_800_000
+"""2000-01-01. What happened earlier was a number of another unit, or a clock that was never set."""
+AHEAD_MS_MAX = 86_400_000
+"""How far ahead of us a clock may be."""
 
 ZONE_TRAITS = frozenset({"country", "timezone"})
 """The traits that decide a customer's clock (and holidays)."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from engine.core.reading.numbers import exact_number
@@ -17,19 +17,18 @@ from engine.dispatch.values import (
     UNREADABLE,
     Budget,
     Missing,
-    RenderFailure,
     Unreadable,
     UnreadableNumber,
     kind_of,
-    within_bounds,
 )
 
 Filter = Callable[..., Any]
 NOT_A_NUMBER: Final = "a text stands where a number is needed; write it as 600.00"
+TOO_LARGE: Final = "a number is too large"
 
 
 def number(value: Any) -> int | float:
-    """Return a number; a text that is exactly one is taken as one, any other raises UnreadableNumber."""
+    """Return a number; a text that is exactly one is taken as one, every other value raises UnreadableNumber."""
     if type(value) is float and -NUMBER_ABS_MAX < value < NUMBER_ABS_MAX:
         return value
     if isinstance(value, Missing):
@@ -40,10 +39,27 @@ def number(value: Any) -> int | float:
             raise UnreadableNumber(NOT_A_NUMBER)
         value = exact
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise RenderFailure(f"{kind_of(value)} is not a number")
+        raise UnreadableNumber(f"{kind_of(value)} is not a number")
     if isinstance(value, float) and not math.isfinite(value):
-        raise RenderFailure("a number is infinite or not a number")
-    return within_bounds(value)
+        raise UnreadableNumber("a number is infinite or not a number")
+    if is_beyond(value):
+        raise UnreadableNumber(TOO_LARGE)
+    return value
+
+
+def is_beyond(value: float) -> bool:
+    """Whether a number is larger than any that a template may have."""
+    return not -NUMBER_ABS_MAX <= value <= NUMBER_ABS_MAX
+
+
+def misfit(value: Any, other: Any) -> str:
+    """Why `value` is nothing to calculate with beside the number `other`; "" where it is not a shop's value that is to blame."""
+    if exact_number(other) is None:
+        return ""
+    if isinstance(value, list | tuple | Mapping):
+        return f"{kind_of(value)} is not a number"
+    number_told = exact_number(value)
+    return TOO_LARGE if number_told is not None and is_beyond(number_told) else ""
 
 
 def lenient(function: Filter) -> Filter:

@@ -18,7 +18,7 @@ from engine.core.reading.numbers import exact_number
 from engine.dispatch.anchors import spelled_value
 from engine.dispatch.filters import items_of, listing, text
 from engine.dispatch.list_filters import FILTERS
-from engine.dispatch.numeric import NOT_A_NUMBER
+from engine.dispatch.numeric import NOT_A_NUMBER, misfit
 from engine.dispatch.questions import TESTS
 from engine.dispatch.values import (
     TEXT_LENGTH_MAX,
@@ -82,6 +82,10 @@ def _op(budget: Budget, left: Any, sign: str, right: Any) -> Any:
             return value
         if isinstance(value, Missing):
             value.fail()
+    reason = misfit(left, right) or misfit(right, left)
+    if reason:
+        budget.note(reason)
+        return UNREADABLE
     if isinstance(left, int | float) and isinstance(right, int | float):
         return _arithmetic(left, sign, right)
     texts = isinstance(left, str) and isinstance(right, str)
@@ -114,6 +118,10 @@ def _compare(budget: Budget, left: Any, sign: str, right: Any) -> bool:
         elif ordered and not texts and not isinstance(left, bool) and not isinstance(right, bool):
             budget.note(NOT_A_NUMBER)
             return False
+    reason = (misfit(left, right) or misfit(right, left)) if ordered else ""
+    if reason:
+        budget.note(reason)
+        return False
     return bool(_COMPARISONS[sign](left, right))
 
 

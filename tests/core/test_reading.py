@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.core.reading.countries import read_country
+from engine.core.reading.country_names_abroad import ABROAD
 from engine.core.reading.days import NOT_A_DAY, read_birthday
 from engine.core.reading.emails import read_email
 from engine.core.reading.instants import epoch_ms, written
@@ -140,6 +141,40 @@ def test_numbers_are_total_and_read_as_themselves(value: object) -> None:
 def test_countries_as_people_say_them(text: str, code: str) -> None:
     """Codes, names in English and German and their own, aliases; case, dots, accents, blanks."""
     assert read_country(text) == (code, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("Allemagne", "DE"), ("Alemania", "DE"), ("Germania", "DE"), ("Reino Unido", "GB"), ("Royaume-Uni", "GB"),
+        ("REGNO UNITO", "GB"), ("Francia", "FR"), ("Włochy", "IT"), ("Suíça", "CH"), ("Česká republika", "CZ"),
+        ("Stati Uniti", "US"), ("EE.UU.", "US"), ("Ελλάδα", "GR"), ("Україна", "UA"), ("Republic of Korea", "KR"),
+        ("Germany (DE)", "DE"), ("United States of America (USA)", "US"), ("Österreich / Austria", "AT"),
+        ("Ireland, Republic of", "IE"), ("Korea, South", "KR"),
+    ],
+)  # fmt: skip
+def test_countries_in_other_languages_and_said_twice(text: str, code: str) -> None:
+    """As shops abroad, address books and drop-downs write them."""
+    assert read_country(text) == (code, "")
+
+
+@pytest.mark.parametrize(
+    "text", ["N/A", "n/a", "n.a.", "Georgia (US)", "Germany / Austria", "Berlin (DE)", "DE, AT", "Kongo"]
+)
+def test_no_country_is_taken_for_another(text: str) -> None:
+    """Not available is not Namibia, and two countries are none."""
+    assert read_country(text)[0] == ""
+
+
+def test_no_name_abroad_stands_for_two_countries() -> None:
+    """Of one table, and beside the other."""
+    owners: dict[str, set[str]] = {}
+    for entry in " ".join(ABROAD.split()).split(";"):
+        code, _, names = entry.strip().partition(" ")
+        for name in filter(None, names.split("|")):
+            owners.setdefault(name.casefold(), set()).add(code)
+            assert read_country(name) == (code, ""), name
+    assert {name: codes for name, codes in owners.items() if len(codes) > 1} == {}
 
 
 @pytest.mark.parametrize("value", ["Atlantis", "Korea", "Congo", "ZZ", "D E U", 49, True, ["DE"], "x" * 100])

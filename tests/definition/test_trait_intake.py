@@ -55,7 +55,7 @@ GOOD = {
         ("email", "not an address"), ("email", 7), ("phone", "0151 (home)"), ("phone", 4915112345678), ("birthday", "06/12/1990"),
         ("birthday", {"day": 1}), ("timezone", "CST"), ("timezone", 2), ("country", "Atlantis"), ("country", ["DE"]),
         ("locale", "xx"),
-        ("created_at", "soon"),
+        ("created_at", "soon"), ("created_at", 46_107), ("created_at", "1970-01-01"), ("created_at", "2126-01-01"),
     ],
 )  # fmt: skip
 async def test_what_cannot_be_read_leaves_the_old_value(trait: str, bad: object) -> None:

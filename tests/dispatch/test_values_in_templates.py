@@ -13,6 +13,7 @@ from engine.dispatch.templates import TemplateSet
 EVENT: dict[str, Any] = {
     "total": "9.90", "quantity": "3", "bad": "600,00", "blank": "", "space": " ", "orderId": 7, "product_id": "p1",
     "at": 1_774_602_000,
+    "yes": True, "object": {"amount": "9.90"}, "list": [1], "huge": 1e308, "huge_text": "9" * 40,
     "items": [{"name": "Mug", "price": "9.90", "productId": "a"}, {"name": "Cup", "price": "1.234,50"},
               {"name": "Jar", "price": 5}],
 }  # fmt: skip
@@ -43,6 +44,11 @@ def template(folder: Path, source: str) -> Template:
         ("{{ event.bad | money('EUR') | default('see the shop') }}", "see the shop", True),
         ("{{ event.bad * 2 }}|{{ event.bad | round(2) }}|{{ event.bad | number }}", "||", True),
         ("{{ 'much' if event.bad > 50 else 'little' }}", "little", True),
+        ("{{ event.yes | money('EUR') }}|{{ event.object | money('EUR') }}|{{ event.list | number }}", "||", True),
+        ("{{ event.object * event.quantity }}|{{ 2 * event.list }}|{{ event.total - event.object }}.", "||.", True),
+        ("{{ event.huge | money('EUR') }}|{{ event.huge * 2 }}|{{ event.huge_text | round }}.", "||.", True),
+        ("{{ 'much' if event.object > 50 else 'little' }}", "little", True),
+        ("{{ 'much' if event.list >= event.total else 'little' }}", "little", True),
         ("Hi {{ event.blank | default('you') }}", "Hi you", False),
         ("Hi {{ event.space | default('you') }}", "Hi you", False),
         ("[{{ event.blank }}]", "[]", False),
