@@ -110,7 +110,7 @@ _COURTESY: Final = frozenset(
 )
 _NO_MORE: Final = re.compile(
     r"(?:(?:i|ich|bitte|please|pls|je|ne|no|quiero|voglio|non|wil|ik|nie|want|mochte|moechte|will|wunsche|senden|sende|sie|"
-    r"mir|schick\w*|send|me|get) ){0,6}"
+    r"mir|schick\w*|send|me) ){0,6}"
     r"(?:(?:no|not any) more|keine|keinerlei|plus de|pas de|aucun|niente piu|non piu|basta|no mas|nao quero mais|chega de|"
     r"geen|nie chce|zadnych|stop|no|больше не|не)"
     r"(?: (?:more|weiteren?|weitere|altri|mais|mas|meer|wiecej|any|your|eure|ihre|deine|these))*"
@@ -121,10 +121,35 @@ _NO_MORE: Final = re.compile(
     r"(?: (?:mehr|bitte|please|danke|senden|schicken|erhalten|bekommen|zusenden|piu|mas|mais|meer|wiecej|more|anymore|to me|"
     r"an mich|a me|haben|empfangen|thanks|per favore|por favor|svp|merci))*"
 )
+_THINGS: Final = (
+    r"(?:sms|texts?|messages?|mails?|e ?mails?|newsletter|nachrichten|werbung|promotions?|promotionen|aktionen|werbeaktionen|"
+    r"angebote|marketing|pub|publicite|messaggi|promozioni|pubblicita|mensajes|publicidad|promociones|mensagens|propaganda|"
+    r"promocoes)"
+)
+_SENTENCES: Final = re.compile(
+    r"stop (?:it|this)|"
+    r"i (?:want|wish|would like|d like) to (?:unsubscribe|opt out|be removed)|"
+    r"(?:remove|delete|take) (?:me|my (?:phone )?number)(?: off| from)? (?:your|this|the)(?: mailing| contact)? lists?|"
+    r"(?:do not|dont|don t|never) (?:text|message|contact|write|write to) me(?: ever)?(?: again| any ?more)?|"
+    r"hoe?rt? auf|lasst? mich in ruhe|ich (?:mochte|moechte|will) mich (?:abmelden|austragen)|"
+    r"(?:mich|meine (?:\w{4,7})?nummer) (?:loe?schen|entfernen|austragen|streichen)|"
+    r"(?:schreib|schick|sende)\w* mir nichts? mehr|(?:mir )?nichts? mehr (?:an)?(?:schreiben|schicken|senden)|"
+    rf"{_THINGS} (?:abbestellen|stoppen|beenden|kue?ndigen|einstellen)|"
+    rf"je ne veux plus (?:de |recevoir (?:de |vos |ces )?){_THINGS}|ne m envoyez plus (?:rien|(?:de )?{_THINGS})|"
+    rf"ne plus recevoir(?: (?:de |vos ){_THINGS})?|non voglio piu (?:ricevere )?{_THINGS}|"
+    rf"no (?:quiero|deseo|me envien?|me manden?)(?: recibir)? mas {_THINGS}|nao quero mais(?: receber)? {_THINGS}|"
+    r"nie (?:pisac|piszcie)(?: do mnie)?(?: wiecej)?|(?:больше )?не (?:пишите|присылаите)(?: мне)?(?: больше)?|"
+    r"(?:ingen|inga) flere? (?:sms|meldinger|meddelanden|beskeder)"
+)
+_NONE_CAME: Final = re.compile(
+    r"keine (?:sms|mails?|e ?mails?|nachricht(?:en)?|newsletter) (?:bekommen|erhalten|empfangen|haben)"
+)
+"""Somebody misses a message."""
 _OTHERWISE: Final = frozenset(
     {
         "by", "at", "in", "on", "over", "off", "the", "a", "an", "my", "until", "till", "when", "where", "why", "before",
-        "after", "tomorrow", "today", "tonight", "later", "order", "parcel", "delivery", "shipment", "it", "for", "and",
+        "after", "tomorrow", "today", "tonight", "later", "order", "parcel", "delivery", "shipment",
+        "shipping", "payment", "it", "for", "and",
         "but", "not", "dont", "never", "if",
         "mein", "meine", "meinen", "der", "die", "das", "den", "dem", "bis", "wann", "wo", "warum", "vor", "nach", "morgen",
         "heute", "lieferung", "paket", "bestellung", "nicht", "noch", "aber", "und", "am", "im", "um", "lieferungen", "mal",
@@ -178,8 +203,8 @@ def wish_of(text: str, *, own: Collection[str] = ()) -> Wish:
         return "start" if plain in START else "help"
     if "?" in text:
         return ""
-    if _NO_MORE.fullmatch(said):
-        return "stop"
+    if _NO_MORE.fullmatch(said) or _SENTENCES.fullmatch(plain) or _SENTENCES.fullmatch(said):
+        return "" if _NONE_CAME.fullmatch(said) else "stop"
     if _OTHERWISE.intersection(words):
         return ""
     return "stop" if words[0] in _STARTS and len(words) - 1 <= _SHORT_WORDS and len(plain) <= _SHORT_CHARS else ""

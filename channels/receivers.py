@@ -39,7 +39,8 @@ RECEIVERS: Final = (
     ),
     _receiver(
         "Microsoft", r"outlook\.com|hotmail|live\.com|msn\.com|protection\.outlook|exchangelabs|office365|\.prod\.",
-        (_OURS, (r"\b5\.7\.(?:5\d\d|6\d\d|7\d\d|1[0-1]\b)|banned sending ip|part of their network|access denied, (?:banned|"
+        (_OURS, (r"\b5\.7\.(?:5\d\d|6\d\d|7\d\d|1[0-1]\b)|banned sending ip|part of their network|"
+        r"messages from \S+ weren't sent|access denied, (?:banned|"
         r"spam|bad|traffic)|as\(\d{4}\)")),
         (_SOFT, (r"\b5\.4\.(?:1[46]|300|31[678])\b|message expired|\b5\.7\.1[23]\d\b|notauthori|"
         r"recipient not found by smtp address lookup.*temp")),
@@ -64,7 +65,7 @@ RECEIVERS: Final = (
     ),
     _receiver(
         "GMX, web.de, 1&1, IONOS", r"gmx\.|web\.de|kundenserver|1and1|ionos|perfora|schlund",
-        (_OURS, (r"error-messages\?|sender address is not allowed|[?&]c=(?:hi|bl|rdns|spf|dmarc|rate|rly|nouser=0)\b|"
+        (_OURS, (r"error-messages\?|sender address (?:is not allowed|has )|[?&]c=(?:hi|bl|rdns|spf|dmarc|rate|rly|nouser=0)\b|"
         r"invalid (?:dns )?mx|nemesis.{0,60}(?:policy|black|reject due)|reject due to policy|transaction failed")),
         (_HARD, r"mailbox unavailable|user (?:is )?unknown|invalid (?:recipient|mailbox)|user not found"),
     ),
@@ -99,7 +100,8 @@ RECEIVERS: Final = (
     _receiver(
         "Orange, La Poste, SFR", r"orange\.fr|wanadoo|laposte\.net|voila\.fr|sfr\.fr|neuf\.fr|cegetel|numericable|\b(?:ofr|"
         r"lpn|ouk|opf)\w*_\d{3}",
-        (_HARD, r"(?:ofr|lpn|ouk|opf)\w*_(?:416|418|428)\b"), (_SOFT, (r"(?:ofr|lpn|ouk|opf)\w*_(?:10[4-9]|20\d|417|42\d|"
+        (_HARD, r"(?:ofr|lpn|ouk|opf)\w*_(?:416|418|428)\b|adresse (?:e-?mail )?inconnue"),
+        (_SOFT, (r"(?:ofr|lpn|ouk|opf)\w*_(?:10[4-9]|20\d|417|42\d|"
         r"514)\b")), (_OURS, r"(?:ofr|lpn|ouk|opf)\w*_\d{3}\b|abus detecte|gu_eib"),
         (_HARD, r"adresse d au moins un destinataire invalide|invalid recipient|user unknown|unknown user|mailbox not found"),
     ),

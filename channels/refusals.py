@@ -77,7 +77,7 @@ _LATER: Final = pattern(
     r"verif\w* (?:in progress|is not|temp)", r"unverified address", r"could not complete", r"callout",
     r"closing (?:transmission|connection)",
     r"tls\b.{0,40}(?:fail|requir|handshake|negotiat|support|not )", r"requires? .{0,20}\btls", r"issue a starttls", r"lmtp",
-    r"cannot be processed",
+    r"cannot be processed", r"can'?t create output",
     r"vorubergehend", r"voruebergehend", r"\bspater\b", r"spaeter", r"verzoger", r"zeitweise", r"plus tard", r"temporair",
     r"ulterieur", r"reessay", r"differe",
     r"temporane", r"piu tardi", r"riprov", r"mas tarde", r"temporal", r"reintent",

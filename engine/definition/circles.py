@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -25,6 +26,8 @@ from engine.errors import ExpressionError
 ACTS = frozenset({"opened", "clicked", "replied", "unsubscribed", "complained"})
 """Outcomes that take a person."""
 _HOURS_SHOWN_MS = 3_600_000
+_PASSED_MAX, _WAYS_MAX = 8, 500
+"""How many ways through one workflow, and on from one, are looked at."""
 _ASKS = re.compile(r"\b(event|customer|enrollment|now)\b|\(")
 
 
@@ -52,8 +55,8 @@ def find_circles(workflows: Mapping[str, Compiled], segments: Mapping[str, Segme
         for name, compiled in sorted(workflows.items()):
             if not any(isinstance(compiled.workflow.ops[step], core.Send) for step in _reached(compiled.workflow)):
                 continue
-            way = _shortest(name, kept)
-            if way is None or not _goes_round(way, segments, workflows):
+            way = next((way for way in _ways(name, kept) if _goes_round(way, segments, workflows)), None)
+            if way is None:
                 continue
             names = frozenset(hop.source for hop in way)
             if names not in told:
@@ -100,23 +103,30 @@ def _span(span_ms: int) -> str:
 def _hops(compiled: Compiled, workflows: Mapping[str, Compiled], segments: Mapping[str, Segment]) -> Iterator[Hop]:
     workflow = compiled.workflow
     pauses = _pauses(workflow, workflow.first)
+    found: list[tuple[Hop, bool]] = []
     for step, op in workflow.ops.items():
         if step not in pauses or not isinstance(op, core.Emit | core.EnterWorkflow | core.Update):
             continue
-        sure = step in _inevitable(workflow, step) and workflow.first in _inevitable(workflow, step) and op.when is None
         rest_ms = _pauses(workflow, op.next).get("", DAY_MS)
-        for target, trigger, what, by_condition in _leads(op, workflow.name, workflows, segments):
+        for target, trigger, what, by_condition in _leads(op, workflow, workflows, segments):
             pause_ms = max(pauses[step], _reentry_ms(workflows[target].workflow))
-            yield Hop(workflow.name, step, target, trigger, what, pause_ms, sure and not by_condition, rest_ms)
+            hop = Hop(workflow.name, step, target, trigger, what, pause_ms, certain=False, rest_ms=rest_ms)
+            found.append((hop, op.when is None and not by_condition))
+    for hop, plain in found:
+        same = {other.step for other, sure in found if sure and other.target == hop.target}
+        yield hop._replace(certain=plain and workflow.first in _inevitable(workflow, same))
 
 
 def _leads(
-    op: core.Op, name: str, workflows: Mapping[str, Compiled], segments: Mapping[str, Segment]
+    op: core.Op, source: core.Workflow, workflows: Mapping[str, Compiled], segments: Mapping[str, Segment]
 ) -> Iterator[tuple[str, int, str, bool]]:
     """Whom the operation enters: workflow, trigger, in words, and whether a condition decides."""
     if isinstance(op, core.EnterWorkflow):
-        if op.workflow in workflows and op.workflow != name:  # who is in it is not entered again
-            yield op.workflow, -1, f"enrolls in `{op.workflow}`", False
+        itself = op.workflow == source.name
+        if itself and (source.key is None or not source.key.timed):  # who is in it under this key is not entered again
+            return
+        if op.workflow in workflows:
+            yield op.workflow, -1, f"enrolls in `{op.workflow}`", itself
         return
     for target, compiled in workflows.items():
         for index, match in enumerate(compiled.workflow.trigger.matches):
@@ -187,24 +197,28 @@ def _reentry_ms(workflow: core.Workflow) -> int:
     return 0 if workflow.reentry.after is None else workflow.reentry.after.span_ms
 
 
-def _shortest(start: str, hops: Mapping[str, list[Hop]]) -> list[Hop] | None:
-    """The way back to where it begins with the least pause, if that is less than a day."""
-    best: dict[str, int] = {}
+def _ways(start: str, hops: Mapping[str, list[Hop]]) -> Iterator[list[Hop]]:
+    """The ways back to where it begins that take less than a day, those with the least pause first.
+
+    The shortest may not close, because somebody is still in it, where a longer one does: each workflow is passed several times.
+    """
+    passed: Counter[str] = Counter()
     waiting: list[tuple[int, int, str, list[Hop]]] = [(0, 0, start, [])]
     order = 0
     while waiting:
         spent_ms, _, name, way = heapq.heappop(waiting)
         if way and name == start:
-            return way
-        if name in best and way:
+            yield way
             continue
-        best[name] = spent_ms
+        passed[name] += 1
+        if passed[name] > (_PASSED_MAX if order < _WAYS_MAX else 1):
+            continue
         for hop in hops.get(name, ()):
             total_ms = spent_ms + hop.pause_ms
-            if total_ms < DAY_MS and (hop.target == start or hop.target not in best):
+            been = any(hop.target == earlier.source for earlier in way[1:]) or hop.target == name != start
+            if total_ms < DAY_MS and not been:
                 order += 1
                 heapq.heappush(waiting, (total_ms, order, hop.target, [*way, hop]))
-    return None
 
 
 def _goes_round(way: list[Hop], segments: Mapping[str, Segment], workflows: Mapping[str, Compiled]) -> bool:
@@ -308,9 +322,9 @@ def _reached(workflow: core.Workflow) -> set[str]:
     return {step for step in _pauses(workflow, workflow.first) if step}
 
 
-def _inevitable(workflow: core.Workflow, goal: str) -> set[str]:
-    """The steps from which every way leads to `goal`, whatever conditions say (a cohort is who is always in it)."""
-    found = {goal}
+def _inevitable(workflow: core.Workflow, goals: set[str]) -> set[str]:
+    """The steps from which every way leads to one of `goals`, whatever conditions say (a cohort is who is always in it)."""
+    found = set(goals)
     grew = True
     while grew:
         grew = False

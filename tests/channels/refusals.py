@@ -4,6 +4,7 @@ Each line: the Status that the reporting server gave, then the words of the serv
 """
 
 PERMANENT = """
+5.1.1 550 5.1.1 Adresse email inconnue OFR_430
 5.1.1 550-5.1.1 The email account that you tried to reach does not exist. Please try 550-5.1.1 double-checking the recipient's email address for typos or 550-5.1.1 unnecessary spaces. For more information, go to 550 5.1.1 https://support.google.com/mail/?p=NoSuchUser a1-20020 - gsmtp
 5.2.1 550 5.2.1 The email account that you tried to reach is disabled. Learn more at https://support.google.com/mail/?p=DisabledUser a1 - gsmtp
 5.2.1 550-5.2.1 The email account that you tried to reach is inactive. For more information, go to https://support.google.com/mail/?p=InactiveUser
@@ -93,6 +94,9 @@ PERMANENT = """
 """.strip().splitlines()
 
 OTHERS = """
+5.1.1 550 SC-001 (COL004-MC1F1) Unfortunately, messages from 1.2.3.4 weren't sent. (hotmail.com)
+5.1.1 550 Requested mail action not taken: mailbox unavailable. Sender address has null MX (mx00.emig.gmx.net)
+5.1.1 550 5.0.0 Can't create output
 5.0.0 Remote host said: 554 INVALID IP FOR SENDING MAIL OF DOMAIN shop.example [RCPT_TO]
 5.0.0 <ana@example.net>: host mx.example.net[203.0.113.9] said: 554 No Resent-From field given
 5.1.1 552 5.2.2 Over quota

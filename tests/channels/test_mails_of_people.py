@@ -139,7 +139,7 @@ def test_a_report_of_complaint_in_a_part_of_another_type(kind: str) -> None:
 
 ABSENCES = """Out of Office: back|Automatic reply: x|Automatische Antwort: x|Abwesenheit: x|Ich bin im Urlaub|Réponse automatique : x|Absence du bureau
 Respuesta automática: x|Fuera de la oficina|Risposta automatica: x|Fuori sede|Resposta automática: x|Ausência|Automatisch antwoord: x|Afwezig|Autosvar: x|Automatiskt svar: x
-Frånvaro|Automatyczna odpowiedź: x|Nieobecność|Automatická odpověď: x|Automatikus válasz: x|Automaattinen vastaus: x|Otomatik yanıt: x|Автоматический ответ: x|Αυτόματη απάντηση: x
+Frånvaro|Frånvarande|Odpowiedź automatyczna: x|On PTO until Monday|Betriebsferien|Vacaciones|Congés|Not in the office|Automatyczna odpowiedź: x|Nieobecność|Automatická odpověď: x|Automatikus válasz: x|Automaattinen vastaus: x|Otomatik yanıt: x|Автоматический ответ: x|Αυτόματη απάντηση: x
 自动回复: x|自動応答|OOO: x|On vacation""".replace("\n", "|").split("|")
 
 

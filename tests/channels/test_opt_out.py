@@ -66,6 +66,13 @@ def test_what_else_is_meant(text: str, wish: str) -> None:
         "BAJA", "darme de baja", "no más mensajes", "SAIR", "afmelden", "uitschrijven", "geen berichten meer", "wypisz mnie",
         "rezygnuję", "odhlásit",
         "СТОП", "отписаться", "退订", "Widerruf", "remove me",
+        "Please remove me from your list", "don't text me anymore", "Do not message me again", "I want to opt out", "stop it",
+        "Ich möchte mich abmelden", "Hört auf!", "Lasst mich bitte in Ruhe", "Bitte nicht mehr schreiben",
+        "Bitte meine Nummer löschen",
+        "Newsletter abbestellen", "Promotionen stoppen", "je ne veux plus de SMS", "ne m'envoyez plus de messages",
+        "non voglio più messaggi",
+        "no quiero más mensajes", "não quero mais receber mensagens", "proszę nie pisać do mnie", "Больше не пишите мне",
+        "Inga fler sms",
     ],
 )  # fmt: skip
 def test_more_words_that_stop(text: str) -> None:
@@ -81,7 +88,8 @@ def test_more_words_that_stop(text: str) -> None:
         "keine Ahnung", "keine Eile", "no problem", "no worries, more later", "no", "nein", "red",
         "remove the blue one from my order", "Cancel my order please", "Ende der Woche", "Ich möchte mehr Nachrichten",
         "not more than two messages arrived", "Stop? Wann kommt ihr?", "more texts please", "the end",
-        "Stopp, die Lieferung bitte nicht vor Freitag",
+        "Stopp, die Lieferung bitte nicht vor Freitag", "Keine SMS bekommen", "keine Mail erhalten", "I get no messages",
+        "remove me from the order", "Do not write to me at work, use this number", "Lieferung stoppen", "Hör auf den Hund",
     ],
 )  # fmt: skip
 def test_sentences_are_answers(text: str) -> None:

@@ -49,6 +49,16 @@ ENDLESS = {
             "branch: [{if: customer.y, steps: [{emit: {event: X}}]}, {else: [{emit: {event: X}}]}]", "emit: {event: X}",
         )
     ],
+    "in every branch, and nowhere else": [
+        _workflow(
+            "a", "{event: X}", SEND,
+            "branch: [{if: customer.y, steps: [{emit: {event: X}}]}, {else: [{wait: 1h}, {emit: {event: X}}]}]",
+        )
+    ],
+    "where a shorter way meets somebody who is still in it": [
+        _workflow("a", "{event: X}", SEND, "emit: {event: Y}", "wait: 1h", "emit: {event: X}"),
+        _workflow("b", "{event: Y}", "emit: {event: X}"),
+    ],
     "who does nothing": [
         _workflow("a", "{event: X}", SEND, "wait_for: {outcome: clicked, timeout: 2h, otherwise: [{emit: {event: X}}]}")
     ],
@@ -87,6 +97,11 @@ BOUNDED = {
     "after a week": [_workflow("a", "{event: X}", SEND, "emit: {event: X}", head="reentry: after 7d\n")],
     "still in it": [_workflow("a", "{event: X}", SEND, "emit: {event: X}", "wait: 1h")],
     "itself enrolled": [_workflow("a", "{manual: true}", SEND, "enroll: a")],
+    "still in it, whichever way": [
+        _workflow("a", "{event: X}", SEND, "emit: {event: Y}", "emit: {event: X}", "wait: 1h"),
+        _workflow("b", "{event: Y}", "emit: {event: X}"),
+    ],
+    "itself enrolled under one key": [_workflow("a", "{manual: true}", SEND, "enroll: a", head="key: event.cart_id\n")],
     "no message": [_workflow("a", "{event: X}", "wait: 1m", "emit: {event: X}")],
     "the next morning": [_workflow("a", "{event: X}", "wait: {until: '09:00'}", SEND, "emit: {event: X}")],
     "tomorrow": [_workflow("a", "{event: X}", "wait: {until: \"now + '1d'\"}", SEND, "emit: {event: X}")],
@@ -118,6 +133,7 @@ def test_what_is_bounded_is_no_problem(name: str) -> None:
     "files",
     [
         [_workflow("a", "{event: X, where: customer.y}", SEND, "emit: {event: X}")],
+        [_workflow("a", "{manual: true}", SEND, "wait: 10m", "enroll: a", head="key: now\n")],
         [_workflow("a", "{event: X}", SEND, "{emit: {event: X}, when: event.n < 3}")],
         [_workflow("a", "{event: X}", SEND, "branch: [{if: event.n < 3, steps: [{emit: {event: X}}]}]")],
         [_workflow("a", "{event: X, where: event.n < 3}", SEND, "emit: {event: X, properties: {n: event.n + 1}}")],
