@@ -23,7 +23,7 @@ FILES = {
     "workflows/policy.yaml": "policy: default\npurposes: {marketing: {consent: opt_in}}\nunknown: {marketing: keep}\n",
     "workflows/hello.yaml": "workflow: hello\npurpose: marketing\ntrigger: {event: Hello}\n"
     "steps:\n  - send: {channel: email, template: hello}\n    id: mail\n",
-    "templates/email/hello.html": "---\nsubject: Hello\n---\n<p>Hello, <a href=\"{{ unsubscribe_url }}\">no more</a></p>\n",
+    "templates/email/hello.html": '---\nsubject: Hello\n---\n<p>Hello, <a href="{{ unsubscribe_url }}">no more</a></p>\n',
 }
 
 

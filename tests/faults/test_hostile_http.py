@@ -132,7 +132,7 @@ def test_canaries_are_in_no_log_line_metric_or_error_page(
 ) -> None:
     """Names, addresses and content of customers, sent, refused, failed and looked for, stay out of what operators share."""
     (project / "templates/email/tips.html").write_text(
-        "---\nsubject: Hi\n---\n<p>{{ event.when | date }}</p>\n<a href=\"{{ unsubscribe_url }}\">No more</a>\n"
+        '---\nsubject: Hi\n---\n<p>{{ event.when | date }}</p>\n<a href="{{ unsubscribe_url }}">No more</a>\n'
     )
     (project / "templates/email/tips.de.html").unlink()
     (project / "workflows/canary.yaml").write_text(
