@@ -24,6 +24,8 @@ from engine.telemetry import Action, Metrics, get_log
 
 STOP_SECONDS_MAX = 10.0
 METADATA_PAUSE_SECONDS = 0.5
+METADATA_AT_ONCE = 20
+"""So many questions are asked without a pause: a producer asks once for each topic that is new to it."""
 
 Row = tuple[bytes | None, bytes | None, Sequence[tuple[str, bytes]]]
 """Key, value, headers."""
@@ -170,7 +172,7 @@ def _unhurried(client: Any) -> None:
     as they answer.
     """
     ask, loop = client.force_metadata_update, asyncio.get_running_loop()
-    next_at = loop.time()
+    next_at = loop.time() - METADATA_AT_ONCE * METADATA_PAUSE_SECONDS
 
     async def later(seconds: float) -> object:
         await asyncio.sleep(seconds)
@@ -178,8 +180,9 @@ def _unhurried(client: Any) -> None:
 
     def force() -> Any:
         nonlocal next_at
-        wait_seconds = next_at - loop.time()
-        next_at = max(next_at, loop.time()) + METADATA_PAUSE_SECONDS
+        now = loop.time()
+        next_at = max(next_at, now - METADATA_AT_ONCE * METADATA_PAUSE_SECONDS) + METADATA_PAUSE_SECONDS
+        wait_seconds = next_at - now
         return ask() if wait_seconds <= 0 else asyncio.ensure_future(later(min(wait_seconds, METADATA_PAUSE_SECONDS)))
 
     client.force_metadata_update = force
