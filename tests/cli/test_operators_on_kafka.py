@@ -93,7 +93,7 @@ class Shop:
     def post(self, *events: dict[str, Any]) -> None:
         """Sends events to the collector."""
         request = urllib.request.Request(  # noqa: S310 - our own address
-            f"{self.collector.url}/v1/batch",
+            f"{self.collector.events_url}/v1/batch",
             json.dumps({"batch": events}).encode(),
             {"Content-Type": "application/json"},
         )

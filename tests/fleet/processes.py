@@ -45,10 +45,18 @@ class Process:
 
     @property
     def url(self) -> str:
-        """Waits until it says where it listens."""
+        """Waits until it says where it says how it is: its operators' port."""
+        return self._told(r"health +(http://[^/\s]+)/healthz")
+
+    @property
+    def events_url(self) -> str:
+        """Waits until a collector says where it takes events."""
+        return self._told(r"events +(http://[^/\s]+)/v1/track")
+
+    def _told(self, pattern: str) -> str:
         deadline = time.monotonic() + START_SECONDS_MAX
         while time.monotonic() < deadline:
-            found = re.findall(r"health +(http://[^/\s]+)/healthz", self.said)
+            found = re.findall(pattern, self.said)
             if found:
                 return str(found[-1])
             assert self._process.poll() is None, f"{self.role} ended: {self.said[-2_000:]}"
