@@ -56,7 +56,7 @@ class Shop:
 
     def post(self, events: list[dict[str, Any]]) -> None:
         request = urllib.request.Request(  # noqa: S310 - our own address
-            f"{self.collector.url}/v1/batch",
+            f"{self.collector.events_url}/v1/batch",
             json.dumps({"batch": events}).encode(),
             {"Content-Type": "application/json"},
         )
