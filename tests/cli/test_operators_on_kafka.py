@@ -215,13 +215,8 @@ def test_show_prints_what_it_prints_on_one_machine(shop: Shop, tmp_path: Path) -
     known = shop.ask(lambda reader: reader.state("ana"))
     assert known is not None
     # Ids of messages are salted with the first sight of the customer: seen at the same moment they are the same.
-    parsed = [
-        record
-        for event in signed_up("ana")
-        for record in parse_item(
-            json.dumps(event).encode(), Envelope(received_ms=known.first_seen_ms, new_id=lambda: "x")
-        )
-    ]
+    seen = Envelope(received_ms=known.first_seen_ms, new_id=lambda: "x")
+    parsed = [record for event in signed_up("ana") for record in parse_item(json.dumps(event).encode(), seen)]
     _embedded(alone, parsed)
     for what in (("customer", "ana"), ("message", line["message"]), ("workflow", "welcome")):
         [here] = shop.lines("show", *what)
