@@ -54,7 +54,8 @@ def write_template(templates: Path, *, fast: bool = True) -> None:
         f"---\nsubject: Leinen für {{{{ customer.first_name }}}}\n---\n{slow}{HTML}", "utf-8"
     )
     (folder / "letter.txt").write_text(
-        "Hallo {{ customer.first_name }},\n\n" + "Leinenhemd natur, 49,90 €.\n" * 20, "utf-8"
+        "Hallo {{ customer.first_name }},\n\n" + "Leinenhemd natur, 49,90 €.\n" * 20 + "{{ unsubscribe_url }}\n",
+        "utf-8",
     )
 
 
