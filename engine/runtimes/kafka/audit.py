@@ -9,16 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
-
-from engine.errors import ServiceUnreachable, StorageError
+from engine.errors import StorageError
 from engine.runtimes import audit
-from engine.runtimes.kafka.connect import METADATA_AGE_MS
+from engine.runtimes.kafka.looking import whole
 from engine.runtimes.kafka.outlet import Outlet
 from engine.runtimes.kafka.topics import Outgoing, Topics
 
-FETCH_MS = 500
 TRIES_MAX = 20
 
 
@@ -47,27 +43,5 @@ async def note(bootstrap: str, topics: Topics, follow: Callable[[audit.Verified]
 
 
 async def _all(bootstrap: str, topics: Topics) -> list[bytes]:
-    tp = TopicPartition(topics.audit, 0)
-    consumer = AIOKafkaConsumer(
-        metadata_max_age_ms=METADATA_AGE_MS,
-        bootstrap_servers=bootstrap,
-        enable_auto_commit=False,
-        client_id="anlass-audit",
-    )
-    found: list[bytes] = []
-    try:
-        await consumer.start()
-        consumer.assign([tp])
-        begin = (await consumer.beginning_offsets([tp]))[tp]
-        end = (await consumer.end_offsets([tp]))[tp]
-        consumer.seek(tp, begin)
-        while await consumer.position(tp) < end:
-            records = (await consumer.getmany(tp, timeout_ms=FETCH_MS)).get(tp, [])
-            found += [each.value or b"" for each in records]
-    except KafkaError as error:
-        raise ServiceUnreachable(
-            f"Kafka does not give the audit log: {error}.", mend="Look whether a broker runs there."
-        ) from error
-    finally:
-        await consumer.stop()
-    return found
+    records = await whole(bootstrap, topics.audit, client="anlass-audit", what="the audit log")
+    return [each.value or b"" for each in records]

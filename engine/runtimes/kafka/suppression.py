@@ -8,16 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
 
 from engine.core.duplicates import CLAIM
-from engine.errors import ServiceUnreachable, SettingsError
+from engine.errors import SettingsError
+from engine.runtimes.kafka.looking import whole
 from engine.runtimes.kafka.outlet import Outlet, Row
 from engine.runtimes.kafka.topics import Suppressed, Topics, decode_suppressed, encode_suppressed
 from engine.runtimes.suppression import Entry
 
-FETCH_MS = 500
 CHUNK_ROWS = 1_000
 FINGERPRINT_KEY = b"fingerprint of the secret"
 KEY_BYTES = 32
@@ -78,25 +76,9 @@ async def check_secret(bootstrap: str, topics: Topics, fingerprint: str, *, acce
 
 async def read_all(bootstrap: str, topics: Topics) -> list[tuple[bytes, bytes | None]]:
     """The topic's records, in their order. Raises ServiceUnreachable."""
-    tp = TopicPartition(topics.suppressions, 0)
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, client_id="anlass-suppression")
-    found: list[tuple[bytes, bytes | None]] = []
-    try:
-        await consumer.start()
-        consumer.assign([tp])
-        begin = (await consumer.beginning_offsets([tp]))[tp]
-        end = (await consumer.end_offsets([tp]))[tp]
-        consumer.seek(tp, begin)
-        while await consumer.position(tp) < end:
-            records = (await consumer.getmany(tp, timeout_ms=FETCH_MS)).get(tp, [])
-            found += [(each.key, each.value) for each in records if each.key]
-    except KafkaError as error:
-        raise ServiceUnreachable(
-            f"Kafka does not give the suppressed addresses: {error}.", mend="Look whether a broker runs there."
-        ) from error
-    finally:
-        await consumer.stop()
-    return found
+    what = "the suppressed addresses"
+    records = await whole(bootstrap, topics.suppressions, client="anlass-suppression", what=what)
+    return [(each.key, each.value) for each in records if each.key]
 
 
 def _row(entry: Entry, *, gone: bool) -> Row:
