@@ -7,16 +7,21 @@ command that was cut off is simply given again.
 from __future__ import annotations
 
 import asyncio
-import csv
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from engine.cli.csv_import import (
+    bytes_of,
+    doing_options,
+    encoding_option,
+    file_argument,
+    nothing_imported,
+    tell_refused,
+)
 from engine.cli.options import project_folder, project_option
 from engine.cli.output import progress, quiet_log
-from engine.cli.private import write_private
 from engine.errors import AnlassError, UsageError
 
 if TYPE_CHECKING:
@@ -25,29 +30,24 @@ if TYPE_CHECKING:
     from engine.core.policy import Policy
 
 CHUNK_ROWS = 5_000
-COMPLAINTS_MAX = 50
 
 
 @click.command("import")
-@click.argument("file", metavar="F.csv", type=click.Path(path_type=Path, dir_okay=False))
+@file_argument
 @click.option(
     "--origin", metavar="TEXT", required=True, help="Where the list comes from, as it is to stand in the proof."
 )
 @click.option(
     "--basis", metavar="BASIS", default="", help="Of rows without one: consent, existing_customer or contract."
 )
-@click.option("--encoding", metavar="NAME", default="", help="When the file is not UTF-8, such as cp1252.")
+@encoding_option
 @click.option("--purpose", metavar="NAME", default="", help="Of another system's list: what its consents are for.")
 @click.option("--channel", metavar="NAME", default="", help="Of another system's list: email (the default), sms, …")
 @click.option(
     "--zone", metavar="NAME", default="", help="Of another system's list: where its clocks are; else the policy's."
 )
 @click.option("--given-at", metavar="TIME", default="", help="Of another system's list without times: since when.")
-@click.option("--dry-run", is_flag=True, help="Only look: nothing is imported.")
-@click.option("--partly", is_flag=True, help="Import the good rows though others are refused.")
-@click.option(
-    "--report", type=click.Path(path_type=Path, dir_okay=False), help="Write every refused row to this CSV file."
-)
+@doing_options
 @project_option
 def import_(file: Path, *, folder: Path, dry_run: bool, partly: bool, report: Path | None, **told: str) -> int:
     """Import consents from a CSV file into the ledger.
@@ -73,17 +73,11 @@ def import_(file: Path, *, folder: Path, dry_run: bool, partly: bool, report: Pa
     quiet_log()
     root = project_folder(folder)
     rows, refused, skipped = _read(root, file, **told)
-    for each in refused[:COMPLAINTS_MAX]:
-        click.echo(f"{file}:{each.number}: {each.reason}", err=True)
-    if len(refused) > COMPLAINTS_MAX:
-        click.echo(f"{file}: and {len(refused) - COMPLAINTS_MAX} more; --report writes them all.", err=True)
-    if report is not None:
-        write_report(report, refused)
+    tell_refused(file, refused, report)
     said = f"{len(rows)} good row{'' if len(rows) == 1 else 's'}, {len(refused)} refused"
     said += f", {skipped} left out that say no consent" if skipped else ""
     if dry_run or (refused and not partly):
-        why = "" if dry_run else " Mend the rows, or import the good ones with --partly."
-        click.echo(f"{said}; nothing was imported.{why}")
+        nothing_imported(said, dry_run=dry_run)
         return 1 if refused else 0
     asyncio.run(bootstrap.note(root, Act(act="consent", what="import", count=len(rows), why=told["origin"])))
     asyncio.run(_import(root, rows))
@@ -103,12 +97,7 @@ def _read(
         raise UsageError(f"There is no legal basis {basis!r}.", mend=f"It may be {', '.join(BASES)}.")
     if not origin.strip() or len(origin) > consent_rows.ID_CHARS_MAX:
         raise UsageError("--origin is empty or too long.", mend="Say in a few words where the list comes from.")
-    try:
-        if file.stat().st_size > consent_rows.FILE_BYTES_MAX:
-            raise UsageError(f"{file} is larger than 500 MB.", mend="Split it; each part begins with the header.")
-        data = file.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{file} cannot be read: {error.strerror}.", mend="Name a CSV file.") from error
+    data = bytes_of(file)
     project = bootstrap.open_project(root, with_templates=False)
     rules = consent_rows.Rules(
         origin=origin.strip(),
@@ -173,15 +162,3 @@ async def _import(root: Path, rows: list[Row]) -> None:
             err=True,
         )
         raise
-
-
-def write_report(path: Path, refused: list[Refused]) -> None:
-    """Writes every refused row to a CSV file. Raises UsageError."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(["line", "reason", "row"])
-    writer.writerows((each.number, each.reason, each.text) for each in refused)
-    try:
-        write_private(path, text.getvalue().encode())
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}.", mend="Choose another file.") from error

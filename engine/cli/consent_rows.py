@@ -28,7 +28,6 @@ PROOFS = (
 )  # fmt: skip
 COLUMNS = (*NEEDED, "row", "action", "basis", *PROOFS)
 ACTIONS = ("grant", "withdraw")
-FILE_BYTES_MAX = 500_000_000
 LINES_PER_ROW_MAX = 50
 ID_CHARS_MAX = 200
 _SEPARATOR = re.compile(r"\"?sep=([,;\t|])\"?", re.IGNORECASE)

@@ -14,6 +14,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from engine.cli.csv_import import (
+    bytes_of,
+    doing_options,
+    encoding_option,
+    file_argument,
+    nothing_imported,
+    tell_refused,
+)
 from engine.cli.options import project_folder, project_option
 from engine.cli.output import quiet_log
 from engine.core.consent import ADDRESS_TRAITS
@@ -27,7 +35,6 @@ if TYPE_CHECKING:
 COLUMNS = ("address", "hash", "kind", "channel", "purpose", "reason", "since")
 _HASH = re.compile(r"[0-9a-f]{64}\Z")
 _KIND = re.compile(r"(?:(?:erased|refused)/)?[a-z_]{1,40}\Z|objected/[a-z_]{1,40}/[^\x00-\x1f]{1,200}\Z")
-COMPLAINTS_MAX = 50
 
 channel_option = click.option(
     "--channel", type=click.Choice(sorted(ADDRESS_TRAITS)), default="email", show_default=True, help="Of the address."
@@ -35,15 +42,11 @@ channel_option = click.option(
 
 
 @click.command("import")
-@click.argument("file", metavar="F.csv", type=click.Path(path_type=Path, dir_okay=False))
+@file_argument
 @channel_option
 @click.option("--reason", required=True, metavar="TEXT", help="Why, for the audit log.")
-@click.option("--encoding", metavar="NAME", default="", help="When the file is not UTF-8, such as cp1252.")
-@click.option("--dry-run", is_flag=True, help="Only look: nothing is imported.")
-@click.option("--partly", is_flag=True, help="Import the good rows though others are refused.")
-@click.option(
-    "--report", type=click.Path(path_type=Path, dir_okay=False), help="Write every refused row to this CSV file."
-)
+@encoding_option
+@doing_options
 @project_option
 def import_(file: Path, *, folder: Path, dry_run: bool, partly: bool, report: Path | None, **told: str) -> int:
     """Suppress every address of a CSV file, or take an export of `anlass suppression export`.
@@ -58,7 +61,6 @@ def import_(file: Path, *, folder: Path, dry_run: bool, partly: bool, report: Pa
     """
     from engine import bootstrap
     from engine.bootstrap import suppressing
-    from engine.cli.consent_import import write_report
     from engine.runtimes.suppression import IMPORTED
 
     quiet_log()
@@ -66,17 +68,11 @@ def import_(file: Path, *, folder: Path, dry_run: bool, partly: bool, report: Pa
         raise UsageError("--reason is empty.", mend="Say in a few words why.")
     root = project_folder(folder)
     wanted, entries, refused = _read(file, channel=told["channel"], encoding=told["encoding"])
-    for each in refused[:COMPLAINTS_MAX]:
-        click.echo(f"{file}:{each.number}: {each.reason}", err=True)
-    if len(refused) > COMPLAINTS_MAX:
-        click.echo(f"{file}: and {len(refused) - COMPLAINTS_MAX} more; --report writes them all.", err=True)
-    if report is not None:
-        write_report(report, refused)
+    tell_refused(file, refused, report)
     good = len(wanted) + len(entries)
     said = f"{good} good row{'' if good == 1 else 's'}, {len(refused)} refused"
     if dry_run or (refused and not partly):
-        why = "" if dry_run else " Mend the rows, or import the good ones with --partly."
-        click.echo(f"{said}; nothing was imported.{why}")
+        nothing_imported(said, dry_run=dry_run)
         return 1 if refused else 0
     operations = bootstrap.operations(root)
     if wanted:
@@ -104,16 +100,10 @@ def _read(file: Path, *, channel: str, encoding: str) -> tuple[list[Wanted], lis
     from engine.bootstrap.suppressing import Wanted
     from engine.cli import consent_rows
 
-    try:
-        if file.stat().st_size > consent_rows.FILE_BYTES_MAX:
-            raise UsageError(f"{file} is larger than 500 MB.", mend="Split it; each part begins with the header.")
-        data = file.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{file} cannot be read: {error.strerror}.", mend="Name a CSV file.") from error
     wanted: list[Wanted] = []
     entries: list[Entry] = []
     refused: list[Refused] = []
-    for number, raw, values in _rows(consent_rows.decoded(data, encoding)):
+    for number, raw, values in _rows(consent_rows.decoded(bytes_of(file), encoding)):
         try:
             made = _made(values, channel)
         except BadRecord as error:
