@@ -16,10 +16,11 @@ from engine.clock import SystemClock
 from engine.definition.load import load_files
 from engine.errors import NotFound
 from engine.runtimes.embedded import handovers
-from engine.runtimes.embedded.examining import Finding, examine
+from engine.runtimes.embedded.examining import examine
 from engine.runtimes.embedded.mending import Mended, mend
 from engine.runtimes.embedded.store import FILE, connect, translated
 from engine.runtimes.rebuild import InForce
+from engine.runtimes.unreadable import Finding
 
 
 def unreadable_rows(var: Path) -> list[Finding]:

@@ -9,7 +9,7 @@ from engine.bootstrap.cluster import Cluster, compile_definition
 from engine.clock import SystemClock
 from engine.collector.foreign import parse_foreign
 from engine.runtimes.kafka import examining
-from engine.runtimes.kafka.examining import Finding
+from engine.runtimes.kafka.examining import PartitionFinding
 from engine.runtimes.kafka.outgoing import Here
 from engine.runtimes.kafka.outlet import Outlet
 from engine.runtimes.kafka.topics import Mended, Outgoing, encode_input
@@ -23,12 +23,12 @@ class Examination:
         self._cluster = cluster
         self._catalogs: list[InForce] = []
 
-    async def find(self) -> list[Finding]:
+    async def find(self) -> list[PartitionFinding]:
         """Every row that cannot be read. Raises StorageError."""
         cluster = self._cluster
         return await examining.examine(cluster.bootstrap, cluster.topics, cluster.partitions)
 
-    async def mend(self, found: list[Finding], *, give_up: bool) -> list[tuple[Finding, str, str]]:
+    async def mend(self, found: list[PartitionFinding], *, give_up: bool) -> list[tuple[PartitionFinding, str, str]]:
         """(row, `rebuilt`, `given up` or `left`, why) of each."""
         cluster = self._cluster
         definitions = cluster.definitions()
@@ -47,7 +47,7 @@ class Examination:
         finally:
             await outlet.stop()
 
-    async def _one(self, outlet: Outlet, finding: Finding, *, give_up: bool) -> tuple[str, str]:
+    async def _one(self, outlet: Outlet, finding: PartitionFinding, *, give_up: bool) -> tuple[str, str]:
         if finding.table != "states":
             return "left", "only rows of states are mended on Kafka; a message that cannot be read stays unsent"
         cluster, customer = self._cluster, finding.customer
@@ -61,7 +61,7 @@ class Examination:
         await outlet.send([Outgoing(topic, finding.partition, key, value) for value in values])
         return ("given up", why) if record.state is None and not record.keep else ("rebuilt", "")
 
-    async def _record(self, finding: Finding, *, until: int, give_up: bool) -> tuple[Mended | None, str]:
+    async def _record(self, finding: PartitionFinding, *, until: int, give_up: bool) -> tuple[Mended | None, str]:
         now_ms, customer, cluster = SystemClock().now_ms(), finding.customer, self._cluster
         if "although it can be read" in finding.reason:
             return Mended(customer=customer, at_ms=now_ms, keep=True), ""

@@ -46,6 +46,21 @@ class SetAside(msgspec.Struct, frozen=True, kw_only=True):
         return self.kind != "message" and bool(self.customer)
 
 
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """A row that cannot be read. `set_aside`: the engine has found it as well."""
+
+    table: str
+    key: str
+    customer: str = ""
+    reason: str
+    set_aside: bool = False
+
+    def __str__(self) -> str:
+        whose = f", customer {self.customer!r}," if self.customer else ""
+        found = " (set aside)" if self.set_aside else ""
+        return f"{self.table} {self.key!r}{whose} cannot be read: {self.reason}{found}"
+
+
 def readable(decode: Callable[[bytes], _T], body: bytes) -> _T:
     """What the bytes hold. Raises UnreadableRow."""
     try:

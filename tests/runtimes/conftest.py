@@ -42,3 +42,12 @@ async def open_runtime(var: Path, clock: ManualClock) -> AsyncIterator[Open]:
     yield open_one
     for runtime in opened:
         await runtime.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Of an empty journal's database, of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/journal.db"
+    found: str = request.getfixturevalue("postgres")
+    return found

@@ -158,15 +158,6 @@ def embedded_check(connection: sqlite3.Connection) -> tuple[str, ...]:
     return chain.finish(embedded.head_of(connection)).problems
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Of an empty journal's database, of each kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/journal.db"
-    found: str = request.getfixturevalue("postgres")
-    return found
-
-
 def _behind(url: str, *statements: str) -> None:
     connection: Any
     if url.startswith("sqlite"):

@@ -152,15 +152,6 @@ async def test_pruning_the_journal_leaves_the_ledger_and_old_proofs_go(tmp_path:
 # --------------------------------------------------------------------------------------------- the journal's database
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Of an empty database, of each kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/journal.db"
-    found: str = request.getfixturevalue("postgres")
-    return found
-
-
 @pytest.fixture
 async def database(url: str) -> AsyncIterator[Database]:
     """Open, with its schema."""

@@ -28,15 +28,6 @@ from tests.runtimes.journal_records import (
 )
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Of an empty database, of each kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/journal.db"
-    found: str = request.getfixturevalue("postgres")
-    return found
-
-
 @pytest.fixture
 async def database(url: str) -> AsyncIterator[Database]:
     """Open, with its schema."""

@@ -19,15 +19,6 @@ from tests.conformance.shop import catalog
 from tests.runtimes.journal_records import line, stretch
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Of an empty database, of each kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/journal.db"
-    found: str = request.getfixturevalue("postgres")
-    return found
-
-
 def _execute(url: str, *texts: str) -> list[tuple[object, ...]]:
     """Runs statements as another program would; the rows of the last one."""
     if url.startswith("sqlite"):

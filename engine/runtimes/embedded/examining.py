@@ -16,26 +16,11 @@ from engine.core.record import decode_record
 from engine.runtimes.embedded.handovers import unpacked
 from engine.runtimes.embedded.outbox import read_message
 from engine.runtimes.embedded.statements import SQL
-from engine.runtimes.unreadable import UnreadableRow, read_state, readable
+from engine.runtimes.unreadable import Finding, UnreadableRow, read_state, readable
 
 _decode_decision = msgspec.msgpack.Decoder(Decision).decode
 _decode_links = msgspec.json.Decoder(dict[str, str]).decode
 _decode_proof = msgspec.json.Decoder(dict[str, Any]).decode
-
-
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """A row that cannot be read. `set_aside`: the engine has found it as well."""
-
-    table: str
-    key: str
-    customer: str = ""
-    reason: str
-    set_aside: bool = False
-
-    def __str__(self) -> str:
-        whose = f", customer {self.customer!r}," if self.customer else ""
-        found = " (set aside)" if self.set_aside else ""
-        return f"{self.table} {self.key!r}{whose} cannot be read: {self.reason}{found}"
 
 
 KINDS = {"states": "state", "log": "log", "ledger": "message"}

@@ -17,11 +17,11 @@ from engine.core.effect import Decision
 from engine.core.record import Consent, Record, decode_record, encode_record
 from engine.runtimes import consents
 from engine.runtimes.effects import encode_message
-from engine.runtimes.embedded.examining import KINDS, Finding, examine
+from engine.runtimes.embedded.examining import KINDS, examine
 from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import Store
 from engine.runtimes.rebuild import InForce, Rebuilt, line_of, rebuild
-from engine.runtimes.unreadable import SET_ASIDE, UnreadableRow, read_state, readable
+from engine.runtimes.unreadable import SET_ASIDE, Finding, UnreadableRow, read_state, readable
 from engine.telemetry import Action, get_log
 
 CANNOT_GO = frozenset(("consents", "file"))

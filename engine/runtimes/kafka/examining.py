@@ -34,17 +34,12 @@ from engine.runtimes.kafka.topics import (
     headers_of,
 )
 from engine.runtimes.rebuild import InForce, Line, Rebuilt, line_of, rebuild
-from engine.runtimes.unreadable import WAITS, UnreadableRow, read_state, readable
+from engine.runtimes.unreadable import WAITS, Finding, UnreadableRow, read_state, readable
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """A row that cannot be read. `set_aside`: its owner has found it as well."""
+class PartitionFinding(Finding, frozen=True, kw_only=True):
+    """A row of a changelog that cannot be read, and the partition it is on."""
 
-    table: str
-    key: str
-    customer: str = ""
-    reason: str
-    set_aside: bool = False
     partition: int = 0
 
     def __str__(self) -> str:
@@ -65,9 +60,9 @@ async def records(bootstrap: str, topic: str, partition: int) -> AsyncIterator[t
             yield begin, found
 
 
-async def examine(bootstrap: str, topics: Topics, partitions: int) -> list[Finding]:
+async def examine(bootstrap: str, topics: Topics, partitions: int) -> list[PartitionFinding]:
     """Every row of `states`, `ledger` and `definitions` that cannot be read. Raises StorageError."""
-    found: list[Finding] = []
+    found: list[PartitionFinding] = []
     for number in range(partitions):
         found += await _changelog(bootstrap, topics.states, number, table="states")
         found += await _changelog(bootstrap, topics.ledger, number, table="ledger")
@@ -80,11 +75,11 @@ async def examine(bootstrap: str, topics: Topics, partitions: int) -> list[Findi
                 readable(decode_definition, value)
             except UnreadableRow as error:
                 key = (each.key or b"").decode(errors="replace")
-                found.append(Finding(table="definitions", key=key, reason=str(error)))
+                found.append(PartitionFinding(table="definitions", key=key, reason=str(error)))
     return found
 
 
-async def _changelog(bootstrap: str, topic: str, number: int, *, table: str) -> list[Finding]:
+async def _changelog(bootstrap: str, topic: str, number: int, *, table: str) -> list[PartitionFinding]:
     bad: dict[bytes, str] = {}
     aside: set[str] = set()
     async for _, some_records in records(bootstrap, topic, number):
@@ -107,7 +102,7 @@ async def _changelog(bootstrap: str, topic: str, number: int, *, table: str) -> 
     if table == "states":  # readable again, but never told that it goes on
         names |= dict.fromkeys(aside - names.keys(), "it is set aside, although it can be read")
     return [
-        Finding(
+        PartitionFinding(
             table=table, key=name, customer=name if table == "states" else "", reason=reason,
             set_aside=name in aside, partition=number,
         )

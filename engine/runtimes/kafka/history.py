@@ -37,7 +37,7 @@ async def newest_of(
             since = max(begin, until - CHUNK)
             chunk = [
                 Incoming(each.offset, each.timestamp, each.key, each.value, tuple(each.headers))
-                for each in await between(consumer, tp, since, until)
+                for each in await between(consumer, tp, since=since, until=until)
             ]
             looked += until - since
             until = since

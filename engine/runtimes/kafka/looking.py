@@ -36,7 +36,7 @@ async def looking(bootstrap: str, tp: TopicPartition, *, client: str, what: str)
         await consumer.stop()
 
 
-async def between(consumer: AIOKafkaConsumer, tp: TopicPartition, since: int, until: int) -> list[Any]:
+async def between(consumer: AIOKafkaConsumer, tp: TopicPartition, *, since: int, until: int) -> list[Any]:
     """The records from one offset up to and without the other; compaction leaves holes."""
     consumer.seek(tp, since)
     found: list[Any] = []
@@ -51,4 +51,4 @@ async def whole(bootstrap: str, topic: str, *, client: str, what: str) -> list[A
     tp = TopicPartition(topic, 0)
     async with looking(bootstrap, tp, client=client, what=what) as consumer:
         begin, end = (await consumer.beginning_offsets([tp]))[tp], (await consumer.end_offsets([tp]))[tp]
-        return await between(consumer, tp, begin, end)
+        return await between(consumer, tp, since=begin, until=end)
