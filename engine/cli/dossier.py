@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 PAGE = 5_000
 MESSAGES_MAX = 10_000
-LINK = "(a link made for this message)"
+LINK = "a-link-made-for-this-message"
+"""Stands where a link would: it reads the same as an address and as text."""
 
 Content = Callable[["MessageStatus"], dict[str, Any]]
 """What a message said, as `content` of the export."""

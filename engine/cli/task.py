@@ -110,7 +110,7 @@ def done(number: str, *, outcome: str, note: str, folder: Path) -> None:
 
     found = _the(number, _tasks(folder))
     if found.done_ms:
-        raise UsageError(f"The task {found.id[:SHOWN_CHARS]} is done already: {safe(found.outcome)}.")
+        raise UsageError(f"The task {safe(found.title)} is done already: {safe(found.outcome)}.")
     properties = {"outcome": outcome, "note": note, "title": found.title, "queue": found.queue}
     _write(folder, found, COMPLETED, properties, id=f"task:{found.id}:done")
     click.echo(f"Done: {safe(found.title)} ({safe(outcome)}).")
@@ -135,7 +135,7 @@ def assign(number: str, assignee: str, *, queue: str, folder: Path) -> None:
         raise UsageError("Nobody is named.", mend="Name a person, or a queue with --queue.")
     found = _the(number, _tasks(folder))
     if found.done_ms:
-        raise UsageError(f"The task {found.id[:SHOWN_CHARS]} is done already: {safe(found.outcome)}.")
+        raise UsageError(f"The task {safe(found.title)} is done already: {safe(found.outcome)}.")
     properties = {"assignee": assignee, "queue": queue}
     _write(folder, found, ASSIGNED, properties, id=f"task:{found.id}:assigned:{SystemClock().now_ms()}")
     click.echo(f"{safe(found.title)}: {safe(assignee or queue)}.")

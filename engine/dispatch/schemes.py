@@ -60,12 +60,13 @@ def harmless_html(document: str, own: frozenset[str] = frozenset()) -> str:
             done = value.end(1)
     if kept:
         document = "".join((*kept, document[done:]))
-    return _STYLE.sub("none", document) if _URL.search(document) else document
+    # Asked first for the bracket alone, which costs a tenth of the search.
+    return _STYLE.sub("none", document) if "(" in document and _URL.search(document) else document
 
 
 def harmless_text(text: str) -> str:
     """The same for plain text, where programs make links of what looks like one."""
-    return _IN_TEXT.sub("#", text) if _COLON.search(text) else text
+    return _IN_TEXT.sub("#", text) if ":" in text and _COLON.search(text) else text
 
 
 def is_harmless(value: str, own: frozenset[str] = frozenset(), *, picture: bool = False) -> bool:

@@ -32,6 +32,7 @@ def shop(tmp_path: Path) -> Path:
         try:
             traits: dict[str, Any] = {
                 "email": "ana@shop.example",
+                "phone": "+4915112345678",
                 "first_name": EVIL,
                 "consent": {"marketing": ["email"]},
             }
@@ -85,7 +86,7 @@ def test_the_data_has_everything_with_what_the_messages_said(shop: Path) -> None
     assert message["content"]["source"] == "made again from template email/welcome as it is now"
     assert message["content"]["subject"]
     assert "http://127" not in message["content"]["text"]
-    assert "(a link made for this message)" in message["content"]["text"]
+    assert "Unsubscribe (a-link-made-for-this-message)" in message["content"]["text"]
     mailbox = bootstrap.open_mailbox(shop / "var")
     sent = OutgoingMessage(
         id=message["message"]["id"],

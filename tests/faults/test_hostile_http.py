@@ -18,7 +18,8 @@ from tests.cli.conftest import Running, anlass, signed_up, wait_for
 from tests.faults.conftest import MailServer, messages, rows
 
 TRACK = {"type": "track", "userId": "u", "event": "E"}
-KEY = "Authorization: Basic " + base64.b64encode(b"k1:").decode()
+WRITE_KEY = "x7Qm2vLp9sKd4RtYw8Zc"
+KEY = "Authorization: Basic " + base64.b64encode(f"{WRITE_KEY}:".encode()).decode()
 
 
 class Client:
@@ -76,7 +77,7 @@ BODIES = {
 
 def test_hostile_requests_get_answers_and_leave_no_trace_in_the_log(run: Callable[..., Running], project: Path) -> None:
     """Refused in JSON with a code, taken when they are only strange; every 200 is on the log; nothing is a 500."""
-    running = run({"ANLASS_COLLECTOR__WRITE_KEYS": '["k1"]'})
+    running = run({"ANLASS_COLLECTOR__WRITE_KEYS": json.dumps([WRITE_KEY])})
     client = Client(running.url)
     for data, expected in BODIES.items():
         status, answer = client.post(data)
@@ -115,7 +116,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for(collector: Any, monke
     """408, and the connection is to be closed (the library reads on for ten seconds, so that the answer is not lost)."""
     monkeypatch.setattr(body, "BODY_SECONDS_MAX", 0.2)
     reader, writer = await asyncio.open_connection("127.0.0.1", int(collector.url.rpartition(":")[2]))
-    writer.write(b"POST /v1/track HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+    writer.write(b"POST /v1/track HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
     async with asyncio.timeout(5):
         answer = await reader.readuntil(b"}")
     assert b"\r\nConnection: close\r\n" in answer
