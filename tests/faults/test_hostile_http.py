@@ -18,7 +18,7 @@ from tests.cli.conftest import Running, anlass, signed_up, wait_for
 from tests.faults.conftest import MailServer, messages, rows
 
 TRACK = {"type": "track", "userId": "u", "event": "E"}
-WRITE_KEY = "x7Qm2vLp9sKd4RtYw8Zc"
+WRITE_KEY = "tXfW8nq3LZ0cVb6RjUo2sKeYd4AhMp7G"
 KEY = "Authorization: Basic " + base64.b64encode(f"{WRITE_KEY}:".encode()).decode()
 
 
