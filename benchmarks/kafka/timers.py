@@ -20,14 +20,14 @@ from engine.clock import ManualClock
 from engine.core.customer import encode_state
 from engine.core.evaluate import evaluate
 from engine.core.record import Event, Identify
-from engine.runtimes.kafka.arrival import Incoming
-from engine.runtimes.kafka.changelog import Changelog, Place
 from engine.runtimes.kafka.definitions import Definitions
-from engine.runtimes.kafka.outgoing import Here
-from engine.runtimes.kafka.outlet import Outlet, Row
-from engine.runtimes.kafka.owner import Owner, Tools
-from engine.runtimes.kafka.store import RowStore
+from engine.runtimes.kafka.intake.outlet import Outlet, Row
+from engine.runtimes.kafka.partition.arrival import Incoming
+from engine.runtimes.kafka.partition.changelog import Changelog, Place
+from engine.runtimes.kafka.partition.outgoing import Here
+from engine.runtimes.kafka.partition.store import RowStore
 from engine.runtimes.kafka.topics import CHECKPOINT_KEY, Checkpoint, Topics, encode_checkpoint, pack_row, partition_of
+from engine.runtimes.kafka.worker.owner import Owner, Tools
 from engine.telemetry import Metrics
 from tests.conformance.shop import T0, catalog
 from tests.services.kafka import create_topics

@@ -18,9 +18,10 @@ from engine.definition.load import load_files
 from engine.definition.phone_numbers import with_phone_numbers
 from engine.definition.public_holidays import with_public_holidays
 from engine.errors import DefinitionError, SettingsError, StorageError
-from engine.runtimes.kafka import admin, suppression
+from engine.runtimes.kafka import admin
 from engine.runtimes.kafka.definitions import Definitions
 from engine.runtimes.kafka.holders import Announcement
+from engine.runtimes.kafka.operating import suppression
 from engine.runtimes.kafka.topics import Definition, Topics
 from engine.settings import Settings
 

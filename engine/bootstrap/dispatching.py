@@ -26,7 +26,7 @@ from engine.dispatch.compose import Composer
 from engine.dispatch.dispatcher import Dispatcher
 from engine.dispatch.tokens import SignedLinks, TokenSigner
 from engine.errors import SettingsError
-from engine.runtimes.kafka.postroom import Postroom, PostroomSettings
+from engine.runtimes.kafka.dispatcher.role import Postroom, PostroomSettings
 from engine.telemetry import Action, Metrics, get_log
 
 _log = get_log("role")

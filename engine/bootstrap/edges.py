@@ -24,9 +24,9 @@ from engine.collector.key_use import KeyUses
 from engine.dispatch.compose import Composer
 from engine.dispatch.tokens import SignedLinks, TokenSigner
 from engine.runtimes.journal import Database, DatabaseReader
+from engine.runtimes.journal.sink import Sink, SinkOptions
 from engine.runtimes.kafka.front import KafkaFront
-from engine.runtimes.kafka.intake import IntakeOptions, KafkaIntake
-from engine.runtimes.kafka.sink import Sink, SinkOptions
+from engine.runtimes.kafka.intake.intake import IntakeOptions, KafkaIntake
 from engine.telemetry import Action, Metrics, get_log
 
 _log = get_log("role")

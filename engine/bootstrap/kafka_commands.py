@@ -19,10 +19,11 @@ from engine.runtimes.audit import Act, Head, customer_of, follow, verify
 from engine.runtimes.base import History, Reader, Receipt, Replayed
 from engine.runtimes.consent_chain import LedgerCheck
 from engine.runtimes.journal import Database, DatabaseReader, ledger
-from engine.runtimes.kafka import admin, audit, progress, suppression
-from engine.runtimes.kafka.history import newest_of
-from engine.runtimes.kafka.intake import KafkaIntake
-from engine.runtimes.kafka.operators import Replay, kept_ms
+from engine.runtimes.kafka import admin, progress
+from engine.runtimes.kafka.intake.intake import KafkaIntake
+from engine.runtimes.kafka.operating import audit, suppression
+from engine.runtimes.kafka.operating.dead_letters import Replay, kept_ms
+from engine.runtimes.kafka.operating.history import newest_of
 from engine.runtimes.kafka.passed import passed
 from engine.runtimes.kafka.topics import Topics, partition_of
 from engine.runtimes.suppression import Entry

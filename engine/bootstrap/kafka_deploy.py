@@ -28,7 +28,7 @@ from engine.runtimes.kafka import admin
 from engine.runtimes.kafka.connect import METADATA_AGE_MS, connected
 from engine.runtimes.kafka.definitions import Definitions
 from engine.runtimes.kafka.holders import holders
-from engine.runtimes.kafka.outlet import Outlet
+from engine.runtimes.kafka.intake.outlet import Outlet
 from engine.runtimes.kafka.passed import passed
 from engine.runtimes.kafka.topics import (
     CHECKPOINT_KEY,

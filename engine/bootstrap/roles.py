@@ -20,7 +20,7 @@ from engine.bootstrap.status import Status, StatusServer
 from engine.clock import Clock, SystemClock
 from engine.collector.foreign import parse_foreign
 from engine.errors import ServiceUnreachable, StorageError
-from engine.runtimes.kafka.worker import Worker, WorkerSettings
+from engine.runtimes.kafka.worker.role import Worker, WorkerSettings
 from engine.telemetry import Action, Metrics, get_log
 from engine.tracing import open_tracing
 

@@ -13,7 +13,7 @@ import msgspec
 
 from engine.core.message import Message
 from engine.dispatch.ports import FINAL
-from engine.runtimes.kafka.entry import LedgerEntry, decode_entry
+from engine.runtimes.kafka.dispatcher.ledger_entry import LedgerEntry, decode_entry
 from engine.runtimes.kafka.topics import CHECKPOINT_KEY, OWNER_KEY, PREFIX_BYTES, unpack_prefix
 from tests.chaos.reading import Topic
 

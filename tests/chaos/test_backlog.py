@@ -14,7 +14,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from engine.runtimes.kafka import progress
-from engine.runtimes.kafka.app import HIGH_WATER_RECORDS
+from engine.runtimes.kafka.group.app import HIGH_WATER_RECORDS
 from engine.runtimes.kafka.topics import JournalLine, Topics, decode_journal, partition_of
 from tests.chaos.crew import Member, deploy, environment_of
 from tests.chaos.reading import read_logs

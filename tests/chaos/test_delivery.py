@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from engine.core.message import Message
-from engine.runtimes.kafka.entry import LedgerEntry, encode_entry
+from engine.runtimes.kafka.dispatcher.ledger_entry import LedgerEntry, encode_entry
 from engine.runtimes.kafka.topics import pack_row
 from tests.chaos.delivery import check_delivery, unsettled
 from tests.chaos.reading import Found, Topic

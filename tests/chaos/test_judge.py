@@ -20,9 +20,8 @@ from engine.collector.foreign import parse_foreign
 from engine.core.catalog import Catalog
 from engine.core.record import Timer
 from engine.definition.load import load_project
-from engine.runtimes.kafka.arrival import Here, Incoming
-from engine.runtimes.kafka.plan import Planner
-from engine.runtimes.kafka.store import RowStore
+from engine.runtimes.kafka.partition.arrival import Here, Incoming
+from engine.runtimes.kafka.partition.store import RowStore
 from engine.runtimes.kafka.topics import (
     CHECKPOINT_KEY,
     PREFIX_BYTES,
@@ -34,6 +33,7 @@ from engine.runtimes.kafka.topics import (
     partition_of,
     unpack_prefix,
 )
+from engine.runtimes.kafka.worker.plan import Planner
 from tests.chaos.judge import judge
 from tests.chaos.load import POISON_KEY, Acknowledged
 from tests.chaos.measure import Happened, measure

@@ -25,9 +25,9 @@ from engine.core.message import Message
 from engine.core.record import Event, Record
 from engine.runtimes.base import DeadLetter, Query
 from engine.runtimes.journal import Database, DatabaseReader
-from engine.runtimes.kafka.entry import LedgerEntry, encode_entry
-from engine.runtimes.kafka.intake import KafkaIntake
-from engine.runtimes.kafka.outlet import Outlet
+from engine.runtimes.kafka.dispatcher.ledger_entry import LedgerEntry, encode_entry
+from engine.runtimes.kafka.intake.intake import KafkaIntake
+from engine.runtimes.kafka.intake.outlet import Outlet
 from engine.runtimes.kafka.topics import ORIGIN, Outgoing, Topics, encode_input, pack_row, partition_of
 from tests.cli.conftest import anlass, signed_up, wait_for
 from tests.fleet.processes import Fleet, Process, fleet

@@ -15,7 +15,7 @@ from engine.clock import ManualClock
 from engine.core.catalog import Catalog
 from engine.core.record import Record
 from engine.runtimes.base import DeadLetter
-from engine.runtimes.kafka.intake import IntakeOptions, KafkaIntake
+from engine.runtimes.kafka.intake.intake import IntakeOptions, KafkaIntake
 from engine.runtimes.kafka.topics import AT, ORIGIN, REASON, Deployed, Mended, Shard, Topics, decode_input, headers_of
 from engine.runtimes.memory_ports import MemoryRuntime
 

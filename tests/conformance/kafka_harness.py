@@ -22,15 +22,15 @@ from engine.core.record import Flush, Record
 from engine.dispatch.ports import NO_LINKS, OPEN, Closed, Links, Pending, Settlement
 from engine.runtimes.base import MessageStatus, Query
 from engine.runtimes.journal import Database, DatabaseReader
+from engine.runtimes.journal.sink import Sink
 from engine.runtimes.kafka import admin
 from engine.runtimes.kafka.connect import connected
 from engine.runtimes.kafka.definitions import Definitions
+from engine.runtimes.kafka.dispatcher.outbox import KafkaOutbox
+from engine.runtimes.kafka.dispatcher.role import Postroom, PostroomSettings
 from engine.runtimes.kafka.front import KafkaFront
-from engine.runtimes.kafka.intake import KafkaIntake
-from engine.runtimes.kafka.outbox import KafkaOutbox
-from engine.runtimes.kafka.outlet import Outlet
-from engine.runtimes.kafka.postroom import Postroom, PostroomSettings
-from engine.runtimes.kafka.sink import Sink
+from engine.runtimes.kafka.intake.intake import KafkaIntake
+from engine.runtimes.kafka.intake.outlet import Outlet
 from engine.runtimes.kafka.topics import (
     PREFIX_BYTES,
     Definition,
@@ -45,7 +45,7 @@ from engine.runtimes.kafka.topics import (
     pack_row,
     unpack_prefix,
 )
-from engine.runtimes.kafka.worker import Worker, WorkerSettings
+from engine.runtimes.kafka.worker.role import Worker, WorkerSettings
 from engine.runtimes.memory import Memory
 from engine.telemetry import Metrics
 from tests.conformance.harness import Damage, Table

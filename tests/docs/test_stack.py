@@ -22,7 +22,7 @@ from ruamel.yaml import YAML
 from engine.cli.entry import COMMANDS, anlass
 from engine.dispatch.dispatcher import Options
 from engine.errors import ServiceUnreachable
-from engine.runtimes.kafka import app, host
+from engine.runtimes.kafka.group import app, host
 from engine.settings import CollectorSettings, Settings, load_settings
 from engine.telemetry import Metrics
 from tests.docs.page import ROOT

@@ -22,7 +22,7 @@ from engine.core.record import Record
 from engine.runtimes.base import Query
 from engine.runtimes.embedded import EmbeddedRuntime
 from engine.runtimes.kafka import progress
-from engine.runtimes.kafka.intake import KafkaIntake
+from engine.runtimes.kafka.intake.intake import KafkaIntake
 from engine.runtimes.kafka.topics import Topics
 from tests.fleet.processes import fleet
 from tests.fleet.topics_read import journal_of

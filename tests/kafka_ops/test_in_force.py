@@ -19,7 +19,7 @@ from engine.errors import DefinitionError, StorageError
 from engine.runtimes.kafka.connect import connected
 from engine.runtimes.kafka.definitions import Definitions
 from engine.runtimes.kafka.holders import holders
-from engine.runtimes.kafka.intake import KafkaIntake
+from engine.runtimes.kafka.intake.intake import KafkaIntake
 from engine.runtimes.kafka.topics import Definition, Topics
 from engine.settings import load_settings
 from tests.kafka_ops.conftest import PARTITIONS

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from engine.core.record import Event, Identify
-from engine.runtimes.kafka.intake import KafkaIntake
-from engine.runtimes.kafka.outlet import Outlet
+from engine.runtimes.kafka.intake.intake import KafkaIntake
+from engine.runtimes.kafka.intake.outlet import Outlet
 from engine.runtimes.kafka.topics import PREFIX_BYTES, Topics, pack_row, partition_of, unpack_prefix
 from tests.fleet.topics_read import journal_of, read_topic
 from tests.kafka_ops.conftest import PARTITIONS

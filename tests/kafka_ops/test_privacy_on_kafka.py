@@ -20,7 +20,7 @@ import pytest
 from engine.core.record import Outcome
 from engine.runtimes.base import MessageStatus
 from engine.runtimes.journal import Database, DatabaseReader
-from engine.runtimes.kafka.intake import KafkaIntake
+from engine.runtimes.kafka.intake.intake import KafkaIntake
 from engine.runtimes.kafka.topics import Topics
 from tests.cli.conftest import anlass, wait_for
 from tests.fleet.processes import Fleet, fleet

@@ -18,12 +18,12 @@ from engine.dispatch.compose import Composer
 from engine.dispatch.dispatcher import Dispatcher, Options
 from engine.dispatch.templates import TemplateSet
 from engine.dispatch.tokens import SignedLinks, TokenSigner
-from engine.runtimes.kafka.arrival import Incoming
-from engine.runtimes.kafka.copies import Suppressions
-from engine.runtimes.kafka.ledger_owner import LedgerOwner, own_partition
-from engine.runtimes.kafka.outbox import KafkaOutbox
-from engine.runtimes.kafka.outlet import Outlet
-from engine.runtimes.kafka.store import RowStore
+from engine.runtimes.kafka.dispatcher.copies import Suppressions
+from engine.runtimes.kafka.dispatcher.ledger_owner import LedgerOwner, own_partition
+from engine.runtimes.kafka.dispatcher.outbox import KafkaOutbox
+from engine.runtimes.kafka.intake.outlet import Outlet
+from engine.runtimes.kafka.partition.arrival import Incoming
+from engine.runtimes.kafka.partition.store import RowStore
 from engine.runtimes.kafka.topics import Handover, Outgoing, encode_json, partition_of
 from engine.telemetry import Metrics
 from tests.dispatch.test_dispatcher import _Renderer

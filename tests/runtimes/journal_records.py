@@ -14,7 +14,7 @@ from engine.core.message import Message, message_id
 from engine.core.proof import record_id
 from engine.runtimes.journal import Database
 from engine.runtimes.journal.consumed import Consumed, Kind, Stretch
-from engine.runtimes.kafka.entry import LedgerEntry, encode_entry
+from engine.runtimes.kafka.dispatcher.ledger_entry import LedgerEntry, encode_entry
 from engine.runtimes.kafka.topics import (
     CHECKPOINT_KEY,
     Checkpoint,

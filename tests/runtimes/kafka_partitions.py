@@ -17,9 +17,8 @@ from engine.core.effect import Decision, Effect
 from engine.core.message import Message
 from engine.core.record import CONTROL, Event, Record, Resume, Timer
 from engine.errors import BadRecord
-from engine.runtimes.kafka.arrival import Here, Incoming, read_arrival
-from engine.runtimes.kafka.plan import Plan, Planner
-from engine.runtimes.kafka.store import RowStore
+from engine.runtimes.kafka.partition.arrival import Here, Incoming, read_arrival
+from engine.runtimes.kafka.partition.store import RowStore
 from engine.runtimes.kafka.topics import (
     PREFIX_BYTES,
     Checkpoint,
@@ -39,6 +38,7 @@ from engine.runtimes.kafka.topics import (
     partition_of,
     unpack_prefix,
 )
+from engine.runtimes.kafka.worker.plan import Plan, Planner
 from engine.runtimes.memory import Memory
 
 TOPICS = Topics("t.")

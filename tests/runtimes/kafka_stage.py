@@ -17,12 +17,11 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from engine.clock import Clock
 from engine.core.catalog import Catalog
 from engine.core.record import Event, Identify, Record
-from engine.runtimes.kafka.arrival import Incoming
-from engine.runtimes.kafka.changelog import Changelog, Place
 from engine.runtimes.kafka.definitions import Definitions
-from engine.runtimes.kafka.outlet import Outlet
-from engine.runtimes.kafka.owner import Options, Owner, Tools
-from engine.runtimes.kafka.store import Change, RowStore
+from engine.runtimes.kafka.intake.outlet import Outlet
+from engine.runtimes.kafka.partition.arrival import Incoming
+from engine.runtimes.kafka.partition.changelog import Changelog, Place
+from engine.runtimes.kafka.partition.store import Change, RowStore
 from engine.runtimes.kafka.topics import (
     BATCH_BYTES_MAX,
     CHECKPOINT_KEY,
@@ -33,6 +32,7 @@ from engine.runtimes.kafka.topics import (
     encode_input,
     unpack_prefix,
 )
+from engine.runtimes.kafka.worker.owner import Options, Owner, Tools
 from engine.telemetry import Metrics
 from tests.conformance.shop import T0
 from tests.runtimes.kafka_partitions import Read, here

@@ -23,12 +23,12 @@ from engine.core.record import Outcome, Record
 from engine.dispatch.ports import Settlement, Status
 from engine.errors import StorageError
 from engine.runtimes.kafka.admin import ensure_topics
-from engine.runtimes.kafka.arrival import Incoming
-from engine.runtimes.kafka.changelog import Place
-from engine.runtimes.kafka.entry import LedgerEntry
-from engine.runtimes.kafka.ledger import LedgerPartition, LedgerTools
-from engine.runtimes.kafka.ledger_log import LedgerLog, LedgerStore
-from engine.runtimes.kafka.outlet import Outlet, Row
+from engine.runtimes.kafka.dispatcher.ledger import LedgerPartition, LedgerTools
+from engine.runtimes.kafka.dispatcher.ledger_entry import LedgerEntry
+from engine.runtimes.kafka.dispatcher.ledger_log import LedgerLog, LedgerStore
+from engine.runtimes.kafka.intake.outlet import Outlet, Row
+from engine.runtimes.kafka.partition.arrival import Incoming
+from engine.runtimes.kafka.partition.changelog import Place
 from engine.runtimes.kafka.topics import (
     CHECKPOINT_KEY,
     Checkpoint,

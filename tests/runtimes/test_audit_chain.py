@@ -20,8 +20,8 @@ from engine.errors import NotFound, SettingsError
 from engine.runtimes.audit import Act, AuditLine, Head, accepted, encode_line, follow, hash_of, head_of, seal, verify
 from engine.runtimes.embedded import audit as on_disk
 from engine.runtimes.embedded.store import FILE
-from engine.runtimes.kafka import audit as on_kafka
 from engine.runtimes.kafka.admin import ensure_topics
+from engine.runtimes.kafka.operating import audit as on_kafka
 from engine.runtimes.kafka.topics import Topics
 from engine.runtimes.memory_ports import MemoryRuntime
 from engine.settings import Settings, load_settings

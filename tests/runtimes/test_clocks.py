@@ -8,9 +8,9 @@ import pytest
 
 from engine.clock import ManualClock, SystemClock
 from engine.runtimes.kafka import admin
-from engine.runtimes.kafka.clocks import ClockCheck
-from engine.runtimes.kafka.outlet import Outlet
+from engine.runtimes.kafka.intake.outlet import Outlet
 from engine.runtimes.kafka.topics import Topics
+from engine.runtimes.kafka.worker.clocks import ClockCheck
 from engine.telemetry import Metrics
 
 

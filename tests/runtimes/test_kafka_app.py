@@ -15,9 +15,9 @@ from aiokafka.errors import KafkaConnectionError
 from faust.types import TP
 
 from engine.errors import StorageError
-from engine.runtimes.kafka import app as module
-from engine.runtimes.kafka.app import Settings, build_app, start_app
-from engine.runtimes.kafka.host import Host
+from engine.runtimes.kafka.group import app as module
+from engine.runtimes.kafka.group.app import Settings, build_app, start_app
+from engine.runtimes.kafka.group.host import Host
 from engine.telemetry import Metrics
 
 SECONDS_MAX = 10.0

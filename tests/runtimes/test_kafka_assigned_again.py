@@ -14,7 +14,7 @@ import pytest
 
 from engine.clock import ManualClock
 from engine.core.record import Event, Identify
-from engine.runtimes.kafka.host import Host
+from engine.runtimes.kafka.group.host import Host
 from tests.conformance.shop import T0, catalog
 from tests.runtimes.kafka_stage import Stage, defined, make_topics
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from engine.core.record import Identify, Pause, Winner
-from engine.runtimes.kafka.controls import DECIDES
 from engine.runtimes.kafka.topics import encode_input
+from engine.runtimes.kafka.worker.controls import DECIDES
 from tests.conformance.shop import T0
 from tests.conformance.test_broadcasts import HOUR, news
 from tests.runtimes.kafka_partitions import Cluster

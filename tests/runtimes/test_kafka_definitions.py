@@ -11,7 +11,7 @@ import pytest
 from engine.core.catalog import Catalog
 from engine.errors import DefinitionError, StorageError
 from engine.runtimes.kafka.definitions import Definitions
-from engine.runtimes.kafka.outlet import Outlet
+from engine.runtimes.kafka.intake.outlet import Outlet
 from engine.runtimes.kafka.topics import Definition, Outgoing, Topics, encode_definition
 from tests.conformance.shop import catalog
 from tests.services.kafka import create_topics

@@ -15,7 +15,7 @@ from engine.errors import Backlog, BadRecord, LimitExceeded, ServiceUnreachable,
 from engine.runtimes.base import DeadLetter
 from engine.runtimes.embedded import EmbeddedRuntime
 from engine.runtimes.kafka.admin import ensure_topics
-from engine.runtimes.kafka.intake import IntakeOptions, KafkaIntake
+from engine.runtimes.kafka.intake.intake import IntakeOptions, KafkaIntake
 from engine.runtimes.kafka.topics import (
     RECORD_BYTES_MAX,
     Topics,

@@ -13,10 +13,10 @@ from msgspec.structs import replace
 
 from engine.dispatch.ports import Closed, Settlement
 from engine.errors import StorageError
-from engine.runtimes.kafka.arrival import Incoming
-from engine.runtimes.kafka.changelog import Fenced
+from engine.runtimes.kafka.dispatcher.transitions import RESEND_DELAY_MS
+from engine.runtimes.kafka.partition.arrival import Incoming
+from engine.runtimes.kafka.partition.changelog import Fenced
 from engine.runtimes.kafka.topics import Answered
-from engine.runtimes.kafka.transitions import RESEND_DELAY_MS
 from tests.conformance.shop import T0
 from tests.runtimes.ledger_stage import Crash, Held, Stage, answer, bounced, entry_of, forgotten, handover
 

@@ -15,11 +15,11 @@ from engine.clock import ManualClock
 from engine.core.message import Message
 from engine.core.record import Pause
 from engine.dispatch.ports import Closed, Settlement, Status, shared_out
-from engine.runtimes.kafka.draft import Draft
-from engine.runtimes.kafka.entry import LedgerEntry, decode_entry, encode_entry
-from engine.runtimes.kafka.ledger_queue import PendingQueue, Slot
+from engine.runtimes.kafka.dispatcher.draft import Draft
+from engine.runtimes.kafka.dispatcher.ledger_entry import LedgerEntry, decode_entry, encode_entry
+from engine.runtimes.kafka.dispatcher.ledger_queue import PendingQueue, Slot
+from engine.runtimes.kafka.dispatcher.transitions import MessageOutline, Outline, due_of, fresh, outline_of, slot_of
 from engine.runtimes.kafka.topics import Answered, Handover, decode_dispatch, encode_json, pack_row, unpack_prefix
-from engine.runtimes.kafka.transitions import MessageOutline, Outline, due_of, fresh, outline_of, slot_of
 from engine.runtimes.memory_ports import MemoryRuntime
 from tests.conformance.shop import T0, catalog
 from tests.runtimes.ledger_stage import answer, bounced, message

@@ -16,11 +16,11 @@ from engine.clock import ManualClock
 from engine.collector.foreign import parse_foreign
 from engine.core.record import Event
 from engine.errors import SettingsError
-from engine.runtimes.kafka.arrival import Incoming, read_arrival
-from engine.runtimes.kafka.changelog import Changelog, Place
-from engine.runtimes.kafka.missing import take_unbroken
-from engine.runtimes.kafka.outlet import Outlet
-from engine.runtimes.kafka.store import Change, RowStore
+from engine.runtimes.kafka.intake.outlet import Outlet
+from engine.runtimes.kafka.partition.arrival import Incoming, read_arrival
+from engine.runtimes.kafka.partition.changelog import Changelog, Place
+from engine.runtimes.kafka.partition.missing import take_unbroken
+from engine.runtimes.kafka.partition.store import Change, RowStore
 from engine.runtimes.kafka.topics import Checkpoint, Topics, encode_checkpoint, encode_input, pack_row
 from tests.conformance.shop import T0, catalog
 from tests.runtimes.kafka_partitions import here

@@ -15,7 +15,7 @@ from engine.collector import build_collector
 from engine.core.record import Event
 from engine.errors import StorageError
 from engine.runtimes.kafka.admin import ensure_topics
-from engine.runtimes.kafka.intake import IntakeOptions, KafkaIntake
+from engine.runtimes.kafka.intake.intake import IntakeOptions, KafkaIntake
 from engine.runtimes.kafka.topics import Topics, decode_input
 from engine.runtimes.memory_ports import MemoryRuntime
 from engine.settings import CollectorSettings

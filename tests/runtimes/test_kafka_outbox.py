@@ -12,12 +12,12 @@ from channels.contract import PermanentError, TransientError, Verdict
 from engine.clock import SystemClock
 from engine.core.customer import CustomerState
 from engine.errors import StorageError
-from engine.runtimes.kafka.arrival import Incoming
-from engine.runtimes.kafka.copies import Suppressions
-from engine.runtimes.kafka.host import Host
-from engine.runtimes.kafka.ledger_owner import LedgerCopy, own_partition
-from engine.runtimes.kafka.outbox import KafkaOutbox
-from engine.runtimes.kafka.store import RowStore
+from engine.runtimes.kafka.dispatcher.copies import Suppressions
+from engine.runtimes.kafka.dispatcher.ledger_owner import LedgerCopy, own_partition
+from engine.runtimes.kafka.dispatcher.outbox import KafkaOutbox
+from engine.runtimes.kafka.group.host import Host
+from engine.runtimes.kafka.partition.arrival import Incoming
+from engine.runtimes.kafka.partition.store import RowStore
 from engine.runtimes.kafka.topics import Outgoing, Suppressed, encode_suppressed
 from tests.runtimes.dispatch_stage import Process, Provider, address_key, decide
 from tests.runtimes.ledger_stage import Stage, answer, customer_on

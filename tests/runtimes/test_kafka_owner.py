@@ -16,11 +16,11 @@ from engine.clock import ManualClock
 from engine.core.customer import decode_state
 from engine.core.record import Erase, Pause, Record
 from engine.errors import StorageError
-from engine.runtimes.kafka.changelog import Changelog, Place
-from engine.runtimes.kafka.outlet import Outlet
-from engine.runtimes.kafka.owner import Options
-from engine.runtimes.kafka.store import RowStore
+from engine.runtimes.kafka.intake.outlet import Outlet
+from engine.runtimes.kafka.partition.changelog import Changelog, Place
+from engine.runtimes.kafka.partition.store import RowStore
 from engine.runtimes.kafka.topics import CHECKPOINT_KEY, PREFIX_BYTES, REASON, Checkpoint, headers_of
+from engine.runtimes.kafka.worker.owner import Options
 from tests.conformance.shop import T0, catalog
 from tests.runtimes.kafka_stage import Acting, Crash, Faults, Stage, defined, event, identify, make_topics
 from tests.services.kafka import admin, create_topics

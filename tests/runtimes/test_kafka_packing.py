@@ -12,11 +12,11 @@ from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.runtimes.kafka.app import Settings, build_app
-from engine.runtimes.kafka.arrival import Incoming
-from engine.runtimes.kafka.host import Host
-from engine.runtimes.kafka.outlet import Outlet
-from engine.runtimes.kafka.packing import PACK_RECORDS_MAX, PackingScheduler
+from engine.runtimes.kafka.group.app import Settings, build_app
+from engine.runtimes.kafka.group.host import Host
+from engine.runtimes.kafka.group.packing import PACK_RECORDS_MAX, PackingScheduler
+from engine.runtimes.kafka.intake.outlet import Outlet
+from engine.runtimes.kafka.partition.arrival import Incoming
 from engine.runtimes.kafka.progress import committed
 from engine.runtimes.kafka.topics import Outgoing
 from tests.services.kafka import create_topics

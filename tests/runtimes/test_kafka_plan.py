@@ -13,9 +13,7 @@ from msgspec.structs import replace
 from engine.core.evaluate import evaluate as core_evaluate
 from engine.core.record import Absorb, Enroll, Erase, Event, Identify, Merge, Pause, Record, Timer
 from engine.runtimes.effects import STUCK_TIMER_DELAY_MS
-from engine.runtimes.kafka import plan as planning
-from engine.runtimes.kafka.arrival import Incoming
-from engine.runtimes.kafka.plan import SHARD_CUSTOMERS
+from engine.runtimes.kafka.partition.arrival import Incoming
 from engine.runtimes.kafka.topics import (
     CHECKPOINT_KEY,
     ORIGIN,
@@ -29,6 +27,8 @@ from engine.runtimes.kafka.topics import (
     headers_of,
     partition_of,
 )
+from engine.runtimes.kafka.worker import plan as planning
+from engine.runtimes.kafka.worker.plan import SHARD_CUSTOMERS
 from tests.conformance.shop import T0, catalog, workflows
 from tests.runtimes.kafka_partitions import TOPICS, Cluster
 

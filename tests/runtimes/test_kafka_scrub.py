@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.runtimes.kafka.host import Host
-from engine.runtimes.kafka.store import Change, RowStore
+from engine.runtimes.kafka.group.host import Host
+from engine.runtimes.kafka.partition.store import Change, RowStore
 from engine.runtimes.kafka.topics import pack_row
 
 
@@ -59,7 +59,7 @@ class _Slow:
 
 async def test_large_files_are_rewritten_a_twentieth_of_the_time_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
     """And nobody who takes over partitions waits for it all the time."""
-    monkeypatch.setattr("engine.runtimes.kafka.host.SCRUB_SECONDS", 0.01)
+    monkeypatch.setattr("engine.runtimes.kafka.group.host.SCRUB_SECONDS", 0.01)
     owner = _Slow()
     host = Host(lambda _number: owner, lambda _number: owner)
     await host.assign({0}, set())

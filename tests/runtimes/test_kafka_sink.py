@@ -18,7 +18,7 @@ from engine.errors import StorageError
 from engine.runtimes.base import Query
 from engine.runtimes.journal import Database, DatabaseReader
 from engine.runtimes.journal.consumed import Kind
-from engine.runtimes.kafka.sink import Sink, SinkOptions
+from engine.runtimes.journal.sink import Sink, SinkOptions
 from engine.runtimes.kafka.topics import Topics
 from engine.telemetry import Metrics
 from tests.runtimes.journal_records import (
@@ -279,7 +279,7 @@ async def test_old_lines_go_and_what_was_written_is_measured(
 WORKER = """
 import asyncio, sys
 from engine.runtimes.journal import Database
-from engine.runtimes.kafka.sink import Sink, SinkOptions
+from engine.runtimes.journal.sink import Sink, SinkOptions
 from engine.runtimes.kafka.topics import Topics
 url, prefix, bootstrap, name = sys.argv[1:]
 options = SinkOptions(batch_records_max=100, session_timeout_seconds=2, instance=name)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.runtimes.kafka.store import Change, RowStore
+from engine.runtimes.kafka.partition.store import Change, RowStore
 from engine.runtimes.kafka.topics import (
     CHECKPOINT_KEY,
     Checkpoint,
@@ -180,7 +180,7 @@ FULL = """
 import resource, signal, sys
 from pathlib import Path
 from engine.errors import StorageError
-from engine.runtimes.kafka.store import Change, RowStore
+from engine.runtimes.kafka.partition.store import Change, RowStore
 from engine.runtimes.kafka.topics import Checkpoint, encode_checkpoint, pack_row
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 store = RowStore(Path(sys.argv[1]))

@@ -7,7 +7,8 @@ import uuid
 import pytest
 
 from engine.errors import SettingsError
-from engine.runtimes.kafka import admin, suppression
+from engine.runtimes.kafka import admin
+from engine.runtimes.kafka.operating import suppression
 from engine.runtimes.kafka.topics import Topics
 from engine.runtimes.suppression import Entry, about, entries_of
 

@@ -12,7 +12,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from engine.runtimes.kafka.outlet import Outlet
+from engine.runtimes.kafka.intake.outlet import Outlet
 from engine.runtimes.kafka.topics import Outgoing
 from tests.conformance.harness import EmbeddedHarness, Harness, messages, states
 from tests.conformance.kafka_harness import KafkaHarness

@@ -14,10 +14,9 @@ import msgspec
 from engine.core.catalog import Catalog
 from engine.core.effect import Effect
 from engine.core.record import CONTROL, Absorb, Merge, Record
-from engine.runtimes.kafka.arrival import read_arrival
-from engine.runtimes.kafka.changelog import records
-from engine.runtimes.kafka.controls import Controls
-from engine.runtimes.kafka.outgoing import Here, Incoming
+from engine.runtimes.kafka.partition.arrival import read_arrival
+from engine.runtimes.kafka.partition.changelog import records
+from engine.runtimes.kafka.partition.outgoing import Here, Incoming
 from engine.runtimes.kafka.topics import (
     Checkpoint,
     Deployed,
@@ -30,6 +29,7 @@ from engine.runtimes.kafka.topics import (
     decode_journal,
     partition_of,
 )
+from engine.runtimes.kafka.worker.controls import Controls
 from engine.runtimes.rebuild import Line, Rebuilt, Replay, agreeing, line_of
 from engine.runtimes.unreadable import UnreadableRow, readable
 

@@ -1,0 +1,4 @@
+"""The role that sends: owns partitions of `dispatches`, with a ledger each.
+
+Invariant: a claim is durable before a provider is called.
+"""
