@@ -19,13 +19,13 @@ from benchmarks.harness import ROUNDS, Report, cpu_self_seconds, quiet, rss_self
 from benchmarks.newsletter import make_project
 from benchmarks.processes import Sink, sink
 from engine.bootstrap import channel_names, open_channels, open_mailbox, open_project, open_runtime
-from engine.bootstrap.parts import dispatch_options
 from engine.bootstrap.service import Renderer
 from engine.clock import SystemClock, to_rfc3339
 from engine.core.record import Event
 from engine.dispatch.compose import Composer
 from engine.dispatch.dispatcher import Dispatcher
 from engine.dispatch.tokens import SignedLinks, TokenSigner
+from engine.project.parts import dispatch_options
 from engine.telemetry import Metrics
 
 WORKFLOW = """workflow: news

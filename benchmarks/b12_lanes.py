@@ -20,13 +20,13 @@ from benchmarks.newsletter import make_project
 from benchmarks.processes import Sink, sink
 from channels.contract import Channel, OutgoingMessage, Receipt
 from engine.bootstrap import channel_names, open_channels, open_mailbox, open_project, open_runtime
-from engine.bootstrap.parts import dispatch_options
 from engine.bootstrap.service import Renderer
 from engine.clock import SystemClock
 from engine.core.record import Event, Identify
 from engine.dispatch.compose import Composer
 from engine.dispatch.dispatcher import Dispatcher
 from engine.dispatch.tokens import SignedLinks, TokenSigner
+from engine.project.parts import dispatch_options
 from engine.telemetry import Metrics
 
 RECIPIENTS = sized(100_000)

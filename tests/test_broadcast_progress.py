@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from engine.bootstrap.broadcasts import Standing, Watch, waiting
 from engine.cli.broadcast import broadcast
 from engine.clock import ManualClock, from_rfc3339
 from engine.core.record import Identify, Outcome, Pause, Winner
 from engine.dispatch.ports import Settlement
+from engine.operations.broadcasts import Standing, Watch, waiting
 from engine.runtimes.memory_ports import MemoryRuntime
 from tests.core.stage import START, compiled, workflow
 from tests.core.test_broadcast import AB, MEMBERS, SEND

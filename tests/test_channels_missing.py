@@ -8,8 +8,8 @@ import pytest
 
 from channels.recording import Mailbox
 from engine.bootstrap import check
-from engine.bootstrap.channels import open_channels
-from engine.bootstrap.channels_missing import CODE
+from engine.project.channels import open_channels
+from engine.project.channels_missing import CODE
 from engine.settings import explain, load_settings
 
 WORKFLOW = """\

@@ -11,9 +11,9 @@ import aiohttp
 
 from engine.bootstrap.doors import serve
 from engine.bootstrap.gatekeeper import CONNECTIONS_MIN, Gatekeeper, Rules, connections_for, files_allowed
-from engine.bootstrap.listening import bind, url_of
 from engine.clock import ManualClock
 from engine.collector import build_collector
+from engine.collector.listening import bind, url_of
 from engine.collector.refusals import Refusals
 from engine.runtimes.memory_ports import MemoryRuntime
 from engine.settings import CollectorSettings

@@ -8,10 +8,10 @@ import pytest
 
 from channels.email import EmailChannel
 from channels.recording import Mailbox, MailboxChannel
-from engine.bootstrap.channels import open_channels
-from engine.bootstrap.parts import dispatch_options
 from engine.dispatch.limits import Limits
 from engine.errors import SettingsError
+from engine.project.channels import open_channels
+from engine.project.parts import dispatch_options
 from engine.settings import Settings, load_settings
 from engine.settings.explaining import explain
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.bootstrap.project import check
+from engine.project.opening import check
 
 ROOT = Path(__file__).resolve().parents[1]
 

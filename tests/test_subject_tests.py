@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from engine.bootstrap.subject_tests import SubjectTests, winner_of
-from engine.bootstrap.surroundings import Surroundings
 from engine.clock import ManualClock
 from engine.core.record import Identify, Outcome
 from engine.core.schedule import parse_duration
@@ -17,6 +15,8 @@ from engine.core.workflow import SubjectTest
 from engine.runtimes.memory_ports import MemoryRuntime
 from engine.settings import Settings
 from engine.telemetry import Metrics
+from engine.watches.subject_tests import SubjectTests, winner_of
+from engine.watches.watch import Surroundings
 from tests.core.stage import START, compiled, workflow
 from tests.core.test_broadcast import AB, MEMBERS
 
@@ -156,7 +156,7 @@ async def test_one_that_comes_much_too_late_says_what_everybody_got(tmp_path: Pa
 
 async def test_reading_a_long_journal_stops_nobody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a restart all of it is read: between two pages whoever shares the process gets on with their work."""
-    monkeypatch.setattr("engine.bootstrap.subject_tests.PAGE", 10)
+    monkeypatch.setattr("engine.watches.subject_tests.PAGE", 10)
     watch = Watch(tmp_path)
     await watch.begin()
     turns = 0

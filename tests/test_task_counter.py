@@ -6,13 +6,13 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from engine.bootstrap.overdue import TaskCounter
-from engine.bootstrap.surroundings import Surroundings
 from engine.clock import ManualClock
 from engine.core.record import Erase, Event
 from engine.runtimes.memory_ports import MemoryRuntime
 from engine.settings import Settings
 from engine.telemetry import Metrics
+from engine.watches.tasks import TaskCounter
+from engine.watches.watch import Surroundings
 from tests.conformance.shop import T0, catalog
 
 

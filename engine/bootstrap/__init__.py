@@ -3,18 +3,18 @@
 Invariant: everything is built here and handed down; no part below looks anything up by itself.
 """
 
-from engine.bootstrap.acting import Operations
-from engine.bootstrap.channels import channel_names, open_channels
-from engine.bootstrap.commands import ask, carry_out, catalog_in_force, note, operations, running_url
-from engine.bootstrap.parts import (
+from engine.bootstrap.service import Service, run_forever
+from engine.operations.embedded import ask, carry_out, catalog_in_force, note, operations, running_url
+from engine.operations.port import Operations
+from engine.project.channels import channel_names, open_channels
+from engine.project.opening import Project, Rehearsal, check, open_project, open_rehearsal
+from engine.project.parts import (
     dispatch_options,
     forget_in_mailbox,
     kept_in_mailbox,
     open_mailbox,
     open_runtime,
 )
-from engine.bootstrap.project import Project, Rehearsal, check, open_project, open_rehearsal
-from engine.bootstrap.service import Service, run_forever
 
 __all__ = [
     "Operations",

@@ -13,9 +13,9 @@ import socket
 from aiohttp import web
 
 from engine.bootstrap.gatekeeper import Gatekeeper, Rules, connections_for
-from engine.bootstrap.listening import BACKLOG_CONNECTIONS, bind
 from engine.clock import Clock
 from engine.collector import Parts, build_collector, build_operators, operators_views
+from engine.collector.listening import BACKLOG_CONNECTIONS, bind
 from engine.collector.refusals import Refusals
 from engine.errors import SettingsError
 from engine.settings import CollectorSettings, Settings, open_door, weak_key

@@ -16,26 +16,26 @@ import signal
 from collections.abc import Callable, Mapping
 
 from channels.recording import Mailbox
-from engine.bootstrap import companions
-from engine.bootstrap.channels import channel_names, open_channels
-from engine.bootstrap.companions import Surroundings, beside_collector, beside_journal
-from engine.bootstrap.deploying import publish, take_deploys
 from engine.bootstrap.doors import Doors
-from engine.bootstrap.listening import url_of
-from engine.bootstrap.parts import dispatch_options, open_callbacks, open_mailbox, open_runtime
-from engine.bootstrap.project import Project
 from engine.clock import Clock, SystemClock
 from engine.collector import Parts
 from engine.collector.key_use import FILE as KEY_USE_FILE
 from engine.collector.key_use import KeyUses
+from engine.collector.listening import url_of
 from engine.dispatch.compose import Composer
 from engine.dispatch.dispatcher import Dispatcher
 from engine.dispatch.render import Rendered
 from engine.dispatch.templates import TemplateSet
 from engine.dispatch.tokens import SignedLinks, TokenSigner
 from engine.errors import SettingsError
+from engine.operations.deploy import publish, take_deploys
+from engine.project.channels import channel_names, open_channels
+from engine.project.opening import Project
+from engine.project.parts import dispatch_options, open_callbacks, open_mailbox, open_runtime
 from engine.runtimes.embedded import handovers
 from engine.telemetry import Action, Metrics, get_log
+from engine.watches import running as companions
+from engine.watches.running import Surroundings, beside_collector, beside_journal
 
 RUNNING_FILE = "running.json"
 _log = get_log("service")

@@ -65,11 +65,11 @@ async def _read(
     """What each mail says, and the records that would follow."""
     from channels.bounces import understand
     from engine import bootstrap
-    from engine.bootstrap.bounces import marks_of
     from engine.clock import SystemClock
     from engine.collector.reports import Reports
     from engine.errors import NotFound
     from engine.telemetry import Metrics
+    from engine.watches.bounces import marks_of
 
     marks = marks_of(settings)
     understood = [(name, understand(raw, marks=marks)) for name, raw in mails]

@@ -17,8 +17,8 @@ from engine.cli.output import console, json_line, quiet_log, safe, table
 from engine.errors import NotFound
 
 if TYPE_CHECKING:
-    from engine.bootstrap.broadcasts import Standing, Watch
     from engine.core.workflow import Workflow
+    from engine.operations.broadcasts import Standing, Watch
     from engine.runtimes.base import Reader
 
 WATCH_SECONDS = 3.0
@@ -114,7 +114,7 @@ def show_broadcast(name: str, *, issue: str, watch: bool, as_json: bool, folder:
 
 def _broadcasts(root: Path) -> tuple[dict[str, Workflow], str]:
     """The broadcasts by name, and the project's zone."""
-    from engine.bootstrap.project import open_project
+    from engine.project.opening import open_project
 
     catalog = open_project(root, with_templates=False).catalog
     found = {name: catalog.workflows[name] for name in sorted(catalog.workflows)}
@@ -122,7 +122,7 @@ def _broadcasts(root: Path) -> tuple[dict[str, Workflow], str]:
 
 
 def _watch(workflow: Workflow, zone: str) -> Watch:
-    from engine.bootstrap.broadcasts import Watch
+    from engine.operations.broadcasts import Watch
 
     return Watch(workflow, project_zone=zone)
 

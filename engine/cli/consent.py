@@ -161,10 +161,10 @@ def _changing(name: str, action: str, text: str) -> click.Command:
 
 def _change(root: Path, action: str, customer: str, *, purposes: dict[str, list[str]], proof: dict[str, str]) -> None:
     from engine import bootstrap
-    from engine.bootstrap.acting import operator_name
     from engine.clock import SystemClock
     from engine.core.record import Consent
     from engine.definition.problem import nearest
+    from engine.operations.port import operator_name
     from engine.runtimes.audit import Act
 
     quiet_log()

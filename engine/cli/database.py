@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def examine(root: Path, *, as_json: bool, mend: bool, give_up: bool) -> int:
     """Says what cannot be read, one line each; with `mend`, what became of it."""
     from engine import bootstrap
-    from engine.bootstrap import examining
+    from engine.operations import examining
     from engine.runtimes.audit import Act
     from engine.settings import load_settings
 
@@ -41,8 +41,8 @@ def examine(root: Path, *, as_json: bool, mend: bool, give_up: bool) -> int:
 
 def _on_kafka(root: Path, settings: Settings, *, as_json: bool, mend: bool, give_up: bool) -> int:
     from engine import bootstrap
-    from engine.bootstrap.cluster import Cluster
-    from engine.bootstrap.kafka_examining import Examination
+    from engine.operations.examining_kafka import Examination
+    from engine.project.cluster import Cluster
     from engine.runtimes.audit import Act
 
     cluster = Cluster(settings)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dns.resolver import Resolver
 
     from channels.deliverability import Finding, Identity, Need
-    from engine.bootstrap.project import Project
+    from engine.project.opening import Project
 
 _PORT = 53
 

@@ -18,9 +18,9 @@ from engine.cli.output import console, json_line, progress, quiet_log, safe, tab
 from engine.errors import NotFound
 
 if TYPE_CHECKING:
-    from engine.bootstrap.deploying import Prepared, Status
-    from engine.bootstrap.kafka_deploy import KafkaDeploy
     from engine.core.deployment import Group, WorkflowPlan
+    from engine.operations.deploy import Prepared, Status
+    from engine.operations.deploy_kafka import KafkaDeploy
 
 LISTED_MAX = 50
 PROGRESS_FROM = 20_000
@@ -108,8 +108,8 @@ def _cluster(root: Path) -> KafkaDeploy | None:
     settings = load_settings(root)
     if not settings.kafka.configured:
         return None
-    from engine.bootstrap.cluster import Cluster
-    from engine.bootstrap.kafka_deploy import KafkaDeploy
+    from engine.operations.deploy_kafka import KafkaDeploy
+    from engine.project.cluster import Cluster
 
     cluster = Cluster(settings)
     cluster.prepare(say=lambda line: click.echo(line, err=True))
@@ -121,7 +121,7 @@ def _prepare(
 ) -> Prepared:
     if cluster is not None:
         return asyncio.run(cluster.prepare(root, versions=versions, progress=progress))
-    from engine.bootstrap import deploying
+    from engine.operations import deploy as deploying
 
     return deploying.prepare(root, versions=versions, progress=progress)
 
@@ -129,7 +129,7 @@ def _prepare(
 def _hand_over(prepared: Prepared, cluster: KafkaDeploy | None) -> Status:
     if cluster is not None:
         return asyncio.run(cluster.publish(prepared))
-    from engine.bootstrap import deploying
+    from engine.operations import deploy as deploying
 
     return asyncio.run(deploying.hand_over(prepared))
 

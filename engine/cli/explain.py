@@ -74,11 +74,11 @@ async def _explained(
     root: Path, workflow: str, customer: str, *, reason: str
 ) -> tuple[Explained, list[tuple[int, str, str]]]:
     from engine import bootstrap
-    from engine.bootstrap import suppressing
     from engine.clock import SystemClock
     from engine.core.customer import CustomerState
     from engine.core.effect import as_line
     from engine.core.record import Event
+    from engine.operations import suppressing
     from engine.rehearsal.explaining import explain as explained_of
     from engine.runtimes.audit import Act
     from engine.runtimes.base import Query

@@ -51,8 +51,8 @@ def held(context: click.Context, *, as_json: bool, folder: Path) -> None:
     if context.invoked_subcommand is not None:
         return
     from engine import bootstrap
-    from engine.bootstrap.holding import Waiting, waiting_by_workflow
     from engine.clock import SystemClock
+    from engine.operations.holding import Waiting, waiting_by_workflow
 
     quiet_log()
     now_ms = SystemClock().now_ms()

@@ -71,7 +71,7 @@ def resume(workflow: str, *, drop: bool, reason: str, folder: Path) -> None:
 def _held(folder: Path, workflow: str) -> str:
     """What a pause of a broadcast holds now, as a sentence; "" for what is none, and where nothing is known."""
     from engine import bootstrap
-    from engine.bootstrap.broadcasts import waiting
+    from engine.operations.broadcasts import waiting
 
     root = project_folder(folder)
     try:

@@ -16,8 +16,8 @@ from engine.cli.options import project_folder, project_option
 from engine.cli.private import said_at_start
 
 if TYPE_CHECKING:
-    from engine.bootstrap.cluster import Cluster
-    from engine.bootstrap.roles import Role
+    from engine.bootstrap.roles.role import Role
+    from engine.project.cluster import Cluster
 
 _wait_option = click.option(
     "--wait",
@@ -36,7 +36,7 @@ _hold_option = click.option(
 def _cluster(
     context: click.Context, folder: Path, wait_seconds: float, *, role: str, accept_loss: bool = False
 ) -> Cluster:
-    from engine.bootstrap.cluster import Cluster
+    from engine.project.cluster import Cluster
     from engine.settings import load_settings
     from engine.telemetry import configure_logging
 
@@ -52,7 +52,7 @@ def _cluster(
 
 
 def _run(name: str, cluster: Cluster, build: Callable[[], Role]) -> None:
-    from engine.bootstrap.roles import run_role
+    from engine.bootstrap.roles.role import run_role
 
     def announce(role: Role) -> None:
         click.echo(f"Anlass {name} works on {cluster.bootstrap} ({cluster.partitions} partitions).")
@@ -91,7 +91,7 @@ def worker(context: click.Context, *, folder: Path, wait_seconds: float, accept_
     cluster = _cluster(context, folder, wait_seconds, role="worker", accept_loss=accept_loss)
 
     def build() -> Any:
-        from engine.bootstrap.roles import WorkerRole
+        from engine.bootstrap.roles.role import WorkerRole
 
         return WorkerRole(cluster, hold=hold)
 
@@ -122,7 +122,7 @@ def dispatcher(context: click.Context, *, folder: Path, wait_seconds: float, acc
     cluster = _cluster(context, folder, wait_seconds, role="dispatcher", accept_loss=accept_loss)
 
     def build() -> Any:
-        from engine.bootstrap.dispatching import DispatcherRole
+        from engine.bootstrap.roles.dispatcher import DispatcherRole
 
         return DispatcherRole(cluster, hold=hold)
 
@@ -146,7 +146,7 @@ def collector(context: click.Context, *, folder: Path, wait_seconds: float) -> N
     cluster = _cluster(context, folder, wait_seconds, role="collector")
 
     def build() -> Any:
-        from engine.bootstrap.edges import CollectorRole
+        from engine.bootstrap.roles.edges import CollectorRole
 
         return CollectorRole(cluster)
 
@@ -170,7 +170,7 @@ def sink(context: click.Context, *, folder: Path, wait_seconds: float) -> None:
     cluster = _cluster(context, folder, wait_seconds, role="sink")
 
     def build() -> Any:
-        from engine.bootstrap.edges import SinkRole
+        from engine.bootstrap.roles.edges import SinkRole
 
         return SinkRole(cluster)
 

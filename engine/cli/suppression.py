@@ -93,7 +93,7 @@ def add(addresses: tuple[str, ...], *, channel: str, reason: str, folder: Path) 
       anlass suppression add +4915112345678 --channel sms --reason "number was given to somebody else"
     """
     from engine import bootstrap
-    from engine.bootstrap import suppressing
+    from engine.operations import suppressing
 
     quiet_log()
     wanted = [suppressing.Wanted(channel=channel, address=sound(each, channel)) for each in addresses]
@@ -121,7 +121,7 @@ def lift(address: str, *, channel: str, reason: str, also: tuple[str, ...], fold
       anlass suppression lift ana@example.com --reason "her mailbox is back, she called"
     """
     from engine import bootstrap
-    from engine.bootstrap import suppressing
+    from engine.operations import suppressing
 
     quiet_log()
     operations = bootstrap.operations(project_folder(folder))
@@ -176,7 +176,7 @@ def export(file: Path, *, reason: str, folder: Path) -> None:
 
 def _entries(root: Path, address: str, channel: str) -> Sequence[Entry]:
     from engine import bootstrap
-    from engine.bootstrap import suppressing
+    from engine.operations import suppressing
 
     quiet_log()
     operations = bootstrap.operations(root)

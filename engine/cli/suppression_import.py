@@ -28,8 +28,8 @@ from engine.core.consent import ADDRESS_TRAITS
 from engine.errors import BadRecord, UsageError
 
 if TYPE_CHECKING:
-    from engine.bootstrap.suppressing import Wanted
     from engine.cli.consent_rows import Refused
+    from engine.operations.suppressing import Wanted
     from engine.runtimes.suppression import Entry
 
 COLUMNS = ("address", "hash", "kind", "channel", "purpose", "reason", "since")
@@ -60,7 +60,7 @@ def import_(file: Path, *, folder: Path, dry_run: bool, partly: bool, report: Pa
       anlass suppression import old-provider.csv --reason "export of the old provider" --partly --report refused.csv
     """
     from engine import bootstrap
-    from engine.bootstrap import suppressing
+    from engine.operations import suppressing
     from engine.runtimes.suppression import IMPORTED
 
     quiet_log()
@@ -97,8 +97,8 @@ def sound(address: str, channel: str) -> str:
 
 
 def _read(file: Path, *, channel: str, encoding: str) -> tuple[list[Wanted], list[Entry], list[Refused]]:
-    from engine.bootstrap.suppressing import Wanted
     from engine.cli import consent_rows
+    from engine.operations.suppressing import Wanted
 
     wanted: list[Wanted] = []
     entries: list[Entry] = []
@@ -142,9 +142,9 @@ def _rows(text: str) -> Iterator[tuple[int, str, dict[str, str] | None]]:
 
 def _made(values: dict[str, str] | None, channel: str) -> Wanted | Entry:
     """What a row becomes. Raises BadRecord."""
-    from engine.bootstrap.suppressing import Wanted
     from engine.cli.consent_rows import moment, sound_address
     from engine.core.address import plain
+    from engine.operations.suppressing import Wanted
     from engine.runtimes.suppression import IMPORTED, Entry
 
     if values is None:

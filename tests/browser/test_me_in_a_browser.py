@@ -14,13 +14,13 @@ import pytest
 from aiohttp import web
 
 from channels.recording import Mailbox
-from engine.bootstrap.project import open_rehearsal
 from engine.clock import ManualClock
 from engine.collector import build_collector
 from engine.core.message import Message
 from engine.core.record import Consent, Event, Identify
 from engine.dispatch.tokens import SignedLinks, TokenSigner
 from engine.errors import ServiceUnreachable
+from engine.project.opening import open_rehearsal
 from engine.runtimes.memory_ports import MemoryRuntime
 from engine.settings import CollectorSettings
 from tests.collector.conftest import SECRET, T0, Served, make_parts, taken_in

@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 from channels.conformance import Conformance, Received, Stage
 from channels.contract import OutgoingMessage, PermanentError, TransientError, Verdict
 from channels.print_file import Letter, PrintChannel, PrintSettings, Spool, as_csv, create
-from engine.bootstrap.parts import forget_customer
 from engine.core.consent import address_of, clean_address
 from engine.core.customer import CustomerState
 from engine.core.postal import address
+from engine.project.parts import forget_customer
 from engine.settings import load_settings
 from tests.cli.conftest import anlass
 

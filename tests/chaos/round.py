@@ -17,8 +17,8 @@ from pathlib import Path
 import msgspec
 
 from benchmarks.processes import sink
-from engine.bootstrap.cluster import compile_definition
 from engine.errors import AnlassError
+from engine.project.cluster import compile_definition
 from engine.runtimes.kafka import progress
 from engine.runtimes.kafka.definitions import Definitions
 from engine.runtimes.kafka.topics import Topics

@@ -13,8 +13,6 @@ from typing import Any
 import pytest
 
 from channels.bounces import Marks
-from engine.bootstrap import bounces as building
-from engine.bootstrap.surroundings import Surroundings
 from engine.clock import ManualClock
 from engine.collector.bounce_fetching import Account, ImapMailbox, Mailbox, PopMailbox, mailbox_of
 from engine.collector.bounce_mailbox import MAILS_A_VISIT, MailboxReader
@@ -26,6 +24,8 @@ from engine.runtimes.memory_ports import MemoryRuntime
 from engine.settings import Settings
 from engine.settings.bounces import BouncesSettings
 from engine.telemetry import Metrics
+from engine.watches import bounces as building
+from engine.watches.watch import Surroundings
 from tests.channels.conftest import certificate as _certificate
 from tests.channels.returned_mails import MARKS, plain, report_of
 from tests.collector.conftest import T0, catalog, taken_in

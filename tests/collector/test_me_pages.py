@@ -11,13 +11,13 @@ from typing import Any
 import aiohttp
 import pytest
 
-from engine.bootstrap.project import open_rehearsal
 from engine.clock import ManualClock
 from engine.collector.visitors import COOKIE
 from engine.core import moving
 from engine.core.catalog import Catalog
 from engine.core.record import Consent, Event, Identify, Record
 from engine.dispatch.tokens import Session
+from engine.project.opening import open_rehearsal
 from engine.runtimes.memory_ports import MemoryRuntime
 from engine.settings import CollectorSettings
 from tests.collector.conftest import T0, Collector

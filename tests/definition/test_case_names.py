@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.bootstrap.project import open_rehearsal
 from engine.definition.load import load_files
+from engine.project.opening import open_rehearsal
 from engine.rehearsal.report import failure
 from engine.rehearsal.testing import Result, run_tests
 

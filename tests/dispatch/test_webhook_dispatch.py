@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from engine.bootstrap.project import open_project
 from engine.bootstrap.service import Service
 from engine.core.record import Consent, Event, Identify
 from engine.errors import DefinitionError, SettingsError
+from engine.project.opening import open_project
 from engine.settings import explain, load_settings
 from tests.channels.webhook_double import SECRET, WebhookDouble
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.bootstrap.project import check
 from engine.definition.problem import Problem
+from engine.project.opening import check
 
 ROOT = Path(__file__).resolve().parents[2]
 POLICY = """policy: default

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.bootstrap.project import open_rehearsal
+from engine.project.opening import open_rehearsal
 from engine.rehearsal.report import failure
 from engine.rehearsal.testing import run_case
 

@@ -6,9 +6,6 @@ import re
 from functools import cache
 from pathlib import Path
 
-from engine.bootstrap.doubting import mentions_in_templates, project_texts
-from engine.bootstrap.project import Rehearsal, open_rehearsal
-from engine.bootstrap.template_doubts import template_files
 from engine.core.effect import Decision
 from engine.core.record import Event, Identify
 from engine.definition.check import matches_of
@@ -16,6 +13,9 @@ from engine.definition.doubts.names import Mention, mentions_of
 from engine.definition.doubts.reading import names_in, trees
 from engine.definition.doubts.vocabulary import BY_ANLASS, OURS, SPEC
 from engine.definition.load import load_project
+from engine.project.doubting import mentions_in_templates, project_texts
+from engine.project.opening import Rehearsal, open_rehearsal
+from engine.project.template_doubts import template_files
 from engine.rehearsal.stage import Stage
 
 ROOT = Path(__file__).resolve().parents[2]

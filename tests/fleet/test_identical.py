@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.traffic import events, identify
-from engine.bootstrap.project import open_rehearsal
 from engine.core.effect import Decision
 from engine.core.record import Record
+from engine.project.opening import open_rehearsal
 from engine.runtimes.base import Query
 from engine.runtimes.embedded import EmbeddedRuntime
 from engine.runtimes.kafka import progress

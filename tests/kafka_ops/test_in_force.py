@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from engine import bootstrap
-from engine.bootstrap import kafka_deploy
-from engine.bootstrap.cluster import Cluster
-from engine.bootstrap.deploying import Prepared
-from engine.bootstrap.kafka_deploy import KafkaDeploy
 from engine.core.record import Event, Identify
 from engine.errors import DefinitionError, StorageError
+from engine.operations import deploy_kafka
+from engine.operations.deploy import Prepared
+from engine.operations.deploy_kafka import KafkaDeploy
+from engine.project.cluster import Cluster
 from engine.runtimes.kafka.connect import connected
 from engine.runtimes.kafka.definitions import Definitions
 from engine.runtimes.kafka.holders import holders
@@ -103,7 +103,7 @@ async def test_who_does_not_hold_what_was_deployed_is_named(
     cluster: Cluster, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A dispatcher that keeps what it had; one that has left is not waited for."""
-    monkeypatch.setattr(kafka_deploy, "HELD_SECONDS_MAX", 1.0)
+    monkeypatch.setattr(deploy_kafka, "HELD_SECONDS_MAX", 1.0)
     stuck, left = (cluster.announcement(name) for name in ("dispatcher", "collector"))
     deploy = KafkaDeploy(cluster)
     for each in (stuck, left):

@@ -13,8 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.bootstrap.chain_heads import ChainHeads
-from engine.bootstrap.surroundings import Surroundings
 from engine.clock import SystemClock
 from engine.errors import NotFound, SettingsError
 from engine.runtimes.audit import Act, AuditLine, Head, accepted, encode_line, follow, hash_of, head_of, seal, verify
@@ -26,6 +24,8 @@ from engine.runtimes.kafka.topics import Topics
 from engine.runtimes.memory_ports import MemoryRuntime
 from engine.settings import Settings, load_settings
 from engine.telemetry import Metrics
+from engine.watches.chain_heads import ChainHeads
+from engine.watches.watch import Surroundings
 from tests.conformance.shop import catalog
 
 T0 = 1_800_000_000_000

@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 
-from engine.bootstrap.guardrail import Guardrail
-from engine.bootstrap.surroundings import Surroundings
 from engine.clock import ManualClock
 from engine.core.record import Event, Identify, Outcome, Pause
 from engine.definition.load import load_files
@@ -21,6 +19,8 @@ from engine.runtimes.embedded import EmbeddedRuntime
 from engine.runtimes.memory_ports import MemoryRuntime
 from engine.settings import Settings
 from engine.telemetry import Metrics
+from engine.watches.guardrail import Guardrail
+from engine.watches.watch import Surroundings
 
 T0 = 1_800_000_000_000
 HOUR_MS = 3_600_000

@@ -113,7 +113,7 @@ def test_the_key_of_hashes_outlives_the_secret_of_links(tmp_path: Path, monkeypa
     store = opened(tmp_path / "var")
     assert suppression.find(store, [("email", "ana@bücher.example")])
     store.close()
-    from engine.bootstrap.cluster import Cluster
+    from engine.project.cluster import Cluster
 
     monkeypatch.setenv("ANLASS_KAFKA", "127.0.0.1:9")
     key = Cluster(load_settings(tmp_path)).address_key("email", "ana@x.example")

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine.bootstrap.project import open_rehearsal
+from engine.project.opening import open_rehearsal
 from engine.rehearsal.report import failure
 from engine.rehearsal.testing import run_case, run_tests
 

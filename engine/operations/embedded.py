@@ -14,10 +14,6 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from engine.bootstrap.acting import Audited, Kept, Operations, operator_name
-from engine.bootstrap.deploying import publish
-from engine.bootstrap.parts import open_runtime
-from engine.bootstrap.project import VERSIONS_MAX, open_project
 from engine.bootstrap.service import RUNNING_FILE
 from engine.clock import SystemClock
 from engine.core.catalog import Catalog
@@ -27,6 +23,10 @@ from engine.definition.load import load_files
 from engine.definition.phone_numbers import with_phone_numbers
 from engine.definition.public_holidays import with_public_holidays
 from engine.errors import DefinitionError, ServiceUnreachable
+from engine.operations.deploy import publish
+from engine.operations.port import Audited, Kept, Operations, operator_name
+from engine.project.opening import VERSIONS_MAX, open_project
+from engine.project.parts import open_runtime
 from engine.runtimes.audit import Act, Head
 from engine.runtimes.base import History, Reader, Receipt, Replayed
 from engine.runtimes.consent_chain import LedgerCheck
@@ -47,7 +47,7 @@ def operations(folder: Path) -> Operations:
     settings = load_settings(folder)
     if not settings.kafka.configured:
         return EmbeddedOperations(folder, settings)
-    from engine.bootstrap.kafka_commands import KafkaOperations  # noqa: PLC0415 - its clients take a second to import
+    from engine.operations.kafka import KafkaOperations  # noqa: PLC0415 - its clients take a second to import
 
     return KafkaOperations(settings)
 

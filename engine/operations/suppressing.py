@@ -11,7 +11,6 @@ from typing import Protocol
 
 import msgspec
 
-from engine.bootstrap.acting import Operations
 from engine.clock import SystemClock
 from engine.core.consent import keys_of
 from engine.core.customer import CustomerState
@@ -19,6 +18,7 @@ from engine.core.message import Message
 from engine.core.objection import ERASED, OBJECTED, answer, doubts, mailbox, places, refusal
 from engine.core.policy import Policy
 from engine.core.record import Lift
+from engine.operations.port import Operations
 from engine.runtimes.audit import Act
 from engine.runtimes.suppression import OPERATOR, Entry, about, entries_of
 

@@ -17,11 +17,11 @@ from channels import registry
 from channels.callbacks import CallbackReader
 from channels.print_file import PrintSettings, Spool
 from channels.recording import Mailbox
-from engine.bootstrap.project import Project
 from engine.clock import Clock
 from engine.dispatch.dispatcher import Options as DispatchOptions
 from engine.dispatch.limits import Limits
 from engine.errors import SettingsError, StorageError
+from engine.project.opening import Project
 from engine.runtimes.embedded import EmbeddedRuntime, Options
 from engine.settings import Settings
 from engine.telemetry import Action, Metrics, get_log

@@ -10,22 +10,22 @@ import contextlib
 import functools
 
 from channels.recording import Mailbox
-from engine.bootstrap.channels import channel_names, open_channels
-from engine.bootstrap.cluster import Cluster, Slot
 from engine.bootstrap.current import Current
 from engine.bootstrap.doors import bind_status
-from engine.bootstrap.holding import begin_hold, say_held
 from engine.bootstrap.lag import LagGauge
-from engine.bootstrap.listening import url_of
-from engine.bootstrap.parts import dispatch_options, forget_customer, open_mailbox
-from engine.bootstrap.roles import WATCH_SECONDS, ended
+from engine.bootstrap.roles.role import WATCH_SECONDS, ended
 from engine.bootstrap.status import Status, StatusServer
 from engine.clock import Clock, SystemClock
+from engine.collector.listening import url_of
 from engine.core.catalog import Catalog
 from engine.dispatch.compose import Composer
 from engine.dispatch.dispatcher import Dispatcher
 from engine.dispatch.tokens import SignedLinks, TokenSigner
 from engine.errors import SettingsError
+from engine.operations.holding import begin_hold, say_held
+from engine.project.channels import channel_names, open_channels
+from engine.project.cluster import Cluster, Slot
+from engine.project.parts import dispatch_options, forget_customer, open_mailbox
 from engine.runtimes.kafka.dispatcher.role import Postroom, PostroomSettings
 from engine.telemetry import Action, Metrics, get_log
 

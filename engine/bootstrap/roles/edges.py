@@ -8,26 +8,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from engine.bootstrap import companions
-from engine.bootstrap.cluster import Cluster
-from engine.bootstrap.companions import Surroundings, beside_collector, beside_journal
 from engine.bootstrap.current import Current, InForce
 from engine.bootstrap.doors import Doors, bind_status
-from engine.bootstrap.listening import url_of
-from engine.bootstrap.parts import open_callbacks, open_mailbox
 from engine.bootstrap.service import page_of
 from engine.bootstrap.status import Status, StatusServer
 from engine.clock import Clock, SystemClock
 from engine.collector import Parts
 from engine.collector.key_use import FILE as KEY_USE_FILE
 from engine.collector.key_use import KeyUses
+from engine.collector.listening import url_of
 from engine.dispatch.compose import Composer
 from engine.dispatch.tokens import SignedLinks, TokenSigner
+from engine.project.cluster import Cluster
+from engine.project.parts import open_callbacks, open_mailbox
 from engine.runtimes.journal import Database, DatabaseReader
 from engine.runtimes.journal.sink import Sink, SinkOptions
 from engine.runtimes.kafka.front import KafkaFront
 from engine.runtimes.kafka.intake.intake import IntakeOptions, KafkaIntake
 from engine.telemetry import Action, Metrics, get_log
+from engine.watches import running
+from engine.watches.running import Surroundings, beside_collector, beside_journal
 
 _log = get_log("role")
 
@@ -76,7 +76,7 @@ class CollectorRole:
             )
             await doors.serve(stack, settings, parts)
             around = Surroundings(settings=settings, runtime=parts.runtime, clock=self._clock, metrics=self.metrics)
-            await stack.enter_async_context(companions.running(beside_collector(around)))
+            await stack.enter_async_context(running.running(beside_collector(around)))
             self._exit = stack.pop_all()
         _log.info(Action.STARTED, role="collector", url=self.url, operators=self.operators_url)
 
@@ -137,7 +137,7 @@ class SinkRole:
             reader = DatabaseReader(database, clock=self._clock)
             front = KafkaFront(intake, reader, catalog=lambda: current.catalog)
             around = Surroundings(settings=settings, runtime=front, clock=self._clock, metrics=self.metrics)
-            await stack.enter_async_context(companions.running(beside_journal(around)))
+            await stack.enter_async_context(running.running(beside_journal(around)))
             self._exit = stack.pop_all()
         _log.info(Action.STARTED, role="sink", url=self.url)
 

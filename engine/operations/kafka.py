@@ -9,12 +9,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
-from engine.bootstrap.acting import Audited, Kept, operator_name
-from engine.bootstrap.cluster import Cluster
 from engine.clock import SystemClock
 from engine.collector.foreign import parse_foreign
 from engine.core.record import Erase, Record
 from engine.errors import ServiceUnreachable
+from engine.operations.port import Audited, Kept, operator_name
+from engine.project.cluster import Cluster
 from engine.runtimes.audit import Act, Head, customer_of, follow, verify
 from engine.runtimes.base import History, Reader, Receipt, Replayed
 from engine.runtimes.consent_chain import LedgerCheck

@@ -12,10 +12,6 @@ from pathlib import Path
 import msgspec
 
 from channels import registry
-from engine.bootstrap.channels import channel_names, configured_channels
-from engine.bootstrap.channels_missing import channels_not_set_up, outcomes_never_heard
-from engine.bootstrap.doubting import doubts, project_texts
-from engine.bootstrap.objections import objections_missing
 from engine.clock import SystemClock
 from engine.core.catalog import Catalog
 from engine.core.workflow import Workflow
@@ -30,6 +26,10 @@ from engine.dispatch.archive import broadcast_problems
 from engine.dispatch.templates import TemplateSet
 from engine.dispatch.text_cost import dear_texts
 from engine.errors import DefinitionError, SettingsError
+from engine.project.channels import channel_names, configured_channels
+from engine.project.channels_missing import channels_not_set_up, outcomes_never_heard
+from engine.project.doubting import doubts, project_texts
+from engine.project.objections import objections_missing
 from engine.runtimes.embedded import inbox
 from engine.runtimes.embedded.store import FILE
 from engine.settings import Settings, load_settings

@@ -21,9 +21,9 @@ from engine.runtimes.base import Query, Reader
 from engine.telemetry import Action, get_log
 
 if TYPE_CHECKING:
-    from engine.bootstrap.surroundings import Surroundings
     from engine.core.catalog import Catalog
     from engine.core.effect import Decision
+    from engine.watches.watch import Surroundings
 
 POLL_SECONDS = 2.0
 PROPOSE_AGAIN_MS = 60_000

@@ -18,8 +18,8 @@ from engine.runtimes.kafka.intake.outlet import Outlet
 from engine.runtimes.kafka.topics import Outgoing, encode_input
 
 if TYPE_CHECKING:
-    from engine.bootstrap.cluster import Cluster
     from engine.core.customer import CustomerState
+    from engine.project.cluster import Cluster
     from engine.runtimes.base import Reader
 
 PAGE = 1_000

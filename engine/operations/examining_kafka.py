@@ -5,10 +5,10 @@ Invariant: nothing is written beside the owners. What mends a row is a record on
 
 from __future__ import annotations
 
-from engine.bootstrap.cluster import Cluster
 from engine.clock import SystemClock
 from engine.collector.foreign import parse_foreign
 from engine.core.catalog import Catalog
+from engine.project.cluster import Cluster
 from engine.runtimes.kafka import replaying
 from engine.runtimes.kafka.intake.outlet import Outlet
 from engine.runtimes.kafka.operating import examining

@@ -1,4 +1,4 @@
-"""What a companion is and what it works with; `engine.bootstrap.companions` lists them.
+"""What a companion is and what it works with; `engine.watches.running` lists them.
 
 Invariant: a companion is built from its surroundings alone.
 """

@@ -17,13 +17,13 @@ from pathlib import Path
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from engine.bootstrap.cluster import Cluster, compile_definition
-from engine.bootstrap.deploying import TEMPLATES, Prepared, Status, gone_templates, template_files
-from engine.bootstrap.project import VERSIONS_MAX, compile_folder
 from engine.clock import SystemClock
 from engine.core.customer import decode_state
 from engine.core.deployment import plan_deploy
 from engine.errors import DefinitionError, StorageError
+from engine.operations.deploy import TEMPLATES, Prepared, Status, gone_templates, template_files
+from engine.project.cluster import Cluster, compile_definition
+from engine.project.opening import VERSIONS_MAX, compile_folder
 from engine.runtimes.kafka import admin
 from engine.runtimes.kafka.connect import METADATA_AGE_MS, connected
 from engine.runtimes.kafka.definitions import Definitions

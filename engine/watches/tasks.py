@@ -12,7 +12,7 @@ from engine.core.task import KINDS, Task, gather
 from engine.runtimes.base import Query
 
 if TYPE_CHECKING:
-    from engine.bootstrap.surroundings import Surroundings
+    from engine.watches.watch import Surroundings
 
 POLL_SECONDS = 30.0
 PAGE = 1_000

@@ -10,12 +10,12 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from engine.bootstrap.template_doubts import TemplateFile, spots_of_names, template_doubts, template_files
 from engine.definition.check import Project
 from engine.definition.doubts.expressions import expression_doubts
 from engine.definition.doubts.names import Mention, mentions_of, named_once
 from engine.definition.doubts.plans import plans
 from engine.definition.problem import Problem
+from engine.project.template_doubts import TemplateFile, spots_of_names, template_doubts, template_files
 
 _BYTES_MAX = 4 * 1024 * 1024
 """Of the examples; more are not read."""

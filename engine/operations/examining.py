@@ -11,12 +11,12 @@ from pathlib import Path
 
 import msgspec
 
-from engine.bootstrap.project import VERSIONS_MAX, Project, open_project
 from engine.clock import SystemClock
 from engine.definition.load import load_files
 from engine.definition.phone_numbers import with_phone_numbers
 from engine.definition.public_holidays import with_public_holidays
 from engine.errors import NotFound
+from engine.project.opening import VERSIONS_MAX, Project, open_project
 from engine.runtimes.embedded import handovers
 from engine.runtimes.embedded.examining import examine
 from engine.runtimes.embedded.mending import Mended, mend

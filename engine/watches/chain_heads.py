@@ -14,7 +14,7 @@ from engine.runtimes.audit import Head
 from engine.telemetry import Action, get_log
 
 if TYPE_CHECKING:
-    from engine.bootstrap.surroundings import Surroundings
+    from engine.watches.watch import Surroundings
 
 POLL_SECONDS = 30.0
 DIGITS = 16
@@ -33,7 +33,7 @@ class ChainHeads:
         self._said: dict[str, Head] = {}
 
     async def run(self) -> None:
-        from engine.bootstrap.commands import operations  # noqa: PLC0415 - commands import the service, which lists us
+        from engine.operations.embedded import operations  # noqa: PLC0415 - commands import the service, which lists us
 
         ours = operations(self._project)
         while True:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from engine.bootstrap.project import Project, compile_folder, open_project
 from engine.clock import SystemClock
 from engine.core.deployment import WorkflowPlan, plan_deploy, templates_of_pinned
 from engine.definition.load import load_files
 from engine.errors import AnlassError, DefinitionError, ServiceUnreachable, StorageError
+from engine.project.opening import Project, compile_folder, open_project
 from engine.runtimes.embedded import handovers
 from engine.runtimes.embedded.store import is_running
 from engine.telemetry import Action, get_log

@@ -15,8 +15,8 @@ from engine.runtimes.base import Paused
 from engine.telemetry import Action, get_log
 
 if TYPE_CHECKING:
-    from engine.bootstrap.surroundings import Surroundings
     from engine.core.guarding import BlastRadius
+    from engine.watches.watch import Surroundings
 
 POLL_SECONDS = 2.0
 DAY_MS = 86_400_000

@@ -9,18 +9,18 @@ import socket
 import ssl
 
 from channels.bounces import Marks
-from engine.bootstrap.listening import bind
-from engine.bootstrap.surroundings import Companion, Surroundings
 from engine.clock import Clock
 from engine.collector.bounce_fetching import Account
 from engine.collector.bounce_listener import Taking, listen
 from engine.collector.bounce_mailbox import MailboxReader
 from engine.collector.bounces import BounceDesk
+from engine.collector.listening import bind
 from engine.collector.reports import Reports
 from engine.errors import SettingsError
 from engine.runtimes.base import Front
 from engine.settings import Settings
 from engine.telemetry import Action, Metrics, get_log
+from engine.watches.watch import Companion, Surroundings
 
 _log = get_log("bounces")
 

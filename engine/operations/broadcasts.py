@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from engine.bootstrap.subject_tests import lines_of
 from engine.clock import Clock, SystemClock
 from engine.core.schedule import zone_named
 from engine.dispatch.ports import FINAL, Status
 from engine.runtimes.base import Reader
+from engine.watches.subject_tests import lines_of
 
 if TYPE_CHECKING:
     from engine.core.effect import Decision

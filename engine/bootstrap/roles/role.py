@@ -10,16 +10,16 @@ import contextlib
 from collections.abc import Callable
 from typing import Protocol
 
-from engine.bootstrap.cluster import Cluster, Slot
 from engine.bootstrap.doors import bind_status
-from engine.bootstrap.holding import begin_hold, say_held
 from engine.bootstrap.lag import LagGauge
-from engine.bootstrap.listening import url_of
 from engine.bootstrap.service import loop_factory, told_to_stop
 from engine.bootstrap.status import Status, StatusServer
 from engine.clock import Clock, SystemClock
 from engine.collector.foreign import parse_foreign
+from engine.collector.listening import url_of
 from engine.errors import ServiceUnreachable, StorageError
+from engine.operations.holding import begin_hold, say_held
+from engine.project.cluster import Cluster, Slot
 from engine.runtimes.kafka.worker.role import Worker, WorkerSettings
 from engine.telemetry import Action, Metrics, get_log
 from engine.tracing import open_tracing

@@ -10,12 +10,12 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable
 
-from engine.bootstrap.chain_heads import ChainHeads
-from engine.bootstrap.guardrail import Guardrail
-from engine.bootstrap.overdue import TaskCounter
-from engine.bootstrap.subject_tests import SubjectTests
-from engine.bootstrap.surroundings import Companion, Surroundings
 from engine.telemetry import Action, get_log
+from engine.watches.chain_heads import ChainHeads
+from engine.watches.guardrail import Guardrail
+from engine.watches.subject_tests import SubjectTests
+from engine.watches.tasks import TaskCounter
+from engine.watches.watch import Companion, Surroundings
 
 __all__ = ["JOURNAL", "Companion", "Surroundings", "beside_collector", "beside_journal", "running"]
 
@@ -28,7 +28,7 @@ def beside_collector(around: Surroundings) -> list[Companion]:
     asked = around.settings.bounces
     if not asked.listen and not asked.mailbox:
         return []
-    from engine.bootstrap import bounces  # noqa: PLC0415 - its mail clients, for which every command would wait
+    from engine.watches import bounces  # noqa: PLC0415 - its mail clients, for which every command would wait
 
     return [
         companion for build in (bounces.listener, bounces.mailbox_reader) if (companion := build(around)) is not None
