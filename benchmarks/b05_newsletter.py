@@ -17,7 +17,7 @@ from unittest import mock
 from benchmarks.harness import Report, cpu_self_seconds, quiet, rss_self_peak_mb, run_on_uvloop, sized
 from benchmarks.newsletter import make_project
 from benchmarks.processes import Sink, sink
-from channels.dkim_keys import make_key
+from channels.mail.dkim_keys import make_key
 from engine.bootstrap import channel_names, open_channels, open_mailbox, open_project, open_runtime
 from engine.bootstrap.service import Renderer
 from engine.clock import SystemClock

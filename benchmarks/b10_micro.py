@@ -27,9 +27,9 @@ from benchmarks.harness import Report
 from benchmarks.killing import make_project
 from benchmarks.newsletter import CONTEXT, HTML, write_template
 from channels.contract import OutgoingMessage
-from channels.dkim import DkimSigner
-from channels.dkim_keys import Kind, load_key, make_key
-from channels.mime import compose, message_bytes
+from channels.mail.dkim import DkimSigner
+from channels.mail.dkim_keys import Kind, load_key, make_key
+from channels.mail.mime import compose, message_bytes
 from engine.bootstrap import open_rehearsal
 from engine.core.customer import decode_state, encode_state
 from engine.core.evaluate import evaluate

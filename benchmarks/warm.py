@@ -15,7 +15,7 @@ import os
 import sys
 import threading
 
-IMPORTED = ("engine.cli.run", "engine.bootstrap", "engine.telemetry", "uvloop", "channels.email", "css_inline")
+IMPORTED = ("engine.cli.run", "engine.bootstrap", "engine.telemetry", "uvloop", "channels.mail.email", "css_inline")
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ import re
 from typing import Literal
 
 from channels.contract import PermanentError, Throttle, TransientError, Verdict
-from channels.judge import Refusal, judge
+from channels.refusals.judge import Refusal, judge
 
 Phase = Literal["mail", "rcpt", "data"]  # which command the server answered; "data" includes the content
 

@@ -17,26 +17,26 @@ GROUP = "anlass.channels"
 
 # Named here too, so that a checkout that was never installed has them; no other package can take these names.
 BUILT_IN: dict[str, str] = {
-    "email": "channels.email:create",
+    "email": "channels.mail.email:create",
     "mailbox": "channels.recording:create",
-    "sms": "channels.sms:create",
-    "voice": "channels.voice:create",
-    "print": "channels.print_file:create",
+    "sms": "channels.phone.sms:create",
+    "voice": "channels.phone.voice:create",
+    "print": "channels.letters:create",
     "push": "channels.web_push:create",
     "task": "channels.task:create",
     "webhook": "channels.webhook:create",
-    "whatsapp": "channels.whatsapp:create",
-    "newsletter": "channels.newsletter:create",
+    "whatsapp": "channels.phone.whatsapp:create",
+    "newsletter": "channels.mail.newsletter:create",
 }
 
 
 # Who reads the callbacks of which provider; the name is the one in the path `/callbacks/PROVIDER/…`.
 CALLBACKS: dict[str, str] = {
-    "ses": "channels.ses:create",
-    "sendgrid": "channels.sendgrid:create",
-    "mailgun": "channels.mailgun:create",
-    "postmark": "channels.postmark:create",
-    "twilio": "channels.twilio_callbacks:create_callbacks",
+    "ses": "channels.callbacks.ses:create",
+    "sendgrid": "channels.callbacks.sendgrid:create",
+    "mailgun": "channels.callbacks.mailgun:create",
+    "postmark": "channels.callbacks.postmark:create",
+    "twilio": "channels.phone.twilio_callbacks:create_callbacks",
 }
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from channels.email import EmailChannel
+from channels.mail.email import EmailChannel
 from channels.recording import Mailbox, MailboxChannel
 from engine.dispatch.limits import Limits
 from engine.errors import SettingsError

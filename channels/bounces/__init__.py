@@ -4,6 +4,6 @@ Invariant: nothing here raises for what a stranger sent, and nothing suppresses 
 """
 
 from channels.bounces.reading import Kind, Understood, understand
-from channels.marks import Marks
+from channels.mail.marks import Marks
 
 __all__ = ["Kind", "Marks", "Understood", "understand"]

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from channels.bounces.parts import Mail, Part, fields_of
-from channels.marks import HEADER, Marks
+from channels.mail.marks import HEADER, Marks
 
 _OURS = re.compile(r"<([0-9a-f]{32})@[^<>\s]{1,255}>", re.IGNORECASE)
 _DELIVERED_TO = ("x-original-to", "delivered-to", "envelope-to", "x-envelope-to", "x-rcpt-to", "to", "cc")

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 
-from channels import opt_out
 from channels.bounces.machines import failure_in
 from channels.bounces.parts import Mail
+from channels.phone import opt_out
 
 APPLE = "x-apple-unsubscribe"
 _PREFIX = re.compile(r"^\s*(?:(?:re|aw|fwd?|wg|tr|antw|sv|vs|r|rv|odp)\s*:\s*)+", re.IGNORECASE)

@@ -17,7 +17,7 @@ from channels.bounces.parts import Mail
 from channels.bounces.status import Fate
 from channels.contract import Verdict
 from channels.delivery import Outcome
-from channels.judge import Judgement, Refusal, judge, of_words
+from channels.refusals.judge import Judgement, Refusal, judge, of_words
 
 _CODE = re.compile(
     r"(?:\b[45]\d\d[ \t-]+|[#(\[<]\s*|\bstatus(?: code)?:?\s*|\bcode:?\s*|\bDSN=)([45]\.\d{1,3}\.\d{1,3})(?![\d.])",

@@ -22,7 +22,7 @@ from channels.bounces.replies import answers_by_itself
 from channels.bounces.status import Fate, read_status
 from channels.callbacks import Report
 from channels.delivery import Outcome, without_addresses
-from channels.marks import Marks
+from channels.mail.marks import Marks
 
 REASON_CHARS_MAX = 300
 

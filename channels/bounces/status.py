@@ -15,7 +15,7 @@ import msgspec
 from channels.bounces.parts import Part, fields_of
 from channels.contract import Verdict
 from channels.delivery import Outcome
-from channels.judge import Refusal, judge
+from channels.refusals.judge import Refusal, judge
 
 GROUPS_MAX = 100
 _STATUS_PARTS = frozenset({"message/delivery-status", "message/global-delivery-status"})

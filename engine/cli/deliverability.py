@@ -17,7 +17,7 @@ from engine.errors import ServiceUnreachable, UsageError
 if TYPE_CHECKING:
     from dns.resolver import Resolver
 
-    from channels.deliverability import Finding, Identity, Need
+    from channels.mail.deliverability import Finding, Identity, Need
     from engine.project.opening import Project
 
 _PORT = 53
@@ -25,7 +25,7 @@ _PORT = 53
 
 def report(root: Path, *, ask_dns: bool, nameserver: str, as_json: bool) -> int:
     """Prints what is needed and, with `ask_dns`, what is there; status 1 when something is missing or wrong."""
-    from channels.deliverability import needs, rules
+    from channels.mail.deliverability import needs, rules
     from engine import bootstrap
 
     who = _identity(bootstrap.open_project(root))
@@ -46,9 +46,9 @@ def report(root: Path, *, ask_dns: bool, nameserver: str, as_json: bool) -> int:
 
 def _identity(project: Project) -> Identity:
     """Whom the project's mail comes from. Raises UsageError or SettingsError."""
-    from channels.deliverability import Identity
-    from channels.email import EmailSettings, signer_of
     from channels.guard import mailbox
+    from channels.mail.deliverability import Identity
+    from channels.mail.email import EmailSettings, signer_of
     from engine.errors import SettingsError
 
     email = project.settings.email
@@ -100,7 +100,7 @@ def _senders(project: Project) -> set[str]:
 
 
 def _looked_up(who: Identity, nameserver: str) -> list[Finding]:
-    from channels.dns_look import Look, Unreachable
+    from channels.mail.dns import Look, Unreachable
 
     try:
         return Look(who, _resolver(nameserver)).findings()

@@ -27,7 +27,7 @@ def dkim_key(file: Path, *, domain: str, selector: str, ed25519: bool, bits: str
       anlass dkim-key dkim-rsa.pem --domain shop.example --selector s2026
       anlass dkim-key dkim-ed25519.pem --domain shop.example --selector e2026 --ed25519
     """
-    from channels import dkim_keys
+    from channels.mail import dkim_keys
 
     for what, name in (("domain", domain), ("selector", selector)):
         if not dkim_keys.is_domain(name):

@@ -15,7 +15,7 @@ from engine.cli.output import console, json_line, quiet_log, table
 from engine.errors import SettingsError, StorageError, UsageError
 
 if TYPE_CHECKING:
-    from channels.print_file import PrintSettings, Spool
+    from channels.letters import PrintSettings, Spool
 
 
 @click.group()
@@ -103,7 +103,7 @@ def undo(message: str, *, folder: Path) -> None:
 def _spool(folder: Path) -> tuple[Spool, PrintSettings]:
     import sqlite3
 
-    from channels.print_file import PrintSettings, Spool
+    from channels.letters import PrintSettings, Spool
     from engine.settings import load_settings
 
     quiet_log()

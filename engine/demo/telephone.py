@@ -20,8 +20,8 @@ import msgspec
 from aiohttp import web
 from twilio.request_validator import RequestValidator
 
-from channels import gsm
-from channels.opt_out import wish_of
+from channels.phone import gsm
+from channels.phone.opt_out import wish_of
 
 ACCOUNT_SID: Final = "AC" + "0" * 31 + "1"
 AUTH_TOKEN: Final = "a token of the stand-in"  # noqa: S105 - of nobody

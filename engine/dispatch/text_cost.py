@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from channels import gsm
+from channels.phone import gsm
 from engine.dispatch.template_problem import TemplateProblem
 
 CHANNEL = "sms"

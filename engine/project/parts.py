@@ -15,7 +15,7 @@ import msgspec
 
 from channels import registry
 from channels.callbacks import CallbackReader
-from channels.print_file import PrintSettings, Spool
+from channels.letters import PrintSettings, Spool
 from channels.recording import Mailbox
 from engine.clock import Clock
 from engine.dispatch.dispatcher import Options as DispatchOptions

@@ -36,7 +36,7 @@ JOURNAL_URL = "sqlite:///var/journal.db"
 class EmailSettings(ChannelSection):
     """The SMTP server mail goes to. Without a `host` no mail leaves: it goes to the local mailbox.
 
-    `channels.email` says what each means; the defaults that stand here are what `explain` shows.
+    `channels.mail.email` says what each means; the defaults that stand here are what `explain` shows.
     """
 
     SERVES: ClassVar[tuple[str, ...]] = ("email",)

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from channels.contract import OutgoingMessage
-from channels.email import EmailChannel, EmailSettings
+from channels.mail.email import EmailChannel, EmailSettings
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from channels.marks import Marks
+from channels.mail.marks import Marks
 
 MARKS = Marks(b"a secret of the tests, 32 bytes.")
 MESSAGE = "4be2f43ae2d1ae5c8a35a1fd8d2f63a9"

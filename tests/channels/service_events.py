@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from channels.callbacks import CallbackReader, CallbackRequest
-from channels.mailgun import MailgunReader, MailgunSettings
-from channels.postmark import PostmarkReader, PostmarkSettings
-from channels.sendgrid import SendgridReader, SendgridSettings
-from channels.ses import SesReader, SesSettings
+from channels.callbacks.mailgun import MailgunReader, MailgunSettings
+from channels.callbacks.postmark import PostmarkReader, PostmarkSettings
+from channels.callbacks.sendgrid import SendgridReader, SendgridSettings
+from channels.callbacks.ses import SesReader, SesSettings
 from tests.channels.service_payloads import (
     MAILGUN_KEY,
     POSTMARK_LOGIN,

@@ -18,7 +18,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from channels.conformance import Conformance, Fault, Received, Stage
-from channels.email import EmailChannel, EmailSettings
+from channels.mail.email import EmailChannel, EmailSettings
 from channels.recording import Mailbox, MailboxChannel
 from tests.channels.conftest import Faults, SmtpDouble
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from channels.bounces import Kind, Marks, understand
 from channels.bounces.parts import MAIL_BYTES_MAX
-from channels.marks import HEADER, LOCAL_CHARS_MAX, local_part_chars
+from channels.mail.marks import HEADER, LOCAL_CHARS_MAX, local_part_chars
 from tests.channels.returned_mails import (
     ADDRESS,
     MARKS,

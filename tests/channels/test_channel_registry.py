@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from channels import email, recording
+from channels import recording
 from channels.contract import Channel
+from channels.mail import email
 from channels.registry import UnknownChannel, known, load
 
 FOREIGN = """

@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 
 from channels.contract import OutgoingMessage
-from channels.print_file import SPOOL, Spool
+from channels.letters import SPOOL, Spool
 from channels.recording import FILE_NAME, Mailbox
 
 

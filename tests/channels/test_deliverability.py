@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from channels import dkim_keys, dns_look, spf
-from channels.deliverability import YOUR_SERVER, Finding, Identity, needs, rules
-from channels.dkim import DkimKey
-from channels.dns_look import Look, Unreachable
+from channels.mail import dkim_keys, dns, spf
+from channels.mail.deliverability import YOUR_SERVER, Finding, Identity, needs, rules
+from channels.mail.dkim import DkimKey
+from channels.mail.dns import Look, Unreachable
 from tests.channels.dns_double import DnsDouble, Zone, dns_server
 
 IP = "93.184.215.14"
@@ -149,7 +149,7 @@ def test_strict_alignment_is_taken_at_its_word(key: DkimKey) -> None:
 
 def test_what_is_not_answered_is_unknown_and_not_missing(key: DkimKey, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that is silent or broken about one name; the others are judged."""
-    monkeypatch.setattr(dns_look, "QUESTION_SECONDS_MAX", 0.3)
+    monkeypatch.setattr(dns, "QUESTION_SECONDS_MAX", 0.3)
     found = looked(identity(key), good(key), silent=("_domainkey.shop.example",), broken=("_dmarc.shop.example",))
     assert verdicts(found, "DKIM") == {"unknown"}
     assert verdicts(found, "DMARC") == {"unknown"}
@@ -161,7 +161,7 @@ def test_no_name_server_is_one_clear_error(
     key: DkimKey, faults: dict[str, tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And it comes in bounded time."""
-    monkeypatch.setattr(dns_look, "QUESTION_SECONDS_MAX", 0.1)
+    monkeypatch.setattr(dns, "QUESTION_SECONDS_MAX", 0.1)
     with pytest.raises(Unreachable):
         looked(identity(key), good(key), **faults)
 

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from channels import dkim_keys
 from channels.contract import OutgoingMessage
-from channels.dkim import DkimKey, DkimSigner, relaxed_body
-from channels.email import EmailSettings, create, signer_of
-from channels.mime import compose, message_bytes
+from channels.mail import dkim_keys
+from channels.mail.dkim import DkimKey, DkimSigner, relaxed_body
+from channels.mail.email import EmailSettings, create, signer_of
+from channels.mail.mime import compose, message_bytes
 from tests.channels.test_mime import body_text, header_text, message
 
 SENDER = "Shop <hello@shop.example>"

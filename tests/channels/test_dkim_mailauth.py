@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from channels import dkim_keys
-from channels.dkim import DkimSigner
-from channels.mime import compose, message_bytes
+from channels.mail import dkim_keys
+from channels.mail.dkim import DkimSigner
+from channels.mail.mime import compose, message_bytes
 from tests.channels.test_mime import message
 
 CACHE = Path(__file__).resolve().parents[2] / ".cache" / "sdk" / "mailauth"

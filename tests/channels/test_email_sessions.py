@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from channels.contract import OutgoingMessage, PermanentError, TransientError, UnknownOutcome, Unsupported
-from channels.email import create
+from channels.mail.email import create
 
 Outgoing = Callable[..., OutgoingMessage]
 Doubles = Callable[..., Any]

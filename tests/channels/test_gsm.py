@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from channels import gsm
+from channels.phone import gsm
 
 DIGITS = "1234567890" * 40
 FLAG, RAINBOW, ACCENTS = "🇮🇹", "🏳️‍🌈", "e\u0301\u0301\u0301"

@@ -14,8 +14,8 @@ import pytest
 
 from channels.bounces import Kind, understand
 from channels.contract import OutgoingMessage
-from channels.email import EmailChannel
-from channels.marks import Marks
+from channels.mail.email import EmailChannel
+from channels.mail.marks import Marks
 
 SECRET = "a secret of the tests"
 URL = "https://shop.example/u/token"

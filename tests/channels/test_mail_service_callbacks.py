@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from channels.callbacks import CallbackReader, CallbackRequest, Forged, Heard, Unreadable
+from channels.callbacks.sendgrid import SendgridReader, SendgridSettings
+from channels.callbacks.ses import SesReader, SesSettings
 from channels.registry import CALLBACKS, load_callbacks
-from channels.sendgrid import SendgridReader, SendgridSettings
-from channels.ses import SesReader, SesSettings
 from tests.channels.returned_mails import MESSAGE
 from tests.channels.service_events import (
     EVENTS,

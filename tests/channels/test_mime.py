@@ -14,10 +14,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from channels import html_lines
 from channels.contract import OutgoingMessage, PermanentError, Verdict
 from channels.guard import Mailbox
-from channels.mime import _finish, compose, message_bytes
+from channels.mail import html_lines
+from channels.mail.mime import _finish, compose, message_bytes
 
 ID = "0123456789abcdef" * 2
 SENDER = "Shop <shop@example.com>"

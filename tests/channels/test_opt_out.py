@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from channels import gsm, opt_out
 from channels.callbacks import Wish
+from channels.phone import gsm, opt_out
 
 WORDS = [
     "STOP",

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from channels.conformance import Conformance, Received, Stage
 from channels.contract import OutgoingMessage, PermanentError, TransientError, Verdict
-from channels.print_file import Letter, PrintChannel, PrintSettings, Spool, as_csv, create
+from channels.letters import Letter, PrintChannel, PrintSettings, Spool, as_csv, create
 from engine.core.consent import address_of, clean_address
 from engine.core.customer import CustomerState
 from engine.core.postal import address
@@ -142,8 +142,8 @@ async def test_a_closed_batch_takes_no_more(tmp_path: Path) -> None:
 KILLED = """
 import os, sys
 from pathlib import Path
-from channels.print_file import Letter, PrintSettings, Spool
-import channels.print_file as module
+from channels.letters import Letter, PrintSettings, Spool
+import channels.letters as module
 spool = Spool(Path(sys.argv[1]))
 address = '{"city": "b", "postal_code": "1", "street": "a"}'
 at = int(sys.argv[2])

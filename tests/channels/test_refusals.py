@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from channels.contract import PermanentError, Verdict
 from channels.delivery import classify_reply
-from channels.judge import Refusal, folded, judge, of_words
-from channels.receivers import RECEIVERS
+from channels.refusals.judge import Refusal, folded, judge, of_words
+from channels.refusals.receivers import RECEIVERS
 from tests.channels.refusals import OTHERS, PERMANENT
 
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from channels.smtp import Lost, Reply, SmtpConnection
+from channels.mail.smtp import Lost, Reply, SmtpConnection
 
 
 class Wire:

@@ -16,7 +16,7 @@ import pytest
 
 from benchmarks.smtp_sink import stats
 from channels.contract import OutgoingMessage, PermanentError, Verdict
-from channels.email import EmailChannel, EmailSettings
+from channels.mail.email import EmailChannel, EmailSettings
 
 Outgoing = Callable[..., OutgoingMessage]
 

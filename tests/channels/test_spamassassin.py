@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from channels.contract import OutgoingMessage
-from channels.email import EmailChannel
-from channels.mime import LINE_BYTES_MAX
+from channels.mail.email import EmailChannel
+from channels.mail.mime import LINE_BYTES_MAX
 from engine.dispatch.render import Template
 from engine.dispatch.templates import TemplateSet
 from tests.services.spamassassin import scored, spamassassin

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from channels.callbacks import CallbackRequest, Forged, Heard, Unreadable
-from channels.twilio_callbacks import create_callbacks
+from channels.phone.twilio_callbacks import create_callbacks
 from engine.demo.telephone import AUTH_TOKEN, Telephone
 
 T0 = 1_774_600_000_000

@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from channels.contract import OutgoingMessage
-from channels.sms import SmsChannel
-from channels.twilio_account import read_settings
-from channels.voice import VoiceChannel
-from channels.whatsapp import WhatsappChannel
+from channels.phone.sms import SmsChannel
+from channels.phone.twilio_account import read_settings
+from channels.phone.voice import VoiceChannel
+from channels.phone.whatsapp import WhatsappChannel
 from engine.demo.telephone import ACCOUNT_SID, AUTH_TOKEN, Telephone
 
 NOW_MS = 1_790_000_000_000

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from channels import dkim_keys
+from channels.mail import dkim_keys
 from tests.cli.conftest import Outcome, anlass
 
 

@@ -10,7 +10,7 @@ import aiohttp
 import msgspec
 import pytest
 
-from channels.twilio_callbacks import create_callbacks
+from channels.phone.twilio_callbacks import create_callbacks
 from engine.clock import ManualClock
 from engine.collector import build_collector, callbacks
 from engine.core.record import Consent, Event, Identify, Outcome, Pause

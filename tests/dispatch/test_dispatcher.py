@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from channels.email import EmailChannel, EmailSettings
+from channels.mail.email import EmailChannel, EmailSettings
 from engine.clock import SystemClock
 from engine.core.record import Consent, Enroll, Event, Identify, Pause
 from engine.definition.load import load_files

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from channels.sms import SmsChannel
-from channels.twilio_account import read_settings
+from channels.phone.sms import SmsChannel
+from channels.phone.twilio_account import read_settings
 from engine.clock import SystemClock
 from engine.core.record import Event, Identify
 from engine.definition.load import load_files

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from channels.contract import Capabilities, Channel, OutgoingMessage, Receipt, TransientError
-from channels.email import EmailChannel, EmailSettings
+from channels.mail.email import EmailChannel, EmailSettings
 from engine.clock import SystemClock
 from engine.core.record import Event, Identify
 from engine.definition.load import load_files

@@ -21,11 +21,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from channels.amazon import fetch
 from channels.callbacks import CallbackRequest, Forged, Heard, Report, Unreadable
-from channels.contract import Verdict
-from channels.delivery import Outcome
-from channels.mail_events import (
+from channels.callbacks.amazon import fetch
+from channels.callbacks.mail_events import (
     bounce_detail,
     json_in,
     must_be_fresh,
@@ -36,6 +34,8 @@ from channels.mail_events import (
     rfc3339_ms,
     text_of,
 )
+from channels.contract import Verdict
+from channels.delivery import Outcome
 from channels.section import read_section
 
 _HOST = re.compile(r"sns\.[a-z0-9-]{3,30}\.amazonaws\.com(?:\.cn)?\Z")

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from channels.contract import Verdict
-from channels.refusals import Rule, pattern
+from channels.refusals.words import Rule, pattern
 
 _HARD, _SOFT, _OURS, _MESSAGE = Verdict.SUPPRESS, Verdict.SOFT, Verdict.OUR_FAULT, Verdict.MESSAGE
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from channels.email import EmailChannel, EmailSettings
+from channels.mail.email import EmailChannel, EmailSettings
 from channels.section import read_section
 
 NAME = "newsletter"

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from channels.dkim import DkimKey
+from channels.mail.dkim import DkimKey
 
 Kind = Literal["rsa", "ed25519"]
 RSA_BITS = 2_048

@@ -13,9 +13,7 @@ from typing import Any
 import msgspec
 
 from channels.callbacks import CallbackRequest, Forged, Heard, Unreadable
-from channels.contract import Verdict
-from channels.delivery import Outcome
-from channels.mail_events import (
+from channels.callbacks.mail_events import (
     bounce_detail,
     delay_detail,
     json_in,
@@ -26,6 +24,8 @@ from channels.mail_events import (
     rfc3339_ms,
     text_of,
 )
+from channels.contract import Verdict
+from channels.delivery import Outcome
 from channels.section import read_section
 
 PASSWORD_CHARS_MIN = 16

@@ -7,7 +7,7 @@ Invariants:
 - Replies are matched to commands strictly in order; bytes nobody asked for make the connection unusable for the next
   message (RFC 2920).
 
-It owns the transport alone (`channels.session` hands it over), because an envelope written at once costs about a tenth of
+It owns the transport alone (`channels.mail.session` hands it over), because an envelope written at once costs about a tenth of
 three awaited commands.
 """
 
@@ -21,7 +21,7 @@ import msgspec
 
 from channels.contract import ChannelError, PermanentError, Receipt, TransientError, UnknownOutcome, Verdict
 from channels.delivery import Phase, classify_reply, without_addresses
-from channels.mime import Composed
+from channels.mail.mime import Composed
 
 _REPLY_BYTES_MAX = 32_768
 _CONTENT_AT_ONCE_BYTES_MAX = 65_536  # asyncio's high-water mark: below it a write rarely waits

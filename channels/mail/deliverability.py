@@ -1,7 +1,7 @@
 """What mailbox providers want to find about a sender: the DNS records it needs, written so that they can be copied, and the
 rules of Gmail and Yahoo that no record answers.
 
-Invariant: pure. What is said follows from the settings alone; `channels.dns_look` says what is really there.
+Invariant: pure. What is said follows from the settings alone; `channels.mail.dns` says what is really there.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from channels.dkim import DkimKey
-from channels.dkim_keys import aligned, record_name, record_value, zone_line
+from channels.mail.dkim import DkimKey
+from channels.mail.dkim_keys import aligned, record_name, record_value, zone_line
 
 Topic = Literal["SPF", "DKIM", "DMARC", "MX", "PTR", "From", "One-click", "TLS", "Complaints", "BIMI"]
 Verdict = Literal["fine", "advice", "missing", "wrong", "unknown"]

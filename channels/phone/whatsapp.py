@@ -1,6 +1,6 @@
 """WhatsApp by Twilio: the same resource as a text message, with `whatsapp:` before the numbers and approved templates.
 
-Invariant: as of `channels.sms`. WhatsApp takes free text only within 24 hours of a customer's answer; anything else needs an
+Invariant: as of `channels.phone.sms`. WhatsApp takes free text only within 24 hours of a customer's answer; anything else needs an
 approved template, named in `whatsapp_templates`.
 """
 
@@ -13,8 +13,8 @@ from typing import Any, Final
 import phonenumbers
 
 from channels.contract import OutgoingMessage, PermanentError, Verdict
-from channels.sms import TEXT_CHARS_MAX, SmsChannel, reachable
-from channels.twilio_account import TwilioSettings, read_settings
+from channels.phone.sms import TEXT_CHARS_MAX, SmsChannel, reachable
+from channels.phone.twilio_account import TwilioSettings, read_settings
 
 _NEVER: Final = frozenset(
     {

@@ -1,6 +1,6 @@
 """Calls by Twilio: the text is read to whoever answers.
 
-Invariant: as of `channels.sms`. A call cannot be searched by what it says: an unknown one is found by number and time.
+Invariant: as of `channels.phone.sms`. A call cannot be searched by what it says: an unknown one is found by number and time.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import phonenumbers
 from twilio.twiml.voice_response import VoiceResponse
 
 from channels.contract import Capabilities, OutgoingMessage, PermanentError, Receipt, Verdict
-from channels.sms import LISTED_MAX, reachable, refuse_features
-from channels.twilio_account import NUMBER, TwilioAccount, TwilioSettings, listed_after, read_settings
+from channels.phone.sms import LISTED_MAX, reachable, refuse_features
+from channels.phone.twilio_account import NUMBER, TwilioAccount, TwilioSettings, listed_after, read_settings
 
 TEXT_CHARS_MAX: Final = 3_000
 """Of what is read, so that the document stays below the 4,000 that Twilio takes."""

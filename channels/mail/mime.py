@@ -15,10 +15,11 @@ from email.utils import format_datetime
 
 import msgspec
 
-from channels import guard, html_lines
+from channels import guard
 from channels.contract import OutgoingMessage
-from channels.dkim import DkimSigner
 from channels.guard import Mailbox
+from channels.mail import html_lines
+from channels.mail.dkim import DkimSigner
 
 LINE_BYTES_MAX = 998
 _LINE_CHARS_SOFT = 76

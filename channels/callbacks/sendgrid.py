@@ -18,9 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from channels.callbacks import CallbackRequest, Forged, Heard, Report, Unreadable
-from channels.contract import Verdict
-from channels.delivery import Outcome
-from channels.mail_events import (
+from channels.callbacks.mail_events import (
     EVENTS_MAX,
     bounce_detail,
     delay_detail,
@@ -32,6 +30,8 @@ from channels.mail_events import (
     seconds_ms,
     text_of,
 )
+from channels.contract import Verdict
+from channels.delivery import Outcome
 from channels.section import read_section
 
 SIGNATURE = "x-twilio-email-event-webhook-signature"

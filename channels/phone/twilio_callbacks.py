@@ -15,12 +15,12 @@ import msgspec
 from twilio.request_validator import RequestValidator
 from twilio.twiml.messaging_response import MessagingResponse
 
-from channels import opt_out
 from channels.callbacks import CallbackRequest, Forged, Heard, Inbound, Report, Unreadable, Wish
 from channels.contract import Verdict
 from channels.delivery import Outcome
+from channels.phone import opt_out
+from channels.phone.twilio_account import NUMBER, verdict_of, words_of
 from channels.section import read_section
-from channels.twilio_account import NUMBER, verdict_of, words_of
 
 FIELDS_MAX: Final = 200
 TEXT_CHARS_MAX: Final = 1_600

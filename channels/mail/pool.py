@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from channels.contract import TransientError
-from channels.smtp import SmtpConnection
+from channels.mail.smtp import SmtpConnection
 
 
 class PoolLimits(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ import msgspec
 from channels.callbacks import Forged, Report, Unreadable
 from channels.contract import Verdict
 from channels.delivery import Outcome, without_addresses
-from channels.judge import Refusal, judge
+from channels.refusals.judge import Refusal, judge
 
 REASON_CHARS_MAX = 300
 OLD_MS_MAX = 86_400_000

@@ -15,7 +15,7 @@ import msgspec
 
 from channels.contract import TransientError
 from channels.delivery import enhanced_status, without_addresses
-from channels.smtp import SmtpConnection
+from channels.mail.smtp import SmtpConnection
 
 
 class Login(msgspec.Struct, frozen=True, kw_only=True):

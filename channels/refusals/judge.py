@@ -13,8 +13,8 @@ from typing import Final
 import msgspec
 
 from channels.contract import Verdict
-from channels.receivers import rules_for
-from channels.refusals import AMBIGUOUS, NOT_THE_ADDRESS, RELAY, THE_ADDRESS, VAGUE, Rule, first_of
+from channels.refusals.receivers import rules_for
+from channels.refusals.words import AMBIGUOUS, NOT_THE_ADDRESS, RELAY, THE_ADDRESS, VAGUE, Rule, first_of
 
 WORDS_CHARS_MAX: Final = 2_000
 _ENHANCED: Final = re.compile(r"(?<![\d.])([245])\.(\d{1,3}\.\d{1,3})(?![\d.])")

@@ -15,9 +15,7 @@ from typing import Any
 import msgspec
 
 from channels.callbacks import CallbackRequest, Forged, Heard, Unreadable
-from channels.contract import Verdict
-from channels.delivery import Outcome
-from channels.mail_events import (
+from channels.callbacks.mail_events import (
     bounce_detail,
     delay_detail,
     json_in,
@@ -29,6 +27,8 @@ from channels.mail_events import (
     seconds_ms,
     text_of,
 )
+from channels.contract import Verdict
+from channels.delivery import Outcome
 from channels.section import read_section
 
 TOKENS_MAX = 100_000

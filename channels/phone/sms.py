@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import phonenumbers
 
-from channels import gsm, opt_out
 from channels.contract import Capabilities, OutgoingMessage, PermanentError, Receipt, Unsupported, Verdict
-from channels.twilio_account import (
+from channels.phone import gsm, opt_out
+from channels.phone.twilio_account import (
     ALPHANUMERIC,
     NUMBER,
     SHORT_CODE,

@@ -1,4 +1,4 @@
-"""The email channel: `channels.mime` builds the mail, `channels.pool` lends a connection, `channels.smtp` sends it.
+"""The email channel: `channels.mail.mime` builds the mail, `channels.mail.pool` lends a connection, `channels.mail.smtp` sends it.
 
 Invariant: one recipient per transaction, so that "partly refused" cannot exist, and an envelope of our own that no header
 decides.
@@ -19,15 +19,16 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from channels import guard, mime
+from channels import guard
 from channels.contract import Capabilities, OutgoingMessage, PermanentError, Receipt, TransientError
-from channels.dkim import DkimKey, DkimSigner
-from channels.dkim_keys import Kind, aligned, load_key
-from channels.marks import HEADER, LOCAL_CHARS_MAX, PLACE, SECRET_BYTES_MIN, Marks, local_part_chars
-from channels.pool import Pool, PoolLimits
+from channels.mail import mime
+from channels.mail.dkim import DkimKey, DkimSigner
+from channels.mail.dkim_keys import Kind, aligned, load_key
+from channels.mail.marks import HEADER, LOCAL_CHARS_MAX, PLACE, SECRET_BYTES_MIN, Marks, local_part_chars
+from channels.mail.pool import Pool, PoolLimits
+from channels.mail.session import Login, connect
+from channels.mail.smtp import SmtpConnection
 from channels.section import read_section
-from channels.session import Login, connect
-from channels.smtp import SmtpConnection
 
 Service = Literal["", "ses", "sendgrid", "mailgun", "postmark"]
 Tls = Literal["auto", "none", "starttls", "implicit"]

@@ -16,10 +16,10 @@ import dns.resolver
 import dns.reversename
 from dns.rdatatype import RdataType
 
-from channels import spf
-from channels.deliverability import Finding, Identity, Topic, Verdict
-from channels.dkim import DkimKey
-from channels.dkim_keys import aligned, record_name, record_value
+from channels.mail import spf
+from channels.mail.deliverability import Finding, Identity, Topic, Verdict
+from channels.mail.dkim import DkimKey
+from channels.mail.dkim_keys import aligned, record_name, record_value
 
 QUESTION_SECONDS_MAX = 3.0
 QUESTIONS_MAX = 120

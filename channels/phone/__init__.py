@@ -1,0 +1,1 @@
+"""What goes to a telephone: texts, WhatsApp, calls, and what people answer. Invariant: as of `channels`."""
