@@ -33,8 +33,8 @@ from channels.mail.mime import compose, message_bytes
 from engine.bootstrap import open_rehearsal
 from engine.core.customer import decode_state, encode_state
 from engine.core.evaluate import evaluate
+from engine.core.expression.scope import Scope
 from engine.core.record import Event, Identify
-from engine.core.scope import Scope
 from engine.definition.expression import compile_expression
 from engine.dispatch.templates import TemplateSet
 

@@ -13,7 +13,7 @@ from benchmarks.harness import Report, cpu_self_seconds, rss_self_peak_mb, sized
 from benchmarks.traffic import ROOT, events, identify
 from engine.bootstrap import open_rehearsal
 from engine.core.record import Record
-from engine.core.schedule import parse_duration
+from engine.core.time.schedule import parse_duration
 from engine.rehearsal.simulation import simulate
 
 CUSTOMERS = sized(10_000)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from engine.clock import ManualClock
+from engine.core.journey.workflow import SubjectTest
 from engine.core.record import Identify, Outcome
-from engine.core.schedule import parse_duration
-from engine.core.workflow import SubjectTest
+from engine.core.time.schedule import parse_duration
 from engine.runtimes.memory_ports import MemoryRuntime
 from engine.settings import Settings
 from engine.telemetry import Metrics

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from engine.core.effect import Decision
     from engine.core.record import Record
-    from engine.core.schedule import Duration
+    from engine.core.time.schedule import Duration
     from engine.definition.problem import Problem
     from engine.rehearsal.simulation import Summary
     from engine.rehearsal.testing import Result
@@ -222,7 +222,7 @@ def simulate(folder: Path, file: Path, *, until: str, start: str, render: bool, 
 
 
 def _span(until: str) -> Duration | None:
-    from engine.core.schedule import parse_duration
+    from engine.core.time.schedule import parse_duration
     from engine.errors import UsageError
 
     try:

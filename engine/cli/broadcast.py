@@ -17,7 +17,7 @@ from engine.cli.output import console, json_line, quiet_log, safe, table
 from engine.errors import NotFound
 
 if TYPE_CHECKING:
-    from engine.core.workflow import Workflow
+    from engine.core.journey.workflow import Workflow
     from engine.operations.broadcasts import Standing, Watch
     from engine.runtimes.base import Reader
 

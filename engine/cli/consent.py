@@ -21,7 +21,7 @@ from engine.errors import NotFound, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from engine.core.proof import ConsentRecord
+    from engine.core.consent.proof import ConsentRecord
     from engine.runtimes.base import Reader
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -62,7 +62,7 @@ def show_consent(
       anlass consent show --address ana@example.com
     """
     from engine import bootstrap
-    from engine.core.proof import standing
+    from engine.core.consent.proof import standing
     from engine.runtimes.audit import Act
 
     quiet_log()
@@ -114,7 +114,7 @@ def _write(subject: str, records: list[ConsentRecord], *, html: Path | None, pdf
 
 def _print(records: list[ConsentRecord]) -> None:
     from engine.clock import to_rfc3339
-    from engine.core.proof import standing
+    from engine.core.consent.proof import standing
 
     out = console()
     now = table("purpose", "channel", "status", "address", "basis", "record", title="Where consent stands")

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from engine.core.zone import UTC, parse_time, rfc3339
+from engine.core.time.zone import UTC, parse_time, rfc3339
 from engine.errors import BadRecord, UsageError
 
 WORDS = {

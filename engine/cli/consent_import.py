@@ -91,7 +91,7 @@ def _read(
     from engine import bootstrap
     from engine.cli import consent_rows
     from engine.clock import SystemClock
-    from engine.core.consent import BASES
+    from engine.core.consent.may_send import BASES
 
     if basis and basis not in BASES:
         raise UsageError(f"There is no legal basis {basis!r}.", mend=f"It may be {', '.join(BASES)}.")
@@ -122,7 +122,7 @@ def _read(
 def _reading(policy: Policy, *, purpose: str, channel: str, zone: str, given_at: str) -> Reading:
     from engine.cli.consent_columns import Reading
     from engine.core.reading.zones import read_zone
-    from engine.core.zone import parse_time, rfc3339, zone_named
+    from engine.core.time.zone import parse_time, rfc3339, zone_named
 
     name, reason = read_zone(zone or policy.zone)
     if reason:

@@ -13,7 +13,7 @@ import jinja2
 import msgspec
 
 from engine.clock import to_rfc3339
-from engine.core.proof import ConsentRecord, standing
+from engine.core.consent.proof import ConsentRecord, standing
 
 if TYPE_CHECKING:
     from fpdf import FPDF

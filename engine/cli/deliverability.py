@@ -77,7 +77,7 @@ def _identity(project: Project) -> Identity:
 def _senders(project: Project) -> set[str]:
     """The domains that templates and steps send mail from."""
     from channels.guard import mailbox
-    from engine.core.workflow import Send
+    from engine.core.journey.workflow import Send
     from engine.dispatch.template_problem import TemplateError
 
     written = {

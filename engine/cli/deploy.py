@@ -18,7 +18,7 @@ from engine.cli.output import console, json_line, progress, quiet_log, safe, tab
 from engine.errors import NotFound
 
 if TYPE_CHECKING:
-    from engine.core.deployment import Group, WorkflowPlan
+    from engine.core.journey.deployment import Group, WorkflowPlan
     from engine.operations.deploy import Prepared, Status
     from engine.operations.deploy_kafka import KafkaDeploy
 

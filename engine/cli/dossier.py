@@ -57,7 +57,7 @@ SECTIONS: dict[str, tuple[str, str]] = {
 async def gather(reader: Reader, customer: str, *, content: Content | None = None) -> dict[str, Any] | None:
     """The export as JSON data; None when nothing is kept."""
     from engine.clock import SystemClock, to_rfc3339
-    from engine.core.task import gather as gather_tasks
+    from engine.core.journey.task import gather as gather_tasks
 
     state = await reader.state(customer)
     journal = await _journal(reader, customer)

@@ -20,7 +20,7 @@ from engine.errors import AnlassError, NotFound, UsageError
 
 if TYPE_CHECKING:
     from engine.core.effect import Decision
-    from engine.core.enrollment import Enrollment
+    from engine.core.journey.enrollment import Enrollment
     from engine.core.record import Record
     from engine.runtimes.audit import Act
     from engine.runtimes.base import Reader

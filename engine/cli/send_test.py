@@ -46,7 +46,7 @@ def send_test(template: str, address: str, **more: Any) -> None:
       anlass send-test welcome --to me@shop.example --locale de
     """
     from engine import bootstrap
-    from engine.core.consent import clean_address
+    from engine.core.consent.may_send import clean_address
 
     quiet_log()
     project = bootstrap.open_project(project_folder(more["folder"]))
@@ -107,7 +107,7 @@ def _links_of_nobody(project: Project) -> dict[str, str]:
 
 def _purpose(project: Project, channel: str, template: str) -> str:
     """What a workflow sends the template for: one that needs consent, if there is one; "" when none sends it."""
-    from engine.core.workflow import Send
+    from engine.core.journey.workflow import Send
 
     policy = project.catalog.policy
     found = {

@@ -253,7 +253,7 @@ def _unusable(folder: Path, state: CustomerState) -> dict[str, str]:
     """Traits of which the newest value, or one stored before values were read, cannot be used, and why."""
     from engine import bootstrap
     from engine.clock import SystemClock
-    from engine.core.usable import unusable
+    from engine.core.facts.usable import unusable
     from engine.errors import AnlassError
 
     try:

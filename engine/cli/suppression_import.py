@@ -24,7 +24,7 @@ from engine.cli.csv_import import (
 )
 from engine.cli.options import project_folder, project_option
 from engine.cli.output import quiet_log
-from engine.core.consent import ADDRESS_TRAITS
+from engine.core.consent.may_send import ADDRESS_TRAITS
 from engine.errors import BadRecord, UsageError
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def import_(file: Path, *, folder: Path, dry_run: bool, partly: bool, report: Pa
 def sound(address: str, channel: str) -> str:
     """The address as it is kept. Raises UsageError for what can be none."""
     from engine.cli.consent_rows import sound_address
-    from engine.core.address import plain
+    from engine.core.facts.address import plain
 
     try:
         return sound_address(plain(address), channel)
@@ -143,7 +143,7 @@ def _rows(text: str) -> Iterator[tuple[int, str, dict[str, str] | None]]:
 def _made(values: dict[str, str] | None, channel: str) -> Wanted | Entry:
     """What a row becomes. Raises BadRecord."""
     from engine.cli.consent_rows import moment, sound_address
-    from engine.core.address import plain
+    from engine.core.facts.address import plain
     from engine.operations.suppressing import Wanted
     from engine.runtimes.suppression import IMPORTED, Entry
 

@@ -16,7 +16,7 @@ from engine.cli.output import console, json_line, plain, quiet_log, safe, table
 from engine.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
-    from engine.core.task import Task
+    from engine.core.journey.task import Task
     from engine.runtimes.base import Reader
 
 PAGE = 1_000
@@ -106,7 +106,7 @@ def done(number: str, *, outcome: str, note: str, folder: Path) -> None:
     Examples:
       anlass task done 3f2a --outcome reached --note "wants a call on Monday"
     """
-    from engine.core.task import COMPLETED
+    from engine.core.journey.task import COMPLETED
 
     found = _the(number, _tasks(folder))
     if found.done_ms:
@@ -129,7 +129,7 @@ def assign(number: str, assignee: str, *, queue: str, folder: Path) -> None:
       anlass task assign 3f2a --queue billing
     """
     from engine.clock import SystemClock
-    from engine.core.task import ASSIGNED
+    from engine.core.journey.task import ASSIGNED
 
     if not assignee and not queue:
         raise UsageError("Nobody is named.", mend="Name a person, or a queue with --queue.")
@@ -149,7 +149,7 @@ def _tasks(folder: Path) -> dict[str, Task]:
 
 
 async def _read(reader: Reader) -> dict[str, Task]:
-    from engine.core.task import KINDS, gather
+    from engine.core.journey.task import KINDS, gather
     from engine.runtimes.base import Query
 
     lines = []

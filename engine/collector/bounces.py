@@ -14,7 +14,7 @@ import msgspec
 from channels.bounces import Marks, Understood, understand
 from engine.clock import Clock
 from engine.collector.reports import Reports
-from engine.core.address import canonical
+from engine.core.facts.address import canonical
 from engine.errors import Backlog
 from engine.runtimes.base import DeadLetter, Front, MessageStatus
 from engine.telemetry import Action, Metrics, get_log

@@ -21,8 +21,9 @@ from aiohttp import hdrs, web
 from engine.collector import values
 from engine.collector.key_use import KeyUses
 from engine.collector.parse import Envelope, decode, parse_item
-from engine.core import moving, push, task
 from engine.core.customer import CustomerState
+from engine.core.facts import moving, push
+from engine.core.journey import task
 from engine.core.record import Event, Identify, Merge, Outcome, Record
 from engine.errors import BadRecord
 from engine.settings import CollectorSettings, KeySettings

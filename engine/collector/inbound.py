@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from channels.callbacks import Inbound
-from engine.core.consent import address_of, normal_address
+from engine.core.consent.may_send import address_of, normal_address
 from engine.core.customer import Granted
-from engine.core.outcome import ANSWERED, ANSWERED_NOTHING
+from engine.core.journey.outcome import ANSWERED, ANSWERED_NOTHING
 from engine.core.record import Consent, Event, Outcome, Record
 from engine.runtimes.base import Front, MessageStatus
 

@@ -20,7 +20,7 @@ from engine.collector.page import foreign
 from engine.collector.texts import sentence
 from engine.collector.visit import Entrance, Visit
 from engine.collector.visitors import Visitors, ask, done, message_of, state_of
-from engine.core.consent import address_of, normal_address
+from engine.core.consent.may_send import address_of, normal_address
 from engine.core.message import Message
 from engine.core.record import Outcome, Record
 from engine.dispatch.tokens import Link, TokenSigner

@@ -15,11 +15,11 @@ from engine.collector.me_page import apart, event, locked, masked, me_page, told
 from engine.collector.texts import title, word
 from engine.collector.visit import Entrance, Visit
 from engine.collector.visitors import Visitors, ask, own_state
-from engine.core import moving
-from engine.core.consent import ADDRESS_TRAITS, address_of, normal_address, permission
+from engine.core.consent.may_send import ADDRESS_TRAITS, address_of, normal_address, permission
 from engine.core.customer import CustomerState
+from engine.core.facts import moving
+from engine.core.journey.workflow import Send
 from engine.core.record import Record
-from engine.core.workflow import Send
 from engine.runtimes.base import Front
 
 CHOICES = {"tracking": "email", "profiling": "profile"}

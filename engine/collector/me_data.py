@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from engine.clock import to_rfc3339
+from engine.core.consent.proof import ConsentRecord
 from engine.core.customer import CustomerState
-from engine.core.proof import ConsentRecord
-from engine.core.usable import unusable
+from engine.core.facts.usable import unusable
 from engine.runtimes.base import Front, MessageStatus
 
 MESSAGES_MAX = 10_000

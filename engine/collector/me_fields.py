@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from engine.core import naming
-from engine.core.consent import clean_address, normal_address
+from engine.core.consent.may_send import clean_address, normal_address
+from engine.core.facts import naming
 
 TEXT_CHARS_MAX = 100
 BIRTH_YEAR_MIN = 1900

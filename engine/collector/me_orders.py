@@ -18,7 +18,7 @@ from babel import dates, numbers
 from engine.collector.texts import TEXTS
 from engine.core.customer import CustomerState
 from engine.core.message import Message
-from engine.core.schedule import rfc3339
+from engine.core.time.schedule import rfc3339
 
 ORDERS_MAX = 20
 STATES = {

@@ -19,8 +19,8 @@ from engine.collector.me_orders import Order, orders_of
 from engine.collector.me_page import event, identify, locked, me_page, one, told
 from engine.collector.visit import Entrance, Visit, VisitHandler
 from engine.collector.visitors import Visitors, own_state
-from engine.core import moving
 from engine.core.customer import CustomerState
+from engine.core.facts import moving
 from engine.core.record import Record
 from engine.runtimes.base import Front
 

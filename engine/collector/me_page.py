@@ -12,7 +12,7 @@ from aiohttp import web
 
 from engine.collector.page import page
 from engine.collector.visit import LANGUAGES, Visit
-from engine.core.consent import address_of
+from engine.core.consent.may_send import address_of
 from engine.core.customer import CustomerState
 from engine.core.record import Event, Identify, Record
 from engine.errors import BadRecord

@@ -1,7 +1,7 @@
 """The pages of a change of address: the new address says yes, the old one says yes or no.
 
 Invariant: a GET changes nothing. Each link speaks only for the address that its mail went to, and only for the change that the
-mail is about; whether and when the change takes effect is decided in the core (`engine.core.moving`).
+mail is about; whether and when the change takes effect is decided in the core (`engine.core.facts.moving`).
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from babel import dates
 from engine.collector.page import page
 from engine.collector.visit import Entrance, Visit
 from engine.collector.visitors import applied, ask, done, message_of, state_of
-from engine.core import moving
-from engine.core.consent import ADDRESS_TRAITS, address_of, normal_address
+from engine.core.consent.may_send import ADDRESS_TRAITS, address_of, normal_address
 from engine.core.customer import AddressChange
+from engine.core.facts import moving
 from engine.core.record import Event
-from engine.core.schedule import zone_named, zone_of
+from engine.core.time.schedule import zone_named, zone_of
 from engine.dispatch.tokens import Door
 from engine.errors import NotFound
 from engine.runtimes.base import Front

@@ -14,11 +14,11 @@ import msgspec
 
 from engine.collector import values
 from engine.core.catalog import Catalog
-from engine.core.consent import BASES
-from engine.core.consent_names import unknown_channel, unknown_purpose
-from engine.core.consenting import CONSENT_TRAITS, PROOF_TRAIT
-from engine.core.outcome import RANK
-from engine.core.proof import PROOF_CHARS_MAX, PROOF_KEYS
+from engine.core.consent.changes import CONSENT_TRAITS, PROOF_TRAIT
+from engine.core.consent.may_send import BASES
+from engine.core.consent.names import unknown_channel, unknown_purpose
+from engine.core.consent.proof import PROOF_CHARS_MAX, PROOF_KEYS
+from engine.core.journey.outcome import RANK
 from engine.core.record import Event, Identify, Merge, Outcome, Record
 from engine.errors import BadRecord
 

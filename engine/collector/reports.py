@@ -12,7 +12,7 @@ from collections import OrderedDict
 from channels.callbacks import Report
 from channels.contract import Verdict
 from engine.clock import Clock
-from engine.core.outcome import OBJECTIONS
+from engine.core.journey.outcome import OBJECTIONS
 from engine.core.record import Outcome, Pause, Record
 from engine.runtimes.base import MessageStatus, Query, Reader
 from engine.telemetry import Action, Metrics, get_log

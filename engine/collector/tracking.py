@@ -16,7 +16,7 @@ from engine.clock import Clock
 from engine.collector.machines import is_machine
 from engine.collector.page import page
 from engine.collector.texts import TEXTS, language
-from engine.core import tracking
+from engine.core.consent import tracking
 from engine.core.message import Message
 from engine.core.record import Outcome
 from engine.dispatch.tokens import TokenSigner

@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from engine.core import moving
+from engine.core.facts import moving
 from engine.core.reading.missing import is_missing
-from engine.core.zone import AHEAD_MS_MAX, HAPPENED_MS_MIN, TIME_MS_MIN, parse_time, rfc3339
+from engine.core.time.zone import AHEAD_MS_MAX, HAPPENED_MS_MIN, TIME_MS_MIN, parse_time, rfc3339
 from engine.errors import BadRecord
 
 ID_CHARS_MAX = 200

@@ -15,9 +15,9 @@ from aiohttp import web
 from engine.collector.page import page
 from engine.collector.texts import sentence
 from engine.collector.visit import Visit
-from engine.core import moving
-from engine.core.consent import ADDRESS_TRAITS, address_of, normal_address
+from engine.core.consent.may_send import ADDRESS_TRAITS, address_of, normal_address
 from engine.core.customer import CustomerState
+from engine.core.facts import moving
 from engine.core.message import Message, is_of
 from engine.core.record import Event
 from engine.dispatch.tokens import Link, Session, TokenSigner, answers

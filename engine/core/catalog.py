@@ -10,10 +10,10 @@ from collections.abc import Callable, Container, Mapping
 
 import msgspec
 
-from engine.core.condition import Expression
-from engine.core.holding import NOTHING, Holding
+from engine.core.expression.condition import Expression
+from engine.core.journey.holding import NOTHING, Holding
+from engine.core.journey.workflow import Workflow
 from engine.core.policy import Policy
-from engine.core.workflow import Workflow
 
 
 class Segment(msgspec.Struct, frozen=True):

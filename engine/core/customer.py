@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from engine.core.aggregate import EventStats
-from engine.core.enrollment import Cause, Enrollment
+from engine.core.facts.aggregate import EventStats
+from engine.core.journey.enrollment import Cause, Enrollment
 from engine.core.message import Message
 
 EVALUATOR_VERSION = 1
@@ -94,7 +94,7 @@ class GoalWatch(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class AddressChange(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A wish to have another e-mail address (`engine.core.moving`). `id` is the asking event's; 0 means: not yet."""
+    """A wish to have another e-mail address (`engine.core.facts.moving`). `id` is the asking event's; 0 means: not yet."""
 
     id: str
     address: str

@@ -11,7 +11,7 @@ import msgspec
 
 from engine.core.message import Message
 from engine.core.record import Pause, Record
-from engine.core.schedule import rfc3339
+from engine.core.time.schedule import rfc3339
 
 
 class Dispatch(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="dispatch"):

@@ -10,29 +10,15 @@ from typing import TYPE_CHECKING, assert_never
 
 import msgspec
 
-from engine.core import (
-    broadcast,
-    consenting,
-    due,
-    entry,
-    joined,
-    merge,
-    migrate,
-    moving,
-    outcome,
-    profile,
-    push,
-    run,
-    segment,
-    sending,
-    task,
-)
-from engine.core.consent import PURCHASE_EVENT
+from engine.core.consent import changes
+from engine.core.consent.may_send import PURCHASE_EVENT
+from engine.core.consent.suppression import OWN_ACT, of_erased
 from engine.core.customer import EVALUATOR_VERSION, CustomerState, encode_state
 from engine.core.effect import Append, Decision, Effect, Forget
-from engine.core.enrollment import AT_TRIGGER
+from engine.core.facts import merge, moving, profile, push, segment
+from engine.core.journey import broadcast, due, enter, joined, migrate, outcome, run, sending, task
+from engine.core.journey.enrollment import AT_TRIGGER
 from engine.core.message import salt_of
-from engine.core.objection import OWN_ACT, of_erased
 from engine.core.record import (
     CONTROL,
     Absorb,
@@ -57,9 +43,9 @@ from engine.core.record import (
     Winner,
     encode_record,
 )
-from engine.core.schedule import DAY_MS, add
+from engine.core.time.schedule import DAY_MS, add
+from engine.core.time.zone import ZONE_TRAITS
 from engine.core.turn import Turn
-from engine.core.zone import ZONE_TRAITS
 
 if TYPE_CHECKING:
     from engine.core.catalog import Catalog
@@ -169,13 +155,13 @@ def _apply(turn: Turn, record: Record) -> None:
         case Event():
             _event(turn, record)
         case Identify():
-            changed = consenting.apply_identify(turn, record)
+            changed = changes.apply_identify(turn, record)
             if "email" in changed:
                 moving.end_all(turn, "overtaken")
             _changed(turn, changed)
             _settle(turn)
         case Consent():
-            consenting.apply_consent(turn, record)
+            changes.apply_consent(turn, record)
             _changed(turn, ())
             _settle(turn)
         case Timer():
@@ -191,7 +177,7 @@ def _apply(turn: Turn, record: Record) -> None:
                 outcome.fall_back(turn, sent, record.outcome)
         case Enroll():
             _changed(turn, ())
-            entry.manual(turn, record.workflow, record.properties, record_id=record.id)
+            enter.manual(turn, record.workflow, record.properties, record_id=record.id)
             _settle(turn)
         case Retry():
             _retry(turn, record)
@@ -206,7 +192,7 @@ def _apply(turn: Turn, record: Record) -> None:
             _settle(turn)
         case Resume():
             _changed(turn, ())
-            entry.resume(turn)
+            enter.resume(turn)
             sending.resume(turn)
             _settle(turn)
         case Merge():
@@ -216,12 +202,12 @@ def _apply(turn: Turn, record: Record) -> None:
             turn.state = msgspec.structs.replace(mine)
             merge.absorb(turn, record)
             segment.refresh(turn, None)
-            entry.arm(turn)
+            enter.arm(turn)
             joined.ask(turn, mine, record.state)
             traits = {*mine.traits, *record.state.traits, *ZONE_TRAITS}
             due.follow(turn, traits)
             sending.follow(turn, traits)
-            entry.resume(turn)  # what it waited for may have come while it was on its way here
+            enter.resume(turn)  # what it waited for may have come while it was on its way here
             sending.resume(turn)
             _settle(turn)
         case Pause() | Winner() | Flush() | Hold() | Settled() | Erase():
@@ -253,16 +239,16 @@ def _event(turn: Turn, event: Event) -> None:
     if event.name == push.GONE:
         push.forget(turn, event)
     if event.name == PURCHASE_EVENT:
-        consenting.apply_purchase(turn, event)
+        changes.apply_purchase(turn, event)
     if not _new_catalog(turn) and interest is not None and interest.segments:
         segment.refresh(turn, interest.segments)
         if turn.facts:
-            entry.arm(turn)
+            enter.arm(turn)
     facts, turn.facts = turn.facts, []
     if turn.state.enrollments or turn.state.goals:
         run.show(turn, run.Stimulus(event=None if late else event, facts=facts))
     if facts or (interest is not None and interest.triggers):
-        entry.by_record(turn, event, facts, late=late)
+        enter.by_record(turn, event, facts, late=late)
     _settle(turn)
 
 
@@ -271,15 +257,15 @@ def _timer(turn: Turn) -> None:
     held = turn.catalog.holding.since_ms > 0
     if not _new_catalog(turn) and not held and state.segments_due_ms and state.segments_due_ms <= turn.now_ms:
         segment.refresh(turn, None)
-        entry.arm(turn)
+        enter.arm(turn)
     _changed(turn, moving.wake(turn))
     sending.release(turn)
     facts, turn.facts = turn.facts, []
     if facts:
         run.show(turn, run.Stimulus(facts=facts))
     run.wake(turn)
-    entry.fire_armed(turn)
-    entry.by_record(turn, None, facts)
+    enter.fire_armed(turn)
+    enter.by_record(turn, None, facts)
     _settle(turn)
 
 
@@ -289,7 +275,7 @@ def _new_catalog(turn: Turn) -> bool:
         return False
     turn.state.catalog = turn.catalog.id
     segment.refresh(turn, None)
-    entry.arm(turn)
+    enter.arm(turn)
     return True
 
 
@@ -297,7 +283,7 @@ def _changed(turn: Turn, traits: tuple[str, ...]) -> None:
     """Works out what depends on these traits."""
     if not _new_catalog(turn) and traits:
         segment.refresh(turn, segment.of_traits(turn, traits))
-        entry.arm(turn)
+        enter.arm(turn)
     if traits:
         due.follow(turn, traits)
         sending.follow(turn, traits)
@@ -311,7 +297,7 @@ def _settle(turn: Turn) -> None:
         if turn.facts:
             facts, turn.facts = turn.facts, []
             run.show(turn, run.Stimulus(facts=facts))
-            entry.by_record(turn, None, facts)
+            enter.by_record(turn, None, facts)
         run.run_all(turn)
         if not turn.facts:
             return
@@ -327,7 +313,7 @@ def _retry(turn: Turn, record: Retry) -> None:
             continue
         turn.decide("retried", run=one, step=one.step, reason=one.failed)
         if one.step == AT_TRIGGER:
-            entry.retry_trigger(turn, one)
+            enter.retry_trigger(turn, one)
             continue
         turn.put(msgspec.structs.replace(one, failed=""))
         if not one.due_ms:

@@ -1,14 +1,14 @@
 """The rules every send is asked against: purposes, caps, quiet hours, bounces.
 
-Invariant: data only; `engine.core.sending` asks it, at the decision and again just before the message leaves.
+Invariant: data only; `engine.core.journey.sending` asks it, at the decision and again just before the message leaves.
 """
 
 from __future__ import annotations
 
 import msgspec
 
-from engine.core.guarding import BlastRadius, Retention
-from engine.core.schedule import Duration, QuietHours, parse_duration
+from engine.core.policy_values import BlastRadius, Retention
+from engine.core.time.schedule import Duration, QuietHours, parse_duration
 
 
 class Purpose(msgspec.Struct, frozen=True):
@@ -79,4 +79,4 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     blast_radius: BlastRadius = BlastRadius()
     retention: Retention = Retention()
     address_change_wait: Duration = parse_duration("24h")
-    """How long the old address can stop a change of address; see `engine.core.moving`."""
+    """How long the old address can stop a change of address; see `engine.core.facts.moving`."""

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from engine.core.condition import Expression
 from engine.core.customer import CustomerState, Sent
 from engine.core.effect import WHY_MAX, Append, Decision, Effect
-from engine.core.enrollment import Cause, Enrollment
+from engine.core.expression.condition import Expression
+from engine.core.expression.scope import Scope
+from engine.core.journey.enrollment import Cause, Enrollment
 from engine.core.record import Event, Record
-from engine.core.schedule import rfc3339, zone_named, zone_of
-from engine.core.scope import Scope
+from engine.core.time.schedule import rfc3339, zone_named, zone_of
 from engine.errors import ExpressionError
 
 if TYPE_CHECKING:

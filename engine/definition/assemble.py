@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from engine.core import workflow as core
 from engine.core.catalog import Catalog, Interest, Segment
-from engine.core.condition import Expression
-from engine.core.consent import PURCHASE_EVENT
+from engine.core.consent.may_send import PURCHASE_EVENT
+from engine.core.expression.condition import Expression
+from engine.core.journey import workflow as core
 from engine.core.policy import Policy
 from engine.definition.compile import content_hash
 

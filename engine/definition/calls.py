@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from jinja2 import nodes
 
-from engine.core.aggregate import WINDOW_DAYS_MAX, window_days
-from engine.core.schedule import parse_duration
+from engine.core.facts.aggregate import WINDOW_DAYS_MAX, window_days
+from engine.core.time.schedule import parse_duration
 from engine.definition.generated import NOTHING, ZONE_TRAITS, Code, Writer
 from engine.definition.problem import nearest
 

@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import Protocol
 
-from engine.core import workflow as core
 from engine.core.catalog import Segment
+from engine.core.journey import workflow as core
 from engine.core.policy import Policy
 from engine.definition.assemble import asked_segments
 from engine.definition.case import Expected, Happens, TestFile, split_name

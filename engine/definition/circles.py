@@ -12,12 +12,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from engine.core import workflow as core
 from engine.core.catalog import Segment
-from engine.core.condition import Expression
-from engine.core.schedule import DAY_MS, ZERO
-from engine.core.scope import Scope
-from engine.core.zone import UTC
+from engine.core.expression.condition import Expression
+from engine.core.expression.scope import Scope
+from engine.core.journey import workflow as core
+from engine.core.time.schedule import DAY_MS, ZERO
+from engine.core.time.zone import UTC
 from engine.definition.comparison import now_shift
 from engine.definition.compile import Compiled
 from engine.definition.problem import Problems

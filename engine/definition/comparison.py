@@ -1,6 +1,6 @@
 """Comparisons in expressions, written out in place where one side is a constant, because they are most of what runs.
 
-Invariant: what is written out gives what the function of `engine.core.operators` gives (a property test compares them).
+Invariant: what is written out gives what the function of `engine.core.expression.comparison` gives (a property test compares them).
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from typing import Any
 
 from jinja2 import nodes
 
-from engine.core.moments import span_of
+from engine.core.expression.moments import span_of
 from engine.core.reading.numbers import exact_number
-from engine.core.schedule import Duration
-from engine.core.zone import parse_time
+from engine.core.time.schedule import Duration
+from engine.core.time.zone import parse_time
 from engine.definition.generated import ZONE_TRAITS, Code, Writer, as_stored
 
 _COMPARE = {

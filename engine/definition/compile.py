@@ -1,4 +1,4 @@
-"""A workflow document to an `engine.core.workflow.Workflow`.
+"""A workflow document to an `engine.core.journey.workflow.Workflow`.
 
 Invariant: every key of the document is taken over or has caused a problem, and the version depends on what the workflow does
 and on nothing else.
@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from engine.core import workflow as core
-from engine.core.schedule import DAY_MS, parse_clock
+from engine.core.journey import workflow as core
+from engine.core.time.schedule import DAY_MS, parse_clock
 from engine.definition.document import ExitRuleDocument, TriggerDocument, TriggerMatchDocument, WorkflowDocument
 from engine.definition.expression import OF_CUSTOMER, OF_EVENT
 from engine.definition.problem import nearest

@@ -6,10 +6,10 @@ Invariant: as in `compile.py`. `transactional` is always among the purposes.
 from __future__ import annotations
 
 from engine.core.catalog import Segment
-from engine.core.guarding import BlastRadius, Retention, parse_kept, parse_share, parse_times
 from engine.core.policy import Bounces, Cap, Policy, Purpose, QuietRule
-from engine.core.schedule import DAY_MS, QuietHours, parse_quiet_hours, zone_named
-from engine.core.zone import UTC
+from engine.core.policy_values import BlastRadius, Retention, parse_kept, parse_share, parse_times
+from engine.core.time.schedule import DAY_MS, QuietHours, parse_quiet_hours, zone_named
+from engine.core.time.zone import UTC
 from engine.definition.compile_tracking import compile_tracking
 from engine.definition.expression import OF_CUSTOMER
 from engine.definition.phone_numbers import is_country

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from engine.core import utm
+from engine.core.consent.tracking import PURPOSE
 from engine.core.policy import Tracking
-from engine.core.tracking import PURPOSE
 from engine.definition.project_document import PurposeDocument, TrackingDocument
 from engine.definition.site import Site
 

@@ -1,7 +1,7 @@
 """Expressions: text, parsed by Jinja2's parser, checked by us, compiled once to a Python function.
 
-Invariant: Jinja does nothing at run time, and the generated code calls only `engine.core.operators` and
-`engine.core.arithmetic` with constants known here; whatever the text is, the answer is an Expression or BadExpression.
+Invariant: Jinja does nothing at run time, and the generated code calls only `engine.core.expression.comparison` and
+`engine.core.expression.arithmetic` with constants known here; whatever the text is, the answer is an Expression or BadExpression.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, TemplateSyntaxError, nodes
 from jinja2.parser import Parser
 
-from engine.core.condition import Expression
+from engine.core.expression.condition import Expression
 from engine.definition.generate import DEPTH_MAX, Generator
 from engine.definition.generated import NAMES, Reason
 

@@ -11,9 +11,9 @@ from typing import Any, Protocol
 
 from jinja2 import nodes
 
-from engine.core import arithmetic, moments, operators
-from engine.core.scope import Scope
-from engine.core.zone import UTC
+from engine.core.expression import arithmetic, comparison, moments
+from engine.core.expression.scope import Scope
+from engine.core.time.zone import UTC
 from engine.definition.calls import FUNCTIONS, call
 from engine.definition.comparison import compare, times
 from engine.definition.generated import NAMES, NOTHING, ZONE_TRAITS, Code, Reason, as_given
@@ -34,7 +34,7 @@ _ARITHMETIC = (
 )
 _MOMENTS = "date days_until hours_left_compared hours_until shifted_now_compared today until_compared"
 _RUNTIME: dict[str, Any] = {
-    **{name: getattr(operators, name) for name in _OPERATORS.split()},
+    **{name: getattr(comparison, name) for name in _OPERATORS.split()},
     **{name: getattr(arithmetic, name) for name in _ARITHMETIC.split()},
     **{name: getattr(moments, name) for name in _MOMENTS.split()},
     "ExpressionError": ExpressionError,
@@ -49,7 +49,7 @@ _FILTERS: dict[str, tuple[str, int]] = {
     "lower": ("lower", 0), "upper": ("upper", 0), "trim": ("trim", 0), "length": ("length", 0), "abs": ("magnitude", 0),
     "default": ("default", 2), "int": ("whole", 1), "float": ("real", 1), "round": ("rounded", 1),
 }  # fmt: skip
-"""Filter → function of `engine.core.arithmetic`, and how many arguments it may have."""
+"""Filter → function of `engine.core.expression.arithmetic`, and how many arguments it may have."""
 _TESTS = ("defined", "undefined", "none", "number", "string", "in")
 _CONSTANTS = ("number", "text", "bool")
 _EXAMPLES = {"event": "total", "customer": "email", "enrollment": "key"}

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from engine.core.catalog import Catalog
-from engine.core.workflow import Workflow
+from engine.core.journey.workflow import Workflow
 from engine.definition.assemble import assemble
 from engine.definition.case import TestFile, compile_tests
 from engine.definition.case_document import TestsDocument

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from jinja2 import nodes
 
-from engine.core.condition import Expression
+from engine.core.expression.condition import Expression
 from engine.definition.expression import BadExpression, compile_tree, parse_tree
 from engine.definition.generated import NAMES
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from jinja2 import nodes
 
-from engine.core.operators import TIME_PARTS
+from engine.core.expression.comparison import TIME_PARTS
 from engine.core.reading.spelling import OTHER
 from engine.definition.generated import NAMES, NOTHING, ZONE_TRAITS, Code, Writer, as_given
 from engine.definition.problem import nearest

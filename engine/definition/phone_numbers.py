@@ -15,7 +15,7 @@ from phonenumbers import NumberParseException, PhoneNumberType, ValidationResult
 
 from engine.core.catalog import Catalog
 from engine.core.reading.countries import read_country
-from engine.core.zone import COUNTRY_ZONES
+from engine.core.time.zone import COUNTRY_ZONES
 
 CHARS_MAX = 60
 _KEPT_MAX = 4_096

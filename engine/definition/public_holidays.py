@@ -18,8 +18,8 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from engine.core.catalog import Catalog
-from engine.core.workflow import Wait
-from engine.core.zone import COUNTRY_ZONES
+from engine.core.journey.workflow import Wait
+from engine.core.time.zone import COUNTRY_ZONES
 
 YEARS_KEPT_MAX = 4_096
 """Of all countries together."""

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from engine.core.condition import Expression
-from engine.core.schedule import ZERO, Duration, When, parse_duration, parse_recurrence, parse_when
+from engine.core.expression.condition import Expression
+from engine.core.time.schedule import ZERO, Duration, When, parse_duration, parse_recurrence, parse_when
 from engine.definition.expression import BadExpression, Checked, check_expression, check_text, literal
 from engine.definition.generated import NAMES
 from engine.definition.problem import Problems, Spot

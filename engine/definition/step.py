@@ -13,9 +13,9 @@ from typing import TypedDict
 
 import msgspec
 
-from engine.core import workflow as core
-from engine.core.condition import Expression
-from engine.core.schedule import Duration, Window, parse_clock, parse_duration, parse_when, parse_window
+from engine.core.expression.condition import Expression
+from engine.core.journey import workflow as core
+from engine.core.time.schedule import Duration, Window, parse_clock, parse_duration, parse_when, parse_window
 from engine.definition.comparison import now_shift
 from engine.definition.document import (
     EventDocument,

@@ -11,12 +11,12 @@ from typing import Any, Final
 
 import msgspec
 
-from engine.core.broadcast import issue_of
 from engine.core.catalog import Catalog
+from engine.core.expression.scope import Scope
+from engine.core.journey.broadcast import issue_of
+from engine.core.journey.workflow import Send, Workflow
 from engine.core.message import Message, names
-from engine.core.schedule import next_local, rfc3339, zone_named
-from engine.core.scope import Scope
-from engine.core.workflow import Send, Workflow
+from engine.core.time.schedule import next_local, rfc3339, zone_named
 from engine.dispatch.build import MAIL_CHANNELS
 from engine.dispatch.render import Rendered, Template
 from engine.dispatch.sample import ADDRESSES

@@ -11,7 +11,7 @@ from typing import Final
 from jinja2 import nodes
 
 from engine.core import utm
-from engine.core.consent import OWN_CHANNELS
+from engine.core.consent.may_send import OWN_CHANNELS
 from engine.dispatch.compiled import Part
 from engine.dispatch.flatten import Flattener, undeclared
 from engine.dispatch.front_matter import VARIANT, Field, FrontMatter, split

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from channels.contract import Channel, ChannelError, Receipt, UnknownOutcome
-from engine.core import duplicates, objection
+from engine.core.consent import suppression
+from engine.core.journey import duplicates
+from engine.core.journey.sending import paused_until_ms, quiet_until_ms, recheck
 from engine.core.record import Pause
-from engine.core.sending import paused_until_ms, quiet_until_ms, recheck
 from engine.dispatch import feedback, resolving
 from engine.dispatch.cause import cause_of
 from engine.dispatch.lanes import Lanes
@@ -212,16 +213,16 @@ class Dispatcher:
     async def _sort(self, pendings: list[Pending], leaving: list[tuple[Pending, Composed]]) -> None:
         states = await self._outbox.states(list({pending.message.customer for pending in pendings}))
         policy = self._outbox.catalog.policy
-        asked = dict.fromkeys(place for pending in pendings for place in objection.places(policy, pending.message))
+        asked = dict.fromkeys(place for pending in pendings for place in suppression.places(policy, pending.message))
         suppressed = await self._outbox.suppressed(list(asked))
-        if doubts := objection.doubts(suppressed.items()):
+        if doubts := suppression.doubts(suppressed.items()):
             suppressed |= await self._outbox.suppressed(doubts)
         twice = await self._outbox.duplicates([each.message for each in pendings if duplicates.matters(each.message)])
         settled = []
         for pending in pendings:
             message, state = pending.message, states.get(pending.message.customer)
             try:
-                known = objection.refusal(policy, state, message, answers=suppressed)
+                known = suppression.refusal(policy, state, message, answers=suppressed)
                 known = known or ("duplicate_address" if twice.get(message.id) else "")
                 if message.id in twice and not known:
                     settled.append(feedback.later(message, self._clock.now_ms()))

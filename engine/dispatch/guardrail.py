@@ -13,7 +13,7 @@ import msgspec
 
 if TYPE_CHECKING:
     from engine.core.effect import Decision
-    from engine.core.guarding import BlastRadius
+    from engine.core.policy_values import BlastRadius
 
 BUCKET_MS = 300_000
 """What is counted together."""

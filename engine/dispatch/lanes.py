@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from channels.contract import ChannelError, PermanentError, Receipt, TransientError
 from engine.core.message import is_bulk
-from engine.core.schedule import rfc3339
+from engine.core.time.schedule import rfc3339
 from engine.dispatch.berths import Berths
 from engine.dispatch.ports import BULK_PART, Closed
 from engine.dispatch.throttle import Throttle, domain_of

@@ -111,7 +111,7 @@ class Outbox(Protocol):
 
     async def duplicates(self, messages: Sequence[Message]) -> dict[str, bool]:
         """Of these messages of broadcasts those that must not leave: True, the address gets the issue by another customer (see
-        `engine.core.duplicates`); False, it is not known yet.
+        `engine.core.journey.duplicates`); False, it is not known yet.
         """
 
     async def suppressed(self, addresses: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:

@@ -17,8 +17,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from itsdangerous import BadData, URLSafeSerializer
 
-from engine.core import moving
-from engine.core.consent import ADDRESS_TRAITS
+from engine.core.consent.may_send import ADDRESS_TRAITS
+from engine.core.facts import moving
 from engine.errors import NotFound
 
 if TYPE_CHECKING:

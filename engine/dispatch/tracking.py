@@ -14,7 +14,7 @@ from urllib.parse import quote, quote_plus, unquote_plus
 import msgspec
 
 from engine.core import utm
-from engine.core.tracking import OPEN
+from engine.core.consent.tracking import OPEN
 from engine.dispatch import anchors
 
 if TYPE_CHECKING:

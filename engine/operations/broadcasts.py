@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from engine.clock import Clock, SystemClock
-from engine.core.schedule import zone_named
+from engine.core.time.schedule import zone_named
 from engine.dispatch.ports import FINAL, Status
 from engine.runtimes.base import Reader
 from engine.watches.subject_tests import lines_of
 
 if TYPE_CHECKING:
     from engine.core.effect import Decision
-    from engine.core.workflow import Workflow
+    from engine.core.journey.workflow import Workflow
 
 KINDS = ("entered", "not_entered", "send", "outcome", "winner")
 RATE_MS = 60_000

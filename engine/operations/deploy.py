@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from engine.clock import SystemClock
-from engine.core.deployment import WorkflowPlan, plan_deploy, templates_of_pinned
+from engine.core.journey.deployment import WorkflowPlan, plan_deploy, templates_of_pinned
 from engine.definition.load import load_files
 from engine.errors import AnlassError, DefinitionError, ServiceUnreachable, StorageError
 from engine.project.opening import Project, compile_folder, open_project

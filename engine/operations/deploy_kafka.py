@@ -19,7 +19,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from engine.clock import SystemClock
 from engine.core.customer import decode_state
-from engine.core.deployment import plan_deploy
+from engine.core.journey.deployment import plan_deploy
 from engine.errors import DefinitionError, StorageError
 from engine.operations.deploy import TEMPLATES, Prepared, Status, gone_templates, template_files
 from engine.project.cluster import Cluster, compile_definition

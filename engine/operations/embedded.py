@@ -17,8 +17,8 @@ from msgspec.structs import replace
 from engine.bootstrap.service import RUNNING_FILE
 from engine.clock import SystemClock
 from engine.core.catalog import Catalog
+from engine.core.journey.workflow import Workflow
 from engine.core.record import Erase, Record
-from engine.core.workflow import Workflow
 from engine.definition.load import load_files
 from engine.definition.phone_numbers import with_phone_numbers
 from engine.definition.public_holidays import with_public_holidays

@@ -12,7 +12,7 @@ import msgspec
 from engine.clock import SystemClock
 from engine.core.customer import UNTIL_RESUMED_MS
 from engine.core.record import Hold
-from engine.core.schedule import rfc3339
+from engine.core.time.schedule import rfc3339
 from engine.health import Condition, Health
 from engine.runtimes.kafka.intake.outlet import Outlet
 from engine.runtimes.kafka.topics import Outgoing, encode_input

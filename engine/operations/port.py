@@ -96,7 +96,7 @@ class Operations(Protocol):
         """Takes such entries out; durable when it returns."""
 
     def text_hash(self, text: str) -> bytes:
-        """The keyed hash of a text of `engine.core.objection.names`, by which an address is found."""
+        """The keyed hash of a text of `engine.core.consent.suppression.names`, by which an address is found."""
 
     def alias(self, customer: str) -> str:
         """What stands for a customer in the audit log."""

@@ -12,10 +12,10 @@ from typing import Protocol
 import msgspec
 
 from engine.clock import SystemClock
-from engine.core.consent import keys_of
+from engine.core.consent.may_send import keys_of
+from engine.core.consent.suppression import ERASED, OBJECTED, answer, doubts, mailbox, places, refusal
 from engine.core.customer import CustomerState
 from engine.core.message import Message
-from engine.core.objection import ERASED, OBJECTED, answer, doubts, mailbox, places, refusal
 from engine.core.policy import Policy
 from engine.core.record import Lift
 from engine.operations.port import Operations

@@ -11,7 +11,7 @@ from channels import registry
 from channels.contract import Channel
 from channels.recording import Mailbox, MailboxChannel
 from engine.core.catalog import Catalog
-from engine.core.workflow import Send
+from engine.core.journey.workflow import Send
 from engine.errors import SettingsError
 from engine.settings import Settings
 from engine.settings.serving import foreign_serves, unserved

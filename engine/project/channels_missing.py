@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from channels.contract import Channel
 from engine.core.catalog import Catalog
-from engine.core.workflow import OutcomeMatch, Send, WaitFor, Workflow
+from engine.core.journey.workflow import OutcomeMatch, Send, WaitFor, Workflow
 from engine.definition.problem import WARNING, Problem
 from engine.settings import Settings
 from engine.settings.serving import unserved

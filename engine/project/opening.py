@@ -14,7 +14,7 @@ import msgspec
 from channels import registry
 from engine.clock import SystemClock
 from engine.core.catalog import Catalog
-from engine.core.workflow import Workflow
+from engine.core.journey.workflow import Workflow
 from engine.definition.case import TestFile
 from engine.definition.check import CHANNELS
 from engine.definition.doubts.silence import UNUSED, silenced

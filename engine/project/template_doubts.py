@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from engine.core.workflow import Send, Workflow
+from engine.core.journey.workflow import Send, Workflow
 from engine.definition.problem import WARNING, Problem, Spot, nearest
 from engine.dispatch.build import MAIL_CHANNELS
 from engine.dispatch.local_format import known_locale

@@ -10,32 +10,33 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from engine.core import broadcast, quiet
-from engine.core.consent import address_of, permission
+from engine.core.consent.may_send import address_of, permission
 from engine.core.effect import Decision, as_line
-from engine.core.enrollment import AT_TRIGGER, Cause, Enrollment
-from engine.core.entry import next_due
 from engine.core.evaluate import evaluate
+from engine.core.journey import broadcast
+from engine.core.journey.enrollment import AT_TRIGGER, Cause, Enrollment
+from engine.core.journey.enter import next_due
+from engine.core.journey.run import describe
+from engine.core.journey.workflow import Branch, EventMatch, Match, Repeat, SegmentMatch, Send, Wait, WaitFor
 from engine.core.message import Message
 from engine.core.record import Event
-from engine.core.run import describe
-from engine.core.schedule import rfc3339
+from engine.core.time import when_allowed
+from engine.core.time.schedule import rfc3339
 from engine.core.turn import Turn
-from engine.core.workflow import Branch, EventMatch, Match, Repeat, SegmentMatch, Send, Wait, WaitFor
 from engine.definition.parts import Part, parts_of
 from engine.errors import ExpressionError
 
 if TYPE_CHECKING:
     from engine.core.catalog import Catalog
-    from engine.core.condition import Expression
     from engine.core.customer import CustomerState
-    from engine.core.workflow import Op, Workflow
+    from engine.core.expression.condition import Expression
+    from engine.core.journey.workflow import Op, Workflow
 
 TRIED_ID = "explain"
 VALUE_CHARS_MAX = 120
 
 Refusal = Callable[[Message], str]
-"""Why a message may not leave because of its address (`engine.core.objection.refusal`, and since when), or ""."""
+"""Why a message may not leave because of its address (`engine.core.consent.suppression.refusal`, and since when), or ""."""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -309,7 +310,7 @@ class _Explainer:
         if broadcast.holds(self._catalog, self._workflow.name):
             self._say("steps", "may leave now", holds=False, value="the newsletter is paused", depth=2)
             return
-        verdict = quiet.when_allowed(
+        verdict = when_allowed.when_allowed(
             self._catalog, self._state, message, now_ms=self._now_ms, zone=self._turn.zone
         )  # fmt: skip
         later = f"{verdict.why} until {rfc3339(verdict.at_ms)}" if verdict.at_ms > self._now_ms else ""

@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from engine.clock import from_rfc3339
-from engine.core.schedule import local_datetime, zone_named
+from engine.core.time.schedule import local_datetime, zone_named
 from engine.rehearsal.testing import subject_of
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from engine.core.effect import KINDS
-from engine.core.schedule import Duration, add, parse_duration, zone_named
+from engine.core.time.schedule import Duration, add, parse_duration, zone_named
 from engine.rehearsal.stage import Stage
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from engine.clock import from_rfc3339
+from engine.core.journey.workflow import EnterWorkflow
 from engine.core.record import Consent, Enroll, Event, Identify, Outcome, Record, Winner
-from engine.core.schedule import add, parse_duration, zone_named, zone_of
-from engine.core.workflow import EnterWorkflow
+from engine.core.time.schedule import add, parse_duration, zone_named, zone_of
 from engine.definition.assemble import assemble
 from engine.definition.case import split_name
 from engine.rehearsal.stage import Shown, Stage

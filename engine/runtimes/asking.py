@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from engine.core.consent.proof import ConsentRecord
 from engine.core.customer import CustomerState
 from engine.core.effect import Decision
-from engine.core.proof import ConsentRecord
 from engine.runtimes.base import DeadLetter, MessageStatus, Pace, Paused, Query, Reader, Status
 
 

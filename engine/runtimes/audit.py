@@ -14,7 +14,7 @@ from typing import Literal
 
 import msgspec
 
-from engine.core.schedule import rfc3339
+from engine.core.time.schedule import rfc3339
 from engine.errors import SettingsError
 
 ActName = Literal[

@@ -11,12 +11,12 @@ from typing import Any, Protocol
 
 import msgspec
 
-from engine.core.address import canonical, kept_as
 from engine.core.catalog import Catalog
+from engine.core.consent.proof import ConsentRecord
 from engine.core.customer import CustomerState
 from engine.core.effect import Decision
+from engine.core.facts.address import canonical, kept_as
 from engine.core.message import Message
-from engine.core.proof import ConsentRecord
 from engine.core.record import Record
 from engine.dispatch.guardrail import Pace
 from engine.dispatch.ports import FINAL, Outbox, Pending, Settlement, Status

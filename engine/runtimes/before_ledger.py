@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from engine.core.consent.proof import PROOF_KEYS, ConsentRecord, record_id, records_of, standing
 from engine.core.customer import CustomerState
 from engine.core.effect import Decision
-from engine.core.proof import PROOF_KEYS, ConsentRecord, record_id, records_of, standing
 
 BEFORE = "before the ledger"
 _ACTIONS = {"requested": "request", "granted": "grant", "withdrawn": "withdraw"}

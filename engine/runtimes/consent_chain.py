@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from engine.core.proof import ConsentRecord
+from engine.core.consent.proof import ConsentRecord
 from engine.runtimes import consents
 from engine.runtimes.audit import FIRST, Head
 from engine.runtimes.consents import STAYS, KeyedHash

@@ -13,9 +13,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from engine.core.address import kept_as
-from engine.core.consent import ADDRESS_TRAITS, normal_address
-from engine.core.proof import RECORD_ID_CHARS, ConsentRecord
+from engine.core.consent.may_send import ADDRESS_TRAITS, normal_address
+from engine.core.consent.proof import RECORD_ID_CHARS, ConsentRecord
+from engine.core.facts.address import kept_as
 
 PROOF_YEARS = 5
 """How long the proof of somebody who was erased is kept."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
-    from engine.core.guarding import Retention
+    from engine.core.policy_values import Retention
 
 DAY_MS = 86_400_000
 

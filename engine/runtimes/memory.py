@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable
 from itertools import count
 
 from engine.clock import ManualClock
-from engine.core.broadcast import in_force, waits
 from engine.core.catalog import Catalog
+from engine.core.consent.suppression import names, outlasts
 from engine.core.customer import CustomerState
 from engine.core.effect import Append, Decision, Dispatch, Effect, Forget, Suppress
 from engine.core.evaluate import concerns, evaluate
-from engine.core.holding import next_due_ms
+from engine.core.journey.broadcast import in_force, waits
+from engine.core.journey.holding import next_due_ms
 from engine.core.message import Message
-from engine.core.objection import names, outlasts
 from engine.core.record import CONTROL, Control, Erase, Pause, Record, Resume, Timer
 from engine.errors import LimitExceeded
 from engine.runtimes.effects import STUCK_TIMER_DELAY_MS, stuck

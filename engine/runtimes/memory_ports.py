@@ -10,15 +10,15 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from engine.clock import ManualClock
-from engine.core import duplicates
 from engine.core.catalog import Catalog
+from engine.core.consent.proof import records_of
+from engine.core.consent.suppression import answer, names
 from engine.core.customer import CustomerState
 from engine.core.effect import Decision
-from engine.core.holding import is_held
+from engine.core.journey import duplicates
+from engine.core.journey.holding import is_held
+from engine.core.journey.migrate import VERSIONS
 from engine.core.message import Message, is_bulk
-from engine.core.migrate import VERSIONS
-from engine.core.objection import answer, names
-from engine.core.proof import records_of
 from engine.core.record import Control, Flush, Pause, Recheck, Record, Settled, decode_record, encode_record
 from engine.dispatch import guardrail
 from engine.dispatch.feedback import NOWHERE, SENT_ELSEWHERE

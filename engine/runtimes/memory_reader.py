@@ -10,10 +10,10 @@ from typing import Any
 
 import msgspec
 
+from engine.core.consent.proof import ConsentRecord
 from engine.core.customer import CustomerState
 from engine.core.effect import Decision
 from engine.core.message import Message
-from engine.core.proof import ConsentRecord
 from engine.dispatch.ports import Status
 from engine.runtimes.base import (
     PAUSES,

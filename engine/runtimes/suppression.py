@@ -9,16 +9,16 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from engine.core.objection import ERASED, OBJECTED, REFUSED, names
+from engine.core.consent.suppression import ERASED, OBJECTED, REFUSED, names
 
 OPERATOR, IMPORTED = "operator", "import"
 """Reasons of what an operator and an import said; those of mails are `bounced` and `complained`."""
 TextHash = Callable[[str], bytes]
-"""The keyed hash of a text of `engine.core.objection.names`."""
+"""The keyed hash of a text of `engine.core.consent.suppression.names`."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One row. `kind` is that of `engine.core.objection.Place`; `since_ms` is 0 where nobody knows."""
+    """One row. `kind` is that of `engine.core.consent.suppression.Place`; `since_ms` is 0 where nobody knows."""
 
     hash: str
     kind: str

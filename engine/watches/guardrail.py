@@ -15,7 +15,7 @@ from engine.runtimes.base import Paused
 from engine.telemetry import Action, get_log
 
 if TYPE_CHECKING:
-    from engine.core.guarding import BlastRadius
+    from engine.core.policy_values import BlastRadius
     from engine.watches.watch import Surroundings
 
 POLL_SECONDS = 2.0

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from engine.core.broadcast import test_key
-from engine.core.outcome import amounts_to
+from engine.core.journey.broadcast import test_key
+from engine.core.journey.outcome import amounts_to
+from engine.core.journey.workflow import Send, SubjectTest
 from engine.core.record import Winner
-from engine.core.schedule import add, zone_named
-from engine.core.workflow import Send, SubjectTest
+from engine.core.time.schedule import add, zone_named
 from engine.runtimes.base import Query, Reader
 from engine.telemetry import Action, get_log
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from engine.core.task import KINDS, Task, gather
+from engine.core.journey.task import KINDS, Task, gather
 from engine.runtimes.base import Query
 
 if TYPE_CHECKING:

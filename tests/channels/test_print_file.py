@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 from channels.conformance import Conformance, Received, Stage
 from channels.contract import OutgoingMessage, PermanentError, TransientError, Verdict
 from channels.letters import Letter, PrintChannel, PrintSettings, Spool, as_csv, create
-from engine.core.consent import address_of, clean_address
+from engine.core.consent.may_send import address_of, clean_address
 from engine.core.customer import CustomerState
-from engine.core.postal import address
+from engine.core.facts.postal import address
 from engine.project.parts import forget_customer
 from engine.settings import load_settings
 from tests.cli.conftest import anlass

@@ -19,11 +19,11 @@ from py_vapid import Vapid02
 
 from channels.contract import OutgoingMessage, PermanentError, TransientError, UnknownOutcome, Unsupported, Verdict
 from channels.web_push import PAYLOAD_BYTES_MAX, PushSettings, WebPushChannel, create, new_keys, payload_of
-from engine.core.consent import address_of, clean_address
+from engine.core.consent.may_send import address_of, clean_address
 from engine.core.customer import CustomerState
 from engine.core.effect import Decision
 from engine.core.evaluate import evaluate
-from engine.core.push import DEVICES_MAX, address, subscriptions
+from engine.core.facts.push import DEVICES_MAX, address, subscriptions
 from engine.core.record import Event, Identify
 from tests.conformance.shop import T0, catalog
 

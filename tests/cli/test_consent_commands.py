@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from engine.cli import consent_proof
-from engine.core.proof import ConsentRecord
+from engine.core.consent.proof import ConsentRecord
 from tests.cli.conftest import Running, anlass, signed_up, wait_for
 
 Run = Callable[..., Running]

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from engine.cli.suppression import suppression
-from engine.core.objection import of_objection
+from engine.core.consent.suppression import of_objection
 from engine.errors import AnlassError, NotFound, UsageError
 from engine.runtimes.embedded.audit import read as audit_lines
 from engine.runtimes.embedded.batch import address_hash

@@ -18,9 +18,9 @@ from channels.recording import Mailbox
 from engine.clock import ManualClock
 from engine.collector import Parts, build_collector, build_operators, operators_views
 from engine.core.catalog import Catalog, Interest
+from engine.core.journey.workflow import EventMatch, Send, Trigger, Workflow
 from engine.core.policy import Policy, Purpose
 from engine.core.record import Absorb, Recheck, Record, Timer
-from engine.core.workflow import EventMatch, Send, Trigger, Workflow
 from engine.dispatch.tokens import TokenSigner
 from engine.runtimes.base import Runtime
 from engine.runtimes.kafka.admin import ensure_topics

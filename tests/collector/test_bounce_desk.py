@@ -7,8 +7,8 @@ import pytest
 from channels.bounces import Kind
 from engine.collector.bounces import LETTER_BYTES_MAX, UNKNOWN_MS_MAX, BounceDesk
 from engine.collector.reports import Reports
+from engine.core.journey.sending import SENT_MAX
 from engine.core.record import Event, Identify, Outcome, Pause
-from engine.core.sending import SENT_MAX
 from engine.errors import Backlog
 from engine.runtimes.memory_ports import MemoryRuntime
 from engine.telemetry import Metrics

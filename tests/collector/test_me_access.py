@@ -8,7 +8,7 @@ import re
 import pytest
 
 from engine.collector.visitors import COOKIE
-from engine.core import moving
+from engine.core.facts import moving
 from engine.core.record import Erase, Event, Merge
 from tests.collector.conftest import T0
 from tests.collector.test_me_pages import Ana, ana, runtime

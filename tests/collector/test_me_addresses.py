@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.core import moving
+from engine.core.facts import moving
 from engine.core.record import Consent, Event
 from engine.dispatch.tokens import Link
 from tests.collector.conftest import T0

@@ -13,8 +13,8 @@ import pytest
 
 from engine.clock import ManualClock
 from engine.collector.visitors import COOKIE
-from engine.core import moving
 from engine.core.catalog import Catalog
+from engine.core.facts import moving
 from engine.core.record import Consent, Event, Identify, Record
 from engine.dispatch.tokens import Session
 from engine.project.opening import open_rehearsal

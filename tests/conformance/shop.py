@@ -6,10 +6,8 @@ Invariant: its parts are plain values of the core; it does not depend on the YAM
 from __future__ import annotations
 
 from engine.core.catalog import Catalog, Interest
-from engine.core.condition import Expression
-from engine.core.policy import Policy, Purpose
-from engine.core.schedule import ZERO, parse_duration
-from engine.core.workflow import (
+from engine.core.expression.condition import Expression
+from engine.core.journey.workflow import (
     Arm,
     Emit,
     EventMatch,
@@ -25,6 +23,8 @@ from engine.core.workflow import (
     WaitFor,
     Workflow,
 )
+from engine.core.policy import Policy, Purpose
+from engine.core.time.schedule import ZERO, parse_duration
 
 T0 = 1_774_600_000_000
 """2026-03-27, some hours before a change of clocks in Europe."""

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from engine.core import objection
 from engine.core.catalog import Catalog
+from engine.core.consent import suppression
+from engine.core.journey.workflow import ScheduleTrigger, Send, Trigger, Workflow
 from engine.core.message import Message
 from engine.core.record import Consent, Identify, Outcome, Record
-from engine.core.schedule import When
-from engine.core.workflow import ScheduleTrigger, Send, Trigger, Workflow
+from engine.core.time.schedule import When
 from tests.conformance.conftest import ALL
 from tests.conformance.harness import EmbeddedHarness, Harness, MemoryHarness, messages, states
 from tests.conformance.kafka_harness import KafkaHarness
@@ -94,10 +94,10 @@ async def second(stage: Harness, some: list[Message]) -> set[str]:
 async def refusal(stage: Harness, message: Message) -> str:
     """What the second check says about the message's address."""
     policy = stage.runtime.catalog.policy
-    found = await stage.runtime.suppressed(objection.places(policy, message))
-    found |= await stage.runtime.suppressed(objection.doubts(found.items()))
+    found = await stage.runtime.suppressed(suppression.places(policy, message))
+    found |= await stage.runtime.suppressed(suppression.doubts(found.items()))
     state = (await states(stage, [message.customer])).get(message.customer)
-    return objection.refusal(policy, state, message, answers=found)
+    return suppression.refusal(policy, state, message, answers=found)
 
 
 async def test_a_broadcast_reaches_an_address_once_by_the_oldest_consent(stage: Harness) -> None:

@@ -13,9 +13,9 @@ import pytest
 from msgspec.structs import replace
 
 from engine.core.catalog import Catalog
+from engine.core.journey.workflow import ScheduleTrigger, Send, SubjectTest, Trigger, Workflow
 from engine.core.record import Identify, Pause, Record, Winner
-from engine.core.schedule import When, parse_duration
-from engine.core.workflow import ScheduleTrigger, Send, SubjectTest, Trigger, Workflow
+from engine.core.time.schedule import When, parse_duration
 from engine.dispatch.ports import Settlement
 from tests.conformance.conftest import ALL
 from tests.conformance.harness import Crashed, EmbeddedHarness, Harness, MemoryHarness, decisions, messages

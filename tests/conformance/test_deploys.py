@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from engine.core.catalog import Catalog
-from engine.core.schedule import parse_duration
-from engine.core.workflow import Wait
+from engine.core.journey.workflow import Wait
+from engine.core.time.schedule import parse_duration
 from tests.conformance.harness import Harness, decisions, messages, states
 from tests.conformance.shop import T0, catalog
 from tests.conformance.test_contract import HOUR, event, identify

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from engine.core.journey.workflow import Send
 from engine.core.message import message_id
 from engine.core.record import Consent, Flush, Hold, Pause, Settled
-from engine.core.workflow import Send
 from engine.dispatch.ports import Closed, Settlement
 from tests.conformance.harness import Harness, messages
 from tests.conformance.shop import T0, catalog, workflow

@@ -11,8 +11,8 @@ import pytest
 
 from channels.contract import OutgoingMessage, PermanentError, Receipt, Verdict
 from channels.task import TaskChannel, TaskSettings
+from engine.core.journey.task import KINDS, Task, gather
 from engine.core.record import Erase, Event, Identify, Outcome
-from engine.core.task import KINDS, Task, gather
 from engine.definition.load import load_files
 from engine.dispatch import feedback
 from engine.runtimes.base import Query

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.core.customer import CustomerState
-from engine.core.enrollment import Cause, Enrollment
+from engine.core.journey.enrollment import Cause, Enrollment
 from engine.core.record import Identify, Merge, Timer
 from engine.runtimes.effects import stuck
 from tests.conformance.harness import Harness, decisions, messages

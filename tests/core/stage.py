@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from engine.clock import ManualClock, from_rfc3339
 from engine.core.effect import Decision, as_line
 from engine.core.record import Absorb, Consent, Enroll, Event, Identify, Merge, Outcome, Record, Retry, Timer
-from engine.core.schedule import parse_duration
+from engine.core.time.schedule import parse_duration
 from engine.definition.load import load_files
 from engine.rehearsal.report import elapsed
 from engine.runtimes.memory import Memory

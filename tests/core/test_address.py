@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from engine.core.address import canonical, former, kept_as
-from engine.core.consent import clean_address, normal_address, permission
+from engine.core.consent.may_send import clean_address, normal_address, permission
+from engine.core.consent.suppression import names
 from engine.core.customer import CustomerState, Granted
-from engine.core.objection import names
+from engine.core.facts.address import canonical, former, kept_as
 from engine.core.policy import Policy, Purpose
 
 NAME = "ana@xn--bcher-kva.example"

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from engine.core import aggregate, schedule
-from engine.core.aggregate import NEWEST_MAX, EventStats
-from engine.core.schedule import Duration, parse_duration, parse_time
-from engine.core.zone import UTC, zone_named
+from engine.core.facts import aggregate
+from engine.core.facts.aggregate import NEWEST_MAX, EventStats
+from engine.core.time import schedule
+from engine.core.time.schedule import Duration, parse_duration, parse_time
+from engine.core.time.zone import UTC, zone_named
 
 HOUR_MS = 3_600_000
 DAY_MS = 86_400_000

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from engine.core.aggregate import EventStats, add
-from engine.core.condition import MISSING
-from engine.core.enrollment import Cause, Enrollment
-from engine.core.operators import point
-from engine.core.scope import Scope
-from engine.core.zone import parse_time, zone_named
+from engine.core.expression.comparison import point
+from engine.core.expression.condition import MISSING
+from engine.core.expression.scope import Scope
+from engine.core.facts.aggregate import EventStats, add
+from engine.core.journey.enrollment import Cause, Enrollment
+from engine.core.time.zone import parse_time, zone_named
 from engine.definition.expression import BadExpression, compile_expression, compile_text
 from engine.errors import ExpressionError
 

@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.core.scope import Scope
-from engine.core.zone import UTC
+from engine.core.expression.scope import Scope
+from engine.core.time.zone import UTC
 from engine.definition.expression import BadExpression, compile_expression
 from engine.errors import ExpressionError
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.core.schedule import zone_named
-from engine.core.scope import Scope
+from engine.core.expression.scope import Scope
+from engine.core.time.schedule import zone_named
 from engine.definition.expression import compile_expression, parse_tree
 from engine.definition.parts import Part, parts_of, written
 

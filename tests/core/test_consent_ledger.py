@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.core.consent import normal_address
-from engine.core.proof import ConsentRecord, records_of, standing
+from engine.core.consent.may_send import normal_address
+from engine.core.consent.proof import ConsentRecord, records_of, standing
 from tests.core.stage import Play, workflow
 from tests.core.test_sending_consent import asked, consented
 

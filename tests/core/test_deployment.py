@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from engine.core.catalog import Catalog
-from engine.core.deployment import plan_deploy, templates_of_pinned
-from engine.core.enrollment import AT_TRIGGER
+from engine.core.journey.deployment import plan_deploy, templates_of_pinned
+from engine.core.journey.enrollment import AT_TRIGGER
 from tests.core.stage import compiled, workflow
 
 OLD = "[{id: a, wait: 1h}, {id: b, wait: 1h}, {id: m, send: {channel: [sms, email], template: t}}]"

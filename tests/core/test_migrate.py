@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.core import migrate
+from engine.core.journey import migrate
 from engine.core.record import End, Recheck
 from engine.definition.load import load_files
 from tests.core.stage import POLICY, Play, workflow
 
 if TYPE_CHECKING:
     from engine.core.catalog import Catalog
-    from engine.core.enrollment import Enrollment
+    from engine.core.journey.enrollment import Enrollment
 
 TRIGGER = "trigger: {event: E}\nkey: event.k"
 WAIT_3D = "- {id: pause, wait: 3d}\n- {id: mail, send: {channel: email, template: t, max_age: 1h}}"

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from engine.clock import from_rfc3339
-from engine.core.scope import Scope
-from engine.core.zone import zone_named
+from engine.core.expression.scope import Scope
+from engine.core.time.zone import zone_named
 from engine.definition.expression import check_expression, compile_expression
 from engine.errors import ExpressionError
 from tests.core.stage import Play, workflow

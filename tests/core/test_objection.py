@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from engine.core.consent.suppression import of_erased, places, refusal
 from engine.core.customer import CustomerState, Granted, Sent
 from engine.core.effect import Forget, Suppress
 from engine.core.evaluate import evaluate
 from engine.core.message import Message
-from engine.core.objection import of_erased, places, refusal
 from engine.core.record import Erase
 from engine.definition.compile_policy import default_policy
 from engine.runtimes.memory_ports import MemoryRuntime

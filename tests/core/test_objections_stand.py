@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from engine.core.proof import records_of, standing
-from engine.core.schedule import rfc3339
+from engine.core.consent.proof import records_of, standing
+from engine.core.time.schedule import rfc3339
 from tests.core.stage import Play
 from tests.core.test_sending_consent import asked, consented
 

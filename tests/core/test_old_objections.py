@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.core.sending import SENT_MAX
+from engine.core.journey.sending import SENT_MAX
 from tests.core.stage import Play
 from tests.core.test_sending_consent import asked, consented
 

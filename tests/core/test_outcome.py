@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from channels import delivery
-from engine.core.outcome import RANK
+from engine.core.journey.outcome import RANK
 from tests.core.stage import POLICY, Play, workflow
 
 A = "trigger: {event: A}"

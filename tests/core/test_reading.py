@@ -20,7 +20,7 @@ from engine.core.reading.missing import is_missing
 from engine.core.reading.numbers import exact_number
 from engine.core.reading.spelling import spelt_in_one_way
 from engine.core.reading.zones import read_zone
-from engine.core.zone import UTC, parse_time, rfc3339
+from engine.core.time.zone import UTC, parse_time, rfc3339
 
 T0 = 1_790_000_000_000
 """2026-09-21T14:13:20Z."""

@@ -7,16 +7,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine.core import moving, naming
 from engine.core.catalog import Catalog, Interest
 from engine.core.customer import CustomerState, decode_state, encode_state
 from engine.core.effect import Append, Decision, Dispatch
 from engine.core.evaluate import evaluate
+from engine.core.facts import moving, naming
+from engine.core.journey.workflow import EventMatch, Send, Trigger, Workflow
 from engine.core.message import is_of, message_id, salt_of
 from engine.core.policy import Policy, Purpose
 from engine.core.record import Absorb, Consent, Erase, Event, Identify, Merge, Record, Timer
-from engine.core.schedule import parse_duration
-from engine.core.workflow import EventMatch, Send, Trigger, Workflow
+from engine.core.time.schedule import parse_duration
 
 T0 = 1_774_600_000_000
 HOUR_MS = 3_600_000

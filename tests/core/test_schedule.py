@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from engine.core import schedule
-from engine.core.schedule import Duration, When, parse_duration, parse_recurrence, parse_time, parse_when, rfc3339
-from engine.core.zone import UTC, zone_named
+from engine.core.time import schedule
+from engine.core.time.schedule import Duration, When, parse_duration, parse_recurrence, parse_time, parse_when, rfc3339
+from engine.core.time.zone import UTC, zone_named
 
 MINUTE_MS = 60_000
 HOUR_MS = 3_600_000

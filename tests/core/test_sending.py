@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from engine.core.effect import REASONS
+from engine.core.journey.sending import recheck
 from engine.core.message import message_id, names
 from engine.core.record import Pause
-from engine.core.sending import recheck
 from tests.core.stage import POLICY, Play, workflow
 
 A = "trigger: {event: A}"

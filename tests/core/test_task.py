@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from engine.core.effect import Decision
 from engine.core.evaluate import evaluate
+from engine.core.journey.task import Task, gather
 from engine.core.record import Event
-from engine.core.task import Task, gather
 from tests.conformance.shop import T0, catalog
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.core.window import (
+from engine.core.time.window import (
     DAY_NAMES,
     QUIET_DAYS_MAX,
     contains,
@@ -20,7 +20,7 @@ from engine.core.window import (
     parse_window,
     quiet_until,
 )
-from engine.core.zone import local_datetime, parse_time, rfc3339, zone_named
+from engine.core.time.zone import local_datetime, parse_time, rfc3339, zone_named
 
 BERLIN = zone_named("Europe/Berlin")
 MINUTE_MS = 60_000

@@ -7,7 +7,7 @@ from importlib import resources
 
 import pytest
 
-from engine.core.zone import (
+from engine.core.time.zone import (
     COUNTRY_ZONES,
     UTC,
     day_number,

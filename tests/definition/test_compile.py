@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from engine.core import workflow as core
 from engine.core.catalog import Catalog, Interest
+from engine.core.expression.scope import Scope
+from engine.core.journey import workflow as core
 from engine.core.policy import Tracking
-from engine.core.schedule import Duration, Window, parse_when
-from engine.core.scope import Scope
-from engine.core.zone import zone_named
+from engine.core.time.schedule import Duration, Window, parse_when
+from engine.core.time.zone import zone_named
 from engine.definition.assemble import assemble
 from engine.definition.load import load_files
 

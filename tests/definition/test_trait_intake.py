@@ -8,8 +8,8 @@ import pytest
 
 from engine.clock import ManualClock
 from engine.collector.parse import Envelope, parse_item
+from engine.core.facts.usable import unusable
 from engine.core.record import Consent, Event, Identify
-from engine.core.usable import unusable
 from engine.definition.load import load_files
 from engine.definition.phone_numbers import with_phone_numbers
 from engine.errors import BadRecord

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.core.effect import Decision
-from engine.core.guarding import BlastRadius, Retention, parse_kept, parse_share, parse_times
 from engine.core.policy import Policy
+from engine.core.policy_values import BlastRadius, Retention, parse_kept, parse_share, parse_times
 from engine.definition.load import load_files
 from engine.dispatch.guardrail import BUCKET_MS, Numbers, Pace, count, judge, usual_of, wants_day, wants_usual
 

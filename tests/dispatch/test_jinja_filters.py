@@ -9,7 +9,7 @@ import pytest
 from jinja2 import Environment
 from jinja2.filters import FILTERS as DEFAULT_FILTERS
 
-from engine.core import vocabulary
+from engine.core.expression import vocabulary
 from engine.core.message import names
 from engine.definition.calls import FUNCTIONS
 from engine.definition.generate import _FILTERS, _TESTS

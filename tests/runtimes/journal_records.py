@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from engine.core.consent.proof import record_id
 from engine.core.customer import CustomerState, encode_state
 from engine.core.effect import Decision
 from engine.core.message import Message, message_id
-from engine.core.proof import record_id
 from engine.runtimes.journal import Database
 from engine.runtimes.journal.consumed import Consumed, Kind, Stretch
 from engine.runtimes.kafka.dispatcher.ledger_entry import LedgerEntry, encode_entry

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from engine.core.broadcast import in_force, waits
 from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState, decode_state
 from engine.core.effect import Decision, Effect
+from engine.core.journey.broadcast import in_force, waits
 from engine.core.message import Message
 from engine.core.record import CONTROL, Event, Record, Resume, Timer
 from engine.errors import BadRecord

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from engine.clock import ManualClock
-from engine.core.guarding import Retention
+from engine.core.policy_values import Retention
 from engine.core.record import Consent, Erase, Identify
 from engine.runtimes.consent_chain import Head, LedgerCheck
 from engine.runtimes.consents import PROOF_MS

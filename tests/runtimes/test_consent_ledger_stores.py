@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from engine.clock import ManualClock
-from engine.core.proof import ConsentRecord, standing
+from engine.core.consent.proof import ConsentRecord, standing
 from engine.core.record import Consent, Erase, Identify
 from engine.runtimes.base import Runtime
 from engine.runtimes.consents import PROOF_MS
@@ -127,7 +127,7 @@ async def test_the_embedded_store_refuses_every_change(statement: str, tmp_path:
 
 async def test_pruning_the_journal_leaves_the_ledger_and_old_proofs_go(tmp_path: Path) -> None:
     """The journal for a day, a proof for as long as its customer stays, and five years after the erasure."""
-    from engine.core.guarding import Retention
+    from engine.core.policy_values import Retention
     from engine.runtimes.embedded import retention
     from engine.runtimes.keeping import kept
 

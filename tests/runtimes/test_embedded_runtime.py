@@ -11,14 +11,14 @@ import pytest
 from msgspec.structs import replace
 
 from engine.clock import ManualClock
-from engine.core.condition import Expression
 from engine.core.customer import CustomerState, encode_state
 from engine.core.effect import Suppress
-from engine.core.enrollment import Cause, Enrollment
+from engine.core.expression.condition import Expression
+from engine.core.expression.scope import Scope
+from engine.core.journey.enrollment import Cause, Enrollment
+from engine.core.journey.workflow import Emit, Exit, Wait
 from engine.core.record import Erase, Event, Identify, Outcome, Recheck, Timer, decode_record
-from engine.core.schedule import parse_duration
-from engine.core.scope import Scope
-from engine.core.workflow import Emit, Exit, Wait
+from engine.core.time.schedule import parse_duration
 from engine.errors import NotFound
 from engine.runtimes.base import Settlement
 from engine.runtimes.embedded import Options

@@ -158,7 +158,7 @@ def test_the_command_clears_everything_and_prints_a_receipt(folder: Path) -> Non
 
 async def test_who_comes_back_with_the_address_gets_no_marketing(folder: Path) -> None:
     """Under another id and with the shop's word for a consent: decided, and stopped at the door by the keyed hash that stayed."""
-    from engine.core import objection
+    from engine.core.consent import suppression
 
     async with opened(folder) as runtime:
         await plant(runtime, folder / "var")
@@ -173,5 +173,5 @@ async def test_who_comes_back_with_the_address_gets_no_marketing(folder: Path) -
         await runtime.idle()
         (status,) = await runtime.messages(customer="ana-again")
         state, policy, message = await runtime.state("ana-again"), runtime.catalog.policy, status.message
-        answers = await runtime.suppressed(objection.places(policy, message))
-        assert objection.refusal(policy, state, message, answers=answers) == "suppressed_address"
+        answers = await runtime.suppressed(suppression.places(policy, message))
+        assert suppression.refusal(policy, state, message, answers=answers) == "suppressed_address"

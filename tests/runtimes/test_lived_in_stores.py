@@ -11,9 +11,9 @@ import psycopg
 import pytest
 
 from engine.clock import ManualClock
+from engine.core.consent.proof import standing
 from engine.core.customer import CustomerState, Granted, decode_state, encode_state
 from engine.core.effect import Decision
-from engine.core.proof import standing
 from engine.runtimes.embedded import EmbeddedRuntime, inbox
 from engine.runtimes.embedded import consents as embedded
 from engine.runtimes.embedded.statements import MIGRATIONS

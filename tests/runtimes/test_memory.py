@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from engine.clock import ManualClock
+from engine.core.journey.workflow import Emit, Repeat
 from engine.core.message import Message
 from engine.core.record import Event, Identify, Pause, Record, Timer
-from engine.core.workflow import Emit, Repeat
 from engine.errors import LimitExceeded
 from engine.runtimes.memory import Memory
 from tests.conformance.shop import T0, catalog, workflow

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.clock import ManualClock
-from engine.core.guarding import Retention
+from engine.core.policy_values import Retention
 from engine.core.record import Consent, Event, Identify
 from engine.definition.load import load_files
 from engine.dispatch.ports import Settlement

@@ -1,6 +1,6 @@
 """Whether a text can be an e-mail address at all.
 
-Invariant: as the package's. What is canonical about an address (its domain's form, its case) is `engine.core.consent`'s;
+Invariant: as the package's. What is canonical about an address (its domain's form, its case) is `engine.core.consent.may_send`'s;
 here it is only bare, without blanks around it.
 """
 

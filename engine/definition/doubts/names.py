@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 
 import msgspec
 
-from engine.core import workflow as core
+from engine.core.journey import workflow as core
 from engine.core.reading.nearest import nearest
 from engine.core.reading.spelling import CANONICAL, OTHER
 from engine.definition.case import TestFile

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 import msgspec
 from jinja2 import nodes
 
-from engine.core import workflow as core
-from engine.core.consent import ADDRESS_TRAITS, OWN_CHANNELS
+from engine.core.consent.may_send import ADDRESS_TRAITS, OWN_CHANNELS
+from engine.core.consent.tracking import PURPOSE
+from engine.core.journey import workflow as core
 from engine.core.policy import Policy, QuietRule
-from engine.core.schedule import When, resolve_local, zone_named
-from engine.core.tracking import PURPOSE
-from engine.core.window import Window
+from engine.core.time.schedule import When, resolve_local, zone_named
+from engine.core.time.window import Window
 from engine.definition.check import Project, matches_of
 from engine.definition.compile import Compiled
 from engine.definition.doubts.reading import names_in, path_of, trees

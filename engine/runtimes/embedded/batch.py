@@ -11,10 +11,10 @@ from typing import Any
 
 import msgspec
 
-from engine.core.broadcast import test_key
 from engine.core.catalog import Catalog
-from engine.core.objection import names
-from engine.core.proof import records_of
+from engine.core.consent.proof import records_of
+from engine.core.consent.suppression import names
+from engine.core.journey.broadcast import test_key
 from engine.core.record import Pause, Record, Winner, decode_record, encode_record
 from engine.dispatch.feedback import INTERRUPTED, NOWHERE, SENT_ELSEWHERE
 from engine.dispatch.ports import Settlement

@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
+from engine.core.consent.proof import ConsentRecord
 from engine.core.customer import decode_state
 from engine.core.effect import Decision
-from engine.core.proof import ConsentRecord
 from engine.runtimes import before_ledger, consents
 from engine.runtimes.consent_chain import Chain, Head, LedgerCheck, Linked, Links, link
 from engine.runtimes.embedded.statements import SQL

@@ -11,8 +11,8 @@ from itertools import compress
 import msgspec
 from msgspec.structs import replace
 
+from engine.core.consent.suppression import ERASED
 from engine.core.effect import Decision
-from engine.core.objection import ERASED
 from engine.errors import StorageError
 from engine.runtimes import consents
 from engine.runtimes.base import same_addresses

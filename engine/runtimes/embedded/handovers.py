@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from engine.core.customer import CustomerState
-from engine.core.enrollment import Enrollment
+from engine.core.journey.enrollment import Enrollment
 from engine.errors import StorageError
 from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import FILE, connect, translated

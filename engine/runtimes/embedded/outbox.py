@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import msgspec
 
-from engine.core import duplicates
 from engine.core.catalog import Catalog
-from engine.core.holding import Holding
+from engine.core.journey import duplicates
+from engine.core.journey.holding import Holding
 from engine.core.message import Message
 from engine.dispatch.feedback import interrupted
 from engine.dispatch.ports import Closed, Pending, shared_out

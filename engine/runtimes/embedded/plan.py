@@ -11,12 +11,12 @@ from collections.abc import Set as AbstractSet
 
 import msgspec
 
-from engine.core.broadcast import in_force
 from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState, encode_state
 from engine.core.effect import Append, Decision, Dispatch, Effect, Forget, Suppress, refused_value
 from engine.core.evaluate import concerns, evaluate
-from engine.core.holding import Holding, next_due_ms
+from engine.core.journey.broadcast import in_force
+from engine.core.journey.holding import Holding, next_due_ms
 from engine.core.message import Message, is_bulk
 from engine.core.record import CONTROL, Control, Erase, Flush, Pause, Record, Settled, Timer, Winner, encode_record
 from engine.dispatch import guardrail

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 import msgspec
 
 from engine.clock import Clock
+from engine.core.consent.proof import ConsentRecord
 from engine.core.customer import CustomerState, decode_state
 from engine.core.effect import Decision
-from engine.core.proof import ConsentRecord
-from engine.core.task import KINDS
+from engine.core.journey.task import KINDS
 from engine.errors import StorageError
 from engine.runtimes import consents
 from engine.runtimes.base import DeadLetter, MessageStatus, Pace, Paused, Query, Status, paces, same_addresses, summary

@@ -15,15 +15,15 @@ import msgspec
 from msgspec.structs import replace
 
 from engine.clock import Clock, SystemClock
-from engine.core.broadcast import WINNERS_MAX
 from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState
-from engine.core.duplicates import is_second
-from engine.core.holding import NOTHING, Holding
+from engine.core.journey.broadcast import WINNERS_MAX
+from engine.core.journey.duplicates import is_second
+from engine.core.journey.holding import NOTHING, Holding
+from engine.core.journey.migrate import VERSIONS
 from engine.core.message import Message
-from engine.core.migrate import VERSIONS
 from engine.core.record import Flush, Record, decode_record, encode_record
-from engine.core.schedule import rfc3339
+from engine.core.time.schedule import rfc3339
 from engine.dispatch.ports import NO_LINKS, OPEN, Closed, Links, Pending, Settlement
 from engine.errors import StorageError
 from engine.health import Condition

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from engine.core.objection import Place, answer, names, outlasts
+from engine.core.consent.suppression import Place, answer, names, outlasts
 from engine.errors import NotFound
 from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import FILE, Store, connect, translated

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from engine.core.proof import ConsentRecord
+from engine.core.consent.proof import ConsentRecord
 from engine.runtimes import consents
 from engine.runtimes.consent_chain import hidden_from
 from engine.runtimes.journal import ledger

@@ -12,8 +12,8 @@ from typing import Literal
 
 import msgspec
 
+from engine.core.consent.proof import ConsentRecord
 from engine.core.customer import decode_state
-from engine.core.proof import ConsentRecord
 from engine.runtimes.before_ledger import from_journal
 from engine.runtimes.effects import CUSTOMER_CHARS_MAX
 from engine.runtimes.kafka.dispatcher.ledger_entry import LedgerEntry, decode_entry

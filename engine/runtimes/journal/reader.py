@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 
 from engine.clock import Clock, SystemClock
+from engine.core.consent.proof import ConsentRecord
 from engine.core.customer import CustomerState, decode_state
 from engine.core.effect import Decision
 from engine.core.message import Message
-from engine.core.proof import ConsentRecord
 from engine.runtimes import consents
 from engine.runtimes.base import (
     DeadLetter,

@@ -18,7 +18,7 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import IllegalStateError, KafkaError
 
 from engine.clock import Clock, SystemClock
-from engine.core.guarding import Retention
+from engine.core.policy_values import Retention
 from engine.errors import AnlassError, ServiceUnreachable, StorageError
 from engine.runtimes.consents import PROOF_MS
 from engine.runtimes.journal.consumed import Consumed, Kind, Stretch

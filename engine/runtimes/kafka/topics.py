@@ -28,10 +28,10 @@ from aiokafka.partitioner import murmur2
 
 from engine.core.customer import CustomerState
 from engine.core.effect import Decision
-from engine.core.holding import NOTHING, Holding
+from engine.core.journey.holding import NOTHING, Holding
 from engine.core.message import Message
 from engine.core.record import Flush, Record, Settled
-from engine.core.schedule import rfc3339
+from engine.core.time.schedule import rfc3339
 from engine.dispatch.ports import Settlement
 
 CHECKPOINT_KEY = b"\0checkpoint"

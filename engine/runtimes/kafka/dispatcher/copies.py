@@ -15,11 +15,11 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
-from engine.core import duplicates
+from engine.core.consent.suppression import answer, names, outlasts
 from engine.core.customer import CustomerState
-from engine.core.holding import NOTHING, Holding
+from engine.core.journey import duplicates
+from engine.core.journey.holding import NOTHING, Holding
 from engine.core.message import Message
-from engine.core.objection import answer, names, outlasts
 from engine.errors import StorageError
 from engine.runtimes.kafka.connect import METADATA_AGE_MS
 from engine.runtimes.kafka.partition.changelog import Changelog

@@ -22,7 +22,7 @@ import msgspec
 
 from engine.clock import Clock
 from engine.core.catalog import Catalog
-from engine.core.holding import NOTHING, Holding
+from engine.core.journey.holding import NOTHING, Holding
 from engine.core.message import Message
 from engine.core.record import Flush
 from engine.dispatch.ports import NO_LINKS, Closed, Links, Pending, Settlement

@@ -11,7 +11,7 @@ import heapq
 import sys
 from collections.abc import Collection, Iterable
 
-from engine.core.holding import NOTHING, Holding
+from engine.core.journey.holding import NOTHING, Holding
 from engine.dispatch.ports import Closed, shared_out
 from engine.dispatch.throttle import Lane
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import msgspec
 from msgspec.structs import replace
 
-from engine.core import duplicates
+from engine.core.journey import duplicates
 from engine.core.message import CONTRACT, Message
 from engine.core.record import Flush, Outcome, Record
 from engine.dispatch.feedback import INTERRUPTED, NOWHERE, SENT_ELSEWHERE, interrupted

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from engine.core.duplicates import CLAIM
+from engine.core.journey.duplicates import CLAIM
 from engine.errors import SettingsError
 from engine.runtimes.kafka.intake.outlet import Outlet, Row
 from engine.runtimes.kafka.operating.looking import whole

@@ -10,11 +10,11 @@ from typing import assert_never
 
 import msgspec
 
-from engine.core import duplicates
+from engine.core.consent.suppression import names
 from engine.core.customer import CustomerState
 from engine.core.effect import Append, Decision, Dispatch, Effect, Forget, Suppress
+from engine.core.journey import duplicates
 from engine.core.message import Message
-from engine.core.objection import names
 from engine.core.record import Record
 from engine.runtimes.effects import encode_outcome
 from engine.runtimes.kafka.topics import (

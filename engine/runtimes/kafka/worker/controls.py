@@ -10,10 +10,10 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from engine.core.broadcast import in_force
 from engine.core.catalog import Catalog
 from engine.core.effect import Decision
-from engine.core.holding import NOTHING
+from engine.core.journey.broadcast import in_force
+from engine.core.journey.holding import NOTHING
 from engine.core.record import Control, Flush, Pause, Recheck, Record, Resume, Settled, Winner
 from engine.runtimes.kafka.partition.outgoing import Here
 from engine.runtimes.kafka.topics import Checkpoint, Deployed, Outgoing, Shard, encode_input, encode_json

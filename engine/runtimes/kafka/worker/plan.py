@@ -12,11 +12,11 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from typing import assert_never
 
-from engine.core import duplicates
 from engine.core.catalog import Catalog
 from engine.core.effect import Append, Decision, Dispatch, Effect, Forget, Suppress, refused_value
 from engine.core.evaluate import concerns, evaluate
-from engine.core.holding import next_due_ms
+from engine.core.journey import duplicates
+from engine.core.journey.holding import next_due_ms
 from engine.core.message import Message
 from engine.core.record import CONTROL, Control, Erase, Record, Timer
 from engine.runtimes.effects import STUCK_TIMER_DELAY_MS, stuck

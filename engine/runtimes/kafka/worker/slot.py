@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState, encode_state
-from engine.core.holding import next_due_ms
+from engine.core.journey.holding import next_due_ms
 from engine.runtimes.kafka.partition.store import Change
 from engine.runtimes.kafka.topics import PREFIX_BYTES, Mended, pack_row, unpack_prefix
 from engine.runtimes.unreadable import UnreadableRow, read_state

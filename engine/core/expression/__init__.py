@@ -1,0 +1,1 @@
+"""What compiled expressions are, see and call. Invariant: as of the core."""
