@@ -22,9 +22,9 @@ from engine.bootstrap import channel_names, open_channels, open_mailbox, open_pr
 from engine.bootstrap.service import Renderer
 from engine.clock import SystemClock, to_rfc3339
 from engine.core.record import Event
-from engine.dispatch.compose import Composer
-from engine.dispatch.dispatcher import Dispatcher
-from engine.dispatch.tokens import SignedLinks, TokenSigner
+from engine.dispatch.links.tokens import SignedLinks, TokenSigner
+from engine.dispatch.sending.compose import Composer
+from engine.dispatch.sending.dispatcher import Dispatcher
 from engine.project.parts import dispatch_options
 from engine.telemetry import Metrics
 

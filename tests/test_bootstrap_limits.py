@@ -14,7 +14,7 @@ from msgspec import structs
 
 from engine.bootstrap import Service, dispatch_options, open_project, open_runtime
 from engine.core.record import Event, Identify
-from engine.dispatch.dispatcher import Options
+from engine.dispatch.sending.dispatcher import Options
 from engine.runtimes.embedded import EmbeddedRuntime
 from engine.settings import load_settings
 from tests.channels.conftest import Faults, SmtpDouble

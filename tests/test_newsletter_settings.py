@@ -8,7 +8,7 @@ import pytest
 
 from channels.mail.email import EmailChannel
 from channels.recording import Mailbox, MailboxChannel
-from engine.dispatch.limits import Limits
+from engine.dispatch.sending.limits import Limits
 from engine.errors import SettingsError
 from engine.project.channels import open_channels
 from engine.project.parts import dispatch_options

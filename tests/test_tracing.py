@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import Decision, TraceIdRatioBased
 
 from engine.core.message import Message
-from engine.dispatch.cause import cause_of
+from engine.dispatch.sending.cause import cause_of
 from engine.errors import SettingsError
 from engine.telemetry import Metrics
 from engine.tracing import Cause, Tracing, Words, open_tracing, ratio_of, span_id_of, trace_id_of
@@ -169,7 +169,7 @@ def test_tracing_is_off_unless_a_collector_is_named() -> None:
     assert open_tracing("worker", endpoint | {"OTEL_TRACES_SAMPLER": "always_off"}) is None
     assert Metrics().tracing is None
     code = (
-        "import sys, engine.telemetry, engine.dispatch.dispatcher, engine.runtimes.kafka.worker.role, engine.tracing as t;"
+        "import sys, engine.telemetry, engine.dispatch.sending.dispatcher, engine.runtimes.kafka.worker.role, engine.tracing as t;"
         "t.open_tracing('worker', {}); print([m for m in sys.modules if m.startswith('opentelemetry.sdk')])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

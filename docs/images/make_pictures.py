@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from engine.dispatch.templates import TemplateSet
+from engine.dispatch.templates.template_set import TemplateSet
 
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parent.parent

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from engine.core.catalog import Catalog
 from engine.definition.compile_policy import default_policy
-from engine.dispatch.render import Rendered
-from engine.dispatch.templates import TemplateSet
+from engine.dispatch.templates.render import Rendered
+from engine.dispatch.templates.template_set import TemplateSet
 from engine.errors import DefinitionError
 from engine.runtimes.kafka.definitions import Definitions
 from engine.runtimes.kafka.holders import Announcement

@@ -22,11 +22,11 @@ from engine.collector import Parts
 from engine.collector.key_use import FILE as KEY_USE_FILE
 from engine.collector.key_use import KeyUses
 from engine.collector.listening import url_of
-from engine.dispatch.compose import Composer
-from engine.dispatch.dispatcher import Dispatcher
-from engine.dispatch.render import Rendered
-from engine.dispatch.templates import TemplateSet
-from engine.dispatch.tokens import SignedLinks, TokenSigner
+from engine.dispatch.links.tokens import SignedLinks, TokenSigner
+from engine.dispatch.sending.compose import Composer
+from engine.dispatch.sending.dispatcher import Dispatcher
+from engine.dispatch.templates.render import Rendered
+from engine.dispatch.templates.template_set import TemplateSet
 from engine.errors import SettingsError
 from engine.operations.deploy import publish, take_deploys
 from engine.project.channels import channel_names, open_channels

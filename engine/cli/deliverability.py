@@ -78,7 +78,7 @@ def _senders(project: Project) -> set[str]:
     """The domains that templates and steps send mail from."""
     from channels.guard import mailbox
     from engine.core.journey.workflow import Send
-    from engine.dispatch.template_problem import TemplateError
+    from engine.dispatch.templates.template_problem import TemplateError
 
     written = {
         op.sender for flow in project.catalog.workflows.values() for op in flow.ops.values() if isinstance(op, Send)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.cli.output import plain
-from engine.dispatch.sample import ADDRESSES
-from engine.dispatch.tokens import SignedLinks, TokenSigner
+from engine.dispatch.links.tokens import SignedLinks, TokenSigner
+from engine.dispatch.templates.sample import ADDRESSES
 from engine.errors import AnlassError
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def content_of(root: Path) -> Content:
     """How to find what a message said: in the local mailbox, else by rendering it again with the project's templates."""
     from engine import bootstrap
     from engine.bootstrap.service import Renderer
-    from engine.dispatch.compose import Composer
+    from engine.dispatch.sending.compose import Composer
 
     composer = None
     project = None

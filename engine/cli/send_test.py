@@ -19,7 +19,7 @@ from engine.errors import AnlassError, NotFound, ServiceUnreachable, SettingsErr
 if TYPE_CHECKING:
     from channels.contract import OutgoingMessage
     from engine.bootstrap import Project
-    from engine.dispatch.render import Template
+    from engine.dispatch.templates.render import Template
 
 _NOBODY = "send-test"
 
@@ -99,7 +99,7 @@ async def _traits(project: Project, customer: str) -> dict[str, Any]:
 
 def _links_of_nobody(project: Project) -> dict[str, str]:
     """Links that lead where a customer's do, so that receivers judge the same mail; their token is nobody's and opens nothing."""
-    from engine.dispatch.sample import ADDRESSES
+    from engine.dispatch.templates.sample import ADDRESSES
 
     base = project.settings.collector.base_url
     return {name: f"{base}/{'u' if name == 'unsubscribe_url' else 'me'}/{_NOBODY}" for name in ADDRESSES}

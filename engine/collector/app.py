@@ -33,7 +33,7 @@ from engine.collector.segment import Desk, Handler, SegmentApi
 from engine.collector.traced import TracedIntake
 from engine.collector.tracking import TracePages
 from engine.core.message import Message
-from engine.dispatch.tokens import TokenSigner
+from engine.dispatch.links.tokens import TokenSigner
 from engine.errors import Backlog
 from engine.runtimes.base import Front
 from engine.runtimes.unreadable import say_set_aside

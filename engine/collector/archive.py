@@ -14,8 +14,8 @@ from aiohttp import web
 from engine.collector.page import foreign, page
 from engine.collector.texts import TEXTS, language
 from engine.core.time.schedule import local_datetime, zone_named
-from engine.dispatch import archive
-from engine.dispatch.template_problem import TemplateError
+from engine.dispatch.templates import archive
+from engine.dispatch.templates.template_problem import TemplateError
 from engine.errors import ExpressionError, StorageError
 from engine.runtimes.base import Query
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from engine.clock import Clock
     from engine.collector.segment import Handler
     from engine.core.journey.workflow import Workflow
-    from engine.dispatch.render import Rendered
+    from engine.dispatch.templates.render import Rendered
     from engine.runtimes.base import Front
 
 LOOKED_AT = 100

@@ -23,7 +23,7 @@ from engine.collector.visitors import Visitors, ask, done, message_of, state_of
 from engine.core.consent.may_send import address_of, normal_address
 from engine.core.message import Message
 from engine.core.record import Outcome, Record
-from engine.dispatch.tokens import Link, TokenSigner
+from engine.dispatch.links.tokens import Link, TokenSigner
 from engine.errors import NotFound
 from engine.runtimes.base import Front
 from engine.telemetry import Action, get_log

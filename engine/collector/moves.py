@@ -19,7 +19,7 @@ from engine.core.customer import AddressChange
 from engine.core.facts import moving
 from engine.core.record import Event
 from engine.core.time.schedule import zone_named, zone_of
-from engine.dispatch.tokens import Door
+from engine.dispatch.links.tokens import Door
 from engine.errors import NotFound
 from engine.runtimes.base import Front
 

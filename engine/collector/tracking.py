@@ -19,7 +19,7 @@ from engine.collector.texts import TEXTS, language
 from engine.core.consent import tracking
 from engine.core.message import Message
 from engine.core.record import Outcome
-from engine.dispatch.tokens import TokenSigner
+from engine.dispatch.links.tokens import TokenSigner
 from engine.errors import AnlassError, NotFound, StorageError
 from engine.runtimes.base import Front, MessageStatus
 from engine.telemetry import Action, get_log

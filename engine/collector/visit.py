@@ -23,7 +23,7 @@ from engine.collector.page import page
 from engine.collector.segment import Handler
 from engine.collector.texts import TEXTS, language
 from engine.core.record import Consent
-from engine.dispatch.tokens import Door, Link, TokenSigner
+from engine.dispatch.links.tokens import Door, Link, TokenSigner
 from engine.errors import Backlog, BadRecord, LimitExceeded, NotFound, StorageError
 
 FORM_BYTES_MAX = 65_536

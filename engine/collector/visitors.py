@@ -20,7 +20,7 @@ from engine.core.customer import CustomerState
 from engine.core.facts import moving
 from engine.core.message import Message, is_of
 from engine.core.record import Event
-from engine.dispatch.tokens import Link, Session, TokenSigner, answers
+from engine.dispatch.links.tokens import Link, Session, TokenSigner, answers
 from engine.errors import NotFound, StorageError
 from engine.runtimes.base import Front
 

@@ -25,7 +25,7 @@ from engine.telemetry import Action, get_log
 
 if TYPE_CHECKING:
     from engine.core.catalog import Catalog
-    from engine.dispatch.templates import TemplateSet
+    from engine.dispatch.templates.template_set import TemplateSet
     from engine.runtimes.embedded import EmbeddedRuntime
 
 TAKEN_SECONDS_MAX = 60.0

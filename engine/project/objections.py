@@ -10,9 +10,9 @@ from engine.core.consent.may_send import OWN_CHANNELS
 from engine.core.journey.workflow import Send
 from engine.core.policy import Purpose
 from engine.definition.problem import Problem
-from engine.dispatch.build import MAIL_CHANNELS
-from engine.dispatch.templates import TemplateSet
-from engine.dispatch.ways_out import WAYS
+from engine.dispatch.templates.build import MAIL_CHANNELS
+from engine.dispatch.templates.template_set import TemplateSet
+from engine.dispatch.templates.ways_out import WAYS
 
 _WHOM = {"existing_customer": " to existing customers", "opt_in": " to those who agreed"}
 

@@ -22,9 +22,9 @@ from engine.definition.load import Loaded, load_files, load_project
 from engine.definition.phone_numbers import with_phone_numbers
 from engine.definition.problem import Problem
 from engine.definition.public_holidays import with_public_holidays
-from engine.dispatch.archive import broadcast_problems
-from engine.dispatch.templates import TemplateSet
-from engine.dispatch.text_cost import dear_texts
+from engine.dispatch.templates.archive import broadcast_problems
+from engine.dispatch.templates.template_set import TemplateSet
+from engine.dispatch.templates.text_cost import dear_texts
 from engine.errors import DefinitionError, SettingsError
 from engine.project.channels import channel_names, configured_channels
 from engine.project.channels_missing import channels_not_set_up, outcomes_never_heard

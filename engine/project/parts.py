@@ -18,8 +18,8 @@ from channels.callbacks import CallbackReader
 from channels.letters import PrintSettings, Spool
 from channels.recording import Mailbox
 from engine.clock import Clock
-from engine.dispatch.dispatcher import Options as DispatchOptions
-from engine.dispatch.limits import Limits
+from engine.dispatch.sending.dispatcher import Options as DispatchOptions
+from engine.dispatch.sending.limits import Limits
 from engine.errors import SettingsError, StorageError
 from engine.project.opening import Project
 from engine.runtimes.embedded import EmbeddedRuntime, Options

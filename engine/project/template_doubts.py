@@ -13,10 +13,10 @@ import msgspec
 
 from engine.core.journey.workflow import Send, Workflow
 from engine.definition.problem import WARNING, Problem, Spot, nearest
-from engine.dispatch.build import MAIL_CHANNELS
-from engine.dispatch.local_format import known_locale
-from engine.dispatch.needs import constants_that_fail, needed_data
-from engine.dispatch.templates import FALL_BACK, LAYOUTS
+from engine.dispatch.filters.local_format import known_locale
+from engine.dispatch.templates.build import MAIL_CHANNELS
+from engine.dispatch.templates.needs import constants_that_fail, needed_data
+from engine.dispatch.templates.template_set import FALL_BACK, LAYOUTS
 
 _NAME = re.compile(r"(?P<name>[a-z0-9][a-z0-9_-]*)(?:\.(?P<locale>[A-Za-z0-9_-]+))?\.(?:html|txt)")
 _SUFFIX = re.compile(r"(?P<name>.+?)[_-](?P<locale>[a-z]{2}(?:[_-][a-z]{2})?)")

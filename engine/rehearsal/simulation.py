@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from engine.core.catalog import Catalog
     from engine.core.effect import Decision
     from engine.core.record import Record
-    from engine.dispatch.templates import TemplateSet
+    from engine.dispatch.templates.template_set import TemplateSet
 
 UNTIL_DEFAULT = parse_duration("90d")
 """How long after the last record a simulation goes on, unless nothing is pending before."""

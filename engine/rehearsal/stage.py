@@ -11,7 +11,7 @@ import msgspec
 
 from engine.clock import ManualClock
 from engine.core.message import names
-from engine.dispatch.template_problem import TemplateError
+from engine.dispatch.templates.template_problem import TemplateError
 from engine.runtimes.memory import Memory
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from engine.core.catalog import Catalog
     from engine.core.effect import Decision
     from engine.core.message import Message
-    from engine.dispatch.render import Rendered
-    from engine.dispatch.templates import TemplateSet
+    from engine.dispatch.templates.render import Rendered
+    from engine.dispatch.templates.template_set import TemplateSet
 
 LINKS = {
     "unsubscribe_url": "https://shop.example/u/rehearsal",

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from engine.core.catalog import Catalog
     from engine.core.effect import Decision
     from engine.definition.case import Expected, Happens, Range, TestCase, TestFile
-    from engine.dispatch.templates import TemplateSet
+    from engine.dispatch.templates.template_set import TemplateSet
 
 COMPLETE = ("entered", "send", "exited", "completed", "failed")
 _YEAR = parse_duration("365d")

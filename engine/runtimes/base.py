@@ -18,8 +18,8 @@ from engine.core.effect import Decision
 from engine.core.facts.address import canonical, kept_as
 from engine.core.message import Message
 from engine.core.record import Record
-from engine.dispatch.guardrail import Pace
 from engine.dispatch.ports import FINAL, Outbox, Pending, Settlement, Status
+from engine.dispatch.sending.guardrail import Pace
 
 __all__ = [
     "FINAL",

@@ -20,9 +20,9 @@ from engine.core.journey.holding import is_held
 from engine.core.journey.migrate import VERSIONS
 from engine.core.message import Message, is_bulk
 from engine.core.record import Control, Flush, Pause, Recheck, Record, Settled, decode_record, encode_record
-from engine.dispatch import guardrail
-from engine.dispatch.feedback import NOWHERE, SENT_ELSEWHERE
 from engine.dispatch.ports import NO_LINKS, OPEN, Closed, Links, Pending, Settlement, shared_out
+from engine.dispatch.sending import guardrail
+from engine.dispatch.sending.feedback import NOWHERE, SENT_ELSEWHERE
 from engine.errors import StorageError
 from engine.runtimes.base import (
     DeadLetter,

@@ -10,7 +10,17 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from engine.core.record import Pause
-from engine.dispatch.guardrail import BUCKET_MS, Numbers, Pace, Trip, bucket_of, judge, usual_of, wants_day, wants_usual
+from engine.dispatch.sending.guardrail import (
+    BUCKET_MS,
+    Numbers,
+    Pace,
+    Trip,
+    bucket_of,
+    judge,
+    usual_of,
+    wants_day,
+    wants_usual,
+)
 from engine.runtimes.base import Paused
 from engine.telemetry import Action, get_log
 

@@ -18,7 +18,7 @@ from engine.clock import ManualClock
 from engine.collector import build_collector
 from engine.core.message import Message
 from engine.core.record import Consent, Event, Identify
-from engine.dispatch.tokens import SignedLinks, TokenSigner
+from engine.dispatch.links.tokens import SignedLinks, TokenSigner
 from engine.errors import ServiceUnreachable
 from engine.project.opening import open_rehearsal
 from engine.runtimes.memory_ports import MemoryRuntime

@@ -13,8 +13,8 @@ import pytest
 from channels.contract import OutgoingMessage
 from channels.mail.email import EmailChannel
 from channels.mail.mime import LINE_BYTES_MAX
-from engine.dispatch.render import Template
-from engine.dispatch.templates import TemplateSet
+from engine.dispatch.templates.render import Template
+from engine.dispatch.templates.template_set import TemplateSet
 from tests.services.spamassassin import scored, spamassassin
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from engine.dispatch.tokens import TokenSigner
+from engine.dispatch.links.tokens import TokenSigner
 from engine.errors import NotFound
 from engine.settings import load_settings
 from tests.channels.conftest import smtp_double as _smtp_double

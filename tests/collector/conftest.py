@@ -21,7 +21,7 @@ from engine.core.catalog import Catalog, Interest
 from engine.core.journey.workflow import EventMatch, Send, Trigger, Workflow
 from engine.core.policy import Policy, Purpose
 from engine.core.record import Absorb, Recheck, Record, Timer
-from engine.dispatch.tokens import TokenSigner
+from engine.dispatch.links.tokens import TokenSigner
 from engine.runtimes.base import Runtime
 from engine.runtimes.kafka.admin import ensure_topics
 from engine.runtimes.kafka.topics import Topics

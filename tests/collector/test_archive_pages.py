@@ -13,9 +13,9 @@ from engine.clock import ManualClock, from_rfc3339
 from engine.collector import Parts, build_collector
 from engine.core.record import Identify, Pause, Winner
 from engine.definition.load import load_files
-from engine.dispatch.render import Rendered
-from engine.dispatch.templates import TemplateSet
-from engine.dispatch.tokens import TokenSigner
+from engine.dispatch.links.tokens import TokenSigner
+from engine.dispatch.templates.render import Rendered
+from engine.dispatch.templates.template_set import TemplateSet
 from engine.runtimes.memory_ports import MemoryRuntime
 from engine.settings import CollectorSettings
 from engine.telemetry import Metrics

@@ -8,7 +8,7 @@ import pytest
 
 from engine.collector.texts import TEXTS, language
 from engine.core.record import Consent, Erase, Event, Identify, Outcome
-from engine.dispatch.tokens import Link
+from engine.dispatch.links.tokens import Link
 from tests.collector.conftest import T0, Collector
 
 MESSAGE = "m" * 32

@@ -6,7 +6,7 @@ import pytest
 
 from engine.core.facts import moving
 from engine.core.record import Consent, Event
-from engine.dispatch.tokens import Link
+from engine.dispatch.links.tokens import Link
 from tests.collector.conftest import T0
 from tests.collector.test_me_pages import DAY_MS, Ana, ana, runtime
 

@@ -16,7 +16,7 @@ from engine.collector.visitors import COOKIE
 from engine.core.catalog import Catalog
 from engine.core.facts import moving
 from engine.core.record import Consent, Event, Identify, Record
-from engine.dispatch.tokens import Session
+from engine.dispatch.links.tokens import Session
 from engine.project.opening import open_rehearsal
 from engine.runtimes.memory_ports import MemoryRuntime
 from engine.settings import CollectorSettings

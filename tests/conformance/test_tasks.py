@@ -14,7 +14,7 @@ from channels.task import TaskChannel, TaskSettings
 from engine.core.journey.task import KINDS, Task, gather
 from engine.core.record import Erase, Event, Identify, Outcome
 from engine.definition.load import load_files
-from engine.dispatch import feedback
+from engine.dispatch.sending import feedback
 from engine.runtimes.base import Query
 from tests.conformance.conftest import ALL
 from tests.conformance.harness import EmbeddedHarness, Harness, MemoryHarness

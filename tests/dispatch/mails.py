@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from engine.dispatch.render import Rendered
-from engine.dispatch.templates import TemplateSet
+from engine.dispatch.templates.render import Rendered
+from engine.dispatch.templates.template_set import TemplateSet
 
 
 def rendered(folder: Path, body: str, **context: Any) -> Rendered:

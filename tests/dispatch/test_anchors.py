@@ -11,8 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from selectolax.lexbor import LexborHTMLParser
 
-from engine.dispatch.anchors import in_html, in_text, with_pixel
-from engine.dispatch.templates import TemplateSet
+from engine.dispatch.links.anchors import in_html, in_text, with_pixel
+from engine.dispatch.templates.template_set import TemplateSet
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -9,8 +9,8 @@ import pytest
 from engine.clock import from_rfc3339
 from engine.core.catalog import Catalog
 from engine.definition.load import load_files
-from engine.dispatch import archive
-from engine.dispatch.templates import TemplateSet
+from engine.dispatch.templates import archive
+from engine.dispatch.templates.template_set import TemplateSet
 
 POLICY = b"policy: default\nzone: Europe/Berlin\npurposes: {marketing: {consent: opt_in}}\n"
 FRONT = "---\nsubject: First\nsubject_b: Second {{ customer.first_name | default('you') }}\n---\n"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.dispatch.berths import SLOW_MS, Berths
-from engine.dispatch.limits import Limits, Providers
+from engine.dispatch.sending.berths import SLOW_MS, Berths
+from engine.dispatch.sending.limits import Limits, Providers
 
 MAIL = Limits(channels=("email", "newsletter"), under_way_max=8)
 SMS = Limits(channels=("sms",), under_way_max=2)

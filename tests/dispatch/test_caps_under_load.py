@@ -13,10 +13,10 @@ from channels.contract import Capabilities, OutgoingMessage, Receipt
 from engine.clock import ManualClock, from_rfc3339
 from engine.core.record import Event, Identify
 from engine.definition.load import load_files
-from engine.dispatch.compose import Composer
-from engine.dispatch.dispatcher import Dispatcher, Options
-from engine.dispatch.templates import TemplateSet
-from engine.dispatch.tokens import SignedLinks, TokenSigner
+from engine.dispatch.links.tokens import SignedLinks, TokenSigner
+from engine.dispatch.sending.compose import Composer
+from engine.dispatch.sending.dispatcher import Dispatcher, Options
+from engine.dispatch.templates.template_set import TemplateSet
 from engine.runtimes.embedded import EmbeddedRuntime
 from engine.telemetry import Metrics
 from tests.dispatch.test_dispatcher import _Renderer

@@ -14,13 +14,13 @@ from channels.mail.email import EmailChannel, EmailSettings
 from engine.clock import SystemClock
 from engine.core.record import Consent, Enroll, Event, Identify, Pause
 from engine.definition.load import load_files
-from engine.dispatch.compose import Composer
-from engine.dispatch.dispatcher import Dispatcher, Options
-from engine.dispatch.limits import Limits
+from engine.dispatch.links.tokens import SignedLinks, TokenSigner
 from engine.dispatch.ports import Settlement
-from engine.dispatch.render import Rendered
-from engine.dispatch.templates import TemplateSet
-from engine.dispatch.tokens import SignedLinks, TokenSigner
+from engine.dispatch.sending.compose import Composer
+from engine.dispatch.sending.dispatcher import Dispatcher, Options
+from engine.dispatch.sending.limits import Limits
+from engine.dispatch.templates.render import Rendered
+from engine.dispatch.templates.template_set import TemplateSet
 from engine.errors import StorageError
 from engine.runtimes.embedded import EmbeddedRuntime
 from engine.telemetry import Metrics
@@ -287,7 +287,7 @@ async def test_a_disk_that_was_full_costs_no_berth(house: House, monkeypatch: py
         await settle(settlements)
 
     monkeypatch.setattr(house.runtime, "settle", full)
-    monkeypatch.setattr("engine.dispatch.dispatcher.STORAGE_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("engine.dispatch.sending.dispatcher.STORAGE_RETRY_SECONDS", 0.01)
     async with house.dispatching(under_way_max=2) as dispatcher:
         await house.until(lambda statuses: statuses == ["sent", "suppressed"])
     assert dispatcher._lanes._berths.free("email") == 2

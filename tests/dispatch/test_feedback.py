@@ -5,9 +5,9 @@ import pytest
 from channels.contract import PermanentError, Receipt, TransientError, UnknownOutcome, Unsupported, Verdict
 from engine.core.message import Message
 from engine.core.record import Outcome, Pause
-from engine.dispatch.feedback import settle
 from engine.dispatch.ports import Pending
-from engine.dispatch.retry import DEADLINE_MS
+from engine.dispatch.sending.feedback import settle
+from engine.dispatch.sending.retry import DEADLINE_MS
 
 NOW_MS = 1_700_000_000_000
 

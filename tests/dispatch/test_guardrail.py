@@ -12,7 +12,7 @@ from engine.core.effect import Decision
 from engine.core.policy import Policy
 from engine.core.policy_values import BlastRadius, Retention, parse_kept, parse_share, parse_times
 from engine.definition.load import load_files
-from engine.dispatch.guardrail import BUCKET_MS, Numbers, Pace, count, judge, usual_of, wants_day, wants_usual
+from engine.dispatch.sending.guardrail import BUCKET_MS, Numbers, Pace, count, judge, usual_of, wants_day, wants_usual
 
 RULE = BlastRadius()
 

@@ -14,11 +14,11 @@ from engine.core.message import names
 from engine.definition.calls import FUNCTIONS
 from engine.definition.generate import _FILTERS, _TESTS
 from engine.definition.generated import NAMES
-from engine.dispatch import render
-from engine.dispatch.list_filters import FILTERS
-from engine.dispatch.questions import TESTS
-from engine.dispatch.template_problem import TemplateError
-from engine.dispatch.templates import TemplateSet
+from engine.dispatch.filters.list_filters import FILTERS
+from engine.dispatch.filters.questions import TESTS
+from engine.dispatch.templates import render
+from engine.dispatch.templates.template_problem import TemplateError
+from engine.dispatch.templates.template_set import TemplateSet
 from tests.core.stage import Play, workflow
 
 PRODUCTS = [

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.core.record import Flush
-from engine.dispatch.dispatcher import Dispatcher
+from engine.dispatch.sending.dispatcher import Dispatcher
 from engine.health import Condition
 from tests.channels.conftest import Faults
 from tests.dispatch.test_dispatcher import House
@@ -20,7 +20,7 @@ PEOPLE = 12
 @pytest.fixture
 async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
     """A house whose pauses are short."""
-    monkeypatch.setattr("engine.dispatch.throttle.PAUSE_MS_FIRST", 200)
+    monkeypatch.setattr("engine.dispatch.sending.throttle.PAUSE_MS_FIRST", 200)
     built = House(tmp_path)
     await built.server.start()
     await built.runtime.start()

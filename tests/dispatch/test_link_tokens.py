@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from itsdangerous import URLSafeSerializer
 
 from engine.core.message import Message
-from engine.dispatch.sample import ADDRESSES
-from engine.dispatch.tokens import Link, SignedLinks, TokenSigner
+from engine.dispatch.links.tokens import Link, SignedLinks, TokenSigner
+from engine.dispatch.templates.sample import ADDRESSES
 from engine.errors import NotFound
 
 SIGNER = TokenSigner(b"0123456789abcdef")

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from engine.dispatch.template_problem import TemplateError
-from engine.dispatch.templates import TemplateSet
+from engine.dispatch.templates.template_problem import TemplateError
+from engine.dispatch.templates.template_set import TemplateSet
 
 BASE = """<!doctype html>
 <html lang="{{ locale }}"><head><title>{{ subject }}</title>

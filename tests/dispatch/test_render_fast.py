@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.dispatch.build import Builder
-from engine.dispatch.compiled import Part
-from engine.dispatch.grammar import Sources
-from engine.dispatch.values import Budget, RenderFailure
+from engine.dispatch.filters.values import Budget, RenderFailure
+from engine.dispatch.templates.build import Builder
+from engine.dispatch.templates.compiled import Part
+from engine.dispatch.templates.grammar import Sources
 
 NAMES = ("a", "b", "items", "é")
 

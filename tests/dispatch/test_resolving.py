@@ -19,10 +19,10 @@ from engine.clock import SystemClock
 from engine.core.record import Event, Identify
 from engine.definition.load import load_files
 from engine.demo.telephone import Mood, Telephone
-from engine.dispatch.compose import Composer
-from engine.dispatch.dispatcher import Dispatcher, Options
-from engine.dispatch.templates import TemplateSet
-from engine.dispatch.tokens import SignedLinks, TokenSigner
+from engine.dispatch.links.tokens import SignedLinks, TokenSigner
+from engine.dispatch.sending.compose import Composer
+from engine.dispatch.sending.dispatcher import Dispatcher, Options
+from engine.dispatch.templates.template_set import TemplateSet
 from engine.runtimes.base import MessageStatus
 from engine.runtimes.embedded import EmbeddedRuntime
 from engine.telemetry import Metrics

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.dispatch.retry import DEADLINE_MS, DELAY_MS_MAX, FIRST_DELAY_MS, next_attempt_ms
+from engine.dispatch.sending.retry import DEADLINE_MS, DELAY_MS_MAX, FIRST_DELAY_MS, next_attempt_ms
 
 
 def _delays(message_id: str) -> list[int]:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from engine.dispatch.schemes import is_harmless
-from engine.dispatch.template_problem import TemplateError
-from engine.dispatch.templates import TemplateSet
+from engine.dispatch.links.schemes import is_harmless
+from engine.dispatch.templates.template_problem import TemplateError
+from engine.dispatch.templates.template_set import TemplateSet
 
 PAGE = """---
 subject: s

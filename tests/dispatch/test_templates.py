@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.dispatch.template_problem import TemplateError
-from engine.dispatch.templates import TemplateSet
+from engine.dispatch.templates.template_problem import TemplateError
+from engine.dispatch.templates.template_set import TemplateSet
 
 SUBJECT = "---\nsubject: Hallo\n---\n"
 

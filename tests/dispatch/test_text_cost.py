@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.bootstrap import check
-from engine.dispatch.text_cost import cost_of, dear_texts
+from engine.dispatch.templates.text_cost import cost_of, dear_texts
 
 ROOT = Path(__file__).resolve().parents[2]
 

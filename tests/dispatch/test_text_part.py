@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from engine.core.policy import Tracking
-from engine.dispatch.tracking import marked
+from engine.dispatch.links.tracking import marked
 from tests.dispatch.mails import rendered
 from tests.dispatch.test_tracked_content import LINKS, MESSAGE
 

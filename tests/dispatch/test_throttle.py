@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.dispatch.limits import Limits, Providers
-from engine.dispatch.throttle import ASKED_MS_MAX, PAUSE_MS_FIRST, PAUSE_MS_MAX, Throttle, domain_of
+from engine.dispatch.sending.limits import Limits, Providers
+from engine.dispatch.sending.throttle import ASKED_MS_MAX, PAUSE_MS_FIRST, PAUSE_MS_MAX, Throttle, domain_of
 
 
 def _throttle(domain_rate: float = 0.0, **rates: float) -> Throttle:

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from engine.core.message import Message
 from engine.core.policy import Tracking
-from engine.dispatch.render import Rendered
-from engine.dispatch.templates import TemplateSet
-from engine.dispatch.tokens import SignedLinks, TokenSigner
-from engine.dispatch.tracking import LINKS_MAX, as_location, marked, tagged
+from engine.dispatch.links.tokens import SignedLinks, TokenSigner
+from engine.dispatch.links.tracking import LINKS_MAX, as_location, marked, tagged
+from engine.dispatch.templates.render import Rendered
+from engine.dispatch.templates.template_set import TemplateSet
 from engine.errors import NotFound
 
 ROOT = Path(__file__).resolve().parents[2]

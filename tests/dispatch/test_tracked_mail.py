@@ -16,9 +16,9 @@ from engine.clock import SystemClock
 from engine.collector import Parts, build_collector
 from engine.core.record import Consent
 from engine.definition.load import load_files
-from engine.dispatch.compose import Composer
-from engine.dispatch.templates import TemplateSet
-from engine.dispatch.tokens import SignedLinks, TokenSigner
+from engine.dispatch.links.tokens import SignedLinks, TokenSigner
+from engine.dispatch.sending.compose import Composer
+from engine.dispatch.templates.template_set import TemplateSet
 from engine.settings import CollectorSettings
 from engine.telemetry import Metrics
 from tests.collector.conftest import Served

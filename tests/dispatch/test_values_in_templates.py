@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from engine.dispatch.render import Template
-from engine.dispatch.templates import TemplateSet
+from engine.dispatch.templates.render import Template
+from engine.dispatch.templates.template_set import TemplateSet
 
 EVENT: dict[str, Any] = {
     "total": "9.90", "quantity": "3", "bad": "600,00", "blank": "", "space": " ", "orderId": 7, "product_id": "p1",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.dispatch.templates import TemplateSet
+from engine.dispatch.templates.template_set import TemplateSet
 
 LINK = '<p><a href="{{ unsubscribe_url }}">Unsubscribe</a></p>'
 OTHER = '<p><a href="{{ preferences_url }}">Choose</a></p>'

@@ -13,7 +13,7 @@ from aiohttp import web
 from engine.clock import ManualClock
 from engine.collector import Parts, build_collector
 from engine.core.record import Consent
-from engine.dispatch.render import Rendered
+from engine.dispatch.templates.render import Rendered
 from engine.runtimes.memory_ports import MemoryRuntime
 from engine.settings import CollectorSettings
 from tests.collector.conftest import KEY, T0, Served, catalog, make_parts, taken_in

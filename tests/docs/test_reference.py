@@ -16,7 +16,7 @@ from engine.collector.parse import EVENT_BYTES_MAX
 from engine.collector.segment import BATCH_EVENTS_MAX, SHORT
 from engine.definition.calls import FUNCTIONS
 from engine.definition.document import VERBS, Outcome
-from engine.dispatch.list_filters import FILTERS
+from engine.dispatch.filters.list_filters import FILTERS
 from engine.settings.section import SECRETS
 from engine.settings.sections import MODELS
 from engine.telemetry import Action, Metrics

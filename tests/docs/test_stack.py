@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 from ruamel.yaml import YAML
 
 from engine.cli.entry import COMMANDS, anlass
-from engine.dispatch.dispatcher import Options
+from engine.dispatch.sending.dispatcher import Options
 from engine.errors import ServiceUnreachable
 from engine.runtimes.kafka.group import app, host
 from engine.settings import CollectorSettings, Settings, load_settings

@@ -13,11 +13,11 @@ import structlog
 
 from channels.contract import Capabilities, OutgoingMessage, Receipt
 from engine.core.record import Identify
-from engine.dispatch.compose import Composer, Renderer
-from engine.dispatch.dispatcher import Dispatcher
-from engine.dispatch.render import Rendered
-from engine.dispatch.templates import TemplateSet
-from engine.dispatch.tokens import SignedLinks, TokenSigner
+from engine.dispatch.links.tokens import SignedLinks, TokenSigner
+from engine.dispatch.sending.compose import Composer, Renderer
+from engine.dispatch.sending.dispatcher import Dispatcher
+from engine.dispatch.templates.render import Rendered
+from engine.dispatch.templates.template_set import TemplateSet
 from engine.telemetry import Metrics, configure_logging
 from tests.dispatch.test_dispatcher import House
 

@@ -14,10 +14,10 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from channels.contract import Capabilities, ChannelError, OutgoingMessage, Receipt
 from engine.core.customer import CustomerState
-from engine.dispatch.compose import Composer
-from engine.dispatch.dispatcher import Dispatcher, Options
-from engine.dispatch.templates import TemplateSet
-from engine.dispatch.tokens import SignedLinks, TokenSigner
+from engine.dispatch.links.tokens import SignedLinks, TokenSigner
+from engine.dispatch.sending.compose import Composer
+from engine.dispatch.sending.dispatcher import Dispatcher, Options
+from engine.dispatch.templates.template_set import TemplateSet
 from engine.runtimes.kafka.dispatcher.copies import Suppressions
 from engine.runtimes.kafka.dispatcher.ledger_owner import LedgerOwner, own_partition
 from engine.runtimes.kafka.dispatcher.outbox import KafkaOutbox

@@ -18,9 +18,9 @@ from engine.bootstrap.status import Status, StatusServer
 from engine.clock import Clock, SystemClock
 from engine.collector.listening import url_of
 from engine.core.catalog import Catalog
-from engine.dispatch.compose import Composer
-from engine.dispatch.dispatcher import Dispatcher
-from engine.dispatch.tokens import SignedLinks, TokenSigner
+from engine.dispatch.links.tokens import SignedLinks, TokenSigner
+from engine.dispatch.sending.compose import Composer
+from engine.dispatch.sending.dispatcher import Dispatcher
 from engine.errors import SettingsError
 from engine.operations.holding import begin_hold, say_held
 from engine.project.channels import channel_names, open_channels

@@ -17,8 +17,8 @@ from engine.collector import Parts
 from engine.collector.key_use import FILE as KEY_USE_FILE
 from engine.collector.key_use import KeyUses
 from engine.collector.listening import url_of
-from engine.dispatch.compose import Composer
-from engine.dispatch.tokens import SignedLinks, TokenSigner
+from engine.dispatch.links.tokens import SignedLinks, TokenSigner
+from engine.dispatch.sending.compose import Composer
 from engine.project.cluster import Cluster
 from engine.project.parts import open_callbacks, open_mailbox
 from engine.runtimes.journal import Database, DatabaseReader

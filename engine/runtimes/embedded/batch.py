@@ -16,8 +16,8 @@ from engine.core.consent.proof import records_of
 from engine.core.consent.suppression import names
 from engine.core.journey.broadcast import test_key
 from engine.core.record import Pause, Record, Winner, decode_record, encode_record
-from engine.dispatch.feedback import INTERRUPTED, NOWHERE, SENT_ELSEWHERE
 from engine.dispatch.ports import Settlement
+from engine.dispatch.sending.feedback import INTERRUPTED, NOWHERE, SENT_ELSEWHERE
 from engine.runtimes.base import DeadLetter
 from engine.runtimes.effects import encode_message
 from engine.runtimes.embedded import consents, erasure

@@ -13,8 +13,8 @@ from engine.core.catalog import Catalog
 from engine.core.journey import duplicates
 from engine.core.journey.holding import Holding
 from engine.core.message import Message
-from engine.dispatch.feedback import interrupted
 from engine.dispatch.ports import Closed, Pending, shared_out
+from engine.dispatch.sending.feedback import interrupted
 from engine.runtimes.base import same_addresses
 from engine.runtimes.embedded.batch import Order
 from engine.runtimes.embedded.statements import SQL

@@ -19,7 +19,7 @@ from engine.core.journey.broadcast import in_force
 from engine.core.journey.holding import Holding, next_due_ms
 from engine.core.message import Message, is_bulk
 from engine.core.record import CONTROL, Control, Erase, Flush, Pause, Record, Settled, Timer, Winner, encode_record
-from engine.dispatch import guardrail
+from engine.dispatch.sending import guardrail
 from engine.runtimes.base import same_address
 from engine.runtimes.effects import (
     STUCK_TIMER_DELAY_MS,

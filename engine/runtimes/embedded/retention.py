@@ -6,7 +6,7 @@ of the consent ledger by its age alone.
 
 from __future__ import annotations
 
-from engine.dispatch.guardrail import KEPT_MS
+from engine.dispatch.sending.guardrail import KEPT_MS
 from engine.runtimes import consents
 from engine.runtimes.embedded import erasure
 from engine.runtimes.embedded.statements import SQL

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from engine.dispatch.guardrail import bucket_of, column_of
+from engine.dispatch.sending.guardrail import bucket_of, column_of
 from engine.runtimes.journal.connection import Row
 
 COLUMNS = ("queued", "sent", "bounced", "complained")

@@ -5,7 +5,7 @@ Invariant: a step is one short transaction; of the consent ledger nothing goes b
 
 from __future__ import annotations
 
-from engine.dispatch.guardrail import KEPT_MS
+from engine.dispatch.sending.guardrail import KEPT_MS
 from engine.runtimes.journal.database import Database
 
 PRUNE_ROWS = 5_000

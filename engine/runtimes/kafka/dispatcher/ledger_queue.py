@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable
 
 from engine.core.journey.holding import NOTHING, Holding
 from engine.dispatch.ports import Closed, shared_out
-from engine.dispatch.throttle import Lane
+from engine.dispatch.sending.throttle import Lane
 
 Rank = tuple[int, int, int]
 """(1 unless it is transactional, -priority, number): smaller leaves first."""

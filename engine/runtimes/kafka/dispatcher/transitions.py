@@ -14,9 +14,9 @@ from msgspec.structs import replace
 from engine.core.journey import duplicates
 from engine.core.message import CONTRACT, Message
 from engine.core.record import Flush, Outcome, Record
-from engine.dispatch.feedback import INTERRUPTED, NOWHERE, SENT_ELSEWHERE, interrupted
 from engine.dispatch.ports import FINAL, Settlement, Status
-from engine.dispatch.throttle import domain_of
+from engine.dispatch.sending.feedback import INTERRUPTED, NOWHERE, SENT_ELSEWHERE, interrupted
+from engine.dispatch.sending.throttle import domain_of
 from engine.runtimes.effects import flushes
 from engine.runtimes.kafka.dispatcher.ledger_entry import LedgerEntry
 from engine.runtimes.kafka.dispatcher.ledger_queue import Slot

@@ -6,7 +6,7 @@ Invariant: called after the batch took effect; it changes nothing.
 from __future__ import annotations
 
 from engine.core.record import Event, Identify
-from engine.dispatch.cause import cause_of
+from engine.dispatch.sending.cause import cause_of
 from engine.runtimes.kafka.topics import is_ours
 from engine.runtimes.kafka.worker.plan import Plan
 from engine.tracing import Tracing
