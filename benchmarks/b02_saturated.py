@@ -17,7 +17,7 @@ from benchmarks.harness import Report, cpu_self_seconds, folder_bytes, quiet, ru
 from benchmarks.traffic import ROOT, as_wire, events, identify
 from engine.bootstrap import open_rehearsal
 from engine.clock import SystemClock
-from engine.collector.parse import Envelope, parse_item
+from engine.collector.intake.parse import Envelope, parse_item
 from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState, decode_state, encode_state
 from engine.core.evaluate import evaluate

@@ -20,7 +20,7 @@ from pathlib import Path
 from benchmarks.kafka import work
 from benchmarks.kafka.stream import Record, Stream
 from benchmarks.kafka.variants import ROOT, Broken, Place, Variant, clean_environment
-from engine.collector.foreign import parse_foreign
+from engine.collector.intake.foreign import parse_foreign
 from engine.core.customer import decode_state
 from engine.runtimes.kafka.topics import (
     CHECKPOINT_KEY,

@@ -66,7 +66,7 @@ async def _read(
     from channels.bounces import understand
     from engine import bootstrap
     from engine.clock import SystemClock
-    from engine.collector.reports import Reports
+    from engine.collector.callbacks.reports import Reports
     from engine.errors import NotFound
     from engine.telemetry import Metrics
     from engine.watches.bounces import marks_of
@@ -93,7 +93,7 @@ async def _read(
 
 def _line(name: str, understood: Understood, about: MessageStatus | None) -> dict[str, Any]:
     """Flat, for people and programs."""
-    from engine.collector.bounces import UNBELIEVABLE, believable
+    from engine.collector.bounces.intake import UNBELIEVABLE, believable
 
     report = understood.report
     why = understood.reason

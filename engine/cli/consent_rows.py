@@ -262,7 +262,7 @@ def _number(value: str) -> str:
 
 def moment(value: str, name: str) -> int:
     """The time in milliseconds. Raises BadRecord for one without a zone."""
-    from engine.collector.values import instant
+    from engine.collector.intake.values import instant
 
     try:
         zoned = dt.datetime.fromisoformat(value).tzinfo is not None

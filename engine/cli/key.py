@@ -83,7 +83,7 @@ def list_keys(*, as_json: bool, folder: Path) -> None:
       anlass key list --json
     """
     from engine.clock import to_rfc3339
-    from engine.collector.key_use import FILE, last_uses
+    from engine.collector.intake.key_use import FILE, last_uses
     from engine.settings import KeySettings, load_settings
 
     quiet_log()

@@ -5,7 +5,7 @@ Invariant: a 200 is given only after the records are durable; whatever is refuse
 """
 
 from engine.collector.app import Parts, build_collector, operators_views
+from engine.collector.intake.parse import parse_line
 from engine.collector.operators import Views, build_operators
-from engine.collector.parse import parse_line
 
 __all__ = ["Parts", "Views", "build_collector", "build_operators", "operators_views", "parse_line"]

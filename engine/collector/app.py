@@ -16,22 +16,22 @@ from channels.callbacks import CallbackReader
 from channels.recording import Mailbox
 from engine.clock import Clock
 from engine.collector import answers
-from engine.collector.archive import ArchivePages, Render
-from engine.collector.body import BODY_BYTES_MAX
-from engine.collector.callbacks import CallbackApi
+from engine.collector.callbacks.providers import CallbackApi
+from engine.collector.callbacks.reports import PAUSE_AFTER, Reports
 from engine.collector.client import Proxies
-from engine.collector.cloudevents import CloudEventsApi
-from engine.collector.cors import Cors
-from engine.collector.gate import Gate
-from engine.collector.key_use import KeyUses
-from engine.collector.keyless import INTAKE, Keyless
-from engine.collector.links import LinkPages
+from engine.collector.intake.body import BODY_BYTES_MAX
+from engine.collector.intake.cloudevents import CloudEventsApi
+from engine.collector.intake.cors import Cors
+from engine.collector.intake.gate import Gate
+from engine.collector.intake.key_use import KeyUses
+from engine.collector.intake.keyless import INTAKE, Keyless
+from engine.collector.intake.segment import Desk, Handler, SegmentApi
+from engine.collector.intake.traced import TracedIntake
 from engine.collector.operators import Views
+from engine.collector.pages.archive import ArchivePages, Render
+from engine.collector.pages.links import LinkPages
+from engine.collector.pages.tracking import TracePages
 from engine.collector.refusals import Refusals, route_of
-from engine.collector.reports import PAUSE_AFTER, Reports
-from engine.collector.segment import Desk, Handler, SegmentApi
-from engine.collector.traced import TracedIntake
-from engine.collector.tracking import TracePages
 from engine.core.message import Message
 from engine.dispatch.links.tokens import TokenSigner
 from engine.errors import Backlog

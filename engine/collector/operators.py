@@ -16,9 +16,9 @@ from channels.recording import Mailbox
 from engine.clock import Clock
 from engine.collector import answers
 from engine.collector.hosts import as_address, host_of, is_loopback, passed_on
-from engine.collector.mailbox import MailboxPages
+from engine.collector.intake.segment import Handler
+from engine.collector.pages.mailbox import MailboxPages
 from engine.collector.refusals import Refusals, route_of
-from engine.collector.segment import Handler
 from engine.telemetry import Metrics
 
 

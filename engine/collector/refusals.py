@@ -13,7 +13,7 @@ from aiohttp import web
 
 from engine.clock import Clock
 from engine.collector.answers import CODE
-from engine.collector.segment import Handler
+from engine.collector.intake.segment import Handler
 from engine.telemetry import Action, Metrics, get_log
 
 LINE_SECONDS = 60.0

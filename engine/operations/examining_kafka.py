@@ -6,7 +6,7 @@ Invariant: nothing is written beside the owners. What mends a row is a record on
 from __future__ import annotations
 
 from engine.clock import SystemClock
-from engine.collector.foreign import parse_foreign
+from engine.collector.intake.foreign import parse_foreign
 from engine.core.catalog import Catalog
 from engine.project.cluster import Cluster
 from engine.runtimes.kafka import replaying

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
 from engine.clock import SystemClock
-from engine.collector.foreign import parse_foreign
+from engine.collector.intake.foreign import parse_foreign
 from engine.core.record import Erase, Record
 from engine.errors import ServiceUnreachable
 from engine.operations.port import Audited, Kept, operator_name

@@ -10,12 +10,12 @@ import ssl
 
 from channels.bounces import Marks
 from engine.clock import Clock
-from engine.collector.bounce_fetching import Account
-from engine.collector.bounce_listener import Taking, listen
-from engine.collector.bounce_mailbox import MailboxReader
-from engine.collector.bounces import BounceDesk
+from engine.collector.bounces.fetching import Account
+from engine.collector.bounces.intake import BounceDesk
+from engine.collector.bounces.listener import Taking, listen
+from engine.collector.bounces.mailbox import MailboxReader
+from engine.collector.callbacks.reports import Reports
 from engine.collector.listening import bind
-from engine.collector.reports import Reports
 from engine.errors import SettingsError
 from engine.runtimes.base import Front
 from engine.settings import Settings

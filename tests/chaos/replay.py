@@ -10,7 +10,7 @@ from collections import deque
 
 import msgspec
 
-from engine.collector.foreign import parse_foreign
+from engine.collector.intake.foreign import parse_foreign
 from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState
 from engine.core.effect import Decision

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine.collector.foreign import parse_foreign
+from engine.collector.intake.foreign import parse_foreign
 from engine.core.catalog import Catalog
 from engine.core.record import Timer
 from engine.definition.load import load_project

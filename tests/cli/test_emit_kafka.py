@@ -15,7 +15,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 
 from engine.cli.emit_kafka import KafkaTarget, kafka_target
-from engine.collector.foreign import parse_foreign
+from engine.collector.intake.foreign import parse_foreign
 from engine.core.record import Event, Identify, Merge, Record
 from engine.errors import UsageError
 from engine.runtimes.kafka.admin import ensure_topics

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from engine.cli.entry import anlass as command
-from engine.collector.key_use import FILE
+from engine.collector.intake.key_use import FILE
 from engine.settings import load_settings, weak_key
 
 

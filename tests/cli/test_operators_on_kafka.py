@@ -20,7 +20,7 @@ import pytest
 
 from channels.contract import OutgoingMessage
 from engine import bootstrap
-from engine.collector.parse import Envelope, parse_item
+from engine.collector.intake.parse import Envelope, parse_item
 from engine.core.message import Message
 from engine.core.record import Event, Record
 from engine.runtimes.base import DeadLetter, Query

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from channels.bounces import Kind
-from engine.collector.bounces import LETTER_BYTES_MAX, UNKNOWN_MS_MAX, BounceDesk
-from engine.collector.reports import Reports
+from engine.collector.bounces.intake import LETTER_BYTES_MAX, UNKNOWN_MS_MAX, BounceDesk
+from engine.collector.callbacks.reports import Reports
 from engine.core.journey.sending import SENT_MAX
 from engine.core.record import Event, Identify, Outcome, Pause
 from engine.errors import Backlog

@@ -13,9 +13,9 @@ from typing import Any
 
 from channels.bounces.parts import MAIL_BYTES_MAX
 from engine.clock import ManualClock
-from engine.collector.bounce_listener import CONNECTIONS_MAX, LINE_BYTES_MAX, Taking, listen
-from engine.collector.bounces import BounceDesk
-from engine.collector.reports import Reports
+from engine.collector.bounces.intake import BounceDesk
+from engine.collector.bounces.listener import CONNECTIONS_MAX, LINE_BYTES_MAX, Taking, listen
+from engine.collector.callbacks.reports import Reports
 from engine.runtimes.memory_ports import MemoryRuntime
 from engine.telemetry import Metrics
 from tests.channels.conftest import certificate as _certificate

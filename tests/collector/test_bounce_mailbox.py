@@ -14,10 +14,10 @@ import pytest
 
 from channels.bounces import Marks
 from engine.clock import ManualClock
-from engine.collector.bounce_fetching import Account, ImapMailbox, Mailbox, PopMailbox, mailbox_of
-from engine.collector.bounce_mailbox import MAILS_A_VISIT, MailboxReader
-from engine.collector.bounces import UNKNOWN_MS_MAX, BounceDesk
-from engine.collector.reports import Reports
+from engine.collector.bounces.fetching import Account, ImapMailbox, Mailbox, PopMailbox, mailbox_of
+from engine.collector.bounces.intake import UNKNOWN_MS_MAX, BounceDesk
+from engine.collector.bounces.mailbox import MAILS_A_VISIT, MailboxReader
+from engine.collector.callbacks.reports import Reports
 from engine.core.record import Event, Identify, Outcome
 from engine.errors import Backlog, ServiceUnreachable, SettingsError
 from engine.runtimes.memory_ports import MemoryRuntime

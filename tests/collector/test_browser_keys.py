@@ -11,8 +11,8 @@ import pytest
 from pydantic import SecretStr
 
 from engine.clock import ManualClock
-from engine.collector.gate import OURS
-from engine.collector.key_use import WRITE_SECONDS, KeyUses, last_uses
+from engine.collector.intake.gate import OURS
+from engine.collector.intake.key_use import WRITE_SECONDS, KeyUses, last_uses
 from engine.core.record import Event, Identify
 from engine.settings import CollectorSettings, KeySettings
 from tests.collector.conftest import T0, Collector

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from engine.collector.cloudevents import identity
+from engine.collector.intake.cloudevents import identity
 from engine.core.record import Event
 from tests.collector.conftest import T0, Collector
 

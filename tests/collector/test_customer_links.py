@@ -6,7 +6,7 @@ import aiohttp
 import msgspec
 import pytest
 
-from engine.collector.texts import TEXTS, language
+from engine.collector.pages.texts import TEXTS, language
 from engine.core.record import Consent, Erase, Event, Identify, Outcome
 from engine.dispatch.links.tokens import Link
 from tests.collector.conftest import T0, Collector

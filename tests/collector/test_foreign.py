@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from engine.collector.foreign import parse_foreign
-from engine.collector.parse import parse_line
+from engine.collector.intake.foreign import parse_foreign
+from engine.collector.intake.parse import parse_line
 from engine.core.record import Event, Identify, Record, encode_record
 from engine.errors import BadRecord, ServiceUnreachable
 from engine.runtimes.kafka.topics import encode_input, headers_of, is_ours

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from engine.collector.visitors import COOKIE
+from engine.collector.pages.visitors import COOKIE
 from engine.core.facts import moving
 from engine.core.record import Erase, Event, Merge
 from tests.collector.conftest import T0

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from engine.clock import ManualClock
-from engine.collector.visitors import COOKIE
+from engine.collector.pages.visitors import COOKIE
 from engine.core.catalog import Catalog
 from engine.core.facts import moving
 from engine.core.record import Consent, Event, Identify, Record

@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.collector.me_fields import filled
-from engine.collector.me_orders import orders_of
+from engine.collector.pages.me_fields import filled
+from engine.collector.pages.me_orders import orders_of
 from engine.core.customer import CustomerState
 from tests.collector.conftest import T0
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.collector.parse import Envelope, parse_item, parse_line
+from engine.collector.intake.parse import Envelope, parse_item, parse_line
 from engine.core.record import Event, Identify, Merge, Outcome, Record, decode_record, encode_record
 from engine.errors import BadRecord
 from tests.collector.conftest import T0

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 from msgspec.structs import replace
 
-from engine.collector.machines import MACHINE_MS, is_machine
+from engine.collector.pages.machines import MACHINE_MS, is_machine
 from engine.core.policy import Purpose
 from engine.core.record import Outcome
 from engine.dispatch.ports import Settlement

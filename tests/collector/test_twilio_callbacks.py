@@ -12,7 +12,8 @@ import pytest
 
 from channels.phone.twilio_callbacks import create_callbacks
 from engine.clock import ManualClock
-from engine.collector import build_collector, callbacks
+from engine.collector import build_collector
+from engine.collector.callbacks import providers
 from engine.core.record import Consent, Event, Identify, Outcome, Pause
 from engine.demo.telephone import AUTH_TOKEN, Telephone
 from engine.dispatch.ports import Settlement
@@ -83,7 +84,7 @@ class Stage:
 @pytest.fixture
 async def stage(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
     """The parts, each running."""
-    monkeypatch.setattr(callbacks, "PATIENCE_SECONDS", 0.75)
+    monkeypatch.setattr(providers, "PATIENCE_SECONDS", 0.75)
     runtime = MemoryRuntime(catalog(), clock=ManualClock(T0))
     reader = create_callbacks({"auth_token": AUTH_TOKEN, "brand": "Lindenhof", "contact": "service@shop.example"})
     parts = msgspec.structs.replace(make_parts(runtime, runtime.memory.clock), callbacks={"twilio": reader})

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.clock import ManualClock
-from engine.collector.foreign import parse_foreign
-from engine.collector.parse import Envelope, parse_item
+from engine.collector.intake.foreign import parse_foreign
+from engine.collector.intake.parse import Envelope, parse_item
 from engine.core.record import Identify, Record
 from engine.definition.load import load_files
 from engine.definition.phone_numbers import TWO_READINGS, read_number, with_phone_numbers

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from engine.clock import ManualClock
-from engine.collector.parse import Envelope, parse_item
+from engine.collector.intake.parse import Envelope, parse_item
 from engine.core.facts.usable import unusable
 from engine.core.record import Consent, Event, Identify
 from engine.definition.load import load_files

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer
 
-from engine.collector.foreign import parse_foreign
+from engine.collector.intake.foreign import parse_foreign
 from engine.core.record import Event
 from engine.errors import ServiceUnreachable
 from engine.runtimes.kafka.admin import ensure_topics

@@ -12,8 +12,8 @@ from prometheus_client import CollectorRegistry
 from pydantic import BaseModel
 
 from engine.cli.entry import COMMANDS
-from engine.collector.parse import EVENT_BYTES_MAX
-from engine.collector.segment import BATCH_EVENTS_MAX, SHORT
+from engine.collector.intake.parse import EVENT_BYTES_MAX
+from engine.collector.intake.segment import BATCH_EVENTS_MAX, SHORT
 from engine.definition.calls import FUNCTIONS
 from engine.definition.document import VERBS, Outcome
 from engine.dispatch.filters.list_filters import FILTERS

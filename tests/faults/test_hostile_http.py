@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from engine.collector import body
+from engine.collector.intake import body
 from tests.cli.conftest import Running, anlass, signed_up, wait_for
 from tests.faults.conftest import MailServer, messages, rows
 

@@ -13,7 +13,7 @@ from kafka import TopicPartition
 from msgspec.structs import replace
 
 from engine.clock import ManualClock
-from engine.collector.foreign import parse_foreign
+from engine.collector.intake.foreign import parse_foreign
 from engine.core.record import Event
 from engine.errors import SettingsError
 from engine.runtimes.kafka.intake.outlet import Outlet

@@ -14,8 +14,8 @@ from engine.bootstrap.service import page_of
 from engine.bootstrap.status import Status, StatusServer
 from engine.clock import Clock, SystemClock
 from engine.collector import Parts
-from engine.collector.key_use import FILE as KEY_USE_FILE
-from engine.collector.key_use import KeyUses
+from engine.collector.intake.key_use import FILE as KEY_USE_FILE
+from engine.collector.intake.key_use import KeyUses
 from engine.collector.listening import url_of
 from engine.dispatch.links.tokens import SignedLinks, TokenSigner
 from engine.dispatch.sending.compose import Composer

@@ -15,7 +15,7 @@ from engine.bootstrap.lag import LagGauge
 from engine.bootstrap.service import loop_factory, told_to_stop
 from engine.bootstrap.status import Status, StatusServer
 from engine.clock import Clock, SystemClock
-from engine.collector.foreign import parse_foreign
+from engine.collector.intake.foreign import parse_foreign
 from engine.collector.listening import url_of
 from engine.errors import ServiceUnreachable, StorageError
 from engine.operations.holding import begin_hold, say_held

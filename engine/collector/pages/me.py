@@ -10,11 +10,11 @@ from typing import Any
 
 from aiohttp import web
 
-from engine.collector.me_own import OwnPages
-from engine.collector.me_page import apart, event, locked, masked, me_page, told
-from engine.collector.texts import title, word
-from engine.collector.visit import Entrance, Visit
-from engine.collector.visitors import Visitors, ask, own_state
+from engine.collector.pages.me_own import OwnPages
+from engine.collector.pages.me_page import apart, event, locked, masked, me_page, told
+from engine.collector.pages.texts import title, word
+from engine.collector.pages.visit import Entrance, Visit
+from engine.collector.pages.visitors import Visitors, ask, own_state
 from engine.core.consent.may_send import ADDRESS_TRAITS, address_of, normal_address, permission
 from engine.core.customer import CustomerState
 from engine.core.facts import moving

@@ -19,7 +19,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from channels.bounces import Marks
 from channels.bounces.parts import MAIL_BYTES_MAX
-from engine.collector.bounces import BounceDesk
+from engine.collector.bounces.intake import BounceDesk
 from engine.errors import AnlassError, Backlog, StorageError
 from engine.telemetry import Action, get_log
 

@@ -10,8 +10,8 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
-from engine.collector.bounce_fetching import Account, Mailbox, mailbox_of
-from engine.collector.bounces import BounceDesk
+from engine.collector.bounces.fetching import Account, Mailbox, mailbox_of
+from engine.collector.bounces.intake import BounceDesk
 from engine.errors import AnlassError, Backlog
 from engine.telemetry import Action, get_log
 

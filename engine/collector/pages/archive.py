@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 
-from engine.collector.page import foreign, page
-from engine.collector.texts import TEXTS, language
+from engine.collector.pages.page import foreign, page
+from engine.collector.pages.texts import TEXTS, language
 from engine.core.time.schedule import local_datetime, zone_named
 from engine.dispatch.templates import archive
 from engine.dispatch.templates.template_problem import TemplateError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from engine.clock import Clock
-    from engine.collector.segment import Handler
+    from engine.collector.intake.segment import Handler
     from engine.core.journey.workflow import Workflow
     from engine.dispatch.templates.render import Rendered
     from engine.runtimes.base import Front

@@ -11,8 +11,8 @@ import re
 
 from aiohttp import hdrs, web
 
-from engine.collector.keyless import is_intake
-from engine.collector.segment import Handler
+from engine.collector.intake.keyless import is_intake
+from engine.collector.intake.segment import Handler
 from engine.settings import CollectorSettings
 
 HEADERS = ("Authorization", "Content-Type", "Content-Encoding")

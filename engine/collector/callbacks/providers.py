@@ -13,9 +13,10 @@ from aiohttp import web
 
 from channels.callbacks import CallbackReader, CallbackRequest, Forged, Heard, Report, Unreadable
 from engine.clock import Clock
-from engine.collector import answers, inbound
-from engine.collector.body import read_body
-from engine.collector.reports import PATIENCE_SECONDS, Reports
+from engine.collector import answers
+from engine.collector.callbacks import from_people
+from engine.collector.callbacks.reports import PATIENCE_SECONDS, Reports
+from engine.collector.intake.body import read_body
 from engine.core.record import Record
 from engine.runtimes.base import DeadLetter, Front, MessageStatus
 from engine.telemetry import Action, get_log
@@ -92,10 +93,10 @@ class CallbackApi:
                 letters.append(self._letter(provider, reason, asked.body, now_ms=asked.now_ms))
         letters += [self._letter(provider, reason, asked.body, now_ms=asked.now_ms) for reason in heard.unreadable[:1]]
         for each in heard.inbound:
-            found = await inbound.records_of(self._runtime, each, now_ms=asked.now_ms)
+            found = await from_people.records_of(self._runtime, each, now_ms=asked.now_ms)
             records += found
-            if not found and not await inbound.is_known(self._runtime, each):
-                letters.append(self._letter(provider, inbound.STRANGER, asked.body, now_ms=asked.now_ms))
+            if not found and not await from_people.is_known(self._runtime, each):
+                letters.append(self._letter(provider, from_people.STRANGER, asked.body, now_ms=asked.now_ms))
         if records:
             await self._runtime.append(records)
         if letters:

@@ -13,9 +13,9 @@ from collections import OrderedDict
 from aiohttp import web
 
 from engine.clock import Clock
-from engine.collector.machines import is_machine
-from engine.collector.page import page
-from engine.collector.texts import TEXTS, language
+from engine.collector.pages.machines import is_machine
+from engine.collector.pages.page import page
+from engine.collector.pages.texts import TEXTS, language
 from engine.core.consent import tracking
 from engine.core.message import Message
 from engine.core.record import Outcome

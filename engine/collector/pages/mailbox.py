@@ -13,7 +13,7 @@ from aiohttp import web
 from channels.recording import Mailbox, RecordedMessage
 from engine.clock import to_rfc3339
 from engine.collector import answers
-from engine.collector.page import foreign, page
+from engine.collector.pages.page import foreign, page
 from engine.errors import BadRecord, NotFound
 
 LIST_MAX = 1_000

@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-from engine.collector.page import page
-from engine.collector.texts import sentence
-from engine.collector.visit import Visit
+from engine.collector.pages.page import page
+from engine.collector.pages.texts import sentence
+from engine.collector.pages.visit import Visit
 from engine.core.consent.may_send import ADDRESS_TRAITS, address_of, normal_address
 from engine.core.customer import CustomerState
 from engine.core.facts import moving

@@ -13,12 +13,12 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from engine.collector.me_data import cannot_be_used, everything
-from engine.collector.me_fields import FIELDS, Filled, filled, shown_value
-from engine.collector.me_orders import Order, orders_of
-from engine.collector.me_page import event, identify, locked, me_page, one, told
-from engine.collector.visit import Entrance, Visit, VisitHandler
-from engine.collector.visitors import Visitors, own_state
+from engine.collector.pages.me_data import cannot_be_used, everything
+from engine.collector.pages.me_fields import FIELDS, Filled, filled, shown_value
+from engine.collector.pages.me_orders import Order, orders_of
+from engine.collector.pages.me_page import event, identify, locked, me_page, one, told
+from engine.collector.pages.visit import Entrance, Visit, VisitHandler
+from engine.collector.pages.visitors import Visitors, own_state
 from engine.core.customer import CustomerState
 from engine.core.facts import moving
 from engine.core.record import Record

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from engine.collector.page import page
-from engine.collector.visit import LANGUAGES, Visit
+from engine.collector.pages.page import page
+from engine.collector.pages.visit import LANGUAGES, Visit
 from engine.core.consent.may_send import address_of
 from engine.core.customer import CustomerState
 from engine.core.record import Event, Identify, Record

@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 
-from engine.collector import values
-from engine.collector.cloudevents import ATTRIBUTES, BATCHED, STRUCTURED, binary, structured
-from engine.collector.parse import Envelope, decode, parse_item
-from engine.collector.segment import BATCH_EVENTS_MAX
+from engine.collector.intake import values
+from engine.collector.intake.cloudevents import ATTRIBUTES, BATCHED, STRUCTURED, binary, structured
+from engine.collector.intake.parse import Envelope, decode, parse_item
+from engine.collector.intake.segment import BATCH_EVENTS_MAX
 from engine.core.record import Record
 from engine.errors import BadRecord
 from engine.runtimes.kafka.topics import ORIGIN

@@ -13,7 +13,7 @@ from aiohttp import hdrs, web
 
 from engine.collector import answers
 from engine.collector.hosts import as_address, host_of, is_loopback, passed_on
-from engine.collector.segment import Handler
+from engine.collector.intake.segment import Handler
 
 INTAKE = ("/v1/", "/beacon/", "/events")
 _OWN_PAGES = frozenset({"same-origin", "none"})

@@ -14,12 +14,12 @@ from aiohttp import web
 
 from engine.clock import Clock
 from engine.collector.client import Proxies
-from engine.collector.me import MePages
-from engine.collector.moves import MovePages
-from engine.collector.page import foreign
-from engine.collector.texts import sentence
-from engine.collector.visit import Entrance, Visit
-from engine.collector.visitors import Visitors, ask, done, message_of, state_of
+from engine.collector.pages.me import MePages
+from engine.collector.pages.moves import MovePages
+from engine.collector.pages.page import foreign
+from engine.collector.pages.texts import sentence
+from engine.collector.pages.visit import Entrance, Visit
+from engine.collector.pages.visitors import Visitors, ask, done, message_of, state_of
 from engine.core.consent.may_send import address_of, normal_address
 from engine.core.message import Message
 from engine.core.record import Outcome, Record

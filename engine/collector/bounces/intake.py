@@ -13,7 +13,7 @@ import msgspec
 
 from channels.bounces import Marks, Understood, understand
 from engine.clock import Clock
-from engine.collector.reports import Reports
+from engine.collector.callbacks.reports import Reports
 from engine.core.facts.address import canonical
 from engine.errors import Backlog
 from engine.runtimes.base import DeadLetter, Front, MessageStatus

@@ -17,11 +17,11 @@ from aiohttp import web
 
 from engine.clock import Clock
 from engine.collector.answers import CODE
-from engine.collector.body import read_body
 from engine.collector.client import Proxies, Sources
-from engine.collector.page import page
-from engine.collector.segment import Handler
-from engine.collector.texts import TEXTS, language
+from engine.collector.intake.body import read_body
+from engine.collector.intake.segment import Handler
+from engine.collector.pages.page import page
+from engine.collector.pages.texts import TEXTS, language
 from engine.core.record import Consent
 from engine.dispatch.links.tokens import Door, Link, TokenSigner
 from engine.errors import Backlog, BadRecord, LimitExceeded, NotFound, StorageError

@@ -18,9 +18,9 @@ from typing import Any
 import msgspec
 from aiohttp import hdrs, web
 
-from engine.collector import values
-from engine.collector.key_use import KeyUses
-from engine.collector.parse import Envelope, decode, parse_item
+from engine.collector.intake import values
+from engine.collector.intake.key_use import KeyUses
+from engine.collector.intake.parse import Envelope, decode, parse_item
 from engine.core.customer import CustomerState
 from engine.core.facts import moving, push
 from engine.core.journey import task

@@ -20,7 +20,7 @@ _HEADERS = {
     "X-Robots-Tag": "noindex",
 }
 _templates = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(Path(__file__).parent / "pages"),
+    loader=jinja2.FileSystemLoader(Path(__file__).parent / "html"),
     autoescape=True,
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,

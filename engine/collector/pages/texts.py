@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from engine.collector.me_texts import ME_TEXTS
+from engine.collector.pages.me_texts import ME_TEXTS
 
 _LINK_TEXTS: Mapping[str, Mapping[str, str]] = {
     "en": {

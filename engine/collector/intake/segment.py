@@ -13,10 +13,11 @@ from typing import Any, Protocol
 import msgspec
 from aiohttp import web
 
-from engine.collector import answers, values
-from engine.collector.body import read_body
-from engine.collector.gate import Gate, Pass, StateOf
-from engine.collector.parse import Envelope, decode
+from engine.collector import answers
+from engine.collector.intake import values
+from engine.collector.intake.body import read_body
+from engine.collector.intake.gate import Gate, Pass, StateOf
+from engine.collector.intake.parse import Envelope, decode
 from engine.core.catalog import Catalog
 from engine.core.record import Record
 from engine.errors import BadRecord

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from engine.collector import values
+from engine.collector.intake import values
 from engine.core.catalog import Catalog
 from engine.core.consent.changes import CONSENT_TRAITS, PROOF_TRAIT
 from engine.core.consent.may_send import BASES

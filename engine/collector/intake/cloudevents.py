@@ -14,11 +14,12 @@ from urllib.parse import unquote
 import msgspec
 from aiohttp import web
 
-from engine.collector import answers, values
-from engine.collector.body import read_body
-from engine.collector.gate import Gate
-from engine.collector.parse import EVENT_BYTES_MAX, decode
-from engine.collector.segment import BATCH_EVENTS_MAX, Desk, NowMs
+from engine.collector import answers
+from engine.collector.intake import values
+from engine.collector.intake.body import read_body
+from engine.collector.intake.gate import Gate
+from engine.collector.intake.parse import EVENT_BYTES_MAX, decode
+from engine.collector.intake.segment import BATCH_EVENTS_MAX, Desk, NowMs
 from engine.core.record import Event
 from engine.errors import BadRecord
 

@@ -11,9 +11,9 @@ import datetime as dt
 from aiohttp import web
 from babel import dates
 
-from engine.collector.page import page
-from engine.collector.visit import Entrance, Visit
-from engine.collector.visitors import applied, ask, done, message_of, state_of
+from engine.collector.pages.page import page
+from engine.collector.pages.visit import Entrance, Visit
+from engine.collector.pages.visitors import applied, ask, done, message_of, state_of
 from engine.core.consent.may_send import ADDRESS_TRAITS, address_of, normal_address
 from engine.core.customer import AddressChange
 from engine.core.facts import moving

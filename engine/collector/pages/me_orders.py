@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 from babel import dates, numbers
 
-from engine.collector.texts import TEXTS
+from engine.collector.pages.texts import TEXTS
 from engine.core.customer import CustomerState
 from engine.core.message import Message
 from engine.core.time.schedule import rfc3339
