@@ -35,7 +35,7 @@ from engine.core.customer import decode_state, encode_state
 from engine.core.evaluate import evaluate
 from engine.core.expression.scope import Scope
 from engine.core.record import Event, Identify
-from engine.definition.expression import compile_expression
+from engine.definition.expression.parse import compile_expression
 from engine.dispatch.templates.template_set import TemplateSet
 
 Step = tuple[Callable[[], object], Callable[[], object]]

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from engine.core.time.schedule import ZERO, Duration, add, parse_duration, parse_when, resolve_local
-from engine.definition.case_document import (
+from engine.definition.documents.case import (
     CONSENT,
     EXPECTED,
     HAPPENS,

@@ -15,9 +15,9 @@ from engine.core.journey import workflow as core
 from engine.core.policy import Policy
 from engine.definition.assemble import asked_segments
 from engine.definition.case import Expected, Happens, TestFile, split_name
-from engine.definition.case_document import CONSENT
 from engine.definition.circles import find_circles
 from engine.definition.compile import Compiled
+from engine.definition.documents.case import CONSENT
 from engine.definition.problem import Problems, nearest
 from engine.definition.site import Path, Site
 

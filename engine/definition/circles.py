@@ -18,8 +18,8 @@ from engine.core.expression.scope import Scope
 from engine.core.journey import workflow as core
 from engine.core.time.schedule import DAY_MS, ZERO
 from engine.core.time.zone import UTC
-from engine.definition.comparison import now_shift
 from engine.definition.compile import Compiled
+from engine.definition.expression.comparison import now_shift
 from engine.definition.problem import Problems
 from engine.errors import ExpressionError
 

@@ -13,8 +13,13 @@ import msgspec
 
 from engine.core.journey import workflow as core
 from engine.core.time.schedule import DAY_MS, parse_clock
-from engine.definition.document import ExitRuleDocument, TriggerDocument, TriggerMatchDocument, WorkflowDocument
-from engine.definition.expression import OF_CUSTOMER, OF_EVENT
+from engine.definition.documents.workflow import (
+    ExitRuleDocument,
+    TriggerDocument,
+    TriggerMatchDocument,
+    WorkflowDocument,
+)
+from engine.definition.expression.parse import OF_CUSTOMER, OF_EVENT
 from engine.definition.problem import nearest
 from engine.definition.site import Path, Site
 from engine.definition.step import StepCompiler

@@ -11,10 +11,7 @@ from engine.core.policy_values import BlastRadius, Retention, parse_kept, parse_
 from engine.core.time.schedule import DAY_MS, QuietHours, parse_quiet_hours, zone_named
 from engine.core.time.zone import UTC
 from engine.definition.compile_tracking import compile_tracking
-from engine.definition.expression import OF_CUSTOMER
-from engine.definition.phone_numbers import is_country
-from engine.definition.problem import Problems, Spot
-from engine.definition.project_document import (
+from engine.definition.documents.project import (
     DEFAULT_POLICY,
     BlastRadiusDocument,
     CapDocument,
@@ -23,8 +20,11 @@ from engine.definition.project_document import (
     RetentionDocument,
     SegmentsDocument,
 )
+from engine.definition.expression.parse import OF_CUSTOMER
+from engine.definition.phone_numbers import is_country
+from engine.definition.problem import Problems, Spot
 from engine.definition.site import Path, Site
-from engine.definition.source import Node, Source
+from engine.definition.yaml.source import Node, Source
 
 TRANSACTIONAL = "transactional"
 WITHIN_MS_MIN = 300_000

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from engine.core import utm
 from engine.core.consent.tracking import PURPOSE
 from engine.core.policy import Tracking
-from engine.definition.project_document import PurposeDocument, TrackingDocument
+from engine.definition.documents.project import PurposeDocument, TrackingDocument
 from engine.definition.site import Site
 
 

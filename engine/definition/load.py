@@ -16,17 +16,17 @@ from engine.core.catalog import Catalog
 from engine.core.journey.workflow import Workflow
 from engine.definition.assemble import assemble
 from engine.definition.case import TestFile, compile_tests
-from engine.definition.case_document import TestsDocument
 from engine.definition.check import CHANNELS, Project, Templates, check_project
 from engine.definition.compile import Compiled, compile_workflow
 from engine.definition.compile_policy import compile_policy, compile_segments, default_policy
-from engine.definition.document import WorkflowDocument
-from engine.definition.mend import close, renamed
+from engine.definition.documents.case import TestsDocument
+from engine.definition.documents.project import PolicyDocument, SegmentsDocument
+from engine.definition.documents.workflow import WorkflowDocument
 from engine.definition.problem import Problem, Problems, Spot, nearest
-from engine.definition.project_document import PolicyDocument, SegmentsDocument
 from engine.definition.site import Site
-from engine.definition.source import BYTES_MAX, Source, parse
-from engine.definition.validate import validate
+from engine.definition.yaml.mend import close, renamed
+from engine.definition.yaml.source import BYTES_MAX, Source, parse
+from engine.definition.yaml.validate import validate
 
 FILES_MAX = 2_000
 KINDS = ("workflow", "segments", "policy", "tests")

@@ -12,10 +12,10 @@ import msgspec
 
 from engine.core.expression.condition import Expression
 from engine.core.time.schedule import ZERO, Duration, When, parse_duration, parse_recurrence, parse_when
-from engine.definition.expression import BadExpression, Checked, check_expression, check_text, literal
-from engine.definition.generated import NAMES
+from engine.definition.expression.generated import NAMES
+from engine.definition.expression.parse import BadExpression, Checked, check_expression, check_text, literal
 from engine.definition.problem import Problems, Spot
-from engine.definition.source import Source
+from engine.definition.yaml.source import Source
 
 Path = tuple[str | int, ...]
 _ValueT = TypeVar("_ValueT")

@@ -16,8 +16,7 @@ import msgspec
 from engine.core.expression.condition import Expression
 from engine.core.journey import workflow as core
 from engine.core.time.schedule import Duration, Window, parse_clock, parse_duration, parse_when, parse_window
-from engine.definition.comparison import now_shift
-from engine.definition.document import (
+from engine.definition.documents.workflow import (
     EventDocument,
     MatchDocument,
     StepDocument,
@@ -26,6 +25,7 @@ from engine.definition.document import (
     WaitForDocument,
     WorkflowDocument,
 )
+from engine.definition.expression.comparison import now_shift
 from engine.definition.site import Path, Site, joined
 
 OF_SEGMENT = frozenset({"customer", "enrollment", "now"})

@@ -23,7 +23,7 @@ from engine.core.record import Event
 from engine.core.time import when_allowed
 from engine.core.time.schedule import rfc3339
 from engine.core.turn import Turn
-from engine.definition.parts import Part, parts_of
+from engine.definition.expression.parts import Part, parts_of
 from engine.errors import ExpressionError
 
 if TYPE_CHECKING:

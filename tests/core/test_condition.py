@@ -13,7 +13,7 @@ from engine.core.expression.scope import Scope
 from engine.core.facts.aggregate import EventStats, add
 from engine.core.journey.enrollment import Cause, Enrollment
 from engine.core.time.zone import parse_time, zone_named
-from engine.definition.expression import BadExpression, compile_expression, compile_text
+from engine.definition.expression.parse import BadExpression, compile_expression, compile_text
 from engine.errors import ExpressionError
 
 BERLIN = zone_named("Europe/Berlin")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from engine.core.expression.scope import Scope
 from engine.core.time.zone import UTC
-from engine.definition.expression import BadExpression, compile_expression
+from engine.definition.expression.parse import BadExpression, compile_expression
 from engine.errors import ExpressionError
 
 

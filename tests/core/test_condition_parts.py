@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from engine.core.expression.scope import Scope
 from engine.core.time.schedule import zone_named
-from engine.definition.expression import compile_expression, parse_tree
-from engine.definition.parts import Part, parts_of, written
+from engine.definition.expression.parse import compile_expression, parse_tree
+from engine.definition.expression.parts import Part, parts_of, written
 
 TEXTS = [
     "event.total >= 50 and customer.country == 'AT'",

@@ -9,7 +9,7 @@ import pytest
 from engine.clock import from_rfc3339
 from engine.core.expression.scope import Scope
 from engine.core.time.zone import zone_named
-from engine.definition.expression import check_expression, compile_expression
+from engine.definition.expression.parse import check_expression, compile_expression
 from engine.errors import ExpressionError
 from tests.core.stage import Play, workflow
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
+from engine.definition.documents.schema import schemas
 from engine.definition.problem import Problems
-from engine.definition.schema import schemas
-from engine.definition.source import parse
+from engine.definition.yaml.source import parse
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = sorted((ROOT / "workflows").glob("*.yaml"))
@@ -16,7 +16,7 @@ SHIPPED = sorted((ROOT / "workflows").glob("*.yaml"))
 
 @pytest.mark.parametrize("name", sorted(schemas()))
 def test_checked_in_schema_is_the_generated_one(name: str) -> None:
-    """What is checked in is what the models say; `python -m engine.definition.schema docs/schema` mends it."""
+    """What is checked in is what the models say; `python -m engine.definition.documents.schema docs/schema` mends it."""
     assert (ROOT / "docs" / "schema" / name).read_text(encoding="utf-8") == schemas()[name]
 
 

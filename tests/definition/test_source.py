@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from engine.definition.load import load_files
 from engine.definition.problem import Problems
-from engine.definition.source import BYTES_MAX, DEPTH_MAX, NODES_MAX, parse
+from engine.definition.yaml.source import BYTES_MAX, DEPTH_MAX, NODES_MAX, parse
 
 
 def read(text: str) -> object:

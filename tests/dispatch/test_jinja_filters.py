@@ -11,9 +11,9 @@ from jinja2.filters import FILTERS as DEFAULT_FILTERS
 
 from engine.core.expression import vocabulary
 from engine.core.message import names
-from engine.definition.calls import FUNCTIONS
-from engine.definition.generate import _FILTERS, _TESTS
-from engine.definition.generated import NAMES
+from engine.definition.expression.calls import FUNCTIONS
+from engine.definition.expression.generate import _FILTERS, _TESTS
+from engine.definition.expression.generated import NAMES
 from engine.dispatch.filters.list_filters import FILTERS
 from engine.dispatch.filters.questions import TESTS
 from engine.dispatch.templates import render

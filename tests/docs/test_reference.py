@@ -14,8 +14,8 @@ from pydantic import BaseModel
 from engine.cli.entry import COMMANDS
 from engine.collector.intake.parse import EVENT_BYTES_MAX
 from engine.collector.intake.segment import BATCH_EVENTS_MAX, SHORT
-from engine.definition.calls import FUNCTIONS
-from engine.definition.document import VERBS, Outcome
+from engine.definition.documents.workflow import VERBS, Outcome
+from engine.definition.expression.calls import FUNCTIONS
 from engine.dispatch.filters.list_filters import FILTERS
 from engine.settings.section import SECRETS
 from engine.settings.sections import MODELS

@@ -14,7 +14,7 @@ from jinja2 import nodes
 
 from engine.core.reading.numbers import exact_number
 from engine.definition.doubts.vocabulary import NUMBERS
-from engine.definition.expression import BadExpression, parse_tree
+from engine.definition.expression.parse import BadExpression, parse_tree
 
 _HOLE = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _OF_EVENTS = frozenset({"id", "name", "time", "properties"})

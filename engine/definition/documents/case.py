@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, Tag, model_validator
 
-from engine.definition.document import (
+from engine.definition.documents.workflow import (
     LIST_MAX,
     Document,
     Form,

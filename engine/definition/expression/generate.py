@@ -14,10 +14,10 @@ from jinja2 import nodes
 from engine.core.expression import arithmetic, comparison, moments
 from engine.core.expression.scope import Scope
 from engine.core.time.zone import UTC
-from engine.definition.calls import FUNCTIONS, call
-from engine.definition.comparison import compare, times
-from engine.definition.generated import NAMES, NOTHING, ZONE_TRAITS, Code, Reason, as_given
-from engine.definition.paths import path
+from engine.definition.expression.calls import FUNCTIONS, call
+from engine.definition.expression.comparison import compare, times
+from engine.definition.expression.generated import NAMES, NOTHING, ZONE_TRAITS, Code, Reason, as_given
+from engine.definition.expression.paths import path
 from engine.definition.problem import nearest
 from engine.errors import ExpressionError
 

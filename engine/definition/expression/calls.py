@@ -13,7 +13,7 @@ from jinja2 import nodes
 
 from engine.core.facts.aggregate import WINDOW_DAYS_MAX, window_days
 from engine.core.time.schedule import parse_duration
-from engine.definition.generated import NOTHING, ZONE_TRAITS, Code, Writer
+from engine.definition.expression.generated import NOTHING, ZONE_TRAITS, Code, Writer
 from engine.definition.problem import nearest
 
 Arguments = dict[str, nodes.Expr]

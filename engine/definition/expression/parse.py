@@ -15,8 +15,8 @@ from jinja2 import Environment, TemplateSyntaxError, nodes
 from jinja2.parser import Parser
 
 from engine.core.expression.condition import Expression
-from engine.definition.generate import DEPTH_MAX, Generator
-from engine.definition.generated import NAMES, Reason
+from engine.definition.expression.generate import DEPTH_MAX, Generator
+from engine.definition.expression.generated import NAMES, Reason
 
 LENGTH_MAX = 2_000
 NESTING_MAX = 40

@@ -10,9 +10,9 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from engine.definition.document import Misfit
+from engine.definition.documents.workflow import Misfit
 from engine.definition.problem import Spot
-from engine.definition.source import Node, Source, words_of
+from engine.definition.yaml.source import Node, Source, words_of
 
 _CLOSE = 0.7
 """How near an unknown key has to be to a known one to be read as that: `sned` is 0.75 of `send`."""

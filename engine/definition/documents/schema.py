@@ -1,4 +1,4 @@
-"""JSON Schemas of the documents, for editors: `python -m engine.definition.schema docs/schema` writes them.
+"""JSON Schemas of the documents, for editors: `python -m engine.definition.documents.schema docs/schema` writes them.
 
 Invariant: they are generated from the models that the loader uses, and a test compares them with what is checked in.
 """
@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from engine.definition.case_document import TestsDocument
-from engine.definition.document import Document, WorkflowDocument
-from engine.definition.project_document import PolicyDocument, SegmentsDocument
+from engine.definition.documents.case import TestsDocument
+from engine.definition.documents.project import PolicyDocument, SegmentsDocument
+from engine.definition.documents.workflow import Document, WorkflowDocument
 
 DOCUMENTS: dict[str, type[Document]] = {
     "workflow": WorkflowDocument,

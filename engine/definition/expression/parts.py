@@ -12,8 +12,8 @@ import msgspec
 from jinja2 import nodes
 
 from engine.core.expression.condition import Expression
-from engine.definition.expression import BadExpression, compile_tree, parse_tree
-from engine.definition.generated import NAMES
+from engine.definition.expression.generated import NAMES
+from engine.definition.expression.parse import BadExpression, compile_tree, parse_tree
 
 PARTS_MAX = 60
 _SIGNS = {

@@ -11,7 +11,7 @@ from jinja2 import nodes
 
 from engine.core.expression.comparison import TIME_PARTS
 from engine.core.reading.spelling import OTHER
-from engine.definition.generated import NAMES, NOTHING, ZONE_TRAITS, Code, Writer, as_given
+from engine.definition.expression.generated import NAMES, NOTHING, ZONE_TRAITS, Code, Writer, as_given
 from engine.definition.problem import nearest
 
 STEPS_MAX = 20

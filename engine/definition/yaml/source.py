@@ -26,7 +26,7 @@ from ruamel.yaml.events import (
 )
 
 from engine.definition.problem import Problem, Problems, Spot
-from engine.definition.scanner import events
+from engine.definition.yaml.scanner import events
 
 BYTES_MAX = 256 * 1024
 DEPTH_MAX = 60

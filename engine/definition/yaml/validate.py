@@ -12,10 +12,10 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, Tag, ValidationError
 
-from engine.definition.document import Misfit
-from engine.definition.mend import Mender
+from engine.definition.documents.workflow import Misfit
 from engine.definition.problem import Problems, nearest
-from engine.definition.source import Source
+from engine.definition.yaml.mend import Mender
+from engine.definition.yaml.source import Source
 
 _DocumentT = TypeVar("_DocumentT", bound=BaseModel)
 _SHOWN_MAX = 60

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Tag
 
-from engine.definition.document import LIST_MAX, Document, Form, Formula, Name, Prose, Span, Text
+from engine.definition.documents.workflow import LIST_MAX, Document, Form, Formula, Name, Prose, Span, Text
 
 SEGMENTS_MAX = 500
 OWN_GOODS = "own goods like those that the customer bought"

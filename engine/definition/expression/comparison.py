@@ -14,7 +14,7 @@ from engine.core.expression.moments import span_of
 from engine.core.reading.numbers import exact_number
 from engine.core.time.schedule import Duration
 from engine.core.time.zone import parse_time
-from engine.definition.generated import ZONE_TRAITS, Code, Writer, as_stored
+from engine.definition.expression.generated import ZONE_TRAITS, Code, Writer, as_stored
 
 _COMPARE = {
     "eq": "eq",
