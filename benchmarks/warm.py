@@ -15,7 +15,14 @@ import os
 import sys
 import threading
 
-IMPORTED = ("engine.cli.run", "engine.bootstrap", "engine.telemetry", "uvloop", "channels.mail.email", "css_inline")
+IMPORTED = (
+    "engine.cli.roles.run",
+    "engine.bootstrap",
+    "engine.telemetry",
+    "uvloop",
+    "channels.mail.email",
+    "css_inline",
+)
 
 
 def main() -> None:

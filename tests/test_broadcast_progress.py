@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from engine.cli.broadcast import broadcast
+from engine.cli.operate.broadcast import broadcast
 from engine.clock import ManualClock, from_rfc3339
 from engine.core.record import Identify, Outcome, Pause, Winner
 from engine.dispatch.ports import Settlement

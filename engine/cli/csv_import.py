@@ -17,7 +17,7 @@ from engine.cli.private import write_private
 from engine.errors import UsageError
 
 if TYPE_CHECKING:
-    from engine.cli.consent_rows import Refused
+    from engine.cli.people.consent_rows import Refused
 
 COMPLAINTS_MAX = 50
 FILE_BYTES_MAX = 500_000_000

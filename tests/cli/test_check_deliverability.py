@@ -19,7 +19,7 @@ IP = "93.184.215.14"
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     folder = tmp_path / "shop"
-    shutil.copytree(ROOT / "engine" / "cli" / "starter", folder)
+    shutil.copytree(ROOT / "engine" / "cli" / "author" / "starter", folder)
     dkim_keys.make_key(folder / "k.pem", kind="ed25519")
     (folder / "anlass.toml").write_text(
         '[collector]\npublic_url = "https://m.shop.example"\n'

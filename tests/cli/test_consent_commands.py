@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.cli import consent_proof
+from engine.cli.people import consent_proof
 from engine.core.consent.proof import ConsentRecord
 from tests.cli.conftest import Running, anlass, signed_up, wait_for
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.cli.consent_rows import Refused, Row, Rules, Skipped, decoded, read
+from engine.cli.people.consent_rows import Refused, Row, Rules, Skipped, decoded, read
 from engine.errors import UsageError
 
 NOW_MS = 1_800_000_000_000

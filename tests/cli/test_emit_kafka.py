@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer
 
-from engine.cli.emit_kafka import KafkaTarget, kafka_target
+from engine.cli.operate.emit_kafka import KafkaTarget, kafka_target
 from engine.collector.intake.foreign import parse_foreign
 from engine.core.record import Event, Identify, Merge, Record
 from engine.errors import UsageError

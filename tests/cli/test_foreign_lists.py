@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from engine.cli.consent_columns import Reading
-from engine.cli.consent_rows import Refused, Row, Rules, Skipped, decoded, read
+from engine.cli.people.consent_columns import Reading
+from engine.cli.people.consent_rows import Refused, Row, Rules, Skipped, decoded, read
 from engine.errors import UsageError
 
 RULES = Rules(

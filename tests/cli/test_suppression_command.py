@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from engine.cli.suppression import suppression
+from engine.cli.operate.suppression import suppression
 from engine.core.consent.suppression import of_objection
 from engine.errors import AnlassError, NotFound, UsageError
 from engine.runtimes.embedded.audit import read as audit_lines

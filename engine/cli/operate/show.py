@@ -153,7 +153,7 @@ def show_workflow(workflow: str, *, lines: int, as_json: bool, folder: Path) -> 
       anlass show workflow cart-recovery -n 20
     """
     from engine import bootstrap
-    from engine.cli.operate import known_workflow
+    from engine.cli.operate.steer import known_workflow
     from engine.runtimes.base import Query
 
     async def question(reader: Reader) -> tuple[dict[str, Any], list[Decision], Paused | None]:

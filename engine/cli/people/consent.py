@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.cli.consent_import import import_
-from engine.cli.consent_verify import verify_consents
 from engine.cli.options import json_option, project_folder, project_option
 from engine.cli.output import console, json_line, plain, quiet_log, safe, table
+from engine.cli.people.consent_import import import_
+from engine.cli.people.consent_verify import verify_consents
 from engine.cli.private import write_private
 from engine.errors import NotFound, UsageError
 
@@ -94,7 +94,7 @@ async def _records(reader: Reader, customer: str, address: str) -> list[ConsentR
 
 
 def _write(subject: str, records: list[ConsentRecord], *, html: Path | None, pdf: Path | None) -> None:
-    from engine.cli import consent_proof
+    from engine.cli.people import consent_proof
     from engine.clock import SystemClock
 
     printed = consent_proof.proof_of(subject, records, printed_ms=SystemClock().now_ms())

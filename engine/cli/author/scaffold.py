@@ -30,7 +30,7 @@ def init(folder: Path) -> None:
     """
     _refuse_unless_empty(folder)
     try:
-        names = _copy(resources.files("engine.cli") / "starter", folder)
+        names = _copy(resources.files("engine.cli.author") / "starter", folder)
     except OSError as error:
         raise UsageError(
             f"{error.filename or folder} cannot be written: {error.strerror}.", mend="Choose another folder."

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from engine.cli.consent_columns import LeftOut, Reading, as_ours, check_header, has_confirmations, is_foreign
+from engine.cli.people.consent_columns import LeftOut, Reading, as_ours, check_header, has_confirmations, is_foreign
 from engine.core.consent.may_send import ADDRESS_TRAITS, BASES, normal_address
 from engine.core.consent.proof import PROOF_CHARS_MAX
 from engine.core.record import Consent

@@ -25,8 +25,8 @@ from engine.cli.output import progress, quiet_log
 from engine.errors import AnlassError, UsageError
 
 if TYPE_CHECKING:
-    from engine.cli.consent_columns import Reading
-    from engine.cli.consent_rows import Refused, Row
+    from engine.cli.people.consent_columns import Reading
+    from engine.cli.people.consent_rows import Refused, Row
     from engine.core.policy import Policy
 
 CHUNK_ROWS = 5_000
@@ -89,7 +89,7 @@ def _read(
     root: Path, file: Path, *, origin: str, basis: str, encoding: str, **foreign: str
 ) -> tuple[list[Row], list[Refused], int]:
     from engine import bootstrap
-    from engine.cli import consent_rows
+    from engine.cli.people import consent_rows
     from engine.clock import SystemClock
     from engine.core.consent.may_send import BASES
 
@@ -120,7 +120,7 @@ def _read(
 
 
 def _reading(policy: Policy, *, purpose: str, channel: str, zone: str, given_at: str) -> Reading:
-    from engine.cli.consent_columns import Reading
+    from engine.cli.people.consent_columns import Reading
     from engine.core.reading.zones import read_zone
     from engine.core.time.zone import parse_time, rfc3339, zone_named
 

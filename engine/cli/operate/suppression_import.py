@@ -28,7 +28,7 @@ from engine.core.consent.may_send import ADDRESS_TRAITS
 from engine.errors import BadRecord, UsageError
 
 if TYPE_CHECKING:
-    from engine.cli.consent_rows import Refused
+    from engine.cli.people.consent_rows import Refused
     from engine.operations.suppressing import Wanted
     from engine.runtimes.suppression import Entry
 
@@ -85,7 +85,7 @@ def import_(file: Path, *, folder: Path, dry_run: bool, partly: bool, report: Pa
 
 def sound(address: str, channel: str) -> str:
     """The address as it is kept. Raises UsageError for what can be none."""
-    from engine.cli.consent_rows import sound_address
+    from engine.cli.people.consent_rows import sound_address
     from engine.core.facts.address import plain
 
     try:
@@ -97,7 +97,7 @@ def sound(address: str, channel: str) -> str:
 
 
 def _read(file: Path, *, channel: str, encoding: str) -> tuple[list[Wanted], list[Entry], list[Refused]]:
-    from engine.cli import consent_rows
+    from engine.cli.people import consent_rows
     from engine.operations.suppressing import Wanted
 
     wanted: list[Wanted] = []
@@ -119,7 +119,7 @@ def _read(file: Path, *, channel: str, encoding: str) -> tuple[list[Wanted], lis
 
 def _rows(text: str) -> Iterator[tuple[int, str, dict[str, str] | None]]:
     """(line, as written, values by column) of each row; values None: it cannot be read as one."""
-    from engine.cli.consent_rows import records
+    from engine.cli.people.consent_rows import records
 
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     first = next((number for number, line in enumerate(lines) if line.strip()), None)
@@ -142,7 +142,7 @@ def _rows(text: str) -> Iterator[tuple[int, str, dict[str, str] | None]]:
 
 def _made(values: dict[str, str] | None, channel: str) -> Wanted | Entry:
     """What a row becomes. Raises BadRecord."""
-    from engine.cli.consent_rows import moment, sound_address
+    from engine.cli.people.consent_rows import moment, sound_address
     from engine.core.facts.address import plain
     from engine.operations.suppressing import Wanted
     from engine.runtimes.suppression import IMPORTED, Entry

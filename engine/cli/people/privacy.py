@@ -44,7 +44,7 @@ def export(customer: str, *, output: Path | None, as_html: bool, reason: str, fo
       anlass export ana --html -o ana.html
     """
     from engine import bootstrap
-    from engine.cli.dossier import content_of, gather, page
+    from engine.cli.people.dossier import content_of, gather, page
     from engine.runtimes.audit import Act
 
     quiet_log()
@@ -82,7 +82,7 @@ def erase(customer: str, *, yes: bool, reason: str, folder: Path) -> None:
       anlass erase ana --yes
     """
     from engine import bootstrap
-    from engine.cli.dossier import gather
+    from engine.cli.people.dossier import gather
     from engine.runtimes.audit import Act
 
     quiet_log()
@@ -122,7 +122,7 @@ def _until(moment: str | None) -> str:
 
 async def _erase(operations: Operations, customer: str) -> dict[str, Any]:
     """Erases and looks whether it happened; returns the receipt."""
-    from engine.cli.dossier import gather
+    from engine.cli.people.dossier import gather
 
     await operations.erase(customer)
     for _ in range(CHECKS_MAX):

@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 import click
 
-from engine.cli.emit_kafka import KafkaTarget, kafka_target, send_to_kafka
-from engine.cli.lines import Line, Tally, complain, good_lines, move, stream_size
+from engine.cli.operate.emit_kafka import KafkaTarget, kafka_target, send_to_kafka
+from engine.cli.operate.lines import Line, Tally, complain, good_lines, move, stream_size
 from engine.cli.options import project_option
 from engine.cli.output import progress
 from engine.errors import AnlassError, ServiceUnreachable, SettingsError, UsageError

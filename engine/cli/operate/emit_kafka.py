@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 import click
 import msgspec
 
-from engine.cli.lines import Line, Tally, complain, good_lines, move, stream_size
+from engine.cli.operate.lines import Line, Tally, complain, good_lines, move, stream_size
 from engine.cli.output import progress
 from engine.errors import ServiceUnreachable, SettingsError, UsageError
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from engine.cli.operate import carry_out, known_workflow, note
+from engine.cli.operate.steer import carry_out, known_workflow, note
 from engine.cli.options import json_option, project_folder, project_option, reason_option
 from engine.cli.output import console, json_line, quiet_log, safe, table
 from engine.errors import UsageError

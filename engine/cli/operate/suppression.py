@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from engine.cli.operate.suppression_import import channel_option, import_, sound
 from engine.cli.options import json_option, project_folder, project_option
 from engine.cli.output import console, json_line, quiet_log, safe, table
-from engine.cli.suppression_import import channel_option, import_, sound
 from engine.errors import NotFound, UsageError
 
 if TYPE_CHECKING:

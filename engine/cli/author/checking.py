@@ -58,12 +58,12 @@ def check(folder: Path, *, as_json: bool, explain_settings: bool, deliverability
     root = project_folder(folder)
     database, mend, give_up = (bool(more.pop(name)) for name in ("database", "mend", "give_up"))
     if database or mend or give_up:
-        from engine.cli.database import examine
+        from engine.cli.operate.database import examine
 
         return examine(root, as_json=as_json, mend=mend, give_up=give_up)
     settings = load_settings(root)
     if deliverability:
-        from engine.cli.deliverability import report
+        from engine.cli.author.deliverability import report
 
         return report(root, as_json=as_json, **more)
     if more["ask_dns"] or more["nameserver"]:

@@ -1,0 +1,1 @@
+"""Commands that start processes. Invariant: each says where it is reached, and leaves in order."""
