@@ -24,7 +24,8 @@ MODULE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 70
 PARAMETERS_MAX = 6
 POSITIONAL_MAX = 3  # ADR 0008
-PACKAGE_DEPTH_MAX = 2  # below the root package: engine/runtimes/embedded is the deepest there is
+PACKAGE_DEPTH_MAX = 3  # below the root package: engine/runtimes/kafka/group is the deepest there is
+MODULES_MAX = 24  # of one folder; about 15 is what somebody can look over
 
 # The language, aiosmtpd's hooks, Jinja's sandbox and pydantic-settings decide about the parameters of these; and
 # `evaluate(catalog, state, record)` is written so wherever it is spoken of.
@@ -169,6 +170,13 @@ def package_too_deep(path: str) -> Iterator[str]:
         yield f"{depth} packages deep, at most {PACKAGE_DEPTH_MAX}"
 
 
+def folder_too_wide(paths: str) -> Iterator[str]:
+    """Yields one violation for each folder among these paths, one a line, that holds too many modules."""
+    for folder, count in sorted(Counter(Path(path).parent.as_posix() for path in paths.splitlines()).items()):
+        if count > MODULES_MAX:
+            yield f"{folder}: {count} modules, at most {MODULES_MAX}: give it inner walls"
+
+
 def init_under_tests(path: str) -> Iterator[str]:
     """Yields one violation for an `__init__.py` under tests, which would make them a package."""
     if Path(path).parts[0] == "tests" and Path(path).name == "__init__.py":
@@ -252,6 +260,12 @@ def test_every_name_and_place_keeps_the_rule(rule: Rule, tops: tuple[str, ...]) 
     assert not violations, "\n" + "\n".join(violations)
 
 
+def test_no_folder_is_too_wide() -> None:
+    """No folder of the packages holds more modules than somebody can look over."""
+    violations = list(folder_too_wide("\n".join(python_files(*PACKAGES))))
+    assert not violations, "\n" + "\n".join(violations)
+
+
 def test_every_test_file_has_a_name_of_its_own() -> None:
     """No two test files share a basename, so a report names one file; two names are given by pytest and Python."""
     given = {"conftest.py", "__main__.py"}
@@ -305,7 +319,12 @@ PLANTED: list[tuple[Rule, str, str]] = [
     (name_vague, "engine/core/string_utils.py", "engine/core/record.py"),
     (name_vague, "engine/models.py", "engine/runtimes/base.py"),
     (name_vague, "engine/helpers/a.py", "engine/telemetry.py"),
-    (package_too_deep, "engine/a/b/c/d.py", "engine/runtimes/embedded/store.py"),
+    (package_too_deep, "engine/a/b/c/d/e.py", "engine/runtimes/kafka/group/app.py"),
+    (
+        folder_too_wide,
+        "\n".join(f"engine/a/m{number}.py" for number in range(MODULES_MAX + 1)),
+        "\n".join(f"engine/{folder}/m{number}.py" for number in range(MODULES_MAX) for folder in "ab"),
+    ),
     (init_under_tests, "tests/core/__init__.py", "engine/core/__init__.py"),
 ]
 
@@ -321,7 +340,7 @@ def test_a_planted_violation_is_found(rule: Rule, bad: str, good: str) -> None:
 
 def test_every_rule_has_a_planted_violation() -> None:
     """No rule is trusted without having been seen to fail."""
-    rules = {rule for rule, _ in SOURCE_RULES + PATH_RULES} | {foreign_text}
+    rules = {rule for rule, _ in SOURCE_RULES + PATH_RULES} | {foreign_text, folder_too_wide}
     assert rules == {rule for rule, _, _ in PLANTED}
 
 
@@ -331,6 +350,22 @@ IMPORTS_PLANTED = {
     "core uses pydantic": ("engine/core/record.py", "import pydantic", "core.record -> pydantic"),
     "a lower floor uses a higher one": ("engine/errors.py", "import engine.clock", "errors -> engine.clock"),
     "a floor that nobody has drawn": ("engine/cellar.py", '"""A cellar."""', "cellar"),
+    "operations build": (
+        "engine/operations/port.py",
+        "import engine.bootstrap.service",
+        "port -> engine.bootstrap.service",
+    ),
+    "a partition knows Faust": ("engine/runtimes/kafka/partition/store.py", "import faust", "partition.store -> faust"),
+    "a partition knows its role": (
+        "engine/runtimes/kafka/partition/store.py",
+        "import engine.runtimes.kafka.worker.plan",
+        "partition.store -> engine.runtimes.kafka.worker.plan",
+    ),
+    "Kafka reads its copy": (
+        "engine/runtimes/kafka/topics.py",
+        "import engine.runtimes.journal.reader",
+        "topics -> engine.runtimes.journal.reader",
+    ),
     "a channel knows the engine": ("channels/contract.py", "import engine.errors", "contract -> engine.errors"),
 }
 

@@ -156,7 +156,7 @@ async def test_one_that_comes_much_too_late_says_what_everybody_got(tmp_path: Pa
 
 async def test_reading_a_long_journal_stops_nobody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a restart all of it is read: between two pages whoever shares the process gets on with their work."""
-    monkeypatch.setattr("engine.watches.subject_tests.PAGE", 10)
+    monkeypatch.setattr("engine.operations.journal_lines.PAGE", 10)
     watch = Watch(tmp_path)
     await watch.begin()
     turns = 0

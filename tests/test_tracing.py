@@ -169,7 +169,8 @@ def test_tracing_is_off_unless_a_collector_is_named() -> None:
     assert open_tracing("worker", endpoint | {"OTEL_TRACES_SAMPLER": "always_off"}) is None
     assert Metrics().tracing is None
     code = (
-        "import sys, engine.telemetry, engine.dispatch.sending.dispatcher, engine.runtimes.kafka.worker.role, engine.tracing as t;"
+        "import sys, engine.telemetry, engine.dispatch.sending.dispatcher, engine.runtimes.kafka.worker.role;"
+        "import engine.tracing as t;"
         "t.open_tracing('worker', {}); print([m for m in sys.modules if m.startswith('opentelemetry.sdk')])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""The email channel: `channels.mail.mime` builds the mail, `channels.mail.pool` lends a connection, `channels.mail.smtp` sends it.
+"""The email channel: `mime` beside this builds the mail, `pool` lends a connection, `smtp` sends it.
 
 Invariant: one recipient per transaction, so that "partly refused" cannot exist, and an envelope of our own that no header
 decides.

@@ -1,7 +1,7 @@
 """WhatsApp by Twilio: the same resource as a text message, with `whatsapp:` before the numbers and approved templates.
 
-Invariant: as of `channels.phone.sms`. WhatsApp takes free text only within 24 hours of a customer's answer; anything else needs an
-approved template, named in `whatsapp_templates`.
+Invariant: as of `channels.phone.sms`. WhatsApp takes free text only within 24 hours of a customer's answer; anything else needs
+an approved template, named in `whatsapp_templates`.
 """
 
 from __future__ import annotations

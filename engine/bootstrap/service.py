@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 
 from channels.recording import Mailbox
 from engine.bootstrap.doors import Doors
+from engine.bootstrap.taking_deploys import take_deploys
 from engine.clock import Clock, SystemClock
 from engine.collector import Parts
 from engine.collector.intake.key_use import FILE as KEY_USE_FILE
@@ -28,7 +29,8 @@ from engine.dispatch.sending.dispatcher import Dispatcher
 from engine.dispatch.templates.render import Rendered
 from engine.dispatch.templates.template_set import TemplateSet
 from engine.errors import SettingsError
-from engine.operations.deploy import publish, take_deploys
+from engine.operations.deploy import publish
+from engine.operations.embedded import RUNNING_FILE
 from engine.project.channels import channel_names, open_channels
 from engine.project.opening import Project
 from engine.project.parts import dispatch_options, open_callbacks, open_mailbox, open_runtime
@@ -37,7 +39,6 @@ from engine.telemetry import Action, Metrics, get_log
 from engine.watches import running as companions
 from engine.watches.running import Surroundings, beside_collector, beside_journal
 
-RUNNING_FILE = "running.json"
 _log = get_log("service")
 
 

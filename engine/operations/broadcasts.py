@@ -13,8 +13,8 @@ import msgspec
 from engine.clock import Clock, SystemClock
 from engine.core.time.schedule import zone_named
 from engine.dispatch.ports import FINAL, Status
+from engine.operations.journal_lines import lines_of
 from engine.runtimes.base import Reader
-from engine.watches.subject_tests import lines_of
 
 if TYPE_CHECKING:
     from engine.core.effect import Decision

@@ -1,14 +1,13 @@
-"""`anlass deploy` on the embedded runtime, both sides: the command plans and hands over, the running service puts in force.
+"""`anlass deploy` on the embedded runtime: the command plans and hands over; whoever starts the runtime puts its files in force.
 
-Invariant: definitions with an error are refused before anything is written, and again by the service, which compiles what it
-was handed; there, catalog and templates change together, between two records.
+Invariant: definitions with an error are refused before anything is written. The running service takes what is handed over
+(`engine.bootstrap.taking_deploys`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import tempfile
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -17,8 +16,8 @@ import msgspec
 from engine.clock import SystemClock
 from engine.core.journey.deployment import WorkflowPlan, plan_deploy, templates_of_pinned
 from engine.definition.load import load_files
-from engine.errors import AnlassError, DefinitionError, ServiceUnreachable, StorageError
-from engine.project.opening import Project, compile_folder, open_project
+from engine.errors import DefinitionError, ServiceUnreachable
+from engine.project.opening import Project, open_project
 from engine.runtimes.embedded import handovers
 from engine.runtimes.embedded.store import is_running
 from engine.telemetry import Action, get_log
@@ -30,9 +29,6 @@ if TYPE_CHECKING:
 
 TAKEN_SECONDS_MAX = 60.0
 POLL_SECONDS = 0.1
-LOOK_SECONDS = 0.25
-RETRY_SECONDS = 5.0
-REFUSED_CHARS_MAX = 10_000
 TEMPLATES = "templates/"
 _log = get_log("deploy")
 
@@ -133,9 +129,6 @@ async def hand_over(prepared: Prepared) -> Status:
     )
 
 
-# ------------------------------------------------------------------------------------------------------ in the service
-
-
 async def publish(runtime: EmbeddedRuntime, project: Project) -> None:
     """At a start: puts what is on the disk in force, and on record when it is new, so that later starts can finish what began
     on it. A deploy that was handed over meanwhile says what becomes of people in flight, if it was of the same files.
@@ -157,61 +150,3 @@ async def publish(runtime: EmbeddedRuntime, project: Project) -> None:
 
 def _definitions(files: Mapping[str, str]) -> dict[str, str]:
     return {name: text for name, text in files.items() if not name.startswith(TEMPLATES)}
-
-
-async def take_deploys(
-    runtime: EmbeddedRuntime,
-    current: Callable[[], Project],
-    *,
-    switch: Callable[[Project, handovers.Handover], Awaitable[None]],
-) -> None:
-    """Runs beside the service: takes what is handed over, compiles it with all checks, and has `switch` put it in force.
-
-    `current` is the project in force. What cannot be used is answered with the reason, and what is in force stays.
-    """
-    seen = -1
-    while True:
-        wait_seconds = LOOK_SECONDS
-        try:
-            version = runtime.data_version
-            handed = runtime.handed_over() if version != seen else None
-            if handed is not None:
-                await _take(runtime, handed, current(), switch=switch)
-            seen = version
-        except Exception as error:  # noqa: BLE001 - a full disk, say: it is tried again, and the service goes on meanwhile
-            _log.error(Action.COMPANION_FAILED, companion="deploys", cause=error)
-            wait_seconds = RETRY_SECONDS
-        await asyncio.sleep(wait_seconds)
-
-
-async def _take(
-    runtime: EmbeddedRuntime,
-    handed: handovers.Handover,
-    current: Project,
-    *,
-    switch: Callable[[Project, handovers.Handover], Awaitable[None]],
-) -> None:
-    try:
-        # In a thread: compiling templates takes seconds, and events go on coming.
-        project = await asyncio.to_thread(_compile, handed.files, current)
-        await switch(project, handed)
-    except StorageError:
-        raise
-    except AnlassError as error:
-        _log.error(Action.DEFINITION_REFUSED, deploy=handed.number, cause=error)
-        runtime.refuse_handover(handed.number, str(error)[:REFUSED_CHARS_MAX])
-        return
-    _log.info(Action.CATALOG_LOADED, catalog=project.catalog.id)
-
-
-def _compile(files: Mapping[str, str], current: Project) -> Project:
-    """The project of these files, as the loader reads a folder. Raises DefinitionError with every problem."""
-    with tempfile.TemporaryDirectory(prefix="anlass-deploy-") as name:
-        folder = Path(name)
-        for file, text in files.items():
-            path = folder / file
-            if not path.resolve().is_relative_to(folder.resolve()):
-                raise DefinitionError(f"{file} leads out of the project.")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, "utf-8")
-        return compile_folder(folder, current.settings)

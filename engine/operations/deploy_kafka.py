@@ -11,44 +11,36 @@ import asyncio
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from engine.clock import SystemClock
-from engine.core.customer import decode_state
 from engine.core.journey.deployment import plan_deploy
 from engine.errors import DefinitionError, StorageError
 from engine.operations.deploy import TEMPLATES, Prepared, Status, gone_templates, template_files
 from engine.project.cluster import Cluster, compile_definition
 from engine.project.opening import VERSIONS_MAX, compile_folder
 from engine.runtimes.kafka import admin
-from engine.runtimes.kafka.connect import METADATA_AGE_MS, connected
+from engine.runtimes.kafka.connect import connected
 from engine.runtimes.kafka.definitions import Definitions
 from engine.runtimes.kafka.holders import holders
 from engine.runtimes.kafka.intake.outlet import Outlet
+from engine.runtimes.kafka.operating.in_flight import places_in_flight
 from engine.runtimes.kafka.passed import passed
 from engine.runtimes.kafka.topics import (
-    CHECKPOINT_KEY,
-    PREFIX_BYTES,
     Definition,
     Deployed,
     Outgoing,
     encode_definition,
     encode_input,
 )
-from engine.runtimes.unreadable import UnreadableRow, readable
 
 TAKEN_SECONDS_MAX = 60.0
 HELD_SECONDS_MAX = 30.0
 """Longer than a process that was killed is taken for one that lives."""
 HELD_LOOK_SECONDS = 0.25
-POLL_MS = 200
-
-Places = tuple[tuple[str, str, str], ...]
-"""(workflow, version, step) of each enrollment of a customer."""
 
 
 class KafkaDeploy:
@@ -89,7 +81,7 @@ class KafkaDeploy:
         self._new = msgspec.structs.replace(definition, id=catalog.id)
         counts: Counter[tuple[str, str, str]] = Counter()
         for partition in range(self._cluster.partitions):
-            places = await self._in_flight(partition)
+            places = await places_in_flight(self._cluster.bootstrap, self._cluster.topics, partition)
             counts.update(place for of_customer in places for place in of_customer)
             progress(partition + 1, self._cluster.partitions)
         plans = plan_deploy(catalog, self._before(), counts, versions=versions)
@@ -109,34 +101,6 @@ class KafkaDeploy:
         known = {each.id: each for each in self._known}
         catalog = compile_definition(now, [known[each] for each in now.earlier if each in known])
         return {name: workflow.version for name, workflow in catalog.workflows.items()}
-
-    async def _in_flight(self, partition: int) -> Iterable[Places]:
-        """Where the customers of a partition are, read from its changelog."""
-        tp = TopicPartition(self._cluster.topics.states, partition)
-        consumer = AIOKafkaConsumer(
-            metadata_max_age_ms=METADATA_AGE_MS,
-            bootstrap_servers=self._cluster.bootstrap,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-        )
-        places: dict[bytes, Places] = {}
-        try:
-            await consumer.start()
-            consumer.assign([tp])
-            end = (await consumer.end_offsets([tp]))[tp]
-            await consumer.seek_to_beginning(tp)
-            while await consumer.position(tp) < end:
-                for record in (await consumer.getmany(tp, timeout_ms=POLL_MS)).get(tp, []):
-                    if record.key == CHECKPOINT_KEY:
-                        continue
-                    found = _places(record.value)
-                    if found:
-                        places[record.key] = found
-                    else:
-                        places.pop(record.key, None)
-        finally:
-            await consumer.stop()
-        return places.values()
 
     async def publish(self, prepared: Prepared) -> Status:
         """Writes it, and waits until the workers are past it. Raises DefinitionError when somebody could not move."""
@@ -220,13 +184,3 @@ def identity(catalog: str, files: Mapping[str, str]) -> str:
     """The id of what is in force: of the definitions, and of the templates that belong to them."""
     templates = sorted((name, text) for name, text in files.items() if name.startswith(TEMPLATES))
     return hashlib.sha256(msgspec.json.encode((catalog, templates))).hexdigest()[: len(catalog)]
-
-
-def _places(value: bytes | None) -> Places:
-    if value is None:
-        return ()
-    try:
-        state = readable(decode_state, value[PREFIX_BYTES:])
-    except UnreadableRow:
-        return ()  # set aside: whoever it is stays where they are
-    return tuple((one.workflow, one.version, one.step) for one in state.enrollments)

@@ -14,7 +14,6 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from engine.bootstrap.service import RUNNING_FILE
 from engine.clock import SystemClock
 from engine.core.catalog import Catalog
 from engine.core.journey.workflow import Workflow
@@ -36,6 +35,8 @@ from engine.runtimes.embedded.store import is_running
 from engine.runtimes.suppression import Entry
 from engine.settings import Settings, load_settings
 
+RUNNING_FILE = "running.json"
+"""Where a running service says what it listens at."""
 TAKEN_SECONDS_MAX = 15.0
 POLL_SECONDS = 0.05
 

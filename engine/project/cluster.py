@@ -93,7 +93,7 @@ class Cluster:
         return f"erased:{hmac.digest(self._hash_secret, f'customer:{customer}'.encode(), 'sha256').hex()[:16]}"
 
     def address_key(self, channel: str, address: str) -> bytes:
-        """What an address, as `engine.core.consent.suppression.names` writes it, is remembered by when nothing may be sent to it."""
+        """What an address, as `engine.core.consent.suppression.names` writes it, is known by when nothing may be sent to it."""
         return hmac.digest(self._hash_secret, f"{channel}:{address}".encode("utf-8", "surrogatepass"), "sha256")
 
     def membership(self, folder: Path) -> dict[str, Any]:

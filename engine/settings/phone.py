@@ -28,7 +28,7 @@ def _web_address(url: str) -> str:
 
 
 class SmsSettings(ChannelSection, CallbackSection):
-    """`channels.phone.twilio_account` says what each means for sending; `brand` and `contact` stand in answers to STOP and HELP."""
+    """`channels.phone.twilio_account` says what each means for sending; `brand` and `contact` are in answers to STOP and HELP."""
 
     SERVES: ClassVar[tuple[str, ...]] = ("sms", "whatsapp", "voice")
     NEEDS_URL: ClassVar[bool] = True

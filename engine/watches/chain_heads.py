@@ -10,6 +10,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from engine.errors import NotFound
+from engine.operations.embedded import operations
 from engine.runtimes.audit import Head
 from engine.telemetry import Action, get_log
 
@@ -33,8 +34,6 @@ class ChainHeads:
         self._said: dict[str, Head] = {}
 
     async def run(self) -> None:
-        from engine.operations.embedded import operations  # noqa: PLC0415 - commands import the service, which lists us
-
         ours = operations(self._project)
         while True:
             with contextlib.suppress(NotFound):  # the journal's database is empty yet

@@ -7,7 +7,6 @@ restart. A test that nobody decided within the wait is decided for the first sub
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,17 +16,16 @@ from engine.core.journey.outcome import amounts_to
 from engine.core.journey.workflow import Send, SubjectTest
 from engine.core.record import Winner
 from engine.core.time.schedule import add, zone_named
-from engine.runtimes.base import Query, Reader
+from engine.operations.journal_lines import lines_of
+from engine.runtimes.base import Reader
 from engine.telemetry import Action, get_log
 
 if TYPE_CHECKING:
     from engine.core.catalog import Catalog
-    from engine.core.effect import Decision
     from engine.watches.watch import Surroundings
 
 POLL_SECONDS = 2.0
 PROPOSE_AGAIN_MS = 60_000
-PAGE = 1_000
 _log = get_log("subject-tests")
 
 
@@ -62,21 +60,6 @@ def winner_of(test: SubjectTest, counts: Counts) -> str:
     """The variant with the highest rate; of equal ones, and without any signal, the first."""
     rates = {name: counts.get(name, (0, 0)) for name in test.subjects}
     return max(test.subjects, key=lambda name: rates[name][1] / rates[name][0] if rates[name][0] else 0.0)
-
-
-async def lines_of(
-    reader: Reader, workflow: str, *, kinds: tuple[str, ...], after_seq: int
-) -> AsyncIterator[tuple[int, Decision]]:
-    """The journal of a workflow from there on, oldest first, in pages."""
-    while True:
-        query = Query(workflow=workflow, kinds=kinds, after_seq=after_seq, limit=PAGE, oldest_first=True)
-        page = await reader.decisions(query)
-        for seq, line in page:
-            yield seq, line
-        if len(page) < PAGE:
-            return
-        after_seq = page[-1][0]
-        await asyncio.sleep(0)  # a reader in this process answers without waiting: others have their turn between pages
 
 
 async def count(reader: Reader, running: Running) -> Counts:

@@ -23,7 +23,7 @@ _FAMILIES = (
 
 
 def _in_source() -> Iterator[str]:
-    for folder in ("definition", "dispatch", "bootstrap"):
+    for folder in ("definition", "dispatch", "project"):
         for path in sorted((ROOT / "engine" / folder).rglob("*.py")):
             for node in ast.walk(ast.parse(path.read_text())):
                 yield from _codes(node)

@@ -1,7 +1,7 @@
 """Whether a text can be an e-mail address at all.
 
-Invariant: as the package's. What is canonical about an address (its domain's form, its case) is `engine.core.consent.may_send`'s;
-here it is only bare, without blanks around it.
+Invariant: as the package's. What is canonical about an address (its domain's form, its case) is
+`engine.core.consent.may_send`'s; here it is only bare, without blanks around it.
 """
 
 from __future__ import annotations

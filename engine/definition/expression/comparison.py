@@ -1,6 +1,6 @@
 """Comparisons in expressions, written out in place where one side is a constant, because they are most of what runs.
 
-Invariant: what is written out gives what the function of `engine.core.expression.comparison` gives (a property test compares them).
+Invariant: what is written out gives what the function of `engine.core.expression.comparison` gives (a property test compares).
 """
 
 from __future__ import annotations

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import faust
-
 from engine.clock import Clock
 from engine.core.catalog import Catalog
 from engine.runtimes.kafka.dispatcher.copies import Suppressions
 from engine.runtimes.kafka.dispatcher.ledger import LedgerTools
 from engine.runtimes.kafka.dispatcher.ledger_owner import LedgerCopy, LedgerOwner, own_partition
 from engine.runtimes.kafka.dispatcher.outbox import KafkaOutbox
-from engine.runtimes.kafka.group.app import Membership, build_app, end_app, joined, start_app, trouble_of
+from engine.runtimes.kafka.group.app import App, Membership, build_app, end_app, joined, start_app, trouble_of
 from engine.runtimes.kafka.group.host import Host
 from engine.runtimes.kafka.intake.outlet import Outlet
 from engine.runtimes.kafka.partition.store import RowStore
@@ -54,7 +52,7 @@ class Postroom:
         self.suppressions = Suppressions(settings.bootstrap, settings.topics, self._addresses, key=settings.address_key)
         self.outbox = KafkaOutbox(self._tools, self.suppressions)
         self.host = Host(self._own, self._stand_by)
-        self.app: faust.App | None = None
+        self.app: App | None = None
 
     async def start(self) -> None:
         """Joins the group. Raises StorageError when Kafka does not answer."""

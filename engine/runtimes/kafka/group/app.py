@@ -31,6 +31,8 @@ from engine.runtimes.kafka.partition.arrival import Incoming
 from engine.runtimes.kafka.topics import Topics
 from engine.telemetry import Metrics
 
+App = faust.App
+"""What others hold of Faust: built, started and ended here."""
 HIGH_WATER_RECORDS = 5_000
 LOW_WATER_RECORDS = 1_000
 STOP_SECONDS_MAX = 8.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -17,7 +17,6 @@ from kafka.admin import ConfigResource
 
 from engine.errors import ServiceUnreachable, StorageError
 from engine.runtimes.base import DeadLetter, Replayed
-from engine.runtimes.journal import DatabaseReader
 from engine.runtimes.kafka.connect import METADATA_AGE_MS, connected
 from engine.runtimes.kafka.intake.outlet import Outlet
 from engine.runtimes.kafka.topics import ORIGIN, Outgoing, Topics, decode_input, is_ours, partition_of
@@ -41,6 +40,16 @@ class _Stood(msgspec.Struct, frozen=True):
     headers: tuple[tuple[str, bytes], ...]
 
 
+class Letters(Protocol):
+    """The database that dead letters lie in, as `Replay` needs it."""
+
+    async def dead_letters_by_id(self, ids: Sequence[int]) -> list[DeadLetter]:
+        """Those of them that are there."""
+
+    async def remove_dead_letters(self, ids: Sequence[int]) -> int:
+        """They were put back; how many there were."""
+
+
 class Replay:
     """Puts letters back. `ends`: partition → the offset after the last one that was."""
 
@@ -50,7 +59,7 @@ class Replay:
         self._partitions = partitions
         self.ends: dict[int, int] = {}
 
-    async def put_back(self, reader: DatabaseReader, ids: Sequence[int]) -> Replayed:
+    async def put_back(self, reader: Letters, ids: Sequence[int]) -> Replayed:
         """Those of these letters that were records. Raises StorageError; what was acknowledged until then is put back."""
         wanted = list(dict.fromkeys(ids))
         put_back: list[int] = []

@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
-import faust
-
 from engine.clock import Clock
 from engine.runtimes.kafka.definitions import Definitions
-from engine.runtimes.kafka.group.app import Membership, build_app, end_app, joined, start_app, trouble_of
+from engine.runtimes.kafka.group.app import App, Membership, build_app, end_app, joined, start_app, trouble_of
 from engine.runtimes.kafka.group.host import Host
 from engine.runtimes.kafka.intake.outlet import Outlet
 from engine.runtimes.kafka.partition.arrival import Here, ParseForeign
@@ -70,7 +68,7 @@ class Worker:
         )
         self._tools = Tools(self.outlet, definitions, clock, metrics, settings.options, self._clocks)
         self.host = Host(self._own, self._stand_by)
-        self.app: faust.App | None = None
+        self.app: App | None = None
 
     def readiness(self) -> str:
         """Why not all of our partitions are worked on; empty when they are."""
