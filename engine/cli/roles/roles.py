@@ -91,7 +91,7 @@ def worker(context: click.Context, *, folder: Path, wait_seconds: float, accept_
     cluster = _cluster(context, folder, wait_seconds, role="worker", accept_loss=accept_loss)
 
     def build() -> Any:
-        from engine.bootstrap.roles.role import WorkerRole
+        from engine.bootstrap.roles.worker import WorkerRole
 
         return WorkerRole(cluster, hold=hold)
 
@@ -146,7 +146,7 @@ def collector(context: click.Context, *, folder: Path, wait_seconds: float) -> N
     cluster = _cluster(context, folder, wait_seconds, role="collector")
 
     def build() -> Any:
-        from engine.bootstrap.roles.edges import CollectorRole
+        from engine.bootstrap.roles.collector import CollectorRole
 
         return CollectorRole(cluster)
 
@@ -170,7 +170,7 @@ def sink(context: click.Context, *, folder: Path, wait_seconds: float) -> None:
     cluster = _cluster(context, folder, wait_seconds, role="sink")
 
     def build() -> Any:
-        from engine.bootstrap.roles.edges import SinkRole
+        from engine.bootstrap.roles.sink import SinkRole
 
         return SinkRole(cluster)
 
