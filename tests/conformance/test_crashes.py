@@ -37,12 +37,14 @@ async def _intake(harness: EmbeddedHarness) -> None:
         event("a", "Product Added", T0),
         event("anon", "Product Added", T0),
         event("gone", "Product Added", T0),
+        identify("b"),
         event("b", "Order Completed", T0),
     )
 
 
 async def _merge(harness: EmbeddedHarness) -> None:
-    await harness.append(Merge(customer="anon", at_ms=T0, id="m", into="b"), identify("b"))
+    """The cart of `anon` ends, because `b` has bought."""
+    await harness.append(Merge(customer="anon", at_ms=T0, id="m", into="b"))
 
 
 async def _erase(harness: EmbeddedHarness) -> None:
