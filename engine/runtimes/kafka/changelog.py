@@ -258,3 +258,16 @@ async def some(consumer: AIOKafkaConsumer, tp: TopicPartition, offset: int) -> t
     records = found.get(tp, [])
     position = await consumer.position(tp)
     return records, max(offset, position)
+
+
+async def records(bootstrap: str, topic: str, partition: int) -> AsyncIterator[tuple[int, list[Any]]]:
+    """(first offset that the partition has, some of its records), until its present end."""
+    async with reader(Place(bootstrap, topic, partition)) as consumer:
+        tp = TopicPartition(topic, partition)
+        begin, end = await bounds(consumer, tp)
+        consumer.seek(tp, begin)
+        offset = begin
+        yield begin, []
+        while offset < end:
+            found, offset = await some(consumer, tp, offset)
+            yield begin, found
