@@ -9,12 +9,11 @@ from engine.clock import SystemClock
 from engine.collector.intake.foreign import parse_foreign
 from engine.core.catalog import Catalog
 from engine.project.cluster import Cluster
-from engine.runtimes.kafka import replaying
 from engine.runtimes.kafka.intake.outlet import Outlet
-from engine.runtimes.kafka.operating import examining
+from engine.runtimes.kafka.operating import examining, replaying
 from engine.runtimes.kafka.operating.examining import PartitionFinding
+from engine.runtimes.kafka.operating.replaying import History
 from engine.runtimes.kafka.partition.outgoing import Here
-from engine.runtimes.kafka.replaying import History
 from engine.runtimes.kafka.topics import Mended, Outgoing, encode_input
 from engine.runtimes.rebuild import Rebuilt
 

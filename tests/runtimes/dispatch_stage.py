@@ -22,6 +22,7 @@ from engine.runtimes.kafka.dispatcher.copies import Suppressions
 from engine.runtimes.kafka.dispatcher.ledger_owner import LedgerOwner, own_partition
 from engine.runtimes.kafka.dispatcher.outbox import KafkaOutbox
 from engine.runtimes.kafka.intake.outlet import Outlet
+from engine.runtimes.kafka.leaving import stopped
 from engine.runtimes.kafka.partition.arrival import Incoming
 from engine.runtimes.kafka.partition.store import RowStore
 from engine.runtimes.kafka.topics import Handover, Outgoing, encode_json, partition_of
@@ -143,7 +144,7 @@ class Process:
                     )
                     await taken.wait()
         finally:
-            await consumer.stop()
+            await stopped(consumer)
 
     async def die(self) -> None:
         """The process is gone: nothing is finished, nothing said."""

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from engine.core.customer import CustomerState
 from engine.core.record import Erase, Merge, Pause, Record
-from engine.runtimes.kafka.replaying import History, Reading, rebuilt
+from engine.runtimes.kafka.operating.replaying import History, Reading, rebuilt
 from engine.runtimes.kafka.topics import (
     Deployed,
     JournalLine,

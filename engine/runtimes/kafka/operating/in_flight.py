@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from engine.core.customer import decode_state
 from engine.runtimes.kafka.connect import METADATA_AGE_MS
+from engine.runtimes.kafka.leaving import stopped
 from engine.runtimes.kafka.topics import CHECKPOINT_KEY, PREFIX_BYTES, Topics
 from engine.runtimes.unreadable import UnreadableRow, readable
 
@@ -45,7 +46,7 @@ async def places_in_flight(bootstrap: str, topics: Topics, partition: int) -> It
                 else:
                     places.pop(record.key, None)
     finally:
-        await consumer.stop()
+        await stopped(consumer)
     return places.values()
 
 

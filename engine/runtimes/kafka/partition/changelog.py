@@ -22,6 +22,7 @@ from aiokafka.errors import KafkaError
 from engine.errors import LimitExceeded, SettingsError, StorageError
 from engine.runtimes.kafka.connect import METADATA_AGE_MS
 from engine.runtimes.kafka.intake.outlet import Outlet, Row
+from engine.runtimes.kafka.leaving import stopped
 from engine.runtimes.kafka.partition.store import Change, DamagedCopy, RowStore
 from engine.runtimes.kafka.topics import (
     CHECKPOINT_KEY,
@@ -241,7 +242,7 @@ async def reader(place: Place) -> AsyncIterator[AIOKafkaConsumer]:
     except KafkaError as error:
         raise StorageError(f"{place.topic}[{place.partition}] cannot be read: {error!r}") from error
     finally:
-        await consumer.stop()
+        await stopped(consumer)
 
 
 async def bounds(consumer: AIOKafkaConsumer, tp: TopicPartition) -> tuple[int, int]:
