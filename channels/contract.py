@@ -50,16 +50,14 @@ class Verdict(enum.StrEnum):
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
-    """What an adapter can do, so that checks can warn before anything is sent."""
+    """What an adapter can do: `anlass check` warns of what a project wants beyond it, and the conformance suite asks for it."""
 
     html: bool = False
     subject: bool = False
-    attachments: bool = False
     two_way: bool = False  # answers of recipients come back as touchpoints
     idempotent: bool = False  # sending the same `OutgoingMessage.id` twice delivers once
     list_unsubscribe: bool = False  # the provider shows an unsubscribe control of its own
     delivery_reports: bool = False  # delivered / bounced come back after the receipt
-    text_chars_max: int | None = None
 
 
 class OutgoingMessage(msgspec.Struct, frozen=True, kw_only=True):

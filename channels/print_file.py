@@ -53,7 +53,7 @@ class PrintSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     folder: str
     pdf: bool = False
     pdf_font: str = ""
-    connections: int = 1
+    connections: int = 10
 
 
 class Letter(msgspec.Struct, frozen=True):

@@ -57,9 +57,7 @@ class SmsChannel:
     def capabilities(self) -> Capabilities:
         """Reports come back if Twilio reaches us; answers only to a sender that is a number."""
         heard = bool(self._settings.public_url)
-        return Capabilities(
-            two_way=heard and not self._one_way(""), delivery_reports=heard, text_chars_max=TEXT_CHARS_MAX
-        )
+        return Capabilities(two_way=heard and not self._one_way(""), delivery_reports=heard)
 
     async def open(self) -> None:
         """As in the contract."""

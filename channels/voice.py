@@ -43,7 +43,7 @@ class VoiceChannel:
     @property
     def capabilities(self) -> Capabilities:
         """Whether somebody answered is reported if Twilio reaches us."""
-        return Capabilities(delivery_reports=bool(self._settings.public_url), text_chars_max=TEXT_CHARS_MAX)
+        return Capabilities(delivery_reports=bool(self._settings.public_url))
 
     async def open(self) -> None:
         """As in the contract."""

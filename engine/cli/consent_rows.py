@@ -16,7 +16,8 @@ from typing import Any
 import msgspec
 
 from engine.cli.consent_columns import LeftOut, Reading, as_ours, check_header, has_confirmations, is_foreign
-from engine.core.consent import ADDRESS_TRAITS, BASES, normal_address
+from engine.core.channel import ADDRESS_TRAITS
+from engine.core.consent import BASES, normal_address
 from engine.core.proof import PROOF_CHARS_MAX
 from engine.core.record import Consent
 from engine.errors import BadRecord, UsageError

@@ -69,6 +69,7 @@ def send_test(template: str, address: str, **more: Any) -> None:
 def _channel(project: Project, name: str, wanted: str) -> str:
     """The channel that is meant. Raises NotFound or UsageError."""
     from engine.bootstrap import channel_names
+    from engine.core.channel import CHANNELS
     from engine.definition.problem import nearest
 
     templates = project.templates
@@ -77,7 +78,7 @@ def _channel(project: Project, name: str, wanted: str) -> str:
             hint = nearest(name, templates.names(wanted))
             raise NotFound(sentence(f"There is no template `{wanted}/{name}`{hint}"))
         return wanted
-    channels = sorted({"email", "sms", "newsletter", *channel_names(project.catalog)})
+    channels = sorted({*CHANNELS, *channel_names(project.catalog)})
     having = [channel for channel in channels if name in templates.names(channel)]
     if not having:
         known = [each for channel in channels for each in templates.names(channel)]

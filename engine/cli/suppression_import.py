@@ -24,7 +24,7 @@ from engine.cli.csv_import import (
 )
 from engine.cli.options import project_folder, project_option
 from engine.cli.output import quiet_log
-from engine.core.consent import ADDRESS_TRAITS
+from engine.core.channel import ADDRESS_TRAITS
 from engine.errors import BadRecord, UsageError
 
 if TYPE_CHECKING:

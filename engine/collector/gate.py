@@ -25,7 +25,7 @@ from engine.core import moving, push, task
 from engine.core.customer import CustomerState
 from engine.core.record import Event, Identify, Merge, Outcome, Record
 from engine.errors import BadRecord
-from engine.settings import CollectorSettings, KeySettings
+from engine.settings import CollectorSection, KeySection
 
 KINDS = frozenset({"track", "page", "screen"})
 OURS = frozenset(
@@ -53,7 +53,7 @@ _claim = msgspec.json.Decoder(_Claim)
 class Pass:
     """What a request may bring: the key that it came with. Of a collector without keys `key` is None."""
 
-    def __init__(self, key: KeySettings | None = None) -> None:
+    def __init__(self, key: KeySection | None = None) -> None:
         """Keeps it."""
         self._key = key
         self.name = key.name if key is not None else ""
@@ -158,7 +158,7 @@ def _is_known(state: CustomerState | None) -> bool:
 class Gate:
     """Who may send events: this machine's programs when there are no keys, else who knows one."""
 
-    def __init__(self, settings: CollectorSettings, *, uses: KeyUses | None = None) -> None:
+    def __init__(self, settings: CollectorSection, *, uses: KeyUses | None = None) -> None:
         """Keeps hashes, so that looking one up takes as long for a nearly right key as for any other."""
         self._open = settings.keyless
         self._passes = {_hash(key.sent): key for key in settings.all_keys if key.sent}
@@ -206,7 +206,7 @@ class Gate:
         return self.refused()
 
 
-def _check_origin(request: web.Request, key: KeySettings) -> None:
+def _check_origin(request: web.Request, key: KeySection) -> None:
     origins = request.headers.getall(hdrs.ORIGIN, [])
     if not key.origins and not origins:
         return

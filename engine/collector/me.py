@@ -16,7 +16,8 @@ from engine.collector.texts import title, word
 from engine.collector.visit import Entrance, Visit
 from engine.collector.visitors import Visitors, ask, own_state
 from engine.core import moving
-from engine.core.consent import ADDRESS_TRAITS, address_of, normal_address, permission
+from engine.core.channel import ADDRESS_TRAITS
+from engine.core.consent import address_of, normal_address, permission
 from engine.core.customer import CustomerState
 from engine.core.record import Record
 from engine.core.workflow import Send

@@ -15,7 +15,8 @@ from engine.collector.page import page
 from engine.collector.visit import Entrance, Visit
 from engine.collector.visitors import applied, ask, done, message_of, state_of
 from engine.core import moving
-from engine.core.consent import ADDRESS_TRAITS, address_of, normal_address
+from engine.core.channel import ADDRESS_TRAITS
+from engine.core.consent import address_of, normal_address
 from engine.core.customer import AddressChange
 from engine.core.record import Event
 from engine.core.schedule import zone_named, zone_of

@@ -16,7 +16,8 @@ from engine.collector.page import page
 from engine.collector.texts import sentence
 from engine.collector.visit import Visit
 from engine.core import moving
-from engine.core.consent import ADDRESS_TRAITS, address_of, normal_address
+from engine.core.channel import ADDRESS_TRAITS
+from engine.core.consent import address_of, normal_address
 from engine.core.customer import CustomerState
 from engine.core.message import Message, is_of
 from engine.core.record import Event

@@ -10,15 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from engine.core.consent import (
-    ADDRESS_TRAITS,
-    BASES,
-    NOTICE_PROPERTY,
-    address_of,
-    keys_of,
-    normal_address,
-    same_address,
-)
+from engine.core.channel import ADDRESS_TRAITS
+from engine.core.consent import BASES, NOTICE_PROPERTY, address_of, keys_of, normal_address, same_address
 from engine.core.consent_names import unknown_channel, unknown_purpose
 from engine.core.customer import CustomerState, Granted
 from engine.core.message import is_of

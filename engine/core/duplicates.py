@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from engine.core import broadcast
-from engine.core.consent import ADDRESS_TRAITS, CONSENT_CHANNELS, given_for, normal_address, same_address
+from engine.core.channel import ADDRESS_TRAITS, CONSENT_CHANNELS
+from engine.core.consent import given_for, normal_address, same_address
 from engine.core.operators import point
 from engine.core.schedule import zone_named, zone_of
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from engine.core import consenting
-from engine.core.consent import ADDRESS_TRAITS, address_of, clean_address, normal_address
+from engine.core.channel import ADDRESS_TRAITS
+from engine.core.consent import address_of, clean_address, normal_address
 from engine.core.customer import AddressChange, Opened
 from engine.core.record import Identify
 from engine.core.schedule import DAY_MS, add

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from engine.core import address as addresses
-from engine.core.consent import ADDRESS_TRAITS, CONSENT_CHANNELS, address_of, given_for, normal_address
+from engine.core.channel import ADDRESS_TRAITS, CONSENT_CHANNELS
+from engine.core.consent import address_of, given_for, normal_address
 from engine.core.effect import Suppress
 
 if TYPE_CHECKING:

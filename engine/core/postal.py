@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 
-CHANNEL = "print"
 TRAIT = "address"
 PART_CHARS_MAX = 200
 _NAMES = {

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from engine.core import broadcast
-from engine.core.consent import ADDRESS_TRAITS, CONSENT_CHANNELS, given_for
+from engine.core.channel import ADDRESS_TRAITS, CONSENT_CHANNELS
+from engine.core.consent import given_for
 
 if TYPE_CHECKING:
     from engine.core.customer import CustomerState, Sent

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from engine.core import workflow as core
 from engine.core.catalog import Segment
+from engine.core.channel import CHANNELS, TEMPLATE_OPTIONAL
 from engine.core.policy import Policy
 from engine.definition.assemble import asked_segments
 from engine.definition.case import Expected, Happens, TestFile, split_name
@@ -20,11 +21,6 @@ from engine.definition.circles import find_circles
 from engine.definition.compile import Compiled
 from engine.definition.problem import Problems, nearest
 from engine.definition.site import Path, Site
-
-CHANNELS = ("email", "newsletter", "sms", "whatsapp", "messenger", "voice", "webhook", "task", "push", "print")
-"""Known without any plug-in."""
-TEMPLATE_OPTIONAL = frozenset({"webhook", "task"})
-"""Channels that have a form of their own for a message without a template file."""
 
 _UNNAMED = "steps."
 """How the default id of a step begins."""

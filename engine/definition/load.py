@@ -13,11 +13,12 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from engine.core.catalog import Catalog
+from engine.core.channel import CHANNELS
 from engine.core.workflow import Workflow
 from engine.definition.assemble import assemble
 from engine.definition.case import TestFile, compile_tests
 from engine.definition.case_document import TestsDocument
-from engine.definition.check import CHANNELS, Project, Templates, check_project
+from engine.definition.check import Project, Templates, check_project
 from engine.definition.compile import Compiled, compile_workflow
 from engine.definition.compile_policy import compile_policy, compile_segments, default_policy
 from engine.definition.document import WorkflowDocument

@@ -13,11 +13,11 @@ import msgspec
 
 from engine.core.broadcast import issue_of
 from engine.core.catalog import Catalog
+from engine.core.channel import MAIL_CHANNELS
 from engine.core.message import Message, names
 from engine.core.schedule import next_local, rfc3339, zone_named
 from engine.core.scope import Scope
 from engine.core.workflow import Send, Workflow
-from engine.dispatch.build import MAIL_CHANNELS
 from engine.dispatch.render import Rendered, Template
 from engine.dispatch.sample import ADDRESSES
 from engine.dispatch.template_problem import TemplateError, TemplateProblem

@@ -11,7 +11,7 @@ from typing import Final
 from jinja2 import nodes
 
 from engine.core import utm
-from engine.core.consent import OWN_CHANNELS
+from engine.core.channel import MAIL_CHANNELS, OWN_CHANNELS
 from engine.dispatch.compiled import Part
 from engine.dispatch.flatten import Flattener, undeclared
 from engine.dispatch.front_matter import VARIANT, Field, FrontMatter, split
@@ -22,7 +22,6 @@ from engine.dispatch.render import ENROLLMENT_MEMBERS, NAMES, OWN_NAMES
 from engine.dispatch.template_problem import TemplateProblem, nearest
 from engine.dispatch.text_part import generate
 
-MAIL_CHANNELS: Final = frozenset({"email", "newsletter"})
 FIELDS: Final = {
     "subject": "subject",
     "preheader": "preheader",

@@ -11,11 +11,10 @@ import msgspec
 
 from channels import guard
 from channels.contract import OutgoingMessage, PermanentError
-from engine.core.consent import OWN_CHANNELS
+from engine.core.channel import MAIL_CHANNELS, OWN_CHANNELS
 from engine.core.message import names
 from engine.core.policy import Tracking
 from engine.core.tracking import consented
-from engine.dispatch.build import MAIL_CHANNELS
 from engine.dispatch.tracking import Trails, marked
 
 if TYPE_CHECKING:

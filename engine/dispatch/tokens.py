@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from itsdangerous import BadData, URLSafeSerializer
 
 from engine.core import moving
-from engine.core.consent import ADDRESS_TRAITS
+from engine.core.channel import ADDRESS_TRAITS
 from engine.errors import NotFound
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from engine.core.address import kept_as
-from engine.core.consent import ADDRESS_TRAITS, normal_address
+from engine.core.channel import ADDRESS_TRAITS
+from engine.core.consent import normal_address
 from engine.core.proof import RECORD_ID_CHARS, ConsentRecord
 
 PROOF_YEARS = 5

@@ -27,7 +27,7 @@ def _web_address(url: str) -> str:
     return url
 
 
-class SmsSettings(ChannelSection, CallbackSection):
+class SmsSection(ChannelSection, CallbackSection):
     """`channels.twilio_account` says what each means for sending; `brand` and `contact` stand in answers to STOP and HELP."""
 
     SERVES: ClassVar[tuple[str, ...]] = ("sms", "whatsapp", "voice")
@@ -94,7 +94,7 @@ class SmsSettings(ChannelSection, CallbackSection):
         return ""
 
 
-def explain_phone(sms: SmsSettings, *, public_url: str) -> list[str]:
+def explain_phone(sms: SmsSection, *, public_url: str) -> list[str]:
     """How texts and calls will leave, and what is heard of them."""
     if not sms.configured:
         return ["sms: no ANLASS_SMS__ACCOUNT_SID: texts, WhatsApp and calls have no provider"]

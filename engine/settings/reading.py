@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,10 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as SourceError
 
+from channels import registry
 from engine.errors import SettingsError
 from engine.settings.key_reading import VARIABLE, WRITTEN_OPENLY, with_key_secrets
-from engine.settings.keys import KeySettings
+from engine.settings.keys import KeySection
 from engine.settings.section import SECRETS
 from engine.settings.sections import MODELS, SECRET_BYTES_MIN, Settings
 
@@ -57,7 +57,7 @@ def load_settings(project: Path) -> Settings:
         raise SettingsError(f"There is no project folder {project}.", mend="Make one with `anlass init DIR`.")
     file = project / FILE_NAME
     document = _read_toml(file)
-    foreign = _foreign_channels()
+    foreign = frozenset(registry.foreign()) - MODELS.keys()
     _check_document(document, file, foreign)
     more, later = _check_environment(foreign)
     for section, values in document.items():
@@ -112,12 +112,6 @@ def _read_toml(file: Path) -> dict[str, Any]:
         raise SettingsError(f"{file} is no valid TOML: {error}.") from error
 
 
-def _foreign_channels() -> frozenset[str]:
-    # Read from the packages' metadata only; nothing is imported.
-    names = frozenset(entry.name for entry in entry_points(group="anlass.channels"))
-    return names - {*MODELS, "mailbox"}
-
-
 def _keys(section: str) -> list[str]:
     return [field.alias or name for name, field in MODELS[section].model_fields.items()]
 
@@ -159,7 +153,7 @@ def _check_keys(values: dict[str, Any], file: Path) -> None:
             f"{file}: keys are written as [[collector.keys]], each with a name, and their secrets never stand here.",
             mend=f"Set {VARIABLE}NAME, or name a file with secret_file.",
         )
-    known = list(KeySettings.model_fields)
+    known = list(KeySection.model_fields)
     for key in keys:
         if "secret" in key:
             name = str(key.get("name", "NAME")).upper().replace("-", "_")

@@ -17,7 +17,7 @@ from engine.dispatch.render import Rendered
 from engine.dispatch.templates import TemplateSet
 from engine.dispatch.tokens import TokenSigner
 from engine.runtimes.memory_ports import MemoryRuntime
-from engine.settings import CollectorSettings
+from engine.settings import CollectorSection
 from engine.telemetry import Metrics
 
 START_MS = from_rfc3339("2026-03-01T12:00:00Z")
@@ -84,7 +84,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
         runtime=runtime, clock=clock, metrics=Metrics(), signer=TokenSigner(b"x" * 32),
         render=_Templates(tmp_path / "templates").render,
     )  # fmt: skip
-    async with TestClient(TestServer(build_collector(CollectorSettings(), parts))) as client:
+    async with TestClient(TestServer(build_collector(CollectorSection(), parts))) as client:
         yield Site(runtime, client)
 
 

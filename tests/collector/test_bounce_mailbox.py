@@ -24,7 +24,7 @@ from engine.core.record import Event, Identify, Outcome
 from engine.errors import Backlog, ServiceUnreachable, SettingsError
 from engine.runtimes.memory_ports import MemoryRuntime
 from engine.settings import Settings
-from engine.settings.bounces import BouncesSettings
+from engine.settings.bounces import BouncesSection
 from engine.telemetry import Metrics
 from tests.channels.conftest import certificate as _certificate
 from tests.channels.returned_mails import MARKS, plain, report_of
@@ -254,7 +254,7 @@ def test_the_settings_build_the_reader(tmp_path: Path) -> None:
     runtime = MemoryRuntime(catalog(), clock=clock)
 
     def around(**more: Any) -> Surroundings:
-        settings = Settings(project=tmp_path, bounces=BouncesSettings(**more))
+        settings = Settings(project=tmp_path, bounces=BouncesSection(**more))
         return Surroundings(settings=settings, runtime=runtime, clock=clock, metrics=Metrics())
 
     assert building.mailbox_reader(around()) is None
@@ -270,5 +270,5 @@ def test_the_settings_build_the_reader(tmp_path: Path) -> None:
         {"addresses": ("x",)},
     ):
         with pytest.raises(ValueError, match=r"mailbox|address"):
-            BouncesSettings(**wrong)
+            BouncesSection(**wrong)
     assert Marks(b"x" * 16).read("b+none@x.de") == ""

@@ -12,7 +12,7 @@ import msgspec
 from jinja2 import nodes
 
 from engine.core import workflow as core
-from engine.core.consent import ADDRESS_TRAITS, OWN_CHANNELS
+from engine.core.channel import ADDRESS_TRAITS, OWN_CHANNELS
 from engine.core.policy import Policy, QuietRule
 from engine.core.schedule import When, resolve_local, zone_named
 from engine.core.tracking import PURPOSE
