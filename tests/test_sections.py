@@ -14,7 +14,7 @@ from channels import registry
 from engine.bootstrap.channels import configured_channels
 from engine.errors import SettingsError
 from engine.settings import load_settings
-from engine.settings.section import SECRETS
+from engine.settings.section import SECRETS, ChannelSection
 from engine.settings.sections import MODELS
 
 ADAPTERS = {
@@ -61,6 +61,7 @@ def test_a_section_bounds_what_its_adapter_bounds(section: str) -> None:
 def test_an_adapter_knows_what_its_section_hands_on(section: str) -> None:
     """No setting is written down that the adapter then refuses."""
     model = MODELS[section]
+    assert issubclass(model, ChannelSection)
     ours = {field.alias or name for name, field in model.model_fields.items()}
     files = {name for name in ours if name.endswith("_file") and name.removesuffix("_file") in SECRETS}
     assert ours - files - ENGINES - model.NOT_THE_ADAPTERS <= adapter_of(section).keys()

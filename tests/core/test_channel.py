@@ -34,6 +34,8 @@ def listed(source: str) -> Iterator[tuple[int, list[str]]]:
             parts = node.elts
         elif isinstance(node, ast.Dict):
             parts = [key for key in node.keys if key is not None]
+        else:
+            continue
         words = [part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)]
         # Verbs of steps, names of traits and of files are other words that some channels share.
         if len(words) == len(parts) and words and set(words) <= {*CHANNELS, "profile"}:
