@@ -158,7 +158,7 @@ class Channel(Protocol):
         """What it can do; constant."""
 
     async def open(self) -> None:
-        """Prepare. `ValueError` for settings it cannot use; an unreachable provider is no error until a `send`."""
+        """Prepare. `ValueError` for settings it cannot use; an unreachable provider is not an error until a `send`."""
 
     async def close(self) -> None:
         """Let go of connections once the sends under way ended, however long they may take. Idempotent."""

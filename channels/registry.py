@@ -62,7 +62,7 @@ def load(name: str) -> ChannelFactory:
         return _loaded(entry)
     names = sorted(entries)
     near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(names)}."
+    hint = f"did you mean {near[0]!r}?" if near else f"available: {', '.join(names)}."
     message = (
         f"There is no channel adapter {name!r}; {hint} A package adds one through the entry-point group {GROUP!r}."
     )

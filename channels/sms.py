@@ -60,15 +60,12 @@ class SmsChannel:
         return Capabilities(two_way=heard and not self._one_way(""), delivery_reports=heard)
 
     async def open(self) -> None:
-        """As in the contract."""
         await self._account.open()
 
     async def close(self) -> None:
-        """As in the contract."""
         await self._account.close()
 
     async def send(self, delivery: OutgoingMessage) -> Receipt:
-        """As in the contract."""
         request = self._request(delivery)
         async with self._account.asking() as api:
             made = await api.messages.create_async(**request)

@@ -86,7 +86,7 @@ def check_header(names: list[str], reading: Reading) -> None:
     doubtful = [name for name in names if folded(name) not in _COLUMNS and any(mark in folded(name) for mark in _MARKS)]
     if doubtful:
         raise UsageError(
-            f"The column {doubtful[0][:60]!r} seems to be about consent, and is not understood.",
+            f"The column {doubtful[0][:60]!r} seems to be about consent, but is not understood.",
             mend="Call it status, withdrawn_at, confirmed_at or given_at, or remove it.",
         )
     if not reading.purpose:

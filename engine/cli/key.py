@@ -24,7 +24,7 @@ KEY_BYTES = 24
 
 @click.group("key")
 def key() -> None:
-    """Make keys that events come with, and list those that there are.
+    """Make and list the keys that events are sent with.
 
     A server key stays on the shop's server and may send everything. A browser key stands in pages, and may only say what
     a visitor does.
@@ -41,7 +41,7 @@ def key() -> None:
 @click.option("--browser", is_flag=True, help="A key for pages and apps.")
 @click.option("--origin", "origins", multiple=True, metavar="ORIGIN", help="A page's origin; may be repeated.")
 def new(name: str, *, browser: bool, origins: tuple[str, ...]) -> None:
-    """Make a key, and print it with the settings that put it in force. It is kept nowhere.
+    """Make a key, and print it with the settings that put it in force. It is not stored.
 
     Examples:
       anlass key new shop

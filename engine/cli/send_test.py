@@ -54,7 +54,7 @@ def send_test(template: str, address: str, **more: Any) -> None:
     channel = _channel(project, name, channel or more["channel"])
     if not clean_address(address, channel):
         raise UsageError(
-            f"{address!r} is no address for {channel}.", mend="Write it as me@shop.example or +4915112345678."
+            f"{address!r} is not an address for {channel}.", mend="Write it as me@shop.example or +4915112345678."
         )
     given = asyncio.run(_traits(project, more["customer"])) if more["customer"] else {}
     given |= _links_of_nobody(project)
@@ -94,7 +94,7 @@ async def _traits(project: Project, customer: str) -> dict[str, Any]:
 
     state = await bootstrap.ask(project.settings.project, lambda reader: reader.state(customer))
     if state is None:
-        raise NotFound(f"Nobody called {customer!r} is known.", mend="Leave --as out to send it with made-up data.")
+        raise NotFound(f"There is no customer {customer!r}.", mend="Leave --as out to send it with made-up data.")
     return {"customer": {**state.traits, "id": state.id}}
 
 

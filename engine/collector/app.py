@@ -42,7 +42,7 @@ from engine.telemetry import Metrics
 
 _silent = logging.getLogger("engine.collector.http")
 _silent.disabled = True
-# Bodies are decompressed by `body`. What is no HTTP at all aiohttp answers with 400; logging a traceback for each is not for
+# Bodies are decompressed by `body`. What is not HTTP at all aiohttp answers with 400; logging a traceback for each is not for
 # a stranger to decide.
 _HANDLER = {"auto_decompress": False, "logger": _silent}
 

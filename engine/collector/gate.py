@@ -54,7 +54,6 @@ class Pass:
     """What a request may bring: the key that it came with. Of a collector without keys `key` is None."""
 
     def __init__(self, key: KeySection | None = None) -> None:
-        """Keeps it."""
         self._key = key
         self.name = key.name if key is not None else ""
         self.is_browser = key is not None and key.kind == "browser"
@@ -112,7 +111,7 @@ class Pass:
         assert self._key is not None, "without keys nothing is checked"
         if self.is_browser and name.strip().casefold() in _FOLDED:
             raise BadRecord(
-                "event_not_allowed", f"The browser key {self.name} may not send {name!r}, which means something here.",
+                "event_not_allowed", f"The browser key {self.name} may not send {name!r}, which has a meaning here.",
                 where="event", mend="Send it from the shop's server, with a server key.",
             )  # fmt: skip
         if self._key.events and not any(fnmatch.fnmatchcase(name, pattern) for pattern in self._key.events):
@@ -136,7 +135,7 @@ class Pass:
         secret = self._key.secret.get_secret_value() if self._key is not None and self._key.secret else ""
         if not secret:
             raise BadRecord(
-                "unproven_user", f"The browser key {self.name} has no secret, so that no userId can be proved.",
+                "unproven_user", f"The browser key {self.name} has no secret, so no userId can be proved.",
                 where="userId", mend="Send events of anonymous ids, or give the key a secret.",
             )  # fmt: skip
         expected = hmac.digest(secret.encode(), user.encode("utf-8", "surrogatepass"), "sha256").hex()
@@ -194,7 +193,7 @@ class Gate:
     def refused(self) -> BadRecord:
         """What to answer to the others."""
         return BadRecord(
-            "unauthorized", "The write key is missing or not known.", mend="Send it as the user name of Basic auth."
+            "unauthorized", "The write key is missing or unknown.", mend="Send it as the user name of Basic auth."
         )
 
     def _unknown(self, shown: str | None) -> BadRecord:

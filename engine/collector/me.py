@@ -34,7 +34,6 @@ class MePages:
     """The handlers."""
 
     def __init__(self, runtime: Front, entrance: Entrance, visitors: Visitors) -> None:
-        """Keeps them."""
         self._runtime = runtime
         self._entrance = entrance
         self._visitors = visitors

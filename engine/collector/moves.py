@@ -31,7 +31,6 @@ class MovePages:
     """The handlers."""
 
     def __init__(self, runtime: Front, entrance: Entrance) -> None:
-        """Keeps both."""
         self._runtime = runtime
         self._entrance = entrance
 
@@ -86,7 +85,7 @@ class MovePages:
         state = await state_of(self._runtime, visit.link.customer)
         change = None if state is None else moving.open_change(state, str(cause.get("id", "")), now_ms=visit.now_ms)
         if state is None or change is None or ADDRESS_TRAITS.get(message.channel) != "email":
-            raise NotFound("This link does not hold any more.", mend="Enter the address again.")
+            raise NotFound("This link is no longer valid.", mend="Enter the address again.")
         wanted = change.address if door == "address" else address_of(state, "email")
         if normal_address(message.address, "email") != normal_address(wanted, "email"):
             raise NotFound("This mail went to another address.")

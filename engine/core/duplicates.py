@@ -78,7 +78,7 @@ def claim(message: Message) -> str:
 
 
 def holder(claimed: str) -> tuple[int, str]:
-    """The claim as it is compared: the lowest one holds the address. What is no claim of ours holds it for nobody we know."""
+    """The claim as it is compared: the lowest one holds the address. What is not a claim of ours holds it for nobody we know."""
     since, _, message = claimed.partition(":")
     return (int(since) if since.isdecimal() else -1), message
 

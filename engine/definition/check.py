@@ -169,7 +169,7 @@ class _Checker:
                 )
                 site.error((*path, "template"), "unknown-template", message=message)
         if len(set(send.channels)) < len(send.channels):
-            site.error((*path, "channel"), "duplicate-channel", message="a channel stands twice in this list")
+            site.error((*path, "channel"), "duplicate-channel", message="a channel appears twice in this list")
         if send.fallback_on and len(send.channels) == 1 and not site.source.mended:
             message = "`fallback_on` has no channel to fall back to; list several in `channel`"
             site.warning((*path, "fallback_on"), "no-fallback", message=message)
@@ -333,7 +333,7 @@ def _unreachable(compiled: Compiled, problems: Problems) -> None:
         if step not in led_to:
             spot = compiled.site.spot(compiled.places[step])
             problems.warning(
-                spot, "unreachable", message=f"no run can come to the step `{step}`: what stands before it always ends"
+                spot, "unreachable", message=f"no run can come to the step `{step}`: what comes before it always ends"
             )
 
 

@@ -126,7 +126,7 @@ class Builder:
     def _sibling(self, source: str, index: int, own: frozenset[str]) -> Part | None:
         front = split(self._sources.files[index], source, problems=self._problems)
         if front.body_line > 1:
-            self._report(index, 1, "front_matter", "the front matter belongs into the .html file beside this one")
+            self._report(index, 1, "front_matter", "the front matter belongs in the .html file beside this one")
             return None
         tree = self._straight(front.body, index, front.body_line)
         return None if tree is None else self._compile(tree, own)
@@ -149,7 +149,7 @@ class Builder:
         for name in undeclared(tree.body, known):
             unknown.setdefault(name.name, name.lineno)
         for word, line in unknown.items():
-            mend = nearest(word, known) or f"; known are {', '.join(sorted(known))}"
+            mend = nearest(word, known) or f"; available: {', '.join(sorted(known))}"
             self._problems.append(
                 self._sources.problem(line, "unknown_name", message=f"unknown name '{word}'{mend}", word=word)
             )

@@ -223,7 +223,6 @@ class SignedLinks:
     """The links of a message, as `engine.dispatch.compose` asks for them. `base_url` has no slash at its end."""
 
     def __init__(self, base_url: str, signer: TokenSigner) -> None:
-        """Keeps both."""
         self._base_url = base_url.rstrip("/")
         self._signer = signer
 

@@ -59,7 +59,7 @@ class BouncesSection(Section):
             raise ValueError("mailbox_tls none would send the password in the open; it is for this machine only")
         for address in self.addresses:
             if address.count("@") != 1 or address != address.strip():
-                raise ValueError(f"addresses has {address!r}, which is no address")
+                raise ValueError(f"addresses has {address!r}, which is not an address")
         return self
 
     @property

@@ -64,7 +64,9 @@ class CollectorSection(Section):
             )
         url = urlsplit(self.public_url)
         if self.public_url and (url.scheme not in {"http", "https"} or not url.netloc or url.query or url.fragment):
-            raise ValueError(f"public_url {self.public_url!r} is no web address; write it as https://mail.shop.example")
+            raise ValueError(
+                f"public_url {self.public_url!r} is not a web address; write it as https://mail.shop.example"
+            )
         return self
 
     @property

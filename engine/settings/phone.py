@@ -16,14 +16,14 @@ from engine.settings.section import CallbackSection, ChannelSection
 
 def _account(sid: str) -> str:
     if sid and not (sid.startswith("AC") and len(sid) == 34):  # noqa: PLR2004 - Twilio's ids
-        raise ValueError("account_sid is none of Twilio's; copy it from the console, it begins with AC")
+        raise ValueError("account_sid is not one of Twilio's; copy it from the console, it begins with AC")
     return sid
 
 
 def _web_address(url: str) -> str:
     parts = urlsplit(url)
     if url and (parts.scheme not in {"http", "https"} or not parts.netloc or parts.query or parts.fragment):
-        raise ValueError(f"base_url {url!r} is no web address; leave it out, or write it as http://127.0.0.1:4010")
+        raise ValueError(f"base_url {url!r} is not a web address; leave it out, or write it as http://127.0.0.1:4010")
     return url
 
 

@@ -91,7 +91,7 @@ def _variables() -> dict[str, Any]:
 
 
 def _merged(written: dict[str, Any] | None, variables: object) -> Any:
-    """A section with the environment over the file. Whatever is no section is left for pydantic to refuse."""
+    """A section with the environment over the file. Whatever is not a section is left for pydantic to refuse."""
     if variables is None:
         return written or {}
     return {**(written or {}), **variables} if isinstance(variables, dict) else variables
@@ -109,7 +109,7 @@ def _read_toml(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(data.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise SettingsError(f"{file} is no valid TOML: {error}.") from error
+        raise SettingsError(f"{file} is not valid TOML: {error}.") from error
 
 
 def _keys(section: str) -> list[str]:
@@ -118,7 +118,7 @@ def _keys(section: str) -> list[str]:
 
 def _near(word: str, known: list[str]) -> str:
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"Did you mean {near[0]}?" if near else f"Known are: {', '.join(sorted(known))}."
+    return f"Did you mean {near[0]}?" if near else f"Available: {', '.join(sorted(known))}."
 
 
 def _variable(section: str, key: str) -> str:
@@ -201,7 +201,7 @@ def _explained(error: ValidationError, file: Path) -> SettingsError:
 
 
 def _with_secret_files(settings: Settings) -> Settings:
-    """Put the contents of `*_file` in place of the secrets that they hold, and look whether a channel lacks something."""
+    """Put the contents of `*_file` in place of the secrets that they hold, and check whether a channel lacks something."""
     changed = {name: _with_secrets(settings, name) for name in MODELS}
     if any(len(secret) < SECRET_BYTES_MIN for secret in changed["collector"].link_secrets):
         name = "ANLASS_COLLECTOR__SECRETS" if changed["collector"].secrets else "ANLASS_COLLECTOR__SECRET"
@@ -257,6 +257,6 @@ def _from_file(settings: Settings, name: str, *, value: SecretStr | None, file: 
     try:
         text = path.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise SettingsError(f"{name}_file {path} cannot be read: {reason}.") from error
     return SecretStr(text)

@@ -162,7 +162,7 @@ class DatabaseSection(Section):
                 )
         elif not self.url.startswith("sqlite:///") or not self.url.removeprefix("sqlite:///"):
             raise ValueError(
-                f"url {self.url!r} is not understood; write it as sqlite:///var/anlass.db or postgresql://user@host/name"
+                f"url {self.url!r} is not recognised; write it as sqlite:///var/anlass.db or postgresql://user@host/name"
             )
         return self
 

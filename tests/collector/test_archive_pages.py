@@ -91,7 +91,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
 async def test_nothing_is_there_before_somebody_got_it(site: Site) -> None:
     """Not even the page of an issue whose name can be guessed."""
     status, text = await site.get("/archive")
-    assert (status, "There is none to read yet." in text) == (200, True)
+    assert (status, "There are none to read yet." in text) == (200, True)
     assert (await site.get("/archive/news/2026-03-02-0900"))[0] == 404
 
 

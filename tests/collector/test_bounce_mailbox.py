@@ -190,7 +190,7 @@ async def test_a_message_that_is_not_known_yet_is_waited_for(stage: Stage, mails
 async def test_a_mail_with_a_very_long_line_stops_no_other(stage: Stage, mails: GreenMail, protocol: str) -> None:
     """Anybody can send one to the address for bounces: what comes after it is read all the same."""
     bounces = await stage.begin()
-    chars = 1_500_000 if protocol == "pop3" else 900_000  # GreenMail's answer to a FETCH of a part is no IMAP
+    chars = 1_500_000 if protocol == "pop3" else 900_000  # GreenMail's answer to a FETCH of a part is not IMAP
     mails.put(*[plain("Spam", "x" * each, sender="x@y.de") for each in (3_000, chars)], *bounces)
     await stage.reader(account(mails, protocol)).visit()
     assert (sorted(stage.bounced()), mails.count()) == (["ana", "ben"], 0)

@@ -327,7 +327,7 @@ async def test_our_own_forms_are_taken_however_the_browser_tells(ana: Ana) -> No
     [("203.0.113.7", "203.0.113.7"), ("evil, 203.0.113.7", "203.0.113.7"), ("", "127.0.0.1"), ("<b>", "127.0.0.1")],
 )
 async def test_a_proof_names_the_machine_behind_the_proxy(told: str, kept: str, ana: Ana) -> None:
-    """What the proxy in our own network says last; nothing that is no address."""
+    """What the proxy in our own network says last; nothing that is not an address."""
     await ana.post("", {}, **{"X-Forwarded-For": told})
     assert {each.proof["ip"] for each in ana.written if isinstance(each, Consent)} == {kept}
 

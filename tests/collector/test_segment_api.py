@@ -141,7 +141,7 @@ async def test_a_batch_of_bad_records_only_is_refused(collector: Collector) -> N
 
 
 async def test_an_empty_batch_is_fine(collector: Collector) -> None:
-    """Nothing to do is no error."""
+    """Nothing to do is not an error."""
     assert await collector.post("/v1/batch", {"batch": []}) == (200, {"success": True})
 
 
