@@ -68,7 +68,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def quiet() -> None:
-    """The engine's log lines are no part of a table."""
+    """The engine's log lines are not a part of a table."""
     from engine.telemetry import configure_logging  # noqa: PLC0415 - scenarios with processes of their own do without
 
     configure_logging(stream=Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - for the rest of the process

@@ -122,7 +122,7 @@ class Conformance:
         async def test(stage: Stage) -> None:
             _expect(isinstance(stage.channel, Channel), "the adapter lacks a part of the protocol Channel")
             _expect(stage.channel.name, "the adapter has no name")
-            _expect(isinstance(stage.channel.capabilities, Capabilities), "`capabilities` is no Capabilities")
+            _expect(isinstance(stage.channel.capabilities, Capabilities), "`capabilities` is not a Capabilities")
             _expect(stage.channel.capabilities == stage.channel.capabilities, "`capabilities` has to be constant")
 
         self._run(test)

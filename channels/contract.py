@@ -50,16 +50,14 @@ class Verdict(enum.StrEnum):
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
-    """What an adapter can do, so that checks can warn before anything is sent."""
+    """What an adapter can do: `anlass check` warns of what a project wants beyond it, and the conformance suite asks for it."""
 
     html: bool = False
     subject: bool = False
-    attachments: bool = False
     two_way: bool = False  # answers of recipients come back as touchpoints
     idempotent: bool = False  # sending the same `OutgoingMessage.id` twice delivers once
     list_unsubscribe: bool = False  # the provider shows an unsubscribe control of its own
     delivery_reports: bool = False  # delivered / bounced come back after the receipt
-    text_chars_max: int | None = None
 
 
 class OutgoingMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,7 +158,7 @@ class Channel(Protocol):
         """What it can do; constant."""
 
     async def open(self) -> None:
-        """Prepare. `ValueError` for settings it cannot use; an unreachable provider is no error until a `send`."""
+        """Prepare. `ValueError` for settings it cannot use; an unreachable provider is not an error until a `send`."""
 
     async def close(self) -> None:
         """Let go of connections once the sends under way ended, however long they may take. Idempotent."""

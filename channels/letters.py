@@ -53,7 +53,7 @@ class PrintSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     folder: str
     pdf: bool = False
     pdf_font: str = ""
-    connections: int = 1
+    connections: int = 10
 
 
 class Letter(msgspec.Struct, frozen=True):
@@ -199,7 +199,7 @@ class PrintChannel:
         """Opens the spool. ValueError when the folder or the font cannot be used."""
         font = self._settings.pdf_font
         if font and not await asyncio.to_thread(Path(font).is_file):
-            raise ValueError(f"The print setting `pdf_font` names {font}, which is no file.")
+            raise ValueError(f"The print setting `pdf_font` names {font}, which is not a file.")
         try:
             self._spool = await asyncio.to_thread(Spool, Path(self._settings.folder))
         except (OSError, sqlite3.Error) as error:
@@ -236,7 +236,7 @@ def _letter(delivery: OutgoingMessage, settings: PrintSettings) -> Letter:
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         parts = {}
     if not {"street", "postal_code", "city"} <= parts.keys() <= set(COLUMNS):
-        raise PermanentError("it is no postal address", code="address", address_verdict=Verdict.SUPPRESS)
+        raise PermanentError("it is not a postal address", code="address", address_verdict=Verdict.SUPPRESS)
     guard.check_value("the recipient's name", delivery.to_name)
     texts = [delivery.to_name, delivery.text, *parts.values()]
     try:

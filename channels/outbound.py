@@ -49,7 +49,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def refused_address(address: str) -> bool:
-    """Whether nothing may be sent there: it is no plain public unicast address."""
+    """Whether nothing may be sent there: it is not a plain public unicast address."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
@@ -136,7 +136,6 @@ class Outbound:
     """A pool of connections for calls that cannot be led astray. One per channel; opened and closed with it."""
 
     def __init__(self, settings: OutboundSettings, *, resolve: Resolve = system_addresses) -> None:
-        """Connects to nothing."""
         self._settings = settings
         self._resolve = resolve
         self._session: aiohttp.ClientSession | None = None

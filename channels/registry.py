@@ -15,7 +15,7 @@ from channels.contract import ChannelFactory
 
 GROUP = "anlass.channels"
 
-# Named here too, so that a checkout that was never installed has them; no other package can take these names.
+# The adapters that ship with Anlass, as a package would name its own; no other package can take these names.
 BUILT_IN: dict[str, str] = {
     "email": "channels.mail.email:create",
     "mailbox": "channels.recording:create",
@@ -46,31 +46,34 @@ class UnknownChannel(LookupError):
 
 def known() -> list[str]:
     """Return the names of all adapters that could be loaded, sorted."""
-    return sorted({*BUILT_IN, *(entry.name for entry in entry_points(group=GROUP))})
+    return sorted(_entries())
 
 
 def foreign() -> list[str]:
     """Return the names that other packages add, sorted; they are read from the packages' metadata, and nothing is imported."""
-    return sorted({entry.name for entry in entry_points(group=GROUP)} - BUILT_IN.keys())
+    return sorted(_entries().keys() - BUILT_IN.keys())
 
 
 def load(name: str) -> ChannelFactory:
     """Return the factory of the adapter `name`; `UnknownChannel` says which names there are, the nearest one first."""
-    target = BUILT_IN.get(name)
-    if target is not None:
-        module, _, attribute = target.partition(":")
-        built_in: ChannelFactory = getattr(importlib.import_module(module), attribute)
-        return built_in
-    for entry in entry_points(group=GROUP):
-        if entry.name == name:
-            return _load_foreign(entry)
-    names = known()
+    entries = _entries()
+    entry = entries.get(name)
+    if entry is not None:
+        return _loaded(entry)
+    names = sorted(entries)
     near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(names)}."
+    hint = f"did you mean {near[0]!r}?" if near else f"available: {', '.join(names)}."
     message = (
         f"There is no channel adapter {name!r}; {hint} A package adds one through the entry-point group {GROUP!r}."
     )
     raise UnknownChannel(message)
+
+
+def _entries() -> dict[str, EntryPoint]:
+    """Every adapter by name; the built-in ones are entries like any other, and there without being installed."""
+    of_packages = {entry.name: entry for entry in entry_points(group=GROUP)}
+    built_in = {name: EntryPoint(name, target, GROUP) for name, target in BUILT_IN.items()}
+    return of_packages | built_in
 
 
 def load_callbacks(provider: str) -> CallbackFactory:
@@ -80,7 +83,7 @@ def load_callbacks(provider: str) -> CallbackFactory:
     return factory
 
 
-def _load_foreign(entry: EntryPoint) -> ChannelFactory:
+def _loaded(entry: EntryPoint) -> ChannelFactory:
     try:
         factory = entry.load()
     except Exception as error:

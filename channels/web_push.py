@@ -99,7 +99,7 @@ class WebPushChannel:
             self._vapid.sign({"aud": "https://push.example", "exp": 1, "sub": settings.subject})
         except VapidException:
             mend = "write it as mailto:hello@shop.example"
-            raise ValueError(f"The push setting `subject` is no contact; {mend}.") from None
+            raise ValueError(f"The push setting `subject` is not a contact; {mend}.") from None
         self._now_seconds = now_seconds
         self._tokens: dict[str, tuple[float, str]] = {}
         self._outbound = Outbound(
@@ -112,7 +112,6 @@ class WebPushChannel:
         )
 
     async def open(self) -> None:
-        """Connects to nothing."""
         await self._outbound.open()
 
     async def close(self) -> None:
@@ -256,7 +255,7 @@ def _key(secret: str) -> Any:
         found = None
     if found is None:
         raise ValueError(
-            "The push secret is no VAPID key. Make one with:"
+            "The push secret is not a VAPID key. Make one with:"
             " python3 -c 'from channels.web_push import new_keys; print(*new_keys())'"
         )
     return found

@@ -83,7 +83,9 @@ class WebhookChannel:
         if not settings.endpoints:
             raise ValueError("The webhook settings name no endpoint; write [webhook.endpoints.NAME] with a url.")
         for word in settings.secrets.keys() - settings.endpoints.keys():
-            raise ValueError(f"The webhook secrets name {word!r}, which is no endpoint; name it in webhook.endpoints.")
+            raise ValueError(
+                f"The webhook secrets name {word!r}, which is not an endpoint; name it in webhook.endpoints."
+            )
         self._endpoints = settings.endpoints
         self._keys = {word: _keys_of(word, settings) for word in settings.endpoints}
         for word, endpoint in settings.endpoints.items():
@@ -125,7 +127,7 @@ class WebhookChannel:
             return next(iter(self._endpoints))
         if word not in self._endpoints:
             known = ", ".join(sorted(self._endpoints))
-            reason = f"the message is for an endpoint that is not in the settings; known are: {known}"
+            reason = f"the message is for an endpoint that is not in the settings; available: {known}"
             raise PermanentError(reason, code="endpoint", address_verdict=Verdict.MESSAGE)
         return word
 

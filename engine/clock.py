@@ -97,7 +97,7 @@ def to_rfc3339(at_ms: int) -> str:
 
 
 def from_rfc3339(text: str) -> int:
-    """Milliseconds since the epoch; ValueError when `text` is no RFC 3339 time or names no offset."""
+    """Milliseconds since the epoch; ValueError when `text` is not an RFC 3339 time or names no offset."""
     at = datetime.fromisoformat(text)
     if at.tzinfo is None:
         raise ValueError(f"{text!r} names no offset; write it as 2026-03-27T10:00:00+01:00 or with Z")

@@ -202,7 +202,7 @@ def ratio_of(environment: Mapping[str, str]) -> float:
     except ValueError:
         ratio = -1.0
     if not 0 <= ratio <= 1:
-        raise SettingsError(f"OTEL_TRACES_SAMPLER_ARG={written} is no share.", mend="Write a number from 0 to 1.")
+        raise SettingsError(f"OTEL_TRACES_SAMPLER_ARG={written} is not a share.", mend="Write a number from 0 to 1.")
     return ratio
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from channels.contract import Capabilities
+from channels.mail.email import EmailChannel
 from channels.recording import Mailbox
 from engine.bootstrap import check
 from engine.project.channels import open_channels
@@ -97,3 +99,21 @@ def test_what_a_channel_cannot_tell_is_not_waited_for_silently(project: Path, mo
     monkeypatch.setenv("ANLASS_COLLECTOR__PUBLIC_URL", "https://shop.example")
     monkeypatch.setenv("ANLASS_COLLECTOR__WRITE_KEYS", "a-key-of-sixteen-or-more-characters")
     assert "outcome-never-heard" not in [each.code for each in check(project)]
+
+
+def test_check_tells_what_an_adapter_leaves_out(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HTML by an adapter of texts, and advertising without the button that mail programs show."""
+    news = "purpose: marketing\n".join(WORKFLOW.split("purpose: transactional\n"))
+    (project / "workflows/hello.yaml").write_text(news)
+    policy = "policy: default\nzone: UTC\npurposes: {marketing: {consent: opt_in}}\n"
+    (project / "workflows/policy.yaml").write_text(policy)
+    way_out = '<p><a href="{{ unsubscribe_url }}">Stop</a></p>'
+    (project / "templates/email/hello.html").write_text(f"---\nsubject: Hello\n---\n<p>Hello</p>{way_out}")
+    codes = {"html-not-sent", "no-one-click"}
+    monkeypatch.setenv("ANLASS_EMAIL__HOST", "127.0.0.1")
+    monkeypatch.setenv("ANLASS_MAILBOX__CHANNELS", "sms, messenger")
+    assert [each for each in check(project) if each.code in codes] == []
+    monkeypatch.setattr(EmailChannel, "capabilities", Capabilities())
+    assert {(each.file, each.code) for each in check(project) if each.code in codes} == {
+        ("templates/email/hello.html", code) for code in codes
+    }

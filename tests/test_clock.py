@@ -67,7 +67,7 @@ def test_public_times_are_read(text: str, at_ms: int) -> None:
 
 @pytest.mark.parametrize("text", ["2026-03-27T10:00:00", "soon", "", "2026-13-01T00:00:00Z"])
 def test_a_time_without_an_offset_or_sense_is_refused(text: str) -> None:
-    """A time that could mean several instants, or none, is no time."""
+    """A time that could mean several instants, or none, is not a time."""
     with pytest.raises(ValueError, match=r".+"):
         from_rfc3339(text)
 

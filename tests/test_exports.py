@@ -10,11 +10,13 @@ import sys
 import tomllib
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import entry_points, packages_distributions
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from channels import registry
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("engine", "channels")
@@ -125,11 +127,9 @@ def test_every_dependency_is_pinned() -> None:
     assert [one for one in wanted if _plain(one) not in pinned] == []
 
 
-def test_the_command_and_the_channels_are_where_the_distribution_says() -> None:
-    """The console script and the entry points of the built-in channels name things that exist."""
-    named = dict(_project()["scripts"]) | _project()["entry-points"]["anlass.channels"]
-    for place in named.values():
+def test_the_command_and_the_channels_are_where_they_are_said_to_be() -> None:
+    """The console script and the registry's rows of the built-in channels name things that exist."""
+    named = [*_project()["scripts"].values(), *registry.BUILT_IN.values(), *registry.CALLBACKS.values()]
+    for place in named:
         module, _, name = place.partition(":")
         assert callable(getattr(importlib.import_module(module), name))
-    installed = {one.name: one.value for one in entry_points(group="anlass.channels")}
-    assert installed.items() >= _project()["entry-points"]["anlass.channels"].items()

@@ -16,7 +16,7 @@ from engine.collector import build_collector
 from engine.collector.listening import bind, url_of
 from engine.collector.refusals import Refusals
 from engine.runtimes.memory_ports import MemoryRuntime
-from engine.settings import CollectorSettings
+from engine.settings import CollectorSection
 from engine.telemetry import Metrics
 from tests.collector.conftest import T0, catalog, make_parts
 
@@ -31,7 +31,7 @@ async def _served(rules: Rules):  # type: ignore[no-untyped-def]  # noqa: ANN202
     keeper = Gatekeeper(rules, refused=Refusals(metrics, clock).count, counted=metrics.connections.set)
     async with contextlib.AsyncExitStack() as stack:
         sock = bind("127.0.0.1", 0, what="collector", setting="ANLASS_COLLECTOR__")
-        await serve(stack, build_collector(CollectorSettings(), parts), sock, keeper=keeper)
+        await serve(stack, build_collector(CollectorSection(), parts), sock, keeper=keeper)
         yield url_of(sock), metrics
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from channels.registry import load
 from engine.errors import SettingsError
-from engine.settings import CollectorSettings, KeySettings, Settings, explain, load_settings, weak_key
+from engine.settings import CollectorSection, KeySection, Settings, explain, load_settings, weak_key
 from engine.settings.keys import weakness
 
 
@@ -362,8 +362,8 @@ def test_write_keys_in_the_shared_file_are_warned_of(project: Path) -> None:
 )  # fmt: skip
 def test_a_key_that_can_be_guessed_is_refused(key: str) -> None:
     """Short ones, words, sequences, repetitions; of both kinds; the sentence does not repeat it, and says the mend."""
-    server = weak_key(CollectorSettings(write_keys={"shop": key}))
-    browser = weak_key(CollectorSettings(keys=(KeySettings(name="web", kind="browser", key=key),)))
+    server = weak_key(CollectorSection(write_keys={"shop": key}))
+    browser = weak_key(CollectorSection(keys=(KeySection(name="web", kind="browser", key=key),)))
     for wrong, mend in ((server, "anlass key new shop"), (browser, "anlass key new --browser web")):
         assert wrong is not None
         assert mend in str(wrong)

@@ -278,7 +278,7 @@ def test_tracked_files_name_no_registry_and_no_machine() -> None:
     git = shutil.which("git")
     listed = git and subprocess.run([git, "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
     if not listed or listed.returncode != 0 or not listed.stdout:
-        pytest.skip("this is no git checkout, so nothing is tracked; clone the repository to run this test")
+        pytest.skip("this is not a git checkout, so nothing is tracked; clone the repository to run this test")
     violations = []
     for path in listed.stdout.rstrip("\0").split("\0"):
         try:

@@ -61,7 +61,7 @@ def test_in_ci_a_skip_is_a_failure_with_the_same_words(folder: Path) -> None:
 
 
 def test_in_ci_a_file_that_skips_itself_is_a_failure(folder: Path) -> None:
-    """A file that skips while it is imported is no way around it."""
+    """A file that skips while it is imported is not a way around it."""
     (folder / "test_whole.py").write_text(WHOLE_FILE)
     assert _pytest(folder, ci=False).returncode == 0
     run = _pytest(folder, ci=True)

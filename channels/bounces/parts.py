@@ -38,7 +38,7 @@ class Malformed(Exception):
 
 
 class Part(msgspec.Struct, frozen=True):
-    """One part: its type, its headers by lower-case name (first of each), its text ("" for what is no text).
+    """One part: its type, its headers by lower-case name (first of each), its text ("" for what is not text).
 
     A quoted mail is a part of its own, with the headers of that mail; its own parts follow and are `quoted`.
     """

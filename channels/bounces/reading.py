@@ -84,7 +84,7 @@ def understand(raw: bytes, *, envelope_to: Sequence[str] = (), marks: Marks | No
         return _bounce(kind, fate, _named(mail, envelope_to, marks), quoted_to)
     if answers_by_itself(mail, plainly=False):
         return Understood(kind=Kind.AUTOMATIC, label="automatic")
-    return Understood(kind=Kind.OTHER, label="other", reason="it is no bounce, no complaint and no automatic answer")
+    return Understood(kind=Kind.OTHER, label="other", reason="it is not a bounce, no complaint and no automatic answer")
 
 
 def _named(mail: Mail, envelope_to: Sequence[str], marks: Marks | None) -> Named:

@@ -16,7 +16,7 @@ _OK = 200
 
 
 def fetch(url: str) -> bytes:
-    """The body. Raises OSError when it cannot be had, is too large, or the answer is not 200."""
+    """The body. Raises OSError when it cannot be fetched, is too large, or the answer is not 200."""
     parts = urlsplit(url)
     assert parts.scheme == "https", url
     connection = http.client.HTTPSConnection(parts.netloc, timeout=SECONDS_MAX, context=ssl.create_default_context())

@@ -30,13 +30,13 @@ def json_in(body: bytes) -> Any:
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Unreadable("the body is no JSON") from error
+        raise Unreadable("the body is not JSON") from error
 
 
 def object_in(value: object, what: str) -> dict[str, Any]:
     """The value, when it is an object. Raises Unreadable."""
     if not isinstance(value, dict):
-        raise Unreadable(f"{what} is no object")
+        raise Unreadable(f"{what} is not an object")
     return value
 
 
@@ -70,7 +70,7 @@ def must_be_fresh(at_ms: int, now_ms: int) -> None:
 
 
 def rfc3339_ms(value: str) -> int:
-    """UTC milliseconds; 0 for what is no time."""
+    """UTC milliseconds; 0 for what is not a time."""
     try:
         return max(0, int(datetime.fromisoformat(value).timestamp() * 1000))
     except (ValueError, OverflowError, TypeError):
@@ -80,7 +80,7 @@ def rfc3339_ms(value: str) -> int:
 def seconds_ms(value: object) -> int:
     """Seconds since the epoch, as number or text, as milliseconds; 0 for what is none."""
     try:
-        seconds = float(value)  # type: ignore[arg-type]  # what is no number raises
+        seconds = float(value)  # type: ignore[arg-type]  # what is not a number raises
         return int(seconds * 1000) if 0 < seconds < 1e11 else 0  # noqa: PLR2004 - the year 5138
     except (ValueError, TypeError, OverflowError):
         return 0

@@ -56,7 +56,6 @@ class MailgunReader:
         self._tokens: OrderedDict[str, bytes] = OrderedDict()
 
     def read(self, request: CallbackRequest) -> Heard:
-        """As the contract says."""
         try:
             body = object_in(json_in(request.body), "the body")
         except Unreadable as error:
@@ -71,7 +70,7 @@ class MailgunReader:
         if not (
             at.isascii() and at.isdigit()
         ):  # `1700000000e0` would be the same time, with a piece of the token in it
-            raise Forged("the time that is signed is none")
+            raise Forged("the signed time is not a time")
         must_be_fresh(seconds_ms(at), request.now_ms)
         event = part_of(body, "event-data")
         self._once(token, hashlib.sha256(msgspec.json.encode(event, order="deterministic")).digest())

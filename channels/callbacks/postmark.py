@@ -58,7 +58,6 @@ class PostmarkReader:
         self._login = b"Basic " + base64.b64encode(login)
 
     def read(self, request: CallbackRequest) -> Heard:
-        """As the contract says."""
         said = request.headers.get("authorization", "").encode("utf-8", "replace")
         if not hmac.compare_digest(said, self._login):
             raise Forged("the login is missing or wrong")

@@ -63,13 +63,12 @@ class SendgridReader:
         try:
             key = load_der_public_key(base64.b64decode(settings.public_key, validate=True))
         except (ValueError, binascii.Error, UnsupportedAlgorithm) as error:
-            raise ValueError("The sendgrid setting `public_key` is no verification key of SendGrid's.") from error
+            raise ValueError("The sendgrid setting `public_key` is not a verification key of SendGrid's.") from error
         if not isinstance(key, ec.EllipticCurvePublicKey):
-            raise ValueError("The sendgrid setting `public_key` is no ECDSA key.")  # noqa: TRY004 - its value is wrong
+            raise ValueError("The sendgrid setting `public_key` is not an ECDSA key.")  # noqa: TRY004 - its value is wrong
         self._key = key
 
     def read(self, request: CallbackRequest) -> Heard:
-        """As the contract says."""
         at = request.headers.get(TIMESTAMP, "")
         try:
             signature = base64.b64decode(request.headers.get(SIGNATURE, ""), validate=True)
@@ -79,7 +78,7 @@ class SendgridReader:
         must_be_fresh(seconds_ms(at), request.now_ms)
         events = json_in(request.body)
         if not isinstance(events, list) or len(events) > EVENTS_MAX:
-            raise Unreadable("the body is no list of events")
+            raise Unreadable("the body is not a list of events")
         reports: list[Report] = []
         wrong: list[str] = []
         for event in events:

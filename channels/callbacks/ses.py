@@ -71,14 +71,13 @@ class SesReader:
         """`fetch` gets a URL that was found to be Amazon's, and raises OSError. `ValueError` for settings that cannot be used."""
         for topic in settings.topics:
             if not _TOPIC.match(topic):
-                raise ValueError(f"The ses setting `topics` has {topic!r}, which is no ARN of an SNS topic.")
+                raise ValueError(f"The ses setting `topics` has {topic!r}, which is not an ARN of an SNS topic.")
         self._topics = frozenset(settings.topics)
         self._fetch = fetch
         self._given = _certificates(settings.certificates_file)
         self._fetched: OrderedDict[str, rsa.RSAPublicKey] = OrderedDict()
 
     def read(self, request: CallbackRequest) -> Heard:
-        """As the contract says."""
         try:
             envelope = object_in(json_in(request.body), "the body")
         except Unreadable as error:
@@ -101,7 +100,7 @@ class SesReader:
         try:
             signature = base64.b64decode(text_of(envelope, "Signature"), validate=True)
         except (binascii.Error, ValueError) as error:
-            raise Forged("the signature is no base64") from error
+            raise Forged("the signature is not base64") from error
         version = text_of(envelope, "SignatureVersion")
         if version not in {"1", "2"}:
             raise Forged("the version of the signature is unknown")

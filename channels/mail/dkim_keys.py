@@ -28,7 +28,7 @@ TXT_CHARS_MAX = 255
 """Of one string of a TXT record; a longer value is written as several."""
 _FILE_BYTES_MAX = 65_536
 _LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\Z")
-# Under these second-level names of a country anybody can register: `co.uk` is no organisation.
+# Under these second-level names of a country anybody can register: `co.uk` is not an organisation.
 _REGISTRIES = frozenset({"ac", "co", "com", "edu", "gov", "gv", "net", "nom", "or", "org", "ne", "go"})
 _COUNTRY_CHARS = 2
 

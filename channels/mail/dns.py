@@ -43,7 +43,7 @@ class Look:
         try:
             self._resolver = resolver or dns.resolver.Resolver()
         except dns.resolver.NoResolverConfiguration as error:
-            raise Unreachable("This machine knows no name server.") from error
+            raise Unreachable("This machine has no name server configured.") from error
         self._who = who
         self._known: dict[tuple[str, str], list[str] | None] = {}
 

@@ -241,7 +241,7 @@ def _check_addresses(settings: EmailSettings) -> None:
         raise ValueError(f"The email setting `from` {error}; {mend}.") from None
     if settings.return_path and not _RETURN_PATH.match(settings.return_path):
         mend = "write it as 'bounces@shop.example' or 'b+{id}@bounces.shop.example'"
-        raise ValueError(f"The email setting `return_path` is no address; {mend}.")
+        raise ValueError(f"The email setting `return_path` is not an address; {mend}.")
     if (chars := local_part_chars(settings.return_path)) > LOCAL_CHARS_MAX:
         raise ValueError(
             f"The email setting `return_path` would have {chars} characters before the @, and {LOCAL_CHARS_MAX} are allowed; "

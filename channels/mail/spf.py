@@ -24,7 +24,7 @@ _TERM = re.compile(
 
 
 class _Broken(Exception):
-    """The record, or one that it includes, is no valid one."""
+    """The record, or one that it includes, is not a valid one."""
 
 
 def records(texts: list[str]) -> list[str]:

@@ -57,20 +57,15 @@ class SmsChannel:
     def capabilities(self) -> Capabilities:
         """Reports come back if Twilio reaches us; answers only to a sender that is a number."""
         heard = bool(self._settings.public_url)
-        return Capabilities(
-            two_way=heard and not self._one_way(""), delivery_reports=heard, text_chars_max=TEXT_CHARS_MAX
-        )
+        return Capabilities(two_way=heard and not self._one_way(""), delivery_reports=heard)
 
     async def open(self) -> None:
-        """As in the contract."""
         await self._account.open()
 
     async def close(self) -> None:
-        """As in the contract."""
         await self._account.close()
 
     async def send(self, delivery: OutgoingMessage) -> Receipt:
-        """As in the contract."""
         request = self._request(delivery)
         async with self._account.asking() as api:
             made = await api.messages.create_async(**request)

@@ -112,9 +112,9 @@ class TwilioAccount:
             ("voice_from", settings.voice_from, (NUMBER,)),
         ):
             if value and not any(each.fullmatch(value) for each in form):
-                raise ValueError(f"[sms] {name} {value!r} is no sender; write a number as +4915112345678.")
+                raise ValueError(f"[sms] {name} {value!r} is not a sender; write a number as +4915112345678.")
         if settings.messaging_service and not _SID.fullmatch(settings.messaging_service):
-            raise ValueError("[sms] messaging_service is no id; copy it from Twilio's console, it begins with MG.")
+            raise ValueError("[sms] messaging_service is not an id; copy it from Twilio's console, it begins with MG.")
         self.settings = settings
         self._http: AsyncTwilioHttpClient | None = None
         self._client: Client | None = None
@@ -215,7 +215,7 @@ def words_of(code: int) -> str:
 
 
 def refused(status: int, code: int, message: str) -> ChannelError:
-    """What an answer that is no success means."""
+    """What an answer that is not a success means."""
     words = words_of(code) or _NUMBER_WITHIN.sub("<number>", without_addresses(message))[:200]
     reason = f"Twilio answered {status} ({code}): {words}".rstrip(": ")
     if status == _TOO_MANY or code in RATE_EXCEEDED:
@@ -257,7 +257,7 @@ def _translated(error: Exception, timeout_seconds: float) -> ChannelError:
         case TimeoutError():
             return UnknownOutcome(f"Twilio gave no answer within {timeout_seconds:g} s")
         case aiohttp.ClientError() | TwilioException() | ValueError() | KeyError() | TypeError():
-            return UnknownOutcome(f"Twilio's answer broke off or is no answer ({type(error).__name__})")
+            return UnknownOutcome(f"Twilio's answer broke off or is not an answer ({type(error).__name__})")
         case _:
             raise error
 

@@ -73,11 +73,12 @@ class TwilioReader:
         self._validator = RequestValidator(settings.auth_token)
 
     def read(self, request: CallbackRequest) -> Heard:
-        """As in the contract."""
         form = self._believed(request)
         reader = _READERS.get(request.source)
         if reader is None:
-            raise Unreadable(f"there is no source {request.source[:40]!r} of Twilio's; known are {', '.join(_READERS)}")
+            raise Unreadable(
+                f"there is no source {request.source[:40]!r} of Twilio's; available: {', '.join(_READERS)}"
+            )
         return reader(self, form, request)
 
     def _believed(self, request: CallbackRequest) -> _Form:
@@ -85,7 +86,7 @@ class TwilioReader:
         if not signature:
             raise Forged("the signature is missing")
         if not request.headers.get("content-type", "").lower().startswith("application/x-www-form-urlencoded"):
-            raise Forged("it is no form, and Twilio signs forms")
+            raise Forged("it is not a form, and Twilio signs forms")
         form = _Form()
         try:
             pairs = parse_qsl(

@@ -43,18 +43,15 @@ class VoiceChannel:
     @property
     def capabilities(self) -> Capabilities:
         """Whether somebody answered is reported if Twilio reaches us."""
-        return Capabilities(delivery_reports=bool(self._settings.public_url), text_chars_max=TEXT_CHARS_MAX)
+        return Capabilities(delivery_reports=bool(self._settings.public_url))
 
     async def open(self) -> None:
-        """As in the contract."""
         await self._account.open()
 
     async def close(self) -> None:
-        """As in the contract."""
         await self._account.close()
 
     async def send(self, delivery: OutgoingMessage) -> Receipt:
-        """As in the contract."""
         request = self._request(delivery)
         async with self._account.asking() as api:
             made = await api.calls.create_async(**request)
@@ -73,7 +70,7 @@ class VoiceChannel:
         refuse_features(delivery)
         text, sender = delivery.text.strip(), delivery.from_ or self._settings.voice_from
         if not NUMBER.fullmatch(sender):
-            raise PermanentError("the sender is no number", code="sender", address_verdict=Verdict.OUR_FAULT)
+            raise PermanentError("the sender is not a number", code="sender", address_verdict=Verdict.OUR_FAULT)
         if not text or len(text) > TEXT_CHARS_MAX or any(ord(char) < 0x20 and char not in "\t\n\r" for char in text):  # noqa: PLR2004 - control characters
             raise PermanentError(
                 f"the text is empty, holds control characters or has more than {TEXT_CHARS_MAX} characters", code="text",

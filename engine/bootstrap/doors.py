@@ -18,7 +18,7 @@ from engine.collector import Parts, build_collector, build_operators, operators_
 from engine.collector.listening import BACKLOG_CONNECTIONS, bind
 from engine.collector.refusals import Refusals
 from engine.errors import SettingsError
-from engine.settings import CollectorSettings, Settings, open_door, weak_key
+from engine.settings import CollectorSection, Settings, open_door, weak_key
 from engine.telemetry import Metrics
 
 STOP_SECONDS_MAX = 10.0
@@ -92,7 +92,7 @@ def operators_keeper(metrics: Metrics, clock: Clock) -> Gatekeeper:
     return Gatekeeper(rules, refused=Refusals(metrics, clock).count)
 
 
-def public_keeper(collector: CollectorSettings, metrics: Metrics, clock: Clock) -> Gatekeeper:
+def public_keeper(collector: CollectorSection, metrics: Metrics, clock: Clock) -> Gatekeeper:
     """Of the public port: as many as the settings and the system allow."""
     rules = Rules(connections_max=connections_for(collector.connections_max), head_seconds=collector.head_seconds)
     return Gatekeeper(rules, refused=Refusals(metrics, clock).count, counted=metrics.connections.set)

@@ -25,7 +25,7 @@ FILE_BYTES_MAX = 500_000_000
 _FILE = click.Path(path_type=Path, dir_okay=False)
 file_argument = click.argument("file", metavar="F.csv", type=_FILE)
 encoding_option = click.option(
-    "--encoding", metavar="NAME", default="", help="When the file is not UTF-8, such as cp1252."
+    "--encoding", metavar="NAME", default="", help="The file's encoding when it is not UTF-8, such as cp1252."
 )
 
 
@@ -33,7 +33,7 @@ def doing_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """`--dry-run`, `--partly` and `--report`."""
     for option in (
         click.option("--report", type=_FILE, help="Write every refused row to this CSV file."),
-        click.option("--partly", is_flag=True, help="Import the good rows though others are refused."),
+        click.option("--partly", is_flag=True, help="Import the good rows even if others are refused."),
         click.option("--dry-run", is_flag=True, help="Only look: nothing is imported."),
     ):
         command = option(command)

@@ -37,12 +37,12 @@ from engine.dispatch.links.tokens import TokenSigner
 from engine.errors import Backlog
 from engine.runtimes.base import Front
 from engine.runtimes.unreadable import say_set_aside
-from engine.settings import CollectorSettings
+from engine.settings import CollectorSection
 from engine.telemetry import Metrics
 
 _silent = logging.getLogger("engine.collector.http")
 _silent.disabled = True
-# Bodies are decompressed by `body`. What is no HTTP at all aiohttp answers with 400; logging a traceback for each is not for
+# Bodies are decompressed by `body`. What is not HTTP at all aiohttp answers with 400; logging a traceback for each is not for
 # a stranger to decide.
 _HANDLER = {"auto_decompress": False, "logger": _silent}
 
@@ -66,7 +66,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     """Refusals for our own fault, of so many customers' messages within an hour, that pause a workflow."""
 
 
-def build_collector(settings: CollectorSettings, parts: Parts) -> web.Application:
+def build_collector(settings: CollectorSection, parts: Parts) -> web.Application:
     """The application, to be run at `settings.bind` (which is 127.0.0.1 when there are no write keys)."""
     refusals = Refusals(parts.metrics, parts.clock)
     middlewares = [refusals.middleware]
@@ -106,7 +106,7 @@ def build_collector(settings: CollectorSettings, parts: Parts) -> web.Applicatio
     return app
 
 
-def operators_views(settings: CollectorSettings, parts: Parts) -> Views:
+def operators_views(settings: CollectorSection, parts: Parts) -> Views:
     """What the operators' port shows of a collector."""
 
     async def measure() -> None:
@@ -141,7 +141,7 @@ async def _healthz(_request: web.Request) -> web.StreamResponse:
 class _Watch:
     """Looks after every request: errors, backlog, preflights, measuring."""
 
-    def __init__(self, settings: CollectorSettings, parts: Parts) -> None:
+    def __init__(self, settings: CollectorSection, parts: Parts) -> None:
         self._backlog_max = settings.backlog_max
         self._runtime = parts.runtime
         self._clock = parts.clock

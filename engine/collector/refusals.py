@@ -79,7 +79,6 @@ class Refusals:
     """Counts into `metrics`; `middleware` is the outermost of an application."""
 
     def __init__(self, metrics: Metrics, clock: Clock) -> None:
-        """Keeps both."""
         self._metrics = metrics
         self._clock = clock
         self._lines: dict[Reason, tuple[float, int]] = {}

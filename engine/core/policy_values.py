@@ -48,7 +48,7 @@ def parse_times(text: str) -> float:
     """`10x`, `2.5x` or `off` (0). Raises ValueError with the mend."""
     match = _TIMES.fullmatch(text.strip())
     if text.strip() != OFF and (match is None or float(match[1]) < 1):
-        message = f"{text!r} is no multiple; write it as 10x (at least 1x), or off"
+        message = f"{text!r} is not a multiple; write it as 10x (at least 1x), or off"
         raise ValueError(message)
     return 0.0 if match is None else float(match[1])
 
@@ -57,7 +57,7 @@ def parse_share(text: str) -> float:
     """`5%`, `0.3%` or `off` (0), as a part of one. Raises ValueError with the mend."""
     match = _SHARE.fullmatch(text.strip())
     if text.strip() != OFF and (match is None or not 0 < float(match[1]) <= 100):  # noqa: PLR2004 - per cent
-        message = f"{text!r} is no share; write it as 5% or 0.3%, or off"
+        message = f"{text!r} is not a share; write it as 5% or 0.3%, or off"
         raise ValueError(message)
     return 0.0 if match is None else float(match[1]) / 100
 

@@ -30,10 +30,10 @@ def problem_of(text: str) -> str:
     for part in text.split(","):
         name, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or name not in NAMES or len(value) > VALUE_CHARS_MAX:
-            return f"'utm' is 'off', or pairs such as 'campaign=spring, content=top'; known are {', '.join(NAMES)}"
+            return f"'utm' is 'off', or pairs such as 'campaign=spring, content=top'; available: {', '.join(NAMES)}"
         word = unknown_placeholder(value)
         if word:
-            return f"'{{{word}}}' is not known in 'utm'; known are {', '.join(PLACEHOLDERS)}"
+            return f"'{{{word}}}' is not known in 'utm'; available: {', '.join(PLACEHOLDERS)}"
     return ""
 
 

@@ -219,7 +219,7 @@ def _moment(text: str, path: Path, site: Site, *, signed: bool = False) -> Momen
         site.error(
             path,
             "time",
-            message=f"`{text}` is no time; write a duration after the start, such as 30m, or 2026-03-27T10:00+01:00",
+            message=f"`{text}` is not a time; write a duration after the start, such as 30m, or 2026-03-27T10:00+01:00",
         )
         return Moment(offset=ZERO)
     return Moment(local=when.local, instant_ms=when.instant_ms)

@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from typing import Protocol
 
 from engine.core.catalog import Segment
+from engine.core.channel import CHANNELS, TEMPLATE_OPTIONAL
 from engine.core.journey import workflow as core
 from engine.core.policy import Policy
 from engine.definition.assemble import asked_segments
@@ -20,11 +21,6 @@ from engine.definition.compile import Compiled
 from engine.definition.documents.case import CONSENT
 from engine.definition.problem import Problems, nearest
 from engine.definition.site import Path, Site
-
-CHANNELS = ("email", "newsletter", "sms", "whatsapp", "messenger", "voice", "webhook", "task", "push", "print")
-"""Known without any plug-in."""
-TEMPLATE_OPTIONAL = frozenset({"webhook", "task"})
-"""Channels that have a form of their own for a message without a template file."""
 
 _UNNAMED = "steps."
 """How the default id of a step begins."""
@@ -173,7 +169,7 @@ class _Checker:
                 )
                 site.error((*path, "template"), "unknown-template", message=message)
         if len(set(send.channels)) < len(send.channels):
-            site.error((*path, "channel"), "duplicate-channel", message="a channel stands twice in this list")
+            site.error((*path, "channel"), "duplicate-channel", message="a channel appears twice in this list")
         if send.fallback_on and len(send.channels) == 1 and not site.source.mended:
             message = "`fallback_on` has no channel to fall back to; list several in `channel`"
             site.warning((*path, "fallback_on"), "no-fallback", message=message)
@@ -337,7 +333,7 @@ def _unreachable(compiled: Compiled, problems: Problems) -> None:
         if step not in led_to:
             spot = compiled.site.spot(compiled.places[step])
             problems.warning(
-                spot, "unreachable", message=f"no run can come to the step `{step}`: what stands before it always ends"
+                spot, "unreachable", message=f"no run can come to the step `{step}`: what comes before it always ends"
             )
 
 

@@ -43,7 +43,9 @@ def compile_policy(document: PolicyDocument, site: Site) -> Policy:
     """The compiled policy; mistakes are added to the site's problems."""
     site.parsed(("zone",), UTC, parse=lambda: zone_named(document.zone), code="zone")
     if document.country and not is_country(document.country):
-        message = f"{document.country} is no country that telephone numbers are known of; write two letters, such as DE"
+        message = (
+            f"{document.country} is not a country that telephone numbers are known of; write two letters, such as DE"
+        )
         site.error(("country",), "country", message=message)
     purposes = {TRANSACTIONAL: Purpose(TRANSACTIONAL, "none")}
     for name, purpose in document.purposes.items():

@@ -43,7 +43,7 @@ def compile_tracking(document: TrackingDocument, purposes: Mapping[str, PurposeD
             site.error(
                 ("tracking", "utm", name),
                 "wrong-value",
-                message=f"`{{{word}}}` is not known here; known are {known}, none of which names a person",
+                message=f"`{{{word}}}` is not known here; available: {known}, none of which names a person",
             )
         found.append((f"utm_{name}", value))
     hosts = tuple(host.lower().strip(".") for host in written.hosts)

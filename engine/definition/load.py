@@ -13,10 +13,11 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from engine.core.catalog import Catalog
+from engine.core.channel import CHANNELS
 from engine.core.journey.workflow import Workflow
 from engine.definition.assemble import assemble
 from engine.definition.case import TestFile, compile_tests
-from engine.definition.check import CHANNELS, Project, Templates, check_project
+from engine.definition.check import Project, Templates, check_project
 from engine.definition.compile import Compiled, compile_workflow
 from engine.definition.compile_policy import compile_policy, compile_segments, default_policy
 from engine.definition.documents.case import TestsDocument
@@ -63,7 +64,7 @@ def load_project(
     for path in _paths(folder, problems):
         name = path.relative_to(folder).as_posix()
         if not path.is_file():  # opening a pipe would wait for ever
-            mend = "the file cannot be read: it is a link to nothing, or no file; remove it"
+            mend = "the file cannot be read: it is a broken link, or not a file; remove it"
             problems.error(Spot(name), "unreadable", message=mend)
             continue
         try:
@@ -216,7 +217,7 @@ def _take_tests(source: Source, project: Project, problems: Problems) -> None:
 
 
 def _remember_unread(file: str, raw: bytes, project: Project) -> None:
-    """What a file that is no YAML may define is not missed elsewhere: its words count as defined, and its name as a workflow."""
+    """What a file that is not YAML may define is not missed elsewhere: its words count as defined, and its name as a workflow."""
     text = raw[:BYTES_MAX].decode("utf-8", "replace")
     project.lost.update(_WORD.findall(text))
     project.names.add(PurePosixPath(file).stem.removesuffix(".test"))

@@ -57,7 +57,7 @@ class StepCompiler:
                 line = self._site.spot(self.places[ids[index]]).line
                 spot = (*here, "id") if step.id else here
                 self._site.error(
-                    spot, "duplicate-id", message=f"a step with the id `{ids[index]}` is already in line {line}"
+                    spot, "duplicate-id", message=f"a step with the id `{ids[index]}` is already on line {line}"
                 )
                 while ids[index] in self.places:
                     # Kept under a name that nobody can write, so that what is wrong in it is found as well.
@@ -221,10 +221,10 @@ class StepCompiler:
             message = "`ab` needs one clock for all, or the first zone alone would choose; write `zone: project`"
             site.error(path, "only-with", message=message)
         if not 1 <= percent <= 100:  # noqa: PLR2004 - percent
-            site.error((*path, "test"), "wrong-value", message=f"`{test.test}` is no share; write 1% to 100%")
+            site.error((*path, "test"), "wrong-value", message=f"`{test.test}` is not a share; write 1% to 100%")
             percent = 100
         if len(set(test.subjects)) < len(test.subjects):
-            site.error((*path, "subjects"), "duplicate-variant", message="a variant stands twice in this list")
+            site.error((*path, "subjects"), "duplicate-variant", message="a variant appears twice in this list")
         after = site.duration(test.after, (*path, "after"))
         spread = None if schedule is None or schedule.spread is None else _quietly(schedule.spread)
         if spread is not None and after.span_ms <= spread.span_ms:

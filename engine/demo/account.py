@@ -13,6 +13,7 @@ import msgspec
 
 from channels.recording import Mailbox
 from engine.clock import from_rfc3339
+from engine.core.channel import MAIL_CHANNELS
 from engine.core.effect import Decision
 from engine.core.message import Message
 from engine.demo.postbox import Postbox
@@ -148,7 +149,7 @@ def _books(counts: dict[str, Any], doors: Doors) -> list[str]:
     sent = counts["messages"].get("sms", {}).get("sent", 0)
     if sent != len(texts) or sent != texts.total():
         wrong.append(f"the ledger has {sent} texts sent, Twilio took {texts.total()} of {len(texts)} messages")
-    mails = sum(counts["messages"].get(channel, {}).get("sent", 0) for channel in ("email", "newsletter"))
+    mails = sum(counts["messages"].get(channel, {}).get("sent", 0) for channel in MAIL_CHANNELS)
     if mails != len(postbox.received):
         wrong.append(f"the ledger has {mails} mails sent, the mail server took {len(postbox.received)}")
     if postbox.strangers:

@@ -45,7 +45,7 @@ def prepare(folder: Path) -> Path:
     if folder.is_dir() and any(folder.iterdir()):
         if not (folder / MARK).is_file():
             raise UsageError(
-                f"{folder} has something in it that no demo made.", mend="Name another folder with --project."
+                f"{folder} contains something that no demo made.", mend="Name another folder with --project."
             )
         if is_running(folder / "var"):
             where = running_url(folder / "var")

@@ -22,6 +22,7 @@ from rich.console import Console
 
 from engine.bootstrap import Project, Service, open_project
 from engine.clock import SystemClock
+from engine.core.channel import CHANNELS
 from engine.demo.account import Account, Doors, draw_up, mailbox_differences
 from engine.demo.board import Board, Glance
 from engine.demo.cast import cast
@@ -36,14 +37,15 @@ from engine.demo.telephone import ACCOUNT_SID, AUTH_TOKEN, Telephone
 from engine.demo.texts import SENDER, Texts
 from engine.errors import SettingsError
 from engine.settings import (
-    CollectorSettings,
-    ConsoleSettings,
-    DatabaseSettings,
-    EmailSettings,
-    MailboxSettings,
+    CollectorSection,
+    ConsoleSection,
+    DatabaseSection,
+    EmailSection,
+    MailboxSection,
     Settings,
-    SmsSettings,
+    SmsSection,
 )
+from engine.settings.serving import unserved
 from engine.telemetry import configure_logging
 
 PORT_PREFERRED: Final = 8080
@@ -224,14 +226,12 @@ def _at_home(project: Project, ports: Ports, *, twilio_url: str) -> Project:
     port = ports.port
     settings = Settings(
         project=project.settings.project,
-        collector=CollectorSettings(
+        collector=CollectorSection(
             host="127.0.0.1", port=port, write_keys={"demo": WRITE_KEY}, public_url=f"http://127.0.0.1:{port}"
         ),
-        console=ConsoleSettings(port=ports.operators),
-        email=EmailSettings(
-            host="127.0.0.1", port=ports.smtp, tls="none", **{"from": "Lindenhof <hello@shop.example>"}
-        ),
-        sms=SmsSettings(
+        console=ConsoleSection(port=ports.operators),
+        email=EmailSection(host="127.0.0.1", port=ports.smtp, tls="none", **{"from": "Lindenhof <hello@shop.example>"}),
+        sms=SmsSection(
             account_sid=ACCOUNT_SID,
             auth_token=SecretStr(AUTH_TOKEN),
             base_url=twilio_url,
@@ -239,10 +239,10 @@ def _at_home(project: Project, ports: Ports, *, twilio_url: str) -> Project:
             contact="service@shop.example",
             **{"from": SENDER},
         ),
-        mailbox=MailboxSettings(channels=["whatsapp", "voice", "push", "print", "webhook", "messenger"]),
-        database=DatabaseSettings(),
+        database=DatabaseSection(),
     )
-    return msgspec.structs.replace(project, settings=settings)
+    kept = MailboxSection(channels=unserved(settings, CHANNELS))
+    return msgspec.structs.replace(project, settings=settings.model_copy(update={"mailbox": kept}))
 
 
 class _Stage:

@@ -87,7 +87,7 @@ def _speed(console: Console, account: Account) -> None:
 
 def _verdict(console: Console, account: Account, *, drained: bool) -> None:
     if not drained:
-        console.print("[yellow]Not everything had left when time was up; `anlass run` sends the rest.[/]")
+        console.print("[yellow]Not everything had left when the time was up; `anlass run` sends the rest.[/]")
     if account.differences:
         console.print("[bold red]The books do not agree:[/]")
         for difference in account.differences[:10]:

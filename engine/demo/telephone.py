@@ -44,7 +44,7 @@ class Mood(msgspec.Struct, frozen=True, kw_only=True):
     silent: bool = False
     """The connection is closed without an answer."""
     garbled: bool = False
-    """The answer is no JSON."""
+    """The answer is not JSON."""
     retry_after: str = ""
     reports: tuple[str, ...] | None = None
     """Statuses, in the order in which they are reported; None: as usual."""

@@ -88,14 +88,14 @@ def prepare(
 def gone_templates(templates: TemplateSet, catalog: Catalog, plans: Sequence[WorkflowPlan]) -> list[str]:
     """A warning for each template that people who stay on an older version may still need, and that is gone."""
     return [
-        f"People on {version} of {workflow} may still be sent the template {channel}/{template}, which is not there any more."
+        f"People on {version} of {workflow} may still be sent the template {channel}/{template}, which no longer exists."
         for workflow, version, channel, template in templates_of_pinned(catalog, plans)
         if template not in templates.names(channel)
     ]
 
 
 def template_files(folder: Path) -> dict[str, str]:
-    """The templates by name; a project without errors has no file in there that is no text."""
+    """The templates by name; a project without errors has no file in there that is not text."""
     root = folder / "templates"
     paths = sorted(path for path in root.rglob("*") if path.is_file() and path.name[0] != ".")
     return {path.relative_to(folder).as_posix(): path.read_text("utf-8-sig") for path in paths}
@@ -125,7 +125,7 @@ async def hand_over(prepared: Prepared) -> Status:
         await asyncio.sleep(POLL_SECONDS)
     raise ServiceUnreachable(
         f"The running engine has not taken the deploy within {TAKEN_SECONDS_MAX:.0f} seconds.",
-        mend="It is kept, and taken as soon as the engine can; look at its log.",
+        mend="It is kept, and will be taken as soon as the engine gets to it; see its log.",
     )
 
 

@@ -139,7 +139,7 @@ class KafkaDeploy:
                     raise StorageError(
                         f"It is published, but not in force everywhere: after {HELD_SECONDS_MAX:.0f} s it is not held by"
                         f" {'; '.join(others)}.",
-                        mend="Look for definition_refused in their logs, or whether they hang; then deploy again.",
+                        mend="Look for definition_refused in their logs, check whether they hang, and deploy again.",
                     )
                 time.sleep(HELD_LOOK_SECONDS)
 
@@ -175,8 +175,8 @@ class KafkaDeploy:
         if outcome != "behind":
             return "in_force" if outcome == "passed" else "at_next_start"
         raise StorageError(
-            "It is published, but the workers are not past it yet: they are behind, or one of them does not move.",
-            mend="Look at /readyz and /metrics of the workers; the deploy takes effect when they come to it.",
+            "It is published, but the workers have not reached it yet: they are behind, or one of them is stuck.",
+            mend="Look at /readyz and /metrics of the workers; the deploy takes effect when they reach it.",
         )
 
 

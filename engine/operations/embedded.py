@@ -134,7 +134,7 @@ class EmbeddedOperations:
         if is_running(var):
             raise ServiceUnreachable(
                 "The running service has not taken the command yet.",
-                mend="It is kept, and done as soon as the service can.",
+                mend="It is kept, and will be done as soon as the service gets to it.",
             )
         project = open_project(self._folder, with_templates=False)
         runtime = open_runtime(project, timers=False)  # it may be a copy that is about to be held

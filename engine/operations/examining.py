@@ -28,7 +28,7 @@ from engine.runtimes.unreadable import Finding
 def unreadable_rows(var: Path) -> list[Finding]:
     """Every row of the store that cannot be read, whether an engine runs or not. Raises NotFound without a store."""
     if not (var / FILE).exists():
-        raise NotFound(f"There is no engine's data in {var}.", mend="Run `anlass run` there first.")
+        raise NotFound(f"There is no engine data in {var}.", mend="Run `anlass run` there first.")
     with translated(), contextlib.closing(connect(var / FILE, read_only=True)) as connection:
         return list(examine(connection))
 

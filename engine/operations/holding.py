@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PAGE = 1_000
 MESSAGES_MAX = 1_000_000
 SEGMENTS = "(segments)"
-"""Stands for memberships that a window changes: they are no workflow's."""
+"""Stands for memberships that a window changes: they belong to no workflow."""
 
 
 class Waiting(msgspec.Struct, kw_only=True):
@@ -76,7 +76,7 @@ def _due(state: CustomerState, now_ms: int) -> list[tuple[str, int]]:
 def say_held(health: Health, since_ms: int) -> None:
     """Names, or stops naming, that everything is held."""
     if since_ms:
-        words = f"Everything is held since {rfc3339(since_ms)}; `anlass held` lists what waits and lets it go."
+        words = f"Everything has been held since {rfc3339(since_ms)}; `anlass held` lists what waits and lets it go."
         health.report(Condition.HELD, words)
     else:
         health.clear(Condition.HELD)

@@ -113,11 +113,12 @@ class KafkaOperations:
         outcome = await passed(self._bootstrap, self._topics, ends=self._ends, seconds_max=PASSED_SECONDS_MAX)
         if outcome == "nobody":
             raise ServiceUnreachable(
-                "No worker is running: it is on the log and is done as soon as one is.", mend="Start `anlass worker`."
+                "No worker is running: it is on the log and will be done as soon as one is.",
+                mend="Start `anlass worker`.",
             )
         if outcome == "behind":
             raise ServiceUnreachable(
-                "The workers have not come to it yet: it is on the log and is done when they do.",
+                "The workers have not reached it yet: it is on the log and will be done when they do.",
                 mend="Look at their /readyz: they are behind, or nothing was deployed yet.",
             )
 

@@ -6,19 +6,20 @@ Invariant: it speaks only where messages would fail: in a project that really se
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from channels.contract import Channel
 from engine.core.catalog import Catalog
+from engine.core.channel import MAIL_CHANNELS
 from engine.core.journey.workflow import OutcomeMatch, Send, WaitFor, Workflow
 from engine.definition.problem import WARNING, Problem
+from engine.dispatch.templates.template_set import TemplateSet
 from engine.settings import Settings
 from engine.settings.serving import unserved
 
 CODE = "channel-not-set-up"
 _TOLD_BY = {"delivered": "delivery_reports", "undelivered": "delivery_reports", "replied": "two_way"}
 """Outcome → the capability of an adapter that tells it."""
-_MAIL = frozenset({"email", "newsletter"})
 
 
 def channels_not_set_up(catalog: Catalog | None, sources: Mapping[str, str], settings: Settings) -> list[Problem]:
@@ -60,6 +61,38 @@ def outcomes_never_heard(
     return found
 
 
+def mails_cut_short(catalog: Catalog, templates: TemplateSet, adapters: Mapping[str, Channel]) -> list[Problem]:
+    """A warning at each template of which something never arrives: its HTML, or the button to unsubscribe."""
+    found: set[Problem] = set()
+    for workflow in catalog.workflows.values():
+        for op in workflow.ops.values():
+            if not isinstance(op, Send):
+                continue
+            rule = catalog.policy.purposes.get(op.purpose or workflow.purpose)
+            asks = rule is not None and rule.consent != "none"
+            for channel in op.channels:
+                adapter = adapters.get(channel)
+                if adapter is None:
+                    continue
+                for template in templates.variants(channel, op.template):
+                    found |= {
+                        Problem(f"templates/{template.file}", 1, 1, WARNING, code, message)
+                        for code, message in _cut(channel, adapter, template.file, asks=asks)
+                    }
+    return sorted(found)
+
+
+def _cut(channel: str, adapter: Channel, file: str, *, asks: bool) -> Iterator[tuple[str, str]]:
+    can = adapter.capabilities
+    if file.endswith(".html") and not can.html:
+        yield "html-not-sent", f"{channel} sends no HTML, as set up here: only the text part of this template arrives"
+    if asks and channel in MAIL_CHANNELS and not can.list_unsubscribe:
+        yield (
+            "no-one-click",
+            f"{channel} cannot give mail programs a button to unsubscribe, as set up here; large mailbox providers ask for one",
+        )
+
+
 def _outcomes(workflow: Workflow) -> list[OutcomeMatch]:
     matches = [rule.match for rule in workflow.exits]
     matches += [workflow.goal.match] if workflow.goal is not None else []
@@ -74,7 +107,9 @@ def _deaf(workflow: Workflow, match: OutcomeMatch, adapters: Mapping[str, Channe
     deaf = [
         name
         for name in channels
-        if name in adapters and name not in _MAIL and not getattr(adapters[name].capabilities, _TOLD_BY[match.outcome])
+        if name in adapters
+        and name not in MAIL_CHANNELS
+        and not getattr(adapters[name].capabilities, _TOLD_BY[match.outcome])
     ]
     return deaf if len(deaf) == len(channels) else []
 

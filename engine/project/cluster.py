@@ -39,7 +39,7 @@ class Cluster:
         """Raises SettingsError when no cluster is named."""
         if not settings.kafka.configured:
             raise SettingsError(
-                "This needs Kafka, and no cluster is named.",
+                "This needs Kafka, but no cluster is set.",
                 mend="Set ANLASS_KAFKA=host:port, or use `anlass run`, which needs none.",
             )
         self.settings = settings

@@ -6,11 +6,10 @@ Invariant: asked of the templates as they are compiled, layouts included, in eve
 from __future__ import annotations
 
 from engine.core.catalog import Catalog
-from engine.core.consent.may_send import OWN_CHANNELS
+from engine.core.channel import MAIL_CHANNELS, OWN_CHANNELS
 from engine.core.journey.workflow import Send
 from engine.core.policy import Purpose
 from engine.definition.problem import Problem
-from engine.dispatch.templates.build import MAIL_CHANNELS
 from engine.dispatch.templates.template_set import TemplateSet
 from engine.dispatch.templates.ways_out import WAYS
 

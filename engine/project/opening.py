@@ -14,9 +14,9 @@ import msgspec
 from channels import registry
 from engine.clock import SystemClock
 from engine.core.catalog import Catalog
+from engine.core.channel import CHANNELS, template_channel
 from engine.core.journey.workflow import Workflow
 from engine.definition.case import TestFile
-from engine.definition.check import CHANNELS
 from engine.definition.doubts.silence import UNUSED, silenced
 from engine.definition.load import Loaded, load_files, load_project
 from engine.definition.phone_numbers import with_phone_numbers
@@ -27,7 +27,7 @@ from engine.dispatch.templates.template_set import TemplateSet
 from engine.dispatch.templates.text_cost import dear_texts
 from engine.errors import DefinitionError, SettingsError
 from engine.project.channels import channel_names, configured_channels
-from engine.project.channels_missing import channels_not_set_up, outcomes_never_heard
+from engine.project.channels_missing import channels_not_set_up, mails_cut_short, outcomes_never_heard
 from engine.project.doubting import doubts, project_texts
 from engine.project.objections import objections_missing
 from engine.runtimes.embedded import inbox
@@ -37,7 +37,6 @@ from engine.settings import Settings, load_settings
 VERSIONS_MAX = 200
 """Published projects that a start compiles again, so that enrollments in flight finish on the version they started with."""
 _TEMPLATE_FILE = re.compile(r"(?P<name>[a-z0-9][a-z0-9_-]*)(?:\.[A-Za-z0-9_-]+)?\.(?:html|txt)")
-_FALL_BACK = {"whatsapp": "sms", "voice": "sms"}
 
 
 class Project(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +80,7 @@ class TemplateNames:
 
     def has(self, channel: str, name: str) -> bool:
         """Whether there is a template of that name for that channel (or one that the channel falls back to)."""
-        return bool({(channel, name), (_FALL_BACK.get(channel, channel), name)} & self._names)
+        return bool({(channel, name), (template_channel(channel), name)} & self._names)
 
 
 def check(folder: Path) -> list[Problem]:
@@ -89,7 +88,7 @@ def check(folder: Path) -> list[Problem]:
     loaded, templates = _read(folder)
     missing = objections_missing(loaded.catalog, templates)
     found = [*loaded.problems, *_template_problems(loaded, templates), *missing, *_dear_texts(folder)]
-    found += _channel_problems(loaded.catalog, folder)
+    found += _channel_problems(loaded.catalog, templates, folder)
     texts = project_texts(folder)
     if loaded.project is None:  # with errors nothing is doubted, so that no comment can be said to silence nothing
         silent = [problem for problem in silenced(found, texts) if problem.code != UNUSED]
@@ -98,7 +97,7 @@ def check(folder: Path) -> list[Problem]:
     return sorted(set(silenced(set(found), texts)))
 
 
-def _channel_problems(catalog: Catalog | None, folder: Path) -> list[Problem]:
+def _channel_problems(catalog: Catalog | None, templates: TemplateSet, folder: Path) -> list[Problem]:
     """What messages cannot do with the channels as they are set up."""
     settings, sources = load_settings(folder), read_sources(folder)
     found = channels_not_set_up(catalog, sources, settings)
@@ -106,7 +105,8 @@ def _channel_problems(catalog: Catalog | None, folder: Path) -> list[Problem]:
         adapters = configured_channels(settings, [] if catalog is None else channel_names(catalog))
     except SettingsError:  # `check --settings` and each start speak of it
         return found
-    return found + outcomes_never_heard(catalog, sources, adapters)
+    found += outcomes_never_heard(catalog, sources, adapters)
+    return found if catalog is None else found + mails_cut_short(catalog, templates, adapters)
 
 
 def open_project(folder: Path, *, with_templates: bool = True) -> Project:

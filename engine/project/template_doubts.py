@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from engine.core.channel import MAIL_CHANNELS, template_channel
 from engine.core.journey.workflow import Send, Workflow
 from engine.definition.problem import WARNING, Problem, Spot, nearest
 from engine.dispatch.filters.local_format import known_locale
-from engine.dispatch.templates.build import MAIL_CHANNELS
 from engine.dispatch.templates.needs import constants_that_fail, needed_data
-from engine.dispatch.templates.template_set import FALL_BACK, LAYOUTS
+from engine.dispatch.templates.template_set import LAYOUTS
 
 _NAME = re.compile(r"(?P<name>[a-z0-9][a-z0-9_-]*)(?:\.(?P<locale>[A-Za-z0-9_-]+))?\.(?:html|txt)")
 _SUFFIX = re.compile(r"(?P<name>.+?)[_-](?P<locale>[a-z]{2}(?:[_-][a-z]{2})?)")
@@ -66,7 +66,7 @@ def template_doubts(texts: Mapping[str, str], workflows: Mapping[str, Workflow])
 
 def _sent(sends: list[tuple[Workflow, Send]]) -> set[tuple[str, str]]:
     pairs = {(channel, op.template) for _, op in sends for channel in op.channels}
-    return pairs | {(FALL_BACK[channel], name) for channel, name in pairs if channel in FALL_BACK}
+    return pairs | {(template_channel(channel), name) for channel, name in pairs}
 
 
 def _unsent(files: list[TemplateFile], sends: list[tuple[Workflow, Send]]) -> Iterator[Problem]:
@@ -138,7 +138,7 @@ def _without_data(files: list[TemplateFile], sends: list[tuple[Workflow, Send]])
         if not needed:
             continue
         for workflow, op in sends:
-            places = {each for channel in op.channels for each in (channel, FALL_BACK.get(channel, channel))}
+            places = {each for channel in op.channels for each in (channel, template_channel(channel))}
             if op.template != file.name or file.channel not in places:
                 continue
             given = {name for name, _ in op.data}

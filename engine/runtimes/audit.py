@@ -152,7 +152,7 @@ def verify(texts: Iterable[bytes], *, start: Head | None = None, keys: Sequence[
         try:
             line = _decode(text)
         except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError):
-            breaks.append(Break(place=place, problem="it is no line of an audit log"))
+            breaks.append(Break(place=place, problem="it is not a line of an audit log"))
             continue
         if _encode(line) != text:
             breaks.append(Break(place=place, problem=f"line {line.number} was not written like this"))

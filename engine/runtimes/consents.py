@@ -13,7 +13,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from engine.core.consent.may_send import ADDRESS_TRAITS, normal_address
+from engine.core.channel import ADDRESS_TRAITS
+from engine.core.consent.may_send import normal_address
 from engine.core.consent.proof import RECORD_ID_CHARS, ConsentRecord
 from engine.core.facts.address import kept_as
 

@@ -45,7 +45,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_shadow(self) -> bool:
-        """Whether it only says that the row beside it is no bounce: it is not listed."""
+        """Whether it only says that the row beside it is not a bounce: it is not listed."""
         return self.kind.startswith(f"{REFUSED}/")
 
 
@@ -57,7 +57,7 @@ def about(entries: Iterable[Entry], address: str, text_hash: TextHash) -> list[E
 
 
 def entries_of(kind: str, address: str, reason: str, *, at_ms: int, text_hash: TextHash) -> list[Entry]:
-    """What is written when somebody refuses an address: for old readers too, and that it is no bounce."""
+    """What is written when somebody refuses an address: for old readers too, and that it is not a bounce."""
     return [
         Entry(hash=text_hash(names(each, address)[0]).hex(), kind=each, reason=reason, since_ms=at_ms)
         for each in (kind, f"{REFUSED}/{kind}")

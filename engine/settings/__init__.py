@@ -7,27 +7,27 @@ Invariant: a setting is used, reported as belonging to a part this version does 
 the file or variable and the nearest known one. None is dropped in silence.
 """
 
-from engine.settings.collecting import CollectorSettings
-from engine.settings.console import ConsoleSettings
+from engine.settings.collecting import CollectorSection
+from engine.settings.console import ConsoleSection
 from engine.settings.explaining import explain
 from engine.settings.exposure import in_clear, open_door
 from engine.settings.key_reading import weak_key
-from engine.settings.keys import KeySettings
-from engine.settings.mailbox import MailboxSettings
-from engine.settings.phone import SmsSettings
+from engine.settings.keys import KeySection
+from engine.settings.mailbox import MailboxSection
+from engine.settings.phone import SmsSection
 from engine.settings.reading import load_settings
-from engine.settings.sections import DatabaseSettings, EmailSettings, KafkaSettings, Settings
+from engine.settings.sections import DatabaseSection, EmailSection, KafkaSection, Settings
 
 __all__ = [
-    "CollectorSettings",
-    "ConsoleSettings",
-    "DatabaseSettings",
-    "EmailSettings",
-    "KafkaSettings",
-    "KeySettings",
-    "MailboxSettings",
+    "CollectorSection",
+    "ConsoleSection",
+    "DatabaseSection",
+    "EmailSection",
+    "KafkaSection",
+    "KeySection",
+    "MailboxSection",
     "Settings",
-    "SmsSettings",
+    "SmsSection",
     "explain",
     "in_clear",
     "load_settings",

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from engine.settings.section import Section
 
 
-class AuditSettings(Section):
+class AuditSection(Section):
     """The key need not lie on the machine: it may be given with each command, by whoever works there."""
 
     key: SecretStr | None = None

@@ -23,7 +23,7 @@ def mark_secret(link_secret: bytes) -> str:
     return hmac.digest(link_secret, b"anlass.marks", "sha256").hex()
 
 
-class BouncesSettings(Section):
+class BouncesSection(Section):
     """Two ways to receive mails that come back: `listen` takes them from a mail server, `mailbox` fetches them from one."""
 
     listen: Literal["", "lmtp", "smtp"] = ""
@@ -50,7 +50,7 @@ class BouncesSettings(Section):
     """Refusals for our own fault within an hour, of so many customers' messages, that pause a workflow."""
 
     @model_validator(mode="after")
-    def _complete(self) -> BouncesSettings:
+    def _complete(self) -> BouncesSection:
         if self.mailbox and not self.mailbox_host:
             raise ValueError("mailbox needs mailbox_host")
         if self.mailbox and not self.username:
@@ -59,7 +59,7 @@ class BouncesSettings(Section):
             raise ValueError("mailbox_tls none would send the password in the open; it is for this machine only")
         for address in self.addresses:
             if address.count("@") != 1 or address != address.strip():
-                raise ValueError(f"addresses has {address!r}, which is no address")
+                raise ValueError(f"addresses has {address!r}, which is not an address")
         return self
 
     @property

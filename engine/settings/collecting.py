@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from engine.settings.console import Networks
-from engine.settings.keys import KeySettings, twice
+from engine.settings.keys import KeySection, twice
 from engine.settings.section import Port, Section
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -27,7 +27,7 @@ def _split_keys(value: object) -> object:
     return value
 
 
-class CollectorSettings(Section):
+class CollectorSection(Section):
     """The HTTP intake. `port` 0 lets the system choose; `secret` signs the links in mails."""
 
     host: str = ""
@@ -38,7 +38,7 @@ class CollectorSettings(Section):
     ] = Field(default_factory=dict)
     """Server keys by the old way of writing them: without a kind, and taken from pages of anybody."""
     write_keys_file: Path | None = None
-    keys: tuple[KeySettings, ...] = ()
+    keys: tuple[KeySection, ...] = ()
     key_secrets: dict[str, SecretStr] = Field(default_factory=dict)
     """Name of a key → its secret: what `ANLASS_COLLECTOR__KEY_SECRETS__NAME` sets."""
     backlog_max: Annotated[int, Field(ge=1)] = 50_000
@@ -55,7 +55,7 @@ class CollectorSettings(Section):
     secrets_file: Path | None = None
 
     @model_validator(mode="after")
-    def _closed_without_keys(self) -> CollectorSettings:
+    def _closed_without_keys(self) -> CollectorSection:
         if again := twice((*self.write_keys, *(key.name for key in self.keys))):
             raise ValueError(f"two keys are called {again!r}; give each a name of its own")
         if self.keyless and self.host not in {"", *LOOPBACK}:
@@ -64,7 +64,9 @@ class CollectorSettings(Section):
             )
         url = urlsplit(self.public_url)
         if self.public_url and (url.scheme not in {"http", "https"} or not url.netloc or url.query or url.fragment):
-            raise ValueError(f"public_url {self.public_url!r} is no web address; write it as https://mail.shop.example")
+            raise ValueError(
+                f"public_url {self.public_url!r} is not a web address; write it as https://mail.shop.example"
+            )
         return self
 
     @property
@@ -73,9 +75,9 @@ class CollectorSettings(Section):
         return not self.write_keys and not self.write_keys_file and not self.keys
 
     @property
-    def all_keys(self) -> tuple[KeySettings, ...]:
+    def all_keys(self) -> tuple[KeySection, ...]:
         """Those that are in force, `write_keys` first."""
-        old = (KeySettings.model_construct(name=name, secret=SecretStr(key)) for name, key in self.write_keys.items())
+        old = (KeySection.model_construct(name=name, secret=SecretStr(key)) for name, key in self.write_keys.items())
         return (*old, *(key for key in self.keys if not key.revoked))
 
     @property

@@ -31,7 +31,7 @@ Networks = Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], Befor
 """Networks and addresses: `127.0.0.1`, `10.0.0.0/8`."""
 
 
-class ConsoleSettings(Section):
+class ConsoleSection(Section):
     """Where operators look. `port` 0 lets the system choose."""
 
     host: str = "127.0.0.1"

@@ -5,11 +5,11 @@ Invariant: no secret is in what is said.
 
 from __future__ import annotations
 
-from engine.settings.collecting import CollectorSettings
-from engine.settings.console import ConsoleSettings
+from engine.settings.collecting import CollectorSection
+from engine.settings.console import ConsoleSection
 from engine.settings.exposure import behind_a_stranger, is_loopback
 from engine.settings.phone import explain_phone
-from engine.settings.sections import SENDER_ON_LOOPBACK, DatabaseSettings, EmailSettings, Settings
+from engine.settings.sections import SENDER_ON_LOOPBACK, DatabaseSection, EmailSection, Settings
 from engine.settings.serving import explain_serving
 
 
@@ -50,7 +50,7 @@ def explain(settings: Settings) -> list[str]:
     return lines
 
 
-def _keys(collector: CollectorSettings) -> str:
+def _keys(collector: CollectorSection) -> str:
     """How many may send, of each kind."""
     if collector.keyless:
         return "no write keys: only programs on this machine are let in"
@@ -62,7 +62,7 @@ def _keys(collector: CollectorSettings) -> str:
     return ", ".join(said + [f"{revoked} revoked"] * bool(revoked))
 
 
-def _console(console: ConsoleSettings) -> list[str]:
+def _console(console: ConsoleSection) -> list[str]:
     """Where operators look."""
     lines = [f"console: mailbox, metrics and health are on {console.host}:{console.port}, for operators only"]
     if not is_loopback(console.host):
@@ -119,7 +119,7 @@ def _newsletter(settings: Settings) -> str:
     return f"newsletter: {where}, {said}{sender}"
 
 
-def _rates(email: EmailSettings) -> str:
+def _rates(email: EmailSection) -> str:
     """How fast mail goes, and how much of it is open when a process dies."""
     rate, domain_rate = email.rate_per_second, email.domain_rate_per_second
     said = [f"at most {rate:g} messages a second"] * bool(rate)
@@ -130,7 +130,7 @@ def _rates(email: EmailSettings) -> str:
     return f"email: {rates}, {email.connections} under way at once"
 
 
-def _keeping(database: DatabaseSettings) -> str:
+def _keeping(database: DatabaseSection) -> str:
     """What survives a loss of power, and what is forgotten when."""
     log, journal = (f"{days} days" if days else "for ever" for days in (database.log_days, database.journal_days))
     lost = "the last second can be lost" if database.synchronous == "normal" else "nothing is lost"

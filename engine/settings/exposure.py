@@ -9,10 +9,10 @@ import ipaddress
 from urllib.parse import urlsplit
 
 from engine.errors import SettingsError
-from engine.settings.collecting import CollectorSettings
+from engine.settings.collecting import CollectorSection
 
 
-def open_door(collector: CollectorSettings) -> SettingsError | None:
+def open_door(collector: CollectorSection) -> SettingsError | None:
     """Why a collector must not start: it is reached from outside, and would take events from anybody."""
     if not collector.keyless or not collector.public_url or _is_loopback(collector.public_url):
         return None
@@ -23,7 +23,7 @@ def open_door(collector: CollectorSettings) -> SettingsError | None:
     )
 
 
-def in_clear(collector: CollectorSettings) -> SettingsError | None:
+def in_clear(collector: CollectorSection) -> SettingsError | None:
     """Why links must not leave: customers' tokens would go over the network readable to all."""
     if urlsplit(collector.public_url).scheme != "http" or _is_loopback(collector.public_url):
         return None
@@ -34,7 +34,7 @@ def in_clear(collector: CollectorSettings) -> SettingsError | None:
     )
 
 
-def behind_a_stranger(collector: CollectorSettings) -> str:
+def behind_a_stranger(collector: CollectorSection) -> str:
     """What is missing for the addresses of customers to be known; "" when nothing is."""
     if not collector.public_url or _is_loopback(collector.public_url) or collector.trusted_proxies:
         return ""

@@ -10,8 +10,8 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from engine.errors import SettingsError
-from engine.settings.collecting import CollectorSettings
-from engine.settings.keys import MEND, KeySettings, read_keys, twice, weakness
+from engine.settings.collecting import CollectorSection
+from engine.settings.keys import MEND, KeySection, read_keys, twice, weakness
 
 VARIABLE = "ANLASS_COLLECTOR__KEY_SECRETS__"
 WRITTEN_OPENLY = (
@@ -20,7 +20,7 @@ WRITTEN_OPENLY = (
 )
 
 
-def with_key_secrets(collector: CollectorSettings, project: Path) -> CollectorSettings:
+def with_key_secrets(collector: CollectorSection, project: Path) -> CollectorSection:
     """The section with the keys whole. Raises SettingsError."""
     stray = set(collector.key_secrets) - {key.variable for key in collector.keys}
     if stray:
@@ -42,7 +42,7 @@ def with_key_secrets(collector: CollectorSettings, project: Path) -> CollectorSe
     return found
 
 
-def weak_key(collector: CollectorSettings) -> SettingsError | None:
+def weak_key(collector: CollectorSection) -> SettingsError | None:
     """Why a collector must not start: one of its keys could be guessed."""
     for key in collector.all_keys:
         secret = key.secret.get_secret_value() if key.secret else ""
@@ -55,7 +55,7 @@ def weak_key(collector: CollectorSettings) -> SettingsError | None:
     return None
 
 
-def _whole(key: KeySettings, collector: CollectorSettings, project: Path) -> KeySettings:
+def _whole(key: KeySection, collector: CollectorSection, project: Path) -> KeySection:
     told = [key.secret, collector.key_secrets.get(key.variable), key.secret_file]
     if len([one for one in told if one is not None]) > 1:
         raise SettingsError(
@@ -72,7 +72,7 @@ def _whole(key: KeySettings, collector: CollectorSettings, project: Path) -> Key
     return key.model_copy(update={"secret": secret})
 
 
-def _old_keys(collector: CollectorSettings, path: Path) -> dict[str, str]:
+def _old_keys(collector: CollectorSection, path: Path) -> dict[str, str]:
     if collector.write_keys:
         raise SettingsError(
             "collector.write_keys and collector.write_keys_file are both set.", mend="Keep one of them."
@@ -91,7 +91,7 @@ def _text(path: Path, what: str) -> str:
         raise SettingsError(f"{what} {path} cannot be read: {reason}.", mend="Write the key into it.") from error
 
 
-def _check_apart(collector: CollectorSettings) -> None:
+def _check_apart(collector: CollectorSection) -> None:
     """A word that pages show must not be one that opens more; and it must be known which key was used."""
     owners: dict[str, str] = {}
     for key in collector.all_keys:

@@ -36,7 +36,7 @@ _BITS_OF_WORD = 11.0
 _RUN_MIN = 4
 
 
-class KeySettings(Section):
+class KeySection(Section):
     """One key, with a name of its own so that it can be seen in what it did, and taken back alone."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,49}$")]
@@ -53,7 +53,7 @@ class KeySettings(Section):
     revoked: bool = False
 
     @model_validator(mode="after")
-    def _fits_its_kind(self) -> KeySettings:
+    def _fits_its_kind(self) -> KeySection:
         if self.kind == "server" and (self.key or self.origins):
             what = "key" if self.key else "origins"
             raise ValueError(f'the key {self.name} has {what}, which is for keys of kind = "browser"')

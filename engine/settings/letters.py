@@ -11,7 +11,7 @@ from typing import ClassVar
 from engine.settings.section import ChannelSection
 
 
-class PrintSettings(ChannelSection):
+class PrintSection(ChannelSection):
     """Relative paths count from the project."""
 
     SERVES: ClassVar[tuple[str, ...]] = ("print",)

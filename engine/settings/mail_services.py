@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from engine.settings.section import CallbackSection
 
 
-class SesSettings(CallbackSection):
+class SesSection(CallbackSection):
     """Amazon SES by SNS. `topics` are the only ones whose notifications are believed."""
 
     topics: tuple[str, ...] = ()
@@ -25,7 +25,7 @@ class SesSettings(CallbackSection):
         return {"ses": {"topics": self.topics, "certificates_file": self.certificates_file}}
 
 
-class SendgridSettings(CallbackSection):
+class SendgridSection(CallbackSection):
     """SendGrid's signed event webhook; the key is its public one."""
 
     public_key: str = ""
@@ -34,7 +34,7 @@ class SendgridSettings(CallbackSection):
         return {"sendgrid": {"public_key": self.public_key}} if self.public_key else {}
 
 
-class MailgunSettings(CallbackSection):
+class MailgunSection(CallbackSection):
     """Mailgun's webhooks; `secret` is the "HTTP webhook signing key"."""
 
     secret: SecretStr | None = None
@@ -44,7 +44,7 @@ class MailgunSettings(CallbackSection):
         return {"mailgun": {"secret": self.secret.get_secret_value()}} if self.secret else {}
 
 
-class PostmarkSettings(CallbackSection):
+class PostmarkSection(CallbackSection):
     """Postmark's webhooks, which have no signature: the login stands in the webhook's URL."""
 
     username: str = "postmark"

@@ -9,19 +9,14 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from engine.settings.section import Section
+from engine.settings.section import Section, listed
 
 
-def _split(value: object) -> object:
-    """`a,b`, as an environment variable has it."""
-    return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
-
-
-class MailboxSettings(Section):
+class MailboxSection(Section):
     """`channels`: their messages go to the local mailbox although other channels are configured. Of a channel that is neither
     configured nor named here they fail as `no_channel`, unless no channel is configured at all.
     """
 
-    channels: Annotated[list[Annotated[str, Field(min_length=1, max_length=100)]], BeforeValidator(_split)] = Field(
+    channels: Annotated[list[Annotated[str, Field(min_length=1, max_length=100)]], BeforeValidator(listed)] = Field(
         default_factory=list
     )

@@ -10,17 +10,17 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, SecretStr
 
-from engine.settings.section import Port, Rate, Section
+from engine.settings.section import Rate, Section, ServerPort
 
 
-class NewsletterSettings(Section):
+class NewsletterSection(Section):
     """All optional. With `host`, newsletters have a server of their own; otherwise they go where other mail goes.
 
     `rate_per_second` and `connections` are theirs alone; without both they share those of `[email]`.
     """
 
     host: str = ""
-    port: Port = 25
+    port: ServerPort = 25
     username: str | None = None
     password: SecretStr | None = None
     password_file: Path | None = None

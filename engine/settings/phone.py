@@ -16,19 +16,19 @@ from engine.settings.section import CallbackSection, ChannelSection
 
 def _account(sid: str) -> str:
     if sid and not (sid.startswith("AC") and len(sid) == 34):  # noqa: PLR2004 - Twilio's ids
-        raise ValueError("account_sid is none of Twilio's; copy it from the console, it begins with AC")
+        raise ValueError("account_sid is not one of Twilio's; copy it from the console, it begins with AC")
     return sid
 
 
 def _web_address(url: str) -> str:
     parts = urlsplit(url)
     if url and (parts.scheme not in {"http", "https"} or not parts.netloc or parts.query or parts.fragment):
-        raise ValueError(f"base_url {url!r} is no web address; leave it out, or write it as http://127.0.0.1:4010")
+        raise ValueError(f"base_url {url!r} is not a web address; leave it out, or write it as http://127.0.0.1:4010")
     return url
 
 
-class SmsSettings(ChannelSection, CallbackSection):
-    """`channels.phone.twilio_account` says what each means for sending; `brand` and `contact` are in answers to STOP and HELP."""
+class SmsSection(ChannelSection, CallbackSection):
+    """`channels.phone.twilio_account` says what each means for sending; answers to STOP and HELP have `brand` and `contact`."""
 
     SERVES: ClassVar[tuple[str, ...]] = ("sms", "whatsapp", "voice")
     NEEDS_URL: ClassVar[bool] = True
@@ -94,7 +94,7 @@ class SmsSettings(ChannelSection, CallbackSection):
         return ""
 
 
-def explain_phone(sms: SmsSettings, *, public_url: str) -> list[str]:
+def explain_phone(sms: SmsSection, *, public_url: str) -> list[str]:
     """How texts and calls will leave, and what is heard of them."""
     if not sms.configured:
         return ["sms: no ANLASS_SMS__ACCOUNT_SID: texts, WhatsApp and calls have no provider"]

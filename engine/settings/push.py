@@ -10,15 +10,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr
 
-from engine.settings.section import ChannelSection
+from engine.settings.section import ChannelSection, listed
 
 
-def _split(value: object) -> object:
-    """`a,b`, as an environment variable has it."""
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
-class PushSettings(ChannelSection):
+class PushSection(ChannelSection):
     """`secret` is the VAPID private key."""
 
     SERVES: ClassVar[tuple[str, ...]] = ("push",)
@@ -28,7 +23,7 @@ class PushSettings(ChannelSection):
     subject: str = ""
     ttl_seconds: Annotated[int, Field(ge=0, le=2_419_200)] = 86_400
     urgency: Literal["very-low", "low", "normal", "high"] = "normal"
-    allow_hosts: Annotated[tuple[str, ...], BeforeValidator(_split)] = ()
+    allow_hosts: Annotated[tuple[str, ...], BeforeValidator(listed)] = ()
     timeout_seconds: Annotated[float, Field(gt=0, le=120, allow_inf_nan=False)] = 20.0
 
     @property

@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,10 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as SourceError
 
+from channels import registry
 from engine.errors import SettingsError
 from engine.settings.key_reading import VARIABLE, WRITTEN_OPENLY, with_key_secrets
-from engine.settings.keys import KeySettings
+from engine.settings.keys import KeySection
 from engine.settings.section import SECRETS
 from engine.settings.sections import MODELS, SECRET_BYTES_MIN, Settings
 
@@ -57,7 +57,7 @@ def load_settings(project: Path) -> Settings:
         raise SettingsError(f"There is no project folder {project}.", mend="Make one with `anlass init DIR`.")
     file = project / FILE_NAME
     document = _read_toml(file)
-    foreign = _foreign_channels()
+    foreign = frozenset(registry.foreign()) - MODELS.keys()
     _check_document(document, file, foreign)
     more, later = _check_environment(foreign)
     for section, values in document.items():
@@ -91,7 +91,7 @@ def _variables() -> dict[str, Any]:
 
 
 def _merged(written: dict[str, Any] | None, variables: object) -> Any:
-    """A section with the environment over the file. Whatever is no section is left for pydantic to refuse."""
+    """A section with the environment over the file. Whatever is not a section is left for pydantic to refuse."""
     if variables is None:
         return written or {}
     return {**(written or {}), **variables} if isinstance(variables, dict) else variables
@@ -109,13 +109,7 @@ def _read_toml(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(data.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise SettingsError(f"{file} is no valid TOML: {error}.") from error
-
-
-def _foreign_channels() -> frozenset[str]:
-    # Read from the packages' metadata only; nothing is imported.
-    names = frozenset(entry.name for entry in entry_points(group="anlass.channels"))
-    return names - {*MODELS, "mailbox"}
+        raise SettingsError(f"{file} is not valid TOML: {error}.") from error
 
 
 def _keys(section: str) -> list[str]:
@@ -124,7 +118,7 @@ def _keys(section: str) -> list[str]:
 
 def _near(word: str, known: list[str]) -> str:
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"Did you mean {near[0]}?" if near else f"Known are: {', '.join(sorted(known))}."
+    return f"Did you mean {near[0]}?" if near else f"Available: {', '.join(sorted(known))}."
 
 
 def _variable(section: str, key: str) -> str:
@@ -159,7 +153,7 @@ def _check_keys(values: dict[str, Any], file: Path) -> None:
             f"{file}: keys are written as [[collector.keys]], each with a name, and their secrets never stand here.",
             mend=f"Set {VARIABLE}NAME, or name a file with secret_file.",
         )
-    known = list(KeySettings.model_fields)
+    known = list(KeySection.model_fields)
     for key in keys:
         if "secret" in key:
             name = str(key.get("name", "NAME")).upper().replace("-", "_")
@@ -207,7 +201,7 @@ def _explained(error: ValidationError, file: Path) -> SettingsError:
 
 
 def _with_secret_files(settings: Settings) -> Settings:
-    """Put the contents of `*_file` in place of the secrets that they hold, and look whether a channel lacks something."""
+    """Put the contents of `*_file` in place of the secrets that they hold, and check whether a channel lacks something."""
     changed = {name: _with_secrets(settings, name) for name in MODELS}
     if any(len(secret) < SECRET_BYTES_MIN for secret in changed["collector"].link_secrets):
         name = "ANLASS_COLLECTOR__SECRETS" if changed["collector"].secrets else "ANLASS_COLLECTOR__SECRET"
@@ -263,6 +257,6 @@ def _from_file(settings: Settings, name: str, *, value: SecretStr | None, file: 
     try:
         text = path.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise SettingsError(f"{name}_file {path} cannot be read: {reason}.") from error
     return SecretStr(text)

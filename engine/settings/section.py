@@ -16,6 +16,8 @@ RATE_MIN = 0.001
 DAYS_MAX = 36_500
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
+ServerPort = Annotated[int, Field(ge=1, le=65_535)]
+"""Of a server that is called: there, 0 is not "any free one"."""
 Days = Annotated[int, Field(ge=0, le=DAYS_MAX)]
 
 
@@ -27,6 +29,11 @@ def _rate(per_second: float) -> float:
 
 Rate = Annotated[float, Field(ge=0, le=100_000, allow_inf_nan=False), AfterValidator(_rate)]
 """Messages per second; 0: no limit."""
+
+
+def listed(value: object) -> object:
+    """`a,b`, as an environment variable has a list."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
 class Section(BaseModel):

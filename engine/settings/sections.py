@@ -11,20 +11,20 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from engine.settings.audit import AuditSettings
-from engine.settings.bounces import BouncesSettings, mark_secret
-from engine.settings.collecting import LOOPBACK, CollectorSettings
-from engine.settings.console import ConsoleSettings
+from engine.settings.audit import AuditSection
+from engine.settings.bounces import BouncesSection, mark_secret
+from engine.settings.collecting import LOOPBACK, CollectorSection
+from engine.settings.console import ConsoleSection
 from engine.settings.kept_secrets import secrets_in
-from engine.settings.letters import PrintSettings
-from engine.settings.mail_services import MailgunSettings, PostmarkSettings, SendgridSettings, SesSettings
-from engine.settings.mailbox import MailboxSettings
-from engine.settings.newsletter import NewsletterSettings
-from engine.settings.phone import SmsSettings
-from engine.settings.push import PushSettings
-from engine.settings.section import CallbackSection, ChannelSection, Days, Port, Rate, Section
-from engine.settings.task import TaskSettings
-from engine.settings.webhook import WebhookSettings
+from engine.settings.letters import PrintSection
+from engine.settings.mail_services import MailgunSection, PostmarkSection, SendgridSection, SesSection
+from engine.settings.mailbox import MailboxSection
+from engine.settings.newsletter import NewsletterSection
+from engine.settings.phone import SmsSection
+from engine.settings.push import PushSection
+from engine.settings.section import CallbackSection, ChannelSection, Days, Port, Rate, Section, ServerPort
+from engine.settings.task import TaskSection
+from engine.settings.webhook import WebhookSection
 
 SENDER_ON_LOOPBACK = "Anlass <anlass@localhost>"
 SECRET_BYTES_MIN = 16
@@ -33,7 +33,7 @@ DATABASE_URL = "sqlite:///var/anlass.db"
 JOURNAL_URL = "sqlite:///var/journal.db"
 
 
-class EmailSettings(ChannelSection):
+class EmailSection(ChannelSection):
     """The SMTP server mail goes to. Without a `host` no mail leaves: it goes to the local mailbox.
 
     `channels.mail.email` says what each means; the defaults that stand here are what `explain` shows.
@@ -46,7 +46,7 @@ class EmailSettings(ChannelSection):
     )  # the dispatcher's
 
     host: str = ""
-    port: Port = 25
+    port: ServerPort = 25
     username: str | None = None
     password: SecretStr | None = None
     password_file: Path | None = None
@@ -70,7 +70,7 @@ class EmailSettings(ChannelSection):
     @property
     def signing(self) -> dict[str, object]:
         """The settings that sign, of other mail and of newsletters: always for the domain that the keys are published at."""
-        names = (name for name in EmailSettings.model_fields if name.startswith("dkim_"))
+        names = (name for name in EmailSection.model_fields if name.startswith("dkim_"))
         told: dict[str, object] = {name: str(value) for name in names if (value := getattr(self, name))}
         if self.dkim_key_file or self.dkim_ed25519_key_file:
             told.setdefault("dkim_domain", self.from_.rpartition("@")[2].strip(" >"))
@@ -102,11 +102,11 @@ class EmailSettings(ChannelSection):
         return ""
 
 
-class SharedMail(EmailSettings):
+class SharedMail(EmailSection):
     """Mail and newsletters through one server, which has one rate and so many connections for both."""
 
     SERVES: ClassVar[tuple[str, ...]] = ("email", "newsletter")
-    NOT_THE_ADAPTERS: ClassVar[frozenset[str]] = EmailSettings.NOT_THE_ADAPTERS | {"newsletter"}
+    NOT_THE_ADAPTERS: ClassVar[frozenset[str]] = EmailSection.NOT_THE_ADAPTERS | {"newsletter"}
 
     newsletter: dict[str, object] = Field(default_factory=dict)
 
@@ -115,13 +115,13 @@ class SharedMail(EmailSettings):
         return {**super().adapter(channel), **(self.newsletter if channel == "newsletter" else {})}
 
 
-class NewsletterMail(EmailSettings):
+class NewsletterMail(EmailSection):
     """Newsletters by themselves: a server, or a rate, of their own."""
 
     SERVES: ClassVar[tuple[str, ...]] = ("newsletter",)
 
 
-def mail_sections(email: EmailSettings, newsletter: NewsletterSettings) -> dict[str, ChannelSection]:
+def mail_sections(email: EmailSection, newsletter: NewsletterSection) -> dict[str, ChannelSection]:
     """Who mail and newsletters go through, by section."""
     given = newsletter.model_fields_set - {"password_file"}
     own = {name: getattr(newsletter, name) for name in given}
@@ -138,7 +138,7 @@ def mail_sections(email: EmailSettings, newsletter: NewsletterSettings) -> dict[
     return {"email": SharedMail.model_construct(_fields_set=set(base), **base, newsletter=words)}
 
 
-class DatabaseSettings(Section):
+class DatabaseSection(Section):
     """Where things are kept. `sqlite:///PATH` (a relative PATH counts from the project) is what `anlass run` needs; on Kafka the
     sink writes the journal there, or to `postgresql://user@host/name`.
 
@@ -153,7 +153,7 @@ class DatabaseSettings(Section):
     journal_days: Days = 400
 
     @model_validator(mode="after")
-    def _known_kind(self) -> DatabaseSettings:
+    def _known_kind(self) -> DatabaseSection:
         if self.is_postgresql:
             parts = urlsplit(self.url)
             if parts.password or any("password" in name for name in parse_qs(parts.query)):
@@ -162,7 +162,7 @@ class DatabaseSettings(Section):
                 )
         elif not self.url.startswith("sqlite:///") or not self.url.removeprefix("sqlite:///"):
             raise ValueError(
-                f"url {self.url!r} is not understood; write it as sqlite:///var/anlass.db or postgresql://user@host/name"
+                f"url {self.url!r} is not recognised; write it as sqlite:///var/anlass.db or postgresql://user@host/name"
             )
         return self
 
@@ -172,7 +172,7 @@ class DatabaseSettings(Section):
         return self.url.startswith(("postgresql://", "postgres://"))
 
 
-class KafkaSettings(Section):
+class KafkaSection(Section):
     """The cluster that the roles `worker`, `collector`, `dispatcher` and `sink` meet on (`ANLASS_KAFKA=host:port` is short for
     `bootstrap`). `partitions` bounds how many workers share the work, and cannot be changed once customers are known.
     """
@@ -195,7 +195,7 @@ class KafkaSettings(Section):
     status_port: Port = 0
     """What [console] host and port were called for a role on Kafka; still taken where they are set."""
 
-    def status_door(self, console: ConsoleSettings) -> tuple[str, int, bool]:
+    def status_door(self, console: ConsoleSection) -> tuple[str, int, bool]:
         """Where a role's operators' port listens: host, port, and whether the port was asked for."""
         asked = self.model_fields_set
         host = self.status_host if "status_host" in asked and "host" not in console.model_fields_set else console.host
@@ -209,28 +209,6 @@ class KafkaSettings(Section):
         return bool(self.bootstrap)
 
 
-MODELS: dict[str, type[Section]] = {
-    "collector": CollectorSettings,
-    "console": ConsoleSettings,
-    "email": EmailSettings,
-    "sms": SmsSettings,
-    "newsletter": NewsletterSettings,
-    "database": DatabaseSettings,
-    "kafka": KafkaSettings,
-    "audit": AuditSettings,
-    "print": PrintSettings,
-    "push": PushSettings,
-    "task": TaskSettings,
-    "webhook": WebhookSettings,
-    "bounces": BouncesSettings,
-    "mailbox": MailboxSettings,
-    "ses": SesSettings,
-    "sendgrid": SendgridSettings,
-    "mailgun": MailgunSettings,
-    "postmark": PostmarkSettings,
-}
-
-
 SectionKind = TypeVar("SectionKind", bound=Section)
 
 
@@ -240,24 +218,24 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     project: Path
-    collector: CollectorSettings = CollectorSettings()
-    console: ConsoleSettings = ConsoleSettings()
-    email: EmailSettings = EmailSettings()
-    sms: SmsSettings = SmsSettings()
-    newsletter: NewsletterSettings = NewsletterSettings()
-    database: DatabaseSettings = DatabaseSettings()
-    kafka: KafkaSettings = KafkaSettings()
-    audit: AuditSettings = AuditSettings()
-    print: PrintSettings = PrintSettings()
-    push: PushSettings = PushSettings()
-    task: TaskSettings = TaskSettings()
-    webhook: WebhookSettings = WebhookSettings()
-    bounces: BouncesSettings = BouncesSettings()
-    mailbox: MailboxSettings = MailboxSettings()
-    ses: SesSettings = SesSettings()
-    sendgrid: SendgridSettings = SendgridSettings()
-    mailgun: MailgunSettings = MailgunSettings()
-    postmark: PostmarkSettings = PostmarkSettings()
+    collector: CollectorSection = CollectorSection()
+    console: ConsoleSection = ConsoleSection()
+    email: EmailSection = EmailSection()
+    sms: SmsSection = SmsSection()
+    newsletter: NewsletterSection = NewsletterSection()
+    database: DatabaseSection = DatabaseSection()
+    kafka: KafkaSection = KafkaSection()
+    audit: AuditSection = AuditSection()
+    print: PrintSection = PrintSection()
+    push: PushSection = PushSection()
+    task: TaskSection = TaskSection()
+    webhook: WebhookSection = WebhookSection()
+    bounces: BouncesSection = BouncesSection()
+    mailbox: MailboxSection = MailboxSection()
+    ses: SesSection = SesSection()
+    sendgrid: SendgridSection = SendgridSection()
+    mailgun: MailgunSection = MailgunSection()
+    postmark: PostmarkSection = PostmarkSection()
     more: dict[str, dict[str, Any]] = {}
     later: tuple[str, ...] = ()
     """Where settings stand that no part of this version reads."""
@@ -322,3 +300,11 @@ class Settings(BaseModel):
         if said := self.collector.link_secrets:
             return said
         return secrets_in(self.database_path.parent / "link-secret", bytes_min=SECRET_BYTES_MIN)
+
+
+MODELS: dict[str, type[Section]] = {
+    name: field.annotation
+    for name, field in Settings.model_fields.items()
+    if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+}
+"""The sections by name, as they stand in `Settings`."""

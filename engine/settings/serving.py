@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from engine.core.channel import KINDS
 from engine.errors import SettingsError
 from engine.settings.sections import Settings
 
-_ON_THIS_MACHINE = frozenset({"task"})
-"""Channels that are always there and send nothing anywhere."""
-_BY_OTHERS = ("messenger",)
+_ON_THIS_MACHINE = frozenset(kind.name for kind in KINDS.values() if kind.adapter == "always there")
+"""Channels that send nothing anywhere."""
+_BY_OTHERS = tuple(kind.name for kind in KINDS.values() if kind.adapter == "of a package")
 """Channels of the language that only another package's adapter can serve."""
 
 

@@ -12,7 +12,7 @@ from pydantic import Field
 from engine.settings.section import ChannelSection
 
 
-class TaskSettings(ChannelSection):
+class TaskSection(ChannelSection):
     """Of messages sent by the channel `task`; the step `task` says these things itself."""
 
     SERVES: ClassVar[tuple[str, ...]] = ("task",)

@@ -10,12 +10,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, SecretStr
 
-from engine.settings.section import ChannelSection, Section
-
-
-def _split(value: object) -> object:
-    """`a,b`, as an environment variable has it."""
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+from engine.settings.section import ChannelSection, Section, listed
 
 
 def _with_url(value: object) -> object:
@@ -32,7 +27,7 @@ class WebhookEndpoint(Section):
     dedupes: bool = True
 
 
-class WebhookSettings(ChannelSection):
+class WebhookSection(ChannelSection):
     """Where messages of the channel `webhook` are posted to. Without an endpoint they go to the local mailbox."""
 
     SERVES: ClassVar[tuple[str, ...]] = ("webhook",)
@@ -42,7 +37,7 @@ class WebhookSettings(ChannelSection):
     secret_file: Path | None = None
     secrets: dict[str, SecretStr] = Field(default_factory=dict)
     """Of endpoints that have one of their own, by name; as JSON in the environment."""
-    allow_hosts: Annotated[tuple[str, ...], BeforeValidator(_split)] = ()
+    allow_hosts: Annotated[tuple[str, ...], BeforeValidator(listed)] = ()
     """Hosts that may lie in a private network, and be plain http."""
     timeout_seconds: Annotated[float, Field(gt=0, le=120, allow_inf_nan=False)] = 20.0
 

@@ -47,7 +47,7 @@ class ExampleChannel:
         )
 
     async def open(self) -> None:
-        """Connects to nothing: a service that is down is no error until a `send`."""
+        """Connects to nothing: a service that is down is not an error until a `send`."""
         await self._outbound.open()
 
     async def close(self) -> None:

@@ -42,7 +42,7 @@ class PostmarkChannel:
     capabilities = Capabilities(html=True, subject=True, list_unsubscribe=True, delivery_reports=True)
 
     def __init__(self, settings: PostmarkSettings) -> None:
-        """`ValueError` for a sender that is no address."""
+        """`ValueError` for a sender that is not an address."""
         guard.mailbox(settings.from_)
         self._settings = settings
         self._outbound = Outbound(
@@ -54,7 +54,6 @@ class PostmarkChannel:
         )
 
     async def open(self) -> None:
-        """Connects to nothing."""
         await self._outbound.open()
 
     async def close(self) -> None:

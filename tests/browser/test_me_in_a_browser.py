@@ -22,7 +22,7 @@ from engine.dispatch.links.tokens import SignedLinks, TokenSigner
 from engine.errors import ServiceUnreachable
 from engine.project.opening import open_rehearsal
 from engine.runtimes.memory_ports import MemoryRuntime
-from engine.settings import CollectorSettings
+from engine.settings import CollectorSection
 from tests.collector.conftest import SECRET, T0, Served, make_parts, taken_in
 from tests.services.browser import chromium, environment
 
@@ -126,7 +126,7 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
         ]
     )
     newest = (await runtime.messages(customer="ana"))[0].message.id
-    application: web.Application = build_collector(CollectorSettings(), parts)
+    application: web.Application = build_collector(CollectorSection(), parts)
     async with Served(application) as served:
         link = f"{served.url}/me/{parts.signer.preferences(newest, 'ana')}"
         yield Stage(served.url, runtime, link, parts.signer)

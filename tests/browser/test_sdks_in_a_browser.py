@@ -18,7 +18,7 @@ from engine.collector import build_collector
 from engine.core.record import Event
 from engine.errors import ServiceUnreachable
 from engine.runtimes.memory_ports import MemoryRuntime
-from engine.settings import CollectorSettings, KeySettings
+from engine.settings import CollectorSection, KeySection
 from tests.collector.conftest import T0, Served, catalog, make_parts, taken_in
 from tests.collector.test_real_sdks import CACHE, installed
 from tests.services.browser import chromium, environment
@@ -101,8 +101,8 @@ async def _shop(sdks: Path, folder: Path) -> AsyncIterator[Shop]:
     pages.router.add_get("/", page)
     async with Served(pages) as served:
         shop.page = served.url.replace("127.0.0.1", "localhost")
-        key = KeySettings(name="web", kind="browser", key=WEB, origins=(shop.page,))
-        settings = CollectorSettings(keys=(key,), host="127.0.0.1", public_url=shop.url, trusted_proxies=("127.0.0.1",))
+        key = KeySection(name="web", kind="browser", key=WEB, origins=(shop.page,))
+        settings = CollectorSection(keys=(key,), host="127.0.0.1", public_url=shop.url, trusted_proxies=("127.0.0.1",))
         async with (
             Served(build_collector(settings, make_parts(runtime, clock))) as collector,
             behind_nginx(collector.url, folder, port=port),

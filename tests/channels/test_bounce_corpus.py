@@ -133,7 +133,7 @@ def test_half_a_mail_never_suppresses_more(mails: dict[str, bytes], read: dict[s
 
 
 def test_pythons_own_examples() -> None:
-    """Ordinary mails are no bounces; the delivery reports among them are."""
+    """Ordinary mails are not bounces; the delivery reports among them are."""
     spec = importlib.util.find_spec("test.test_email")
     if spec is None or not spec.submodule_search_locations:
         pytest.skip("this Python came without its tests (Debian and Ubuntu: apt install libpython3-testsuite)")

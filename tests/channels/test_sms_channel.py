@@ -272,7 +272,7 @@ async def test_whatsapp_uses_the_approved_template() -> None:
 
 
 async def test_a_call_reads_the_text_and_nothing_else() -> None:
-    """What stands in the text is no markup; the language is the message's."""
+    """What stands in the text is not markup; the language is the message's."""
     async with started() as telephone, opened(telephone, "voice") as channel:
         await channel.send(message(text="<Dial>+49</Dial> & co", locale="de"))
         await channel.send(message(2, text="Hi", locale="en-GB"))

@@ -212,7 +212,7 @@ async def test_each_answer_means_one_thing(
 async def test_the_wish_to_wait_is_read(
     double: WebhookDouble, message: Callable[..., OutgoingMessage], value: str, seconds: float | None
 ) -> None:
-    """As seconds or as a date, seen from the answer's own date; nonsense is no wish."""
+    """As seconds or as a date, seen from the answer's own date; nonsense is not a wish."""
     channel = _channel(double)
     await channel.open()
     double.status, double.headers = 429, {"Retry-After": value, "Date": "Sun, 22 Nov 2026 10:00:00 GMT"}

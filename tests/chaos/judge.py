@@ -182,10 +182,10 @@ def _check_dead_letters(verdict: Verdict, dead_letters: Topic, reference: Replay
     wanted = {f"{topics.touchpoints}:{number}:{offset}" for number, offset in reference.poison}
     verdict.duplicates["dead-letters"] = again
     _say(verdict, "dead letters that were written again with another content", different)
-    _say(verdict, "poison that is no dead letter", sorted(wanted - seen.keys()))
+    _say(verdict, "poison that is not a dead letter", sorted(wanted - seen.keys()))
     _say(
         verdict,
-        "dead letters that are no poison",
+        "dead letters that are not poison",
         [(origin, headers_of(seen[origin][2])) for origin in sorted(seen.keys() - wanted)],
     )
 

@@ -14,7 +14,7 @@ from engine.runtimes.kafka.topics import CHECKPOINT_KEY, decode_checkpoint
 from tests.chaos.reading import Topic
 
 PAUSE_SECONDS_MIN = 0.5
-"""A shorter gap between two batches is no pause."""
+"""A shorter gap between two batches is not a pause."""
 GRACE_MS = 500
 """A gap that was open for less than that when a disturbance came was not there before it."""
 

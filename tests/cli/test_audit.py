@@ -52,7 +52,7 @@ def _lines(folder: Path, *more: str) -> list[dict[str, Any]]:
 
 
 def test_every_act_is_noted_with_who_what_and_why(shop: Path) -> None:
-    """In the order in which they were done; looking for somebody who is not there, or listing, is no act."""
+    """In the order in which they were done; looking for somebody who is not there, or listing, is not an act."""
     assert anlass("pause", "welcome", "--reason", "wrong price", "--project", shop).status == 0
     assert anlass("resume", "welcome", "--project", shop).status == 0
     assert anlass("show", "customer", "ana", "--reason", "ticket 17", "--project", shop).status == 0

@@ -90,8 +90,8 @@ def test_without_a_name_server_it_ends_with_one_sentence(project: Path) -> None:
 
 
 WRONG = [
-    (("--dns", "--nameserver", "nobody"), {}, "is no name server"),
-    (("--dns", "--nameserver", "127.0.0.1:x"), {}, "is no name server"),
+    (("--dns", "--nameserver", "nobody"), {}, "is not a name server"),
+    (("--dns", "--nameserver", "127.0.0.1:x"), {}, "is not a name server"),
     ((), {"ANLASS_EMAIL__FROM": "", "ANLASS_EMAIL__HOST": ""}, "There is no sender yet"),
     ((), {"ANLASS_EMAIL__DKIM_ED25519_KEY_FILE": "gone.pem"}, "cannot be read"),
 ]

@@ -94,7 +94,7 @@ def test_an_import_refuses_by_line_and_can_be_given_again(run: Run, tmp_path: Pa
     for more in (("--dry-run",), ()):
         looked = anlass(*given, *more)
         assert (looked.status, "nothing was imported" in looked.out) == (1, True)
-        assert f"{table}:4: 'nobody' is no e-mail address" in looked.err
+        assert f"{table}:4: 'nobody' is not an e-mail address" in looked.err
         assert anlass("consent", "show", "ben", "--project", folder).status
     for _ in range(2):
         partly = anlass(*given, "--partly", "--report", report)

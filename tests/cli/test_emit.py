@@ -157,8 +157,8 @@ def test_nobody_listens(project: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--to", "kafka://broker"], "is no address of Kafka"),
-        (["--to", "shop.example"], "is no web address"),
+        (["--to", "kafka://broker"], "is not an address of Kafka"),
+        (["--to", "shop.example"], "is not a web address"),
         (["--from-line", "0"], "--from-line"),
     ],
 )

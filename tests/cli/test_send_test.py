@@ -50,3 +50,13 @@ async def test_a_test_has_the_ways_out_of_a_real_mail(project: Path, smtp_double
     html = mail.get_body(("html",))
     assert html is not None
     assert https in html.get_content()
+
+
+def test_a_template_that_nothing_sends_yet_is_found_by_its_name(project: Path) -> None:
+    """In the folder of any channel, not only of those that some workflow uses."""
+    (project / "templates/print").mkdir()
+    (project / "templates/print/voucher.txt").write_text("A voucher for you.")
+    address = '{"street": "Hauptstr. 1", "postalCode": "10115", "city": "Berlin"}'
+    done = anlass("send-test", "voucher", "--to", address, "--project", project)
+    assert done.status == 0, done.err
+    assert "templates/print/voucher.txt" in done.out or "print/voucher.txt" in done.out

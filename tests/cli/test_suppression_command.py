@@ -94,7 +94,7 @@ def test_a_list_is_imported_with_a_report_and_an_export_comes_back(shop: Path, t
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("add", "nobody", "--reason", "x"), "is no e-mail address"),
+        (("add", "nobody", "--reason", "x"), "is not an e-mail address"),
         (("add", "a@b.example", "--reason", " "), "--reason is empty"),
         (("import", "{}/none.csv", "--reason", "x"), "cannot be read"),
         (("import", "{}/anlass.toml", "--reason", "x"), "The file is empty"),

@@ -92,7 +92,7 @@ def test_mistakes_get_a_sentence(run: Callable[..., Running], project: Path) -> 
     for arguments, sentence in (
         (("task", "show", "ffff0000"), "There is no task 'ffff0000'."),
         (("task", "done", "ab"), "There is no task 'ab'."),
-        (("task", "assign", "ffff0000"), "Nobody is named."),
+        (("task", "assign", "ffff0000"), "No person is named."),
     ):
         done = anlass(*arguments, "--project", project)
         assert done.status != 0

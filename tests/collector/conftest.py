@@ -26,7 +26,7 @@ from engine.runtimes.base import Runtime
 from engine.runtimes.kafka.admin import ensure_topics
 from engine.runtimes.kafka.topics import Topics
 from engine.runtimes.memory_ports import MemoryRuntime
-from engine.settings import CollectorSettings
+from engine.settings import CollectorSection
 from engine.telemetry import Metrics
 
 T0 = 1_774_600_000_000
@@ -124,9 +124,9 @@ def make_parts(runtime: Runtime, clock: ManualClock, mailbox: Mailbox | None = N
 
 
 @pytest.fixture
-def settings() -> CollectorSettings:
+def settings() -> CollectorSection:
     """Without write keys; a test that wants some replaces it."""
-    return CollectorSettings()
+    return CollectorSection()
 
 
 @pytest.fixture(scope="session")
@@ -152,7 +152,7 @@ async def runtime(request: pytest.FixtureRequest) -> AsyncIterator[MemoryRuntime
 
 
 @pytest.fixture
-async def collector(settings: CollectorSettings, tmp_path: Path, runtime: MemoryRuntime) -> AsyncIterator[Collector]:
+async def collector(settings: CollectorSection, tmp_path: Path, runtime: MemoryRuntime) -> AsyncIterator[Collector]:
     """A collector that listens, with an empty log behind it."""
     clock = runtime.memory.clock
     mailbox = Mailbox(tmp_path / "var")
@@ -178,7 +178,7 @@ async def collector(settings: CollectorSettings, tmp_path: Path, runtime: Memory
 class Beside:
     """A collector in a thread of its own, for clients that block. Records are read from this thread after the client."""
 
-    def __init__(self, settings: CollectorSettings) -> None:
+    def __init__(self, settings: CollectorSection) -> None:
         self.clock = ManualClock(T0)
         self.runtime = MemoryRuntime(catalog(), clock=self.clock)
         self.url = ""
@@ -217,5 +217,5 @@ class Beside:
 @pytest.fixture
 def beside() -> Iterator[Beside]:
     """A collector that knows one write key, for clients that block."""
-    with Beside(CollectorSettings(write_keys={"shop": KEY}, host="127.0.0.1")) as running:
+    with Beside(CollectorSection(write_keys={"shop": KEY}, host="127.0.0.1")) as running:
         yield running

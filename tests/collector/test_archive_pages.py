@@ -17,7 +17,7 @@ from engine.dispatch.links.tokens import TokenSigner
 from engine.dispatch.templates.render import Rendered
 from engine.dispatch.templates.template_set import TemplateSet
 from engine.runtimes.memory_ports import MemoryRuntime
-from engine.settings import CollectorSettings
+from engine.settings import CollectorSection
 from engine.telemetry import Metrics
 
 START_MS = from_rfc3339("2026-03-01T12:00:00Z")
@@ -84,14 +84,14 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
         runtime=runtime, clock=clock, metrics=Metrics(), signer=TokenSigner(b"x" * 32),
         render=_Templates(tmp_path / "templates").render,
     )  # fmt: skip
-    async with TestClient(TestServer(build_collector(CollectorSettings(), parts))) as client:
+    async with TestClient(TestServer(build_collector(CollectorSection(), parts))) as client:
         yield Site(runtime, client)
 
 
 async def test_nothing_is_there_before_somebody_got_it(site: Site) -> None:
     """Not even the page of an issue whose name can be guessed."""
     status, text = await site.get("/archive")
-    assert (status, "There is none to read yet." in text) == (200, True)
+    assert (status, "There are none to read yet." in text) == (200, True)
     assert (await site.get("/archive/news/2026-03-02-0900"))[0] == 404
 
 

@@ -124,7 +124,7 @@ async def test_a_mail_to_unsubscribe_is_an_objection(
 async def test_a_mail_to_unsubscribe_from_a_test_is_nobodys(
     runtime: MemoryRuntime, desk: BounceDesk, sent: dict[str, str]
 ) -> None:
-    """What `send-test` sent is no message of a customer's, even when a customer's address asks."""
+    """What `send-test` sent is not a message of a customer's, even when a customer's address asks."""
     mail = plain("unsubscribe", ASKED, sender="ben@example.com", headers=APPLE)  # RETURN_PATH is marked, and unknown
     with pytest.raises(Backlog):
         await desk.take(mail, envelope_to=(), origin="imap")

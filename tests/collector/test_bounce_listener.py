@@ -114,7 +114,7 @@ async def test_connections_are_bounded_and_given_back() -> None:
 
 
 async def test_noise_and_breaking_off_leave_nothing() -> None:
-    """Bytes that are no SMTP, a connection that breaks in the middle of a mail: nothing is taken, the next one is."""
+    """Bytes that are not SMTP, a connection that breaks in the middle of a mail: nothing is taken, the next one is."""
     async with listening() as stage:
         for noise in (
             b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n",

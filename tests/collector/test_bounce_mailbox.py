@@ -22,7 +22,7 @@ from engine.core.record import Event, Identify, Outcome
 from engine.errors import Backlog, ServiceUnreachable, SettingsError
 from engine.runtimes.memory_ports import MemoryRuntime
 from engine.settings import Settings
-from engine.settings.bounces import BouncesSettings
+from engine.settings.bounces import BouncesSection
 from engine.telemetry import Metrics
 from engine.watches import bounces as building
 from engine.watches.watch import Surroundings
@@ -190,7 +190,7 @@ async def test_a_message_that_is_not_known_yet_is_waited_for(stage: Stage, mails
 async def test_a_mail_with_a_very_long_line_stops_no_other(stage: Stage, mails: GreenMail, protocol: str) -> None:
     """Anybody can send one to the address for bounces: what comes after it is read all the same."""
     bounces = await stage.begin()
-    chars = 1_500_000 if protocol == "pop3" else 900_000  # GreenMail's answer to a FETCH of a part is no IMAP
+    chars = 1_500_000 if protocol == "pop3" else 900_000  # GreenMail's answer to a FETCH of a part is not IMAP
     mails.put(*[plain("Spam", "x" * each, sender="x@y.de") for each in (3_000, chars)], *bounces)
     await stage.reader(account(mails, protocol)).visit()
     assert (sorted(stage.bounced()), mails.count()) == (["ana", "ben"], 0)
@@ -254,7 +254,7 @@ def test_the_settings_build_the_reader(tmp_path: Path) -> None:
     runtime = MemoryRuntime(catalog(), clock=clock)
 
     def around(**more: Any) -> Surroundings:
-        settings = Settings(project=tmp_path, bounces=BouncesSettings(**more))
+        settings = Settings(project=tmp_path, bounces=BouncesSection(**more))
         return Surroundings(settings=settings, runtime=runtime, clock=clock, metrics=Metrics())
 
     assert building.mailbox_reader(around()) is None
@@ -270,5 +270,5 @@ def test_the_settings_build_the_reader(tmp_path: Path) -> None:
         {"addresses": ("x",)},
     ):
         with pytest.raises(ValueError, match=r"mailbox|address"):
-            BouncesSettings(**wrong)
+            BouncesSection(**wrong)
     assert Marks(b"x" * 16).read("b+none@x.de") == ""

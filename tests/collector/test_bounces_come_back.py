@@ -174,7 +174,7 @@ async def test_our_own_reputation_pauses_and_suppresses_nobody(way: Way) -> None
     await way.service.runtime.append([resumed])
     assert (await way.hand_in(mails[2].sender, refusal)).startswith("250")
     await way.service.runtime.idle()
-    assert way.service.runtime.catalog.paused == frozenset(), "a repetition is no news"
+    assert way.service.runtime.catalog.paused == frozenset(), "a repetition is not news"
     assert way.service.metrics.reports.labels("email", "our_fault")._value.get() == 6
 
 

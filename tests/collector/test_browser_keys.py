@@ -14,22 +14,22 @@ from engine.clock import ManualClock
 from engine.collector.intake.gate import OURS
 from engine.collector.intake.key_use import WRITE_SECONDS, KeyUses, last_uses
 from engine.core.record import Event, Identify
-from engine.settings import CollectorSettings, KeySettings
+from engine.settings import CollectorSection, KeySection
 from tests.collector.conftest import T0, Collector
 
 WEB, WEB_SECRET, SERVER, APP = "web_0kSJyDqo3vTn9u", "proves-who-it-is", "of-the-server", "app_public"
 PAGE = "https://shop.example"
 KEYS = (
-    KeySettings(name="shop", secret=SecretStr(SERVER)),
-    KeySettings(name="erp", secret=SecretStr("of-the-erp"), events=("Order *",)),
-    KeySettings(
+    KeySection(name="shop", secret=SecretStr(SERVER)),
+    KeySection(name="erp", secret=SecretStr("of-the-erp"), events=("Order *",)),
+    KeySection(
         name="web", kind="browser", key=WEB, secret=SecretStr(WEB_SECRET), origins=(PAGE, "http://127.0.0.1:3000")
     ),
-    KeySettings(name="app", kind="browser", key=APP, events=("Product *", "Cart Viewed")),
-    KeySettings(name="old", kind="browser", key="revoked-word", origins=(PAGE,), revoked=True),
-    KeySettings(name="old-erp", secret=SecretStr("revoked-secret"), revoked=True),
+    KeySection(name="app", kind="browser", key=APP, events=("Product *", "Cart Viewed")),
+    KeySection(name="old", kind="browser", key="revoked-word", origins=(PAGE,), revoked=True),
+    KeySection(name="old-erp", secret=SecretStr("revoked-secret"), revoked=True),
 )
-SETTINGS = CollectorSettings(keys=KEYS, host="127.0.0.1", public_url="https://mail.shop.example/in/")
+SETTINGS = CollectorSection(keys=KEYS, host="127.0.0.1", public_url="https://mail.shop.example/in/")
 VISITOR = "3f1c9a54-7c3b-4c1e-9d55-0f4b8a1d2c3e"
 pytestmark = [
     pytest.mark.parametrize("settings", [SETTINGS]),

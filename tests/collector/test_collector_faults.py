@@ -24,7 +24,7 @@ from engine.collector import build_collector, build_operators, operators_views
 from engine.core.record import Event
 from engine.runtimes.embedded import EmbeddedRuntime, Options
 from engine.runtimes.memory_ports import MemoryRuntime
-from engine.settings import CollectorSettings
+from engine.settings import CollectorSection
 from engine.telemetry import configure_logging
 from tests.collector.conftest import T0, Collector, Served, catalog, make_parts
 
@@ -118,7 +118,7 @@ async def test_our_own_mistake_is_an_id_in_the_answer_and_in_the_log() -> None:
     clock = ManualClock(T0)
     said = io.StringIO()
     configure_logging(stream=said)
-    app = build_collector(CollectorSettings(), make_parts(Broken(catalog(), clock=clock), clock))
+    app = build_collector(CollectorSection(), make_parts(Broken(catalog(), clock=clock), clock))
     try:
         async with (
             Served(app) as served,
@@ -148,7 +148,7 @@ async def test_a_200_means_that_the_record_is_in_the_store(embedded: EmbeddedRun
     """Another connection to the file sees it as soon as the answer is there, and twice the same id is one."""
     clock = SystemClock()
     parts = make_parts(embedded, clock)  # type: ignore[arg-type]
-    async with Served(build_collector(CollectorSettings(), parts)) as served, aiohttp.ClientSession() as http:
+    async with Served(build_collector(CollectorSection(), parts)) as served, aiohttp.ClientSession() as http:
         identify = {"userId": "c1", "messageId": "m1", "traits": {"email": "ana@example.com"}}
         for _ in range(2):
             async with http.post(f"{served.url}/v1/identify", json=identify) as answer:
@@ -163,7 +163,7 @@ async def test_a_full_disk_is_a_503_and_nothing_is_corrupted(embedded: EmbeddedR
     """Events are refused while there is no room, customers get a page that says so, and all goes on afterwards."""
     connection = embedded._store.connection
     parts = make_parts(embedded, SystemClock())  # type: ignore[arg-type]
-    async with Served(build_collector(CollectorSettings(), parts)) as served, aiohttp.ClientSession() as http:
+    async with Served(build_collector(CollectorSection(), parts)) as served, aiohttp.ClientSession() as http:
         pages = connection.execute("PRAGMA page_count").fetchone()[0]
         connection.execute(f"PRAGMA max_page_count = {pages}")
         taken, refused_at = 0, 0
@@ -196,7 +196,7 @@ async def test_too_much_waiting_is_a_429_that_says_when_to_come_again(tmp_path: 
     runtime = EmbeddedRuntime(tmp_path / "var", catalog(), options=Options(backlog_max=3))
     await runtime.start()
     parts = make_parts(runtime, SystemClock())  # type: ignore[arg-type]
-    async with Served(build_collector(CollectorSettings(), parts)) as served, aiohttp.ClientSession() as http:
+    async with Served(build_collector(CollectorSection(), parts)) as served, aiohttp.ClientSession() as http:
         async with http.post(f"{served.url}/v1/batch", json={"batch": [TRACK] * 4}) as answer:
             assert (answer.status, (await answer.json())["code"]) == (429, "backlog")
             assert int(answer.headers["Retry-After"]) > 0
@@ -216,11 +216,11 @@ async def test_while_too_much_waits_nothing_is_read_and_we_are_not_ready() -> No
     clock = ManualClock(T0)
     runtime = Crowded(catalog(), clock=clock)
     parts = make_parts(runtime, clock)
-    async with Served(build_collector(CollectorSettings(), parts)) as served, aiohttp.ClientSession() as http:
+    async with Served(build_collector(CollectorSection(), parts)) as served, aiohttp.ClientSession() as http:
         for path in ("/v1/track", "/v1/batch", "/events"):
             async with http.post(served.url + path, data=b"x") as answer:
                 assert (answer.status, answer.headers["Retry-After"]) == (429, "5")
-        views = operators_views(CollectorSettings(), parts)
+        views = operators_views(CollectorSection(), parts)
         async with Served(build_operators(views)) as operators, http.get(f"{operators.url}/readyz") as answer:
             assert answer.status == 503
         token = parts.signer.unsubscribe("m" * 32, "c1", purpose="marketing", channel="email")

@@ -290,7 +290,7 @@ def _run(command: list[str], said: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-# kcat is no requirement: Kafka's own console producer writes the same, and always runs.
+# kcat is not a requirement: Kafka's own console producer writes the same, and always runs.
 KCAT = shutil.which("kcat") or shutil.which("kafkacat")
 PROGRAMS = [pytest.param("console producer", marks=pytest.mark.slow), *(["kcat"] if KCAT else [])]
 

@@ -13,7 +13,7 @@ import pytest
 from engine.clock import ManualClock
 from engine.collector import build_collector
 from engine.runtimes.memory_ports import MemoryRuntime
-from engine.settings import CollectorSettings
+from engine.settings import CollectorSection
 from tests.collector.conftest import KEY, T0, Served, catalog, make_parts, taken_in
 
 BODY = b'{"userId": "1001", "traits": {"email": "stranger@example.com"}}'
@@ -82,7 +82,7 @@ WELCOME: list[dict[str, str]] = [
 class Keyless:
     """A collector without keys in front of the memory runtime."""
 
-    def __init__(self, settings: CollectorSettings) -> None:
+    def __init__(self, settings: CollectorSection) -> None:
         self.clock = ManualClock(T0)
         self.runtime = MemoryRuntime(catalog(), clock=self.clock)
         self.parts = make_parts(self.runtime, self.clock)
@@ -102,7 +102,7 @@ class Keyless:
 @pytest.fixture
 async def keyless() -> AsyncIterator[Keyless]:
     """Listening."""
-    found = Keyless(CollectorSettings())
+    found = Keyless(CollectorSection())
     async with found.served:
         yield found
 
@@ -158,7 +158,7 @@ async def test_a_host_that_is_missing_double_or_contradicted_is_refused(head: st
 
 async def test_with_keys_the_key_decides() -> None:
     """Shops' pages and proxies are what keys are for."""
-    keyed = Keyless(CollectorSettings(write_keys={"shop": KEY}, host="127.0.0.1"))
+    keyed = Keyless(CollectorSection(write_keys={"shop": KEY}, host="127.0.0.1"))
     headers = {"Host": "mail.shop.example", "Origin": "https://shop.example", "X-Forwarded-For": "192.0.2.1"}
     async with keyed.served:
         assert (await keyed.ask("/v1/identify", headers))[0] == 401

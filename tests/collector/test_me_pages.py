@@ -19,7 +19,7 @@ from engine.core.record import Consent, Event, Identify, Record
 from engine.dispatch.links.tokens import Session
 from engine.project.opening import open_rehearsal
 from engine.runtimes.memory_ports import MemoryRuntime
-from engine.settings import CollectorSettings
+from engine.settings import CollectorSection
 from tests.collector.conftest import T0, Collector
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -321,13 +321,13 @@ async def test_our_own_forms_are_taken_however_the_browser_tells(ana: Ana) -> No
         assert (await ana.post("", {"on": "marketing:email"}, **headers))[0] == 200
 
 
-@pytest.mark.parametrize("settings", [CollectorSettings(trusted_proxies=("127.0.0.1/32",))], ids=["trusted"])
+@pytest.mark.parametrize("settings", [CollectorSection(trusted_proxies=("127.0.0.1/32",))], ids=["trusted"])
 @pytest.mark.parametrize(
     ("told", "kept"),
     [("203.0.113.7", "203.0.113.7"), ("evil, 203.0.113.7", "203.0.113.7"), ("", "127.0.0.1"), ("<b>", "127.0.0.1")],
 )
 async def test_a_proof_names_the_machine_behind_the_proxy(told: str, kept: str, ana: Ana) -> None:
-    """What the proxy in our own network says last; nothing that is no address."""
+    """What the proxy in our own network says last; nothing that is not an address."""
     await ana.post("", {}, **{"X-Forwarded-For": told})
     assert {each.proof["ip"] for each in ana.written if isinstance(each, Consent)} == {kept}
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from engine.core.record import Event, Identify, Merge
-from engine.settings import CollectorSettings
+from engine.settings import CollectorSection
 from tests.collector.conftest import KEY, T0, Collector
 
 TRACK = {"userId": "c1", "event": "Product Added", "properties": {"cart_id": "k1"}, "messageId": "m1"}
 BASIC = {"Authorization": "Basic " + base64.b64encode(f"{KEY}:".encode()).decode()}
-with_keys = pytest.mark.parametrize("settings", [CollectorSettings(write_keys={"shop": KEY}, host="127.0.0.1")])
+with_keys = pytest.mark.parametrize("settings", [CollectorSection(write_keys={"shop": KEY}, host="127.0.0.1")])
 
 
 async def test_success_is_exactly_what_segment_answers(collector: Collector) -> None:
@@ -141,7 +141,7 @@ async def test_a_batch_of_bad_records_only_is_refused(collector: Collector) -> N
 
 
 async def test_an_empty_batch_is_fine(collector: Collector) -> None:
-    """Nothing to do is no error."""
+    """Nothing to do is not an error."""
     assert await collector.post("/v1/batch", {"batch": []}) == (200, {"success": True})
 
 

@@ -7,12 +7,12 @@ from aiohttp.test_utils import make_mocked_request
 
 from engine.collector.client import FORMS_MIN, Proxies, Sources
 from engine.core.record import Consent
-from engine.settings import CollectorSettings
+from engine.settings import CollectorSection
 from tests.collector.conftest import Collector
 
 MESSAGE = "m" * 32
 behind_a_proxy = pytest.mark.parametrize(
-    "settings", [CollectorSettings(trusted_proxies=("127.0.0.1/32", "10.0.0.0/8"))], ids=["trusted"]
+    "settings", [CollectorSection(trusted_proxies=("127.0.0.1/32", "10.0.0.0/8"))], ids=["trusted"]
 )
 
 

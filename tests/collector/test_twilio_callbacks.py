@@ -19,7 +19,7 @@ from engine.demo.telephone import AUTH_TOKEN, Telephone
 from engine.dispatch.ports import Settlement
 from engine.runtimes.base import Query
 from engine.runtimes.memory_ports import MemoryRuntime
-from engine.settings import CollectorSettings
+from engine.settings import CollectorSection
 from tests.collector.conftest import T0, Served, catalog, make_parts, taken_in
 
 NUMBER = "+4915112345678"
@@ -90,7 +90,7 @@ async def stage(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
     parts = msgspec.structs.replace(make_parts(runtime, runtime.memory.clock), callbacks={"twilio": reader})
     telephone = Telephone(now_ms=lambda: T0)
     await telephone.start()
-    async with Served(build_collector(CollectorSettings(), parts)) as served:
+    async with Served(build_collector(CollectorSection(), parts)) as served:
         yield Stage(runtime, telephone, served.url)
     await telephone.stop()
 
@@ -372,7 +372,7 @@ async def test_behind_a_proxy_the_public_address_is_signed(tmp_path: Path) -> No
     runtime = MemoryRuntime(catalog(), clock=ManualClock(T0))
     reader = create_callbacks({"auth_token": AUTH_TOKEN})
     parts = msgspec.structs.replace(make_parts(runtime, runtime.memory.clock), callbacks={"twilio": reader})
-    settings = CollectorSettings(public_url=f"{PUBLIC}/")
+    settings = CollectorSection(public_url=f"{PUBLIC}/")
     telephone = Telephone(now_ms=lambda: T0)
     form = {"MessageSid": SID, "MessageStatus": "queued"}
     signed = telephone._validator.compute_signature(f"{PUBLIC}/callbacks/twilio/status?message={'a' * 32}", form)

@@ -99,7 +99,7 @@ def test_the_same_again_is_no_entry_but_an_operators_word_is() -> None:
 
 
 def test_a_proof_keeps_what_it_may_say_and_nothing_else() -> None:
-    """Unknown names and what is no text do not reach the ledger, and nothing fails."""
+    """Unknown names and what is not text do not reach the ledger, and nothing fails."""
     play = consented()
     proofs: list[object] = [None, 7, [], {"wording": 1, "ip": "", "odd": "x"}, {"wording": "w" * 9_000}]
     for second, (proof, channel) in enumerate(

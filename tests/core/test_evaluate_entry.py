@@ -91,7 +91,7 @@ def test_a_late_event_enters_nobody_but_counts() -> None:
 
 
 def test_late_is_only_said_where_the_trigger_would_have_been_met() -> None:
-    """A condition that does not hold is no entry to refuse."""
+    """A condition that does not hold is not an entry to refuse."""
     play = Play(workflow("trigger: {event: A, where: event.x == 1}"))
     play.event("0s", "A", time="-8d")
     play.event("1s", "A", {"x": 1}, time="-8d")

@@ -30,7 +30,7 @@ SEGMENTS = "segments:\n  gold: {where: customer.tier == 'gold'}\n"
 
 
 def test_entering_a_segment_enters_and_leaving_does_not() -> None:
-    """`on: enter` is the default; staying in the segment is no new entry."""
+    """`on: enter` is the default; staying in the segment is not a new entry."""
     play = Play(SEGMENTS, workflow("trigger: {segment: gold}", "[]"))
     play.identify("0s", tier="gold")
     play.identify("1s", tier="gold", name="Ana")

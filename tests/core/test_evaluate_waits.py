@@ -73,7 +73,7 @@ def test_until_a_local_time_in_the_spring_gap_is_the_first_instant_after_it() ->
 
 
 def test_until_a_date_of_the_customer_with_an_offset() -> None:
-    """A date is its midnight in the customer's zone; a past moment is no wait."""
+    """A date is its midnight in the customer's zone; a past moment is not a wait."""
     steps = "[{wait: {until: customer.trial_ends_at, offset: -3d}}]"
     play = Play(workflow(A, steps))
     play.identify("0s", trial_ends_at="2026-03-10", timezone="Europe/Berlin")

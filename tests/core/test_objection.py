@@ -92,7 +92,7 @@ def test_only_their_own_new_consent_lifts_it(granted: Granted | None, refused: b
 
 
 def test_an_address_that_bounced_gets_nothing_whatever_was_consented() -> None:
-    """Also a newsletter to it, which is the same mailbox; and what is no number after the word never lifts anything."""
+    """Also a newsletter to it, which is the same mailbox; and what is not a number after the word never lifts anything."""
     back = CustomerState(id="ana2", consent={"marketing": {"email": Granted("granted", T0 + 9, "link")}})
     bounced = {("email", "ana@shop.example"): "bounced"}
     for message in (_message(), _message(channel="newsletter"), _message("transactional")):

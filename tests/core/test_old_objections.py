@@ -36,7 +36,7 @@ def test_a_stop_told_about_an_old_message_counts_for_all_purposes_of_its_channel
 
 
 def test_what_else_is_told_about_an_old_message_changes_nothing() -> None:
-    """A click or a bounce of long ago is no wish."""
+    """A click or a bounce of long ago is not a wish."""
     play, first = _forgotten()
     play.outcome("1d", "bounced", message=first, purpose="marketing", channel="email", verdict="suppress")
     assert asked(play, "2d") == "queued"

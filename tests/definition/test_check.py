@@ -194,7 +194,7 @@ def test_unknown_words_are_named_with_the_nearest_one(old: str, new: str, place:
         ("purposes: [marketing]", "purposes: [markting]", "8:34 unknown-purpose", "did you mean `marketing`?"),
         ("tests: cart-recovery", "tests: cart-recovry", "1:8 unknown-workflow", "did you mean `cart-recovery`?"),
         ("send: reminder", "send: remind", "11:30 unknown-step", "did you mean `reminder`?"),
-        ("at: 2h, outcome", "at: later, outcome", "8:14 time", "is no time"),
+        ("at: 2h, outcome", "at: later, outcome", "8:14 time", "is not a time"),
         (
             "consent: {marketing: [email]}",
             "consent: {marketing: [mail]}",

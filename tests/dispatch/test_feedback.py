@@ -82,7 +82,7 @@ def test_an_unknown_outcome_stays_unknown_unless_the_purpose_allows_resending() 
 
 
 def test_a_providers_words_are_kept_as_far_as_they_can_be_stored() -> None:
-    """A lone surrogate, as bytes that are no UTF-8 may be decoded to, would keep the answer from being recorded."""
+    """A lone surrogate, as bytes that are not UTF-8 may be decoded to, would keep the answer from being recorded."""
     receipt = settle(_pending(), Receipt("id\udc80", "ok \udcff" + "x" * 1_000), now_ms=NOW_MS)
     assert (receipt.provider_id, receipt.reason[:5], len(receipt.reason)) == ("id?", "ok ?x", 300)
     refused = PermanentError("no \udc80", code="550", address_verdict=Verdict.SUPPRESS)

@@ -113,7 +113,7 @@ def test_filters_and_tests_mean_what_jinja_says(tmp_path: Path) -> None:
         ("{{ data.x | selectattr('sale', 'defind') | join }}", "unknown test 'defind'; did you mean 'defined'?"),
         ("{{ data.x | selectattr('category', 'shoes') | join }}", "whether a member equals a value is"),
         ("{{ data.x | map('uper') | join }}", "unknown filter 'uper'; did you mean 'upper'?"),
-        ("{{ data.x | reject(data.y) | join }}", "has to stand there as text in quotes"),
+        ("{{ data.x | reject(data.y) | join }}", "has to be text in quotes"),
         ("{{ data.x | grupby('a') }}", "unknown filter 'grupby'; did you mean 'groupby'?"),
         ("{{ data.x | xmlattr }}", "unknown filter 'xmlattr'"),
         ("{{ data.x is definde }}", "unknown test 'definde'; did you mean 'defined'?"),

@@ -31,7 +31,7 @@ def test_what_is_warned_about(text: str, found: list[tuple[str, int, int]]) -> N
 
 
 def test_check_tells_it_as_a_warning(tmp_path: Path) -> None:
-    """It is no error: the project can be run."""
+    """It is not an error: the project can be run."""
     (tmp_path / "templates/sms").mkdir(parents=True)
     (tmp_path / "workflows").mkdir()
     (tmp_path / "templates/sms/hello.txt").write_text("Hallo – {{ customer.first_name | default('du') }}")

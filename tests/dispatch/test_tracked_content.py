@@ -71,7 +71,7 @@ LEFT_ALONE = [
 
 @pytest.mark.parametrize("address", LEFT_ALONE)
 def test_what_is_never_tracked(address: str) -> None:
-    """Our own pages, what is no http address, and what could not be redirected to safely."""
+    """Our own pages, what is not an http address, and what could not be redirected to safely."""
     html = f'<a href="{address}">x</a>'
     done, targets = tracked(html)
     assert done.html.startswith(html)

@@ -19,7 +19,7 @@ from engine.definition.load import load_files
 from engine.dispatch.links.tokens import SignedLinks, TokenSigner
 from engine.dispatch.sending.compose import Composer
 from engine.dispatch.templates.template_set import TemplateSet
-from engine.settings import CollectorSettings
+from engine.settings import CollectorSection
 from engine.telemetry import Metrics
 from tests.collector.conftest import Served
 from tests.dispatch.test_dispatcher import WORKFLOW, House, _Renderer
@@ -66,7 +66,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
 async def serve(house: House) -> Served:
     """A collector; mails from now on lead to it."""
     parts = Parts(runtime=house.runtime, clock=Later(), metrics=Metrics(), signer=SIGNER)
-    served = await Served(build_collector(CollectorSettings(), parts)).__aenter__()
+    served = await Served(build_collector(CollectorSection(), parts)).__aenter__()
     templates = TemplateSet.load(Path(house.runtime._store.path).parents[1] / "templates")
     house.composer = Composer(_Renderer(templates), SignedLinks(served.url, SIGNER))
     return served

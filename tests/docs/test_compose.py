@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 from engine.cli import main
 from engine.cli.entry import anlass
-from engine.settings import CollectorSettings, DatabaseSettings, Settings, load_settings, weak_key
+from engine.settings import CollectorSection, DatabaseSection, Settings, load_settings, weak_key
 from tests.docs.page import ROOT
 
 PROJECT = "/project"
@@ -64,7 +64,7 @@ def test_the_collector_is_reached_where_the_ports_say(
     compose: Any, settings: Settings, dockerfile: list[tuple[str, str]]
 ) -> None:
     """It listens on every address of the container, on the default port, published on this machine only."""
-    port = CollectorSettings().port
+    port = CollectorSection().port
     assert settings.collector.bind == "0.0.0.0"  # noqa: S104 - inside a container
     assert settings.collector.port == port
     console = settings.console
@@ -89,7 +89,7 @@ def test_mail_goes_to_the_service_beside_it(compose: Any, settings: Settings) ->
 
 def test_everything_that_is_kept_lies_in_the_volume(compose: Any, dockerfile: list[tuple[str, str]]) -> None:
     """The default database is in `var/` of the project that the container runs, and that is the volume."""
-    folder = f"{PROJECT}/{DatabaseSettings().url.removeprefix('sqlite:///').rpartition('/')[0]}"
+    folder = f"{PROJECT}/{DatabaseSection().url.removeprefix('sqlite:///').rpartition('/')[0]}"
     [volume] = compose["services"]["anlass"]["volumes"]
     name, _, target = volume.partition(":")
     assert target == folder
@@ -164,4 +164,4 @@ def test_the_image_is_made_of_what_has_a_hash(dockerfile: list[tuple[str, str]])
     assert [
         "--require-hashes -r requirements.lock" in pip or "--no-index --find-links /wheels" in pip for pip in pips
     ] == [True] * 2
-    assert weak_key(CollectorSettings(write_keys={"shop": KEY})) is None
+    assert weak_key(CollectorSection(write_keys={"shop": KEY})) is None

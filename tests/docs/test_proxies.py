@@ -15,13 +15,13 @@ from engine.collector import Parts, build_collector
 from engine.core.record import Consent
 from engine.dispatch.templates.render import Rendered
 from engine.runtimes.memory_ports import MemoryRuntime
-from engine.settings import CollectorSettings
+from engine.settings import CollectorSection
 from tests.collector.conftest import KEY, T0, Served, catalog, make_parts, taken_in
 from tests.services.nginx import behind_nginx
 
 ROOT = Path(__file__).parents[2]
 PROXY = ROOT / "docs" / "operators" / "proxy"
-SETTINGS = CollectorSettings(
+SETTINGS = CollectorSection(
     write_keys={"shop": KEY}, host="127.0.0.1", public_url="https://mail.shop.example", trusted_proxies=("127.0.0.1",)
 )
 

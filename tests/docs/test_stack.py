@@ -23,7 +23,7 @@ from engine.cli.entry import COMMANDS, anlass
 from engine.dispatch.sending.dispatcher import Options
 from engine.errors import ServiceUnreachable
 from engine.runtimes.kafka.group import app, host
-from engine.settings import CollectorSettings, Settings, load_settings
+from engine.settings import CollectorSection, Settings, load_settings
 from engine.telemetry import Metrics
 from tests.docs.page import ROOT
 from tests.services.debian import unpack
@@ -122,7 +122,7 @@ def test_a_service_is_asked_where_it_listens(compose: Any, settings: dict[str, S
         assert f"127.0.0.1:{port}/readyz" in health[-1]
         compile(health[-1], "healthcheck", "exec")
         assert _scraped()[service] == port
-    port = CollectorSettings().port
+    port = CollectorSection().port
     assert compose["services"]["collector"]["ports"] == [f"127.0.0.1:{port}:{port}"]
     [exposed] = [
         line.split()[1:] for line in (ROOT / "Dockerfile").read_text().splitlines() if line.startswith("EXPOSE")

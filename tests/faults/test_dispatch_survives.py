@@ -56,7 +56,7 @@ class Adapter:
 
     async def open(self) -> None:
         if not self.opens:
-            raise ValueError("The setting `token` of [pager] is no token; make one at https://pager.example.")
+            raise ValueError("The setting `token` of [pager] is not a token; make one at https://pager.example.")
         self.is_open = True
 
     async def close(self) -> None:

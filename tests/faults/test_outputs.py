@@ -49,7 +49,7 @@ def test_a_terminal_without_umlauts_gets_question_marks(run: Callable[..., Runni
 def test_an_address_that_is_none_is_one_sentence(project: Path) -> None:
     """Brackets that do not close."""
     done = anlass("emit", project / "examples/events.jsonl", "--to", "http://[bad")
-    assert (done.status, done.err) == (2, "anlass: http://[bad is no web address. Write --to http://HOST:PORT.\n")
+    assert (done.status, done.err) == (2, "anlass: http://[bad is not a web address. Write --to http://HOST:PORT.\n")
 
 
 def test_a_policy_is_no_workflow_to_pause(project: Path) -> None:

@@ -101,5 +101,5 @@ class RoleProcess:
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        """The log; fails where a line is no JSON."""
+        """The log; fails where a line is not JSON."""
         return [json.loads(line) for line in self.log.splitlines()]

@@ -45,7 +45,7 @@ TOPICS = Topics("t.")
 
 
 def parse_foreign(key: bytes | None, value: bytes, headers: Mapping[str, str], at_ms: int) -> list[Record]:
-    """`customer:name` lines, each an event; anything else is no record."""
+    """`customer:name` lines, each an event; anything else is not a record."""
     found: list[Record] = []
     for number, line in enumerate(value.decode().splitlines() or [""]):
         customer, mark, name = line.partition(":")

@@ -152,7 +152,7 @@ def test_lines_that_were_cut_off_at_the_end_do_not_match_the_end_that_is_said(tm
 
 
 def test_where_nothing_ever_ran_there_is_nothing_to_note(tmp_path: Path) -> None:
-    """It makes no file in a folder that is no engine's."""
+    """It makes no file in a folder that is not an engine's."""
     with pytest.raises(NotFound):
         on_disk.note(tmp_path, Act(act="pause"), at_ms=T0, who="kim")
     assert list(tmp_path.iterdir()) == []

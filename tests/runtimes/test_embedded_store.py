@@ -157,7 +157,7 @@ def test_migrations_apply_once_each_in_order(var: Path) -> None:
 def test_a_damaged_file_is_named(var: Path) -> None:
     """Not a traceback of SQLite's."""
     var.mkdir()
-    (var / "anlass.db").write_bytes(b"this is no database" * 1_000)
+    (var / "anlass.db").write_bytes(b"this is not a database" * 1_000)
     with pytest.raises(StorageError, match="damaged"):
         Store(var).open()
     assert not is_running(var)

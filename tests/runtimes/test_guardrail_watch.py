@@ -194,7 +194,7 @@ async def test_a_new_workflow_is_held_against_the_whole_project(watched: Watched
 
 @pytest.mark.parametrize(("outcome", "few", "many"), [("bounced", 2, 3), ("complained", 2, 3)])
 async def test_bounces_and_complaints_pause_it(watched: Watched, outcome: str, few: int, many: int) -> None:
-    """Of forty messages that were sent two may bounce; the third is more than 5%. Two complaints are no spike, three are."""
+    """Of forty messages that were sent two may bounce; the third is more than 5%. Two complaints are not a spike, three are."""
     await watched.people(40)
     await watched.events(40)
     messages = await watched.runtime.messages(limit=100)

@@ -87,7 +87,7 @@ async def test_decisions_come_back_as_they_were_taken(projection: Projection, re
 
 
 async def test_the_newest_state_and_ledger_entry_count(projection: Projection, reader: DatabaseReader) -> None:
-    """An older row that comes late changes nothing; a deleted one is gone; a checkpoint is no customer."""
+    """An older row that comes late changes nothing; a deleted one is gone; a checkpoint is not a customer."""
     told = message("a")
     await projection.apply(
         [

@@ -123,7 +123,7 @@ async def test_a_pause_goes_to_every_partition(kafka: str, topics: Topics, intak
 
 
 async def test_dead_letters_keep_bytes_reason_and_origin(kafka: str, topics: Topics, intake: KafkaIntake) -> None:
-    """Also bytes that are no text, and a letter of nobody."""
+    """Also bytes that are not text, and a letter of nobody."""
     letters = [
         DeadLetter(at_ms=T0, origin="http:/v1/batch", reason="batch[1]: odd ü", body=b"\xff\x00", customer="c1"),
         DeadLetter(at_ms=T0, origin="http:/v1/batch", reason="why", body=b"{}"),

@@ -187,7 +187,7 @@ async def _work(held: Held, records: list[Incoming], sent: list[str]) -> None:
 
 
 async def test_a_disk_that_is_full_undoes_what_the_changelog_has_already(stage: Stage) -> None:
-    """A claim that failed is no claim, records that failed are taken again: also for the next owner."""
+    """A claim that failed is not a claim, records that failed are taken again: also for the next owner."""
     held = await stage.own("a")
     await held.ledger.take([stage.incoming(handover("m1"))])
     held.store.failing = 1

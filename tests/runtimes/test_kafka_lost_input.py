@@ -107,7 +107,7 @@ async def test_records_that_were_not_handed_over_are_read(kafka: str, topic_pref
 
 
 async def test_holes_that_hold_nothing_are_passed_over(kafka: str, topic_prefix: str) -> None:
-    """The end of a producer's transaction takes an offset, and is no record."""
+    """The end of a producer's transaction takes an offset, and is not a record."""
     topic = f"{topic_prefix}in"
     create_topics(kafka, {topic: 1})
     producer = AIOKafkaProducer(bootstrap_servers=kafka, transactional_id=f"{topic_prefix}t")

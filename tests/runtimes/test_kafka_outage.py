@@ -18,7 +18,7 @@ from engine.runtimes.kafka.admin import ensure_topics
 from engine.runtimes.kafka.intake.intake import IntakeOptions, KafkaIntake
 from engine.runtimes.kafka.topics import Topics, decode_input
 from engine.runtimes.memory_ports import MemoryRuntime
-from engine.settings import CollectorSettings
+from engine.settings import CollectorSection
 from tests.collector.conftest import Served, catalog, make_parts
 from tests.runtimes.test_kafka_intake import event, read
 from tests.services.kafka import Cluster
@@ -69,7 +69,7 @@ async def test_a_broker_that_dies_loses_nothing_that_was_acknowledged(kafka_clus
             await asyncio.sleep(0.02)
 
     async with (
-        Served(build_collector(CollectorSettings(), parts)) as served,
+        Served(build_collector(CollectorSection(), parts)) as served,
         aiohttp.ClientSession() as http,
         asyncio.TaskGroup() as group,
     ):

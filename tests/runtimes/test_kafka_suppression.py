@@ -28,7 +28,7 @@ def topics(kafka: str) -> Topics:
 
 
 async def test_what_is_written_is_listed_and_what_is_lifted_is_gone(kafka: str, topics: Topics) -> None:
-    """Under either form of the address; the fingerprint of the secret is no address."""
+    """Under either form of the address; the fingerprint of the secret is not an address."""
     await suppression.check_secret(kafka, topics, "one", accept_loss=False)
     made = entries_of("email", "Ana@bücher.example", "operator", at_ms=5, text_hash=text_hash)
     await suppression.write(kafka, topics, made)

@@ -47,7 +47,7 @@ def java() -> str:
     run = subprocess.run([found, "-version"], capture_output=True, text=True, check=False)
     told = re.search(r'version "(\d+)', run.stderr + run.stdout)
     if told is None or int(told[1]) < JAVA_MIN:
-        raise ServiceUnreachable(f"{found} is no Java {JAVA_MIN}, which Kafka needs.", mend=mend)
+        raise ServiceUnreachable(f"{found} is not Java {JAVA_MIN}, which Kafka needs.", mend=mend)
     return found
 
 

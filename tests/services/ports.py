@@ -32,7 +32,7 @@ def free_ports(count: int) -> tuple[int, ...]:
 def refuse_taken(port: int) -> None:
     """Raises ServiceUnreachable when somebody listens on `port`: else we would take a stranger's service for ours."""
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of a dead broker are no listeners
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of a dead broker are not listeners
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:

@@ -307,7 +307,7 @@ def test_without_java_the_reason_says_how_to_get_it(tmp_path: Path, monkeypatch:
         old = tmp_path / "bin" / "java"
         old.write_text("#!/bin/sh\necho 'openjdk version \"11.0.2\"' >&2\n")
         old.chmod(0o755)
-        with pytest.raises(ServiceUnreachable, match=r"is no Java 17.*apt install openjdk"):
+        with pytest.raises(ServiceUnreachable, match=r"is not Java 17.*apt install openjdk"):
             brought.java()
     finally:
         brought.java.cache_clear()

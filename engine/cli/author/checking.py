@@ -29,16 +29,20 @@ if TYPE_CHECKING:
 @click.command()
 @folder_argument
 @json_option
-@click.option("--settings", "explain_settings", is_flag=True, help="Say how each part would work and what it lacks.")
+@click.option(
+    "--settings", "explain_settings", is_flag=True, help="Say how each part would work and what it is missing."
+)
 @click.option("--database", is_flag=True, help="Find every stored row that cannot be read, and say whose it is.")
 @click.option(
-    "--mend", is_flag=True, help="With --database: work such rows out again from the log, while no engine runs."
+    "--mend", is_flag=True, help="With --database: rebuild such rows from the log, while no engine is running."
 )
 @click.option(
-    "--give-up", is_flag=True, help="With --mend: let go of rows that the log does not give; they stay dead letters."
+    "--give-up",
+    is_flag=True,
+    help="With --mend: give up on rows that cannot be rebuilt from the log; they stay dead letters.",
 )
 @click.option("--deliverability", is_flag=True, help="Say which DNS records mail needs, ready to be published.")
-@click.option("--dns", "ask_dns", is_flag=True, help="With --deliverability: ask DNS what of it is there.")
+@click.option("--dns", "ask_dns", is_flag=True, help="With --deliverability: ask DNS which of them are there.")
 @click.option("--nameserver", metavar="ADDRESS", default="", help="With --dns: ask this server, not the machine's own.")
 def check(folder: Path, *, as_json: bool, explain_settings: bool, deliverability: bool, **more: Any) -> int:
     """Check a project: every error and warning in workflows, segments, policy, tests and templates.
@@ -169,9 +173,14 @@ def _summary(cases: int, failed: int, seconds: float, *, without: list[str]) -> 
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="One record per line, as for `emit`, each with a timestamp.",
 )
-@click.option("--until", metavar="DURATION", default="", help="End so long after the first record, as in 30d or 12w.")
 @click.option(
-    "--start", metavar="TIME", default="", help="When lines without a timestamp happen, as 2026-03-27T10:00:00+01:00."
+    "--until", metavar="DURATION", default="", help="Stop this long after the first record, as in 30d or 12w."
+)
+@click.option(
+    "--start",
+    metavar="TIME",
+    default="",
+    help="The time of lines without a timestamp, as in 2026-03-27T10:00:00+01:00.",
 )
 @click.option("--render", is_flag=True, help="Render every message too, to find templates that fail; slower.")
 @json_option

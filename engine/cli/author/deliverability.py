@@ -122,7 +122,7 @@ def _resolver(nameserver: str) -> Resolver | None:
         resolver.nameservers = [address or nameserver]
         resolver.port = int(port or _PORT)
     except ValueError as error:
-        raise UsageError(f"{nameserver!r} is no name server.", mend="Write its address: 192.0.2.53.") from error
+        raise UsageError(f"{nameserver!r} is not a name server.", mend="Write its address: 192.0.2.53.") from error
     return resolver
 
 

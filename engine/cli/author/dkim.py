@@ -17,7 +17,7 @@ from engine.errors import UsageError
 @click.option("--domain", required=True, metavar="DOMAIN", help="The domain that mail is sent from: shop.example.")
 @click.option("--selector", required=True, metavar="NAME", help="A name for this key, new for each one: s2026.")
 @click.option("--ed25519", is_flag=True, help="A short key for a second signature, not an RSA key.")
-@click.option("--bits", type=click.Choice(["2048", "3072", "4096"]), default="2048", help="Of an RSA key.")
+@click.option("--bits", type=click.Choice(["2048", "3072", "4096"]), default="2048", help="The size of an RSA key.")
 def dkim_key(file: Path, *, domain: str, selector: str, ed25519: bool, bits: str) -> None:
     """Make a DKIM key: the private half goes to FILE (mode 0600), the DNS record for the public half is printed.
 

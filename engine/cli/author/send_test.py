@@ -54,7 +54,7 @@ def send_test(template: str, address: str, **more: Any) -> None:
     channel = _channel(project, name, channel or more["channel"])
     if not clean_address(address, channel):
         raise UsageError(
-            f"{address!r} is no address for {channel}.", mend="Write it as me@shop.example or +4915112345678."
+            f"{address!r} is not an address for {channel}.", mend="Write it as me@shop.example or +4915112345678."
         )
     given = asyncio.run(_traits(project, more["customer"])) if more["customer"] else {}
     given |= _links_of_nobody(project)
@@ -69,6 +69,7 @@ def send_test(template: str, address: str, **more: Any) -> None:
 def _channel(project: Project, name: str, wanted: str) -> str:
     """The channel that is meant. Raises NotFound or UsageError."""
     from engine.bootstrap import channel_names
+    from engine.core.channel import CHANNELS
     from engine.definition.problem import nearest
 
     templates = project.templates
@@ -77,7 +78,7 @@ def _channel(project: Project, name: str, wanted: str) -> str:
             hint = nearest(name, templates.names(wanted))
             raise NotFound(sentence(f"There is no template `{wanted}/{name}`{hint}"))
         return wanted
-    channels = sorted({"email", "sms", "newsletter", *channel_names(project.catalog)})
+    channels = sorted({*CHANNELS, *channel_names(project.catalog)})
     having = [channel for channel in channels if name in templates.names(channel)]
     if not having:
         known = [each for channel in channels for each in templates.names(channel)]
@@ -93,7 +94,7 @@ async def _traits(project: Project, customer: str) -> dict[str, Any]:
 
     state = await bootstrap.ask(project.settings.project, lambda reader: reader.state(customer))
     if state is None:
-        raise NotFound(f"Nobody called {customer!r} is known.", mend="Leave --as out to send it with made-up data.")
+        raise NotFound(f"There is no customer {customer!r}.", mend="Leave --as out to send it with made-up data.")
     return {"customer": {**state.traits, "id": state.id}}
 
 

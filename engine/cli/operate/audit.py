@@ -62,11 +62,11 @@ def list_acts(customer: str, *, act: str | None, lines: int, as_json: bool, fold
         for line in shown:
             click.echo(encode_line(line).decode())
     elif not shown:
-        click.echo("No such act is in the audit log.")
+        click.echo("The audit log has no such act.")
     else:
         _print(shown)
     if found.breaks:
-        click.echo("anlass: The log was changed since it was written: see `anlass audit verify`.", err=True)
+        click.echo("anlass: The log has been changed since it was written: see `anlass audit verify`.", err=True)
 
 
 def _print(lines: list[AuditLine]) -> None:
@@ -79,12 +79,16 @@ def _print(lines: list[AuditLine]) -> None:
 
 @audit.command("verify")
 @click.option(
-    "--head", "known", metavar="N:HASH", default="", help="An end of the log that was noted earlier: is it in there?"
+    "--head",
+    "known",
+    metavar="N:HASH",
+    default="",
+    help="An end of the log noted earlier, to check that it is still there.",
 )
 @click.option(
     "--key-file",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="The key that lines are signed with, if the settings here have none; one a line.",
+    help="The key that lines are signed with, if the settings here have none; one per line.",
 )
 @json_option
 @project_option

@@ -32,7 +32,7 @@ FILES_MAX = 1_000
 @json_option
 @project_option
 def bounces(files: tuple[Path, ...], *, hand_in: bool, reason: str, as_json: bool, folder: Path) -> None:
-    """Say how mails that came back are understood: delivery reports, complaints, automatic answers.
+    """Say how returned mails are understood: delivery reports, complaints, automatic answers.
 
     Each FILE holds one mail as it came (.eml); `-` reads one from standard input.
 

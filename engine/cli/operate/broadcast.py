@@ -72,8 +72,8 @@ def list_broadcasts(*, as_json: bool, folder: Path) -> None:
 
 @broadcast.command("show")
 @click.argument("name")
-@click.option("--issue", metavar="ISSUE", default="", help="Another issue than the newest, such as 2026-12-01-0900.")
-@click.option("--watch", is_flag=True, help="Look again every three seconds, until it is done.")
+@click.option("--issue", metavar="ISSUE", default="", help="An issue other than the newest, such as 2026-12-01-0900.")
+@click.option("--watch", is_flag=True, help="Refresh every three seconds until it is done.")
 @json_option
 @project_option
 def show_broadcast(name: str, *, issue: str, watch: bool, as_json: bool, folder: Path) -> None:

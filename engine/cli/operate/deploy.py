@@ -47,17 +47,17 @@ _ENDINGS_ON_KAFKA: dict[str, str] = {
     default="pin",
     show_default=True,
     help="What becomes of people on older versions: they finish on theirs, move to the new one, or end. A workflow's own"
-    " `versions:` goes before.",
+    " `versions:` takes precedence.",
 )
 @click.option("--plan", "plan_only", is_flag=True, help="Say what changes for whom, and write nothing.")
-@click.option("--list", "list_only", is_flag=True, help="List what was put in force when.")
+@click.option("--list", "list_only", is_flag=True, help="List what was put in force, and when.")
 @json_option
 @reason_option
 def deploy(folder: Path, *, versions: str, plan_only: bool, list_only: bool, as_json: bool, reason: str) -> int:
     """Publish workflows, segments, policy and templates to the running engine.
 
-    Everything is checked first. The engine switches between two records; who is on the way keeps the version they started with,
-    unless --versions or the workflow says otherwise. To undo a deploy, deploy the files of before again.
+    Everything is checked first. The engine switches between two records; people in flight keep the version they started with,
+    unless --versions or the workflow says otherwise. To undo a deploy, deploy the previous files again.
 
     Examples:
       anlass deploy --plan
@@ -70,7 +70,7 @@ def deploy(folder: Path, *, versions: str, plan_only: bool, list_only: bool, as_
     root = project_folder(folder)
     cluster = _cluster(root)
     with progress(unit="customers" if cluster is None else "partitions") as bar:
-        task = bar.add_task("Counting who is on the way", total=None, visible=False)
+        task = bar.add_task("Counting people in flight", total=None, visible=False)
 
         def counted(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total, visible=total >= PROGRESS_FROM or cluster is not None)

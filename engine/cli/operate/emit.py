@@ -96,7 +96,7 @@ def _kafka(target: str, write_key: str, folder: Path) -> KafkaTarget | None:
     if not target.lower().startswith("kafka:"):
         return None
     if write_key:
-        raise UsageError("Kafka asks for no write key.", mend="Leave --write-key out, or name the collector with --to.")
+        raise UsageError("Kafka takes no write key.", mend="Leave --write-key out, or name the collector with --to.")
     if target.lower() not in {"kafka:", "kafka://"}:
         return kafka_target(target)
     from engine.cli.options import project_folder
@@ -117,9 +117,9 @@ def _target(target: str, write_key: str, folder: Path) -> tuple[str, str]:
         try:
             parts = urlsplit(target)
         except ValueError:
-            raise UsageError(f"{target} is no web address.", mend="Write --to http://HOST:PORT.") from None
+            raise UsageError(f"{target} is not a web address.", mend="Write --to http://HOST:PORT.") from None
         if parts.scheme not in {"http", "https"} or not parts.netloc:
-            raise UsageError(f"{target} is no web address.", mend="Write --to http://HOST:PORT.")
+            raise UsageError(f"{target} is not a web address.", mend="Write --to http://HOST:PORT.")
     if target and write_key:
         return target.rstrip("/"), write_key
     from engine.bootstrap import running_url
@@ -189,8 +189,8 @@ async def _send(session: aiohttp.ClientSession, url: str, batch: list[Line], *, 
         if status and status not in TRY_AGAIN:
             return await _refused_for_good(session, url, batch, name=name, tally=tally, answered=(status, answer))
     raise ServiceUnreachable(
-        f"The collector at {_origin(url)} does not take the events: {why}.",
-        mend="Look whether `anlass run` is running there.",
+        f"The collector at {_origin(url)} did not accept the events: {why}.",
+        mend="Check that `anlass run` is running there.",
     )
 
 
@@ -206,7 +206,7 @@ async def _refused_for_good(
             f"The collector at {_origin(url)} does not know the write key.", mend="Give one with --write-key."
         )
     if status in {404, 405} or not isinstance(answer, dict):
-        raise UsageError(f"{_origin(url)} is no collector (it answered {status}).", mend="Name one with --to URL.")
+        raise UsageError(f"{_origin(url)} is not a collector (it answered {status}).", mend="Name one with --to URL.")
     if len(batch) == 1:
         complain(tally, name, batch[0].number, code=code, message=said)
         return

@@ -45,10 +45,10 @@ def kafka_target(target: str) -> KafkaTarget:
     try:
         parts = urlsplit(target)
     except ValueError:
-        raise UsageError(f"{target} is no address of Kafka.", mend=_MEND) from None
+        raise UsageError(f"{target} is not an address of Kafka.", mend=_MEND) from None
     servers = parts.netloc.split(",")
     if parts.query or parts.fragment or "@" in parts.netloc or not all(_is_server(server) for server in servers):
-        raise UsageError(f"{target} is no address of Kafka.", mend=_MEND)
+        raise UsageError(f"{target} is not an address of Kafka.", mend=_MEND)
     prefix = unquote(parts.path.strip("/"))
     if "/" in prefix:
         raise UsageError(f"{target} names more than a prefix.", mend=_MEND)
@@ -98,7 +98,7 @@ def _check_topic(target: KafkaTarget) -> None:
             missing = bool(client.describe_topics([target.topic])[0]["error_code"])
     except ServiceUnreachable as error:
         raise ServiceUnreachable(
-            error.message, mend="Look whether a broker runs there, or name another one with --to."
+            error.message, mend="Check that a broker is running there, or name another one with --to."
         ) from error
     if missing:
         raise _no_topic(target)
@@ -152,7 +152,7 @@ def _settle(line: Line, sent: Any, *, name: str, target: KafkaTarget, tally: Tal
                 click.echo(f"anlass: Kafka at {target.bootstrap} does not answer yet; trying again.", err=True)
             tally.retries += 1
         except MessageSizeTooLargeError as error:
-            complain(tally, name, line.number, code="event_too_large", message=f"Kafka takes less: {error}.")
+            complain(tally, name, line.number, code="event_too_large", message=f"Kafka accepts less: {error}.")
             break
         except (TopicAuthorizationFailedError, UnknownTopicOrPartitionError) as error:
             raise _no_topic(target) from error
@@ -166,6 +166,6 @@ def _settle(line: Line, sent: Any, *, name: str, target: KafkaTarget, tally: Tal
 
 def _unreachable(target: KafkaTarget, error: Exception) -> ServiceUnreachable:
     return ServiceUnreachable(
-        f"Kafka at {target.bootstrap} does not take the events: {str(error).rstrip('.') or type(error).__name__}.",
-        mend="Look whether a broker runs there.",
+        f"Kafka at {target.bootstrap} did not accept the events: {str(error).rstrip('.') or type(error).__name__}.",
+        mend="Check that a broker is running there.",
     )

@@ -118,7 +118,7 @@ def drop(workflow: str, *, everything: bool, reason: str, folder: Path) -> None:
       anlass held drop cart-recovery
     """
     _let_go(folder, workflow, everything=everything, drop=True, why=reason)
-    click.echo(f"{workflow or 'Everything'} goes on; what waited of it is not done any more (`dropped`).")
+    click.echo(f"{workflow or 'Everything'} goes on; what it had waiting will not be done (`dropped`).")
 
 
 def _let_go(folder: Path, workflow: str, *, everything: bool, drop: bool, why: str) -> None:
@@ -128,7 +128,7 @@ def _let_go(folder: Path, workflow: str, *, everything: bool, drop: bool, why: s
 
     quiet_log()
     if bool(workflow) == everything:
-        raise UsageError("Nothing says which workflow.", mend="Name one, or use --all.")
+        raise UsageError("No workflow is named.", mend="Name one, or use --all.")
     root = project_folder(folder)
     if workflow:
         known_workflow(root, workflow)

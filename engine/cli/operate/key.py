@@ -16,7 +16,7 @@ from engine.cli.output import console, json_line, quiet_log, safe, table
 from engine.errors import UsageError
 
 if TYPE_CHECKING:
-    from engine.settings import KeySettings
+    from engine.settings import KeySection
 
 KEY_BYTES = 24
 """192 bits."""
@@ -24,7 +24,7 @@ KEY_BYTES = 24
 
 @click.group("key")
 def key() -> None:
-    """Make keys that events come with, and list those that there are.
+    """Make and list the keys that events are sent with.
 
     A server key stays on the shop's server and may send everything. A browser key stands in pages, and may only say what
     a visitor does.
@@ -41,7 +41,7 @@ def key() -> None:
 @click.option("--browser", is_flag=True, help="A key for pages and apps.")
 @click.option("--origin", "origins", multiple=True, metavar="ORIGIN", help="A page's origin; may be repeated.")
 def new(name: str, *, browser: bool, origins: tuple[str, ...]) -> None:
-    """Make a key, and print it with the settings that put it in force. It is kept nowhere.
+    """Make a key, and print it with the settings that put it in force. It is not stored.
 
     Examples:
       anlass key new shop
@@ -49,12 +49,12 @@ def new(name: str, *, browser: bool, origins: tuple[str, ...]) -> None:
     """
     from pydantic import ValidationError
 
-    from engine.settings import KeySettings
+    from engine.settings import KeySection
     from engine.settings.key_reading import VARIABLE
 
     kind, public = ("browser", f"web_{_word()}") if browser else ("server", "")
     try:
-        made = KeySettings.model_validate({"name": name, "kind": kind, "key": public, "origins": origins})
+        made = KeySection.model_validate({"name": name, "kind": kind, "key": public, "origins": origins})
     except ValidationError as error:
         said = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
         raise UsageError(
@@ -84,12 +84,12 @@ def list_keys(*, as_json: bool, folder: Path) -> None:
     """
     from engine.clock import to_rfc3339
     from engine.collector.intake.key_use import FILE, last_uses
-    from engine.settings import KeySettings, load_settings
+    from engine.settings import KeySection, load_settings
 
     quiet_log()
     settings = load_settings(project_folder(folder))
     used = last_uses(settings.database_path.parent / FILE)
-    old = (KeySettings.model_construct(name=name) for name in settings.collector.write_keys)
+    old = (KeySection.model_construct(name=name) for name in settings.collector.write_keys)
     keys = [*old, *settings.collector.keys]
     if as_json:
         for each in keys:
@@ -106,7 +106,7 @@ def list_keys(*, as_json: bool, folder: Path) -> None:
     console().print(rows)
 
 
-def _limits(key: KeySettings) -> str:
+def _limits(key: KeySection) -> str:
     said = [f"from {', '.join(key.origins) or 'apps'}"] if key.kind == "browser" else []
     said += [f"events {', '.join(key.events)}"] if key.events else []
     return "; ".join(said)

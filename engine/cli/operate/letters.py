@@ -72,7 +72,7 @@ def close(day: str, *, folder: Path) -> None:
     try:
         day = dt.date.fromisoformat(day).isoformat()
     except ValueError:
-        raise UsageError(f"{day!r} is no day.", mend="Write it as 2026-11-22.") from None
+        raise UsageError(f"{day!r} is not a day.", mend="Write it as 2026-11-22.") from None
     spool, settings = _spool(folder)
     try:
         written = spool.close(day, settings)

@@ -38,7 +38,7 @@ _WORKFLOW = re.compile(r"^\ufeff?[\"']?workflow[\"']?\s*:", re.MULTILINE)
 @reason_option
 @project_option
 def pause(workflow: str, *, drop: bool, reason: str, folder: Path) -> None:
-    """Pause a workflow: it takes nobody in, and what comes due meanwhile is suppressed, until it is resumed.
+    """Pause a workflow: nobody enters it, and what comes due meanwhile is suppressed, until it is resumed.
 
     What was due before is held, and leaves when it is resumed if it is not too old by then (`max_age`). A broadcast
     (`trigger: schedule`) loses nothing at all: whoever comes due and whatever is to be sent waits until it is resumed.
@@ -158,7 +158,7 @@ def retry(enrollment: str, *, workflow: str, customer: str, reason: str, folder:
 
     quiet_log()
     if not enrollment and not workflow and not customer:
-        raise UsageError("Nothing says which enrollments.", mend="Name one, or use --workflow or --customer.")
+        raise UsageError("No enrollment is named.", mend="Name one, or use --workflow or --customer.")
     root = project_folder(folder)
     if workflow:
         known_workflow(root, workflow)

@@ -86,7 +86,7 @@ def list_(address: str, *, cause: str | None, channel: str, lines: int, as_json:
 @_reason
 @project_option
 def add(addresses: tuple[str, ...], *, channel: str, reason: str, folder: Path) -> None:
-    """Let nothing be sent to these addresses any more, whatever it is for. It counts at once, for every customer who has them.
+    """Stop sending anything to these addresses, whatever it is for. It counts at once, for every customer who has them.
 
     Examples:
       anlass suppression add ana@example.com --reason "letter of 2026-11-20"
@@ -108,7 +108,10 @@ def add(addresses: tuple[str, ...], *, channel: str, reason: str, folder: Path) 
 @channel_option
 @_reason
 @click.option(
-    "--also", multiple=True, type=click.Choice(("objected", "erased")), help="Lift what its owner wanted, too; be sure."
+    "--also",
+    multiple=True,
+    type=click.Choice(("objected", "erased")),
+    help="Also lift what its owner asked for; be sure.",
 )
 @project_option
 def lift(address: str, *, channel: str, reason: str, also: tuple[str, ...], folder: Path) -> None:

@@ -24,7 +24,7 @@ from engine.cli.csv_import import (
 )
 from engine.cli.options import project_folder, project_option
 from engine.cli.output import quiet_log
-from engine.core.consent.may_send import ADDRESS_TRAITS
+from engine.core.channel import ADDRESS_TRAITS
 from engine.errors import BadRecord, UsageError
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def _made(values: dict[str, str] | None, channel: str) -> Wanted | Entry:
     from engine.runtimes.suppression import IMPORTED, Entry
 
     if values is None:
-        raise BadRecord("row", "it is no row of a table: a quote is not closed, or stands in the wrong place")
+        raise BadRecord("row", "it is not a row of a table: a quote is not closed, or stands in the wrong place")
     since_ms = moment(values["since"], "since") if values.get("since") else 0
     if address := values.get("address", ""):
         named = values.get("channel") or channel

@@ -36,10 +36,10 @@ def task() -> None:
 
 
 @task.command("list")
-@click.option("--queue", metavar="NAME", default="", help="Only of this queue.")
-@click.option("--assignee", metavar="NAME", default="", help="Only of this person.")
-@click.option("--customer", metavar="ID", default="", help="Only about this customer.")
-@click.option("--all", "with_done", is_flag=True, help="Those that are done, too.")
+@click.option("--queue", metavar="NAME", default="", help="Only tasks in this queue.")
+@click.option("--assignee", metavar="NAME", default="", help="Only tasks of this person.")
+@click.option("--customer", metavar="ID", default="", help="Only tasks about this customer.")
+@click.option("--all", "with_done", is_flag=True, help="Include tasks that are done.")
 @json_option
 @project_option
 def list_tasks(*, queue: str, assignee: str, customer: str, with_done: bool, as_json: bool, folder: Path) -> None:
@@ -64,7 +64,7 @@ def list_tasks(*, queue: str, assignee: str, customer: str, with_done: bool, as_
 @json_option
 @project_option
 def overdue(*, as_json: bool, folder: Path) -> None:
-    """List tasks that ought to be done by now.
+    """List tasks that are overdue.
 
     Examples:
       anlass task overdue
@@ -98,7 +98,7 @@ def show_task(number: str, *, as_json: bool, folder: Path) -> None:
 @task.command("done")
 @click.argument("number", metavar="TASK")
 @click.option("--outcome", metavar="WORD", default="done", show_default=True, help="What came of it.")
-@click.option("--note", metavar="TEXT", default="", help="What there is to say about it.")
+@click.option("--note", metavar="TEXT", default="", help="A note about it.")
 @project_option
 def done(number: str, *, outcome: str, note: str, folder: Path) -> None:
     """End a task: the customer's event `Task Completed`, which a workflow can wait for.
@@ -132,7 +132,7 @@ def assign(number: str, assignee: str, *, queue: str, folder: Path) -> None:
     from engine.core.journey.task import ASSIGNED
 
     if not assignee and not queue:
-        raise UsageError("Nobody is named.", mend="Name a person, or a queue with --queue.")
+        raise UsageError("No person is named.", mend="Name a person, or a queue with --queue.")
     found = _the(number, _tasks(folder))
     if found.done_ms:
         raise UsageError(f"The task {safe(found.title)} is done already: {safe(found.outcome)}.")

@@ -68,7 +68,9 @@ def show_consent(
     quiet_log()
     root = project_folder(folder)
     if bool(customer) == bool(address):
-        raise UsageError("Nothing says whose, or two things do.", mend="Name a customer, or use --address.")
+        raise UsageError(
+            "This needs a customer or an address, and not both.", mend="Name a customer, or use --address."
+        )
     records = asyncio.run(bootstrap.ask(root, lambda reader: _records(reader, customer, address)))
     if not records:
         raise NotFound(
@@ -139,9 +141,13 @@ def _changing(name: str, action: str, text: str) -> click.Command:
 
     @click.command(name, help=text)
     @click.argument("customer")
-    @click.option("--purpose", required=True, help="Of the policy, such as marketing.")
+    @click.option("--purpose", required=True, help="A purpose of the policy, such as marketing.")
     @click.option(
-        "--channel", "channels", required=True, multiple=True, help="Such as email; may be given several times."
+        "--channel",
+        "channels",
+        required=True,
+        multiple=True,
+        help="A channel, such as email; may be given several times.",
     )
     @click.option("--reason", required=True, help="Why, as it is to stand in the proof.")
     @click.option("--wording", default="", help="What the customer was told.")

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from engine.core.channel import by_trait
 from engine.core.time.zone import UTC, parse_time, rfc3339
 from engine.errors import BadRecord, UsageError
 
@@ -85,7 +86,7 @@ def check_header(names: list[str], reading: Reading) -> None:
     doubtful = [name for name in names if folded(name) not in _COLUMNS and any(mark in folded(name) for mark in _MARKS)]
     if doubtful:
         raise UsageError(
-            f"The column {doubtful[0][:60]!r} seems to be about consent, and is not understood.",
+            f"The column {doubtful[0][:60]!r} seems to be about consent, but is not understood.",
             mend="Call it status, withdrawn_at, confirmed_at or given_at, or remove it.",
         )
     if not reading.purpose:
@@ -118,7 +119,7 @@ def as_ours(row: Mapping[str, str], reading: Reading, now_ms: int, *, confirms: 
             times[column] = _moment(text, name, UTC if folded(name) in _UTC_COLUMNS else reading.zone)
         else:
             told[column] = text
-    by_phone = reading.channel in ("sms", "whatsapp", "voice")
+    by_phone = reading.channel in by_trait("phone")
     address = told.get("phone" if by_phone else "email", "")
     ours: dict[str, str] = {
         "customer": told.get("customer", address), "purpose": reading.purpose, "channel": reading.channel, "address": address,

@@ -38,15 +38,17 @@ CHUNK_ROWS = 5_000
     "--origin", metavar="TEXT", required=True, help="Where the list comes from, as it is to stand in the proof."
 )
 @click.option(
-    "--basis", metavar="BASIS", default="", help="Of rows without one: consent, existing_customer or contract."
+    "--basis", metavar="BASIS", default="", help="For rows without one: consent, existing_customer or contract."
 )
 @encoding_option
 @click.option("--purpose", metavar="NAME", default="", help="Of another system's list: what its consents are for.")
 @click.option("--channel", metavar="NAME", default="", help="Of another system's list: email (the default), sms, …")
 @click.option(
-    "--zone", metavar="NAME", default="", help="Of another system's list: where its clocks are; else the policy's."
+    "--zone", metavar="NAME", default="", help="Of another system's list: its time zone; by default the policy's."
 )
-@click.option("--given-at", metavar="TIME", default="", help="Of another system's list without times: since when.")
+@click.option(
+    "--given-at", metavar="TIME", default="", help="Of another system's list without times: when consent was given."
+)
 @doing_options
 @project_option
 def import_(file: Path, *, folder: Path, dry_run: bool, partly: bool, report: Path | None, **told: str) -> int:

@@ -16,7 +16,8 @@ from typing import Any
 import msgspec
 
 from engine.cli.people.consent_columns import LeftOut, Reading, as_ours, check_header, has_confirmations, is_foreign
-from engine.core.consent.may_send import ADDRESS_TRAITS, BASES, normal_address
+from engine.core.channel import ADDRESS_TRAITS
+from engine.core.consent.may_send import BASES, normal_address
 from engine.core.consent.proof import PROOF_CHARS_MAX
 from engine.core.record import Consent
 from engine.errors import BadRecord, UsageError
@@ -80,7 +81,7 @@ def decoded(data: bytes, encoding: str = "") -> str:
         text = data.decode(encoding or "utf-8-sig", "surrogateescape")
     except (LookupError, UnicodeError):
         raise UsageError(
-            f"The file is no {encoding} text.", mend="Save it as CSV in UTF-8, or name its --encoding."
+            f"The file is not {encoding} text.", mend="Save it as CSV in UTF-8, or name its --encoding."
         ) from None
     return text.removeprefix("\ufeff")
 
@@ -155,8 +156,8 @@ def _header(line: str, rules: Rules, separator: str) -> tuple[str, list[str]]:
     strange = [name for name in names if name not in COLUMNS]
     if strange or len(set(names)) < len(names):
         raise UsageError(
-            f"The file has a column nobody knows, or one twice: {', '.join(strange or names)[:200]}.",
-            mend=f"Known are {', '.join(COLUMNS)}; remove the others.",
+            f"The file has an unknown column, or one twice: {', '.join(strange or names)[:200]}.",
+            mend=f"Available: {', '.join(COLUMNS)}; remove the others.",
         )
     return delimiter, names
 
@@ -182,7 +183,7 @@ def records(lines: list[str], start: int, delimiter: str) -> Iterator[tuple[int,
 
 def _values(names: list[str], fields: list[str] | None, raw: str) -> dict[str, str]:
     if any("\ud800" <= char <= "\udfff" for char in raw):
-        raise BadRecord("encoding", "it is no UTF-8 text; save the file as UTF-8, or name its --encoding")
+        raise BadRecord("encoding", "it is not UTF-8 text; save the file as UTF-8, or name its --encoding")
     if fields is None:
         raise BadRecord("quotes", "a quote is opened and not closed, or text follows a closed one")
     if len(fields) != len(names):
@@ -243,7 +244,7 @@ def sound_address(value: str, channel: str) -> str:
     sound = sound and not (local.startswith(".") or local.endswith(".") or ".." in value)
     sound = sound and len(labels) > 1 and all(0 < len(label) <= 63 and label.strip("-") == label for label in labels)  # noqa: PLR2004
     if not sound or not normal_address(value, channel):
-        raise BadRecord("address", f"{value[:60]!r} is no e-mail address")
+        raise BadRecord("address", f"{value[:60]!r} is not an e-mail address")
     return normal_address(value, channel)
 
 
@@ -255,7 +256,9 @@ def _number(value: str) -> str:
     except phonenumbers.NumberParseException:
         number = None
     if number is None or not phonenumbers.is_valid_number(number):
-        raise BadRecord("address", f"{value[:60]!r} is no telephone number with its country, such as +49 1511 2345678")
+        raise BadRecord(
+            "address", f"{value[:60]!r} is not a telephone number with its country, such as +49 1511 2345678"
+        )
     found: str = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
     return found
 
@@ -269,7 +272,7 @@ def moment(value: str, name: str) -> int:
     except ValueError:
         zoned = False
     if not zoned:
-        raise BadRecord("time", f"{name} is no time with its zone, such as 2026-03-27T09:00:00+01:00")
+        raise BadRecord("time", f"{name} is not a time with its zone, such as 2026-03-27T09:00:00+01:00")
     at_ms = instant(value, name)
     assert at_ms is not None, "it is not empty"
     return at_ms

@@ -15,7 +15,9 @@ from engine.cli.output import json_line, quiet_log
 
 
 @click.command("verify")
-@click.option("--head", "known", metavar="N:HASH", default="", help="An end that was noted earlier: is it in there?")
+@click.option(
+    "--head", "known", metavar="N:HASH", default="", help="An end noted earlier, to check that it is still there."
+)
 @json_option
 @project_option
 def verify_consents(known: str, *, as_json: bool, folder: Path) -> int:

@@ -132,6 +132,6 @@ async def _erase(operations: Operations, customer: str) -> dict[str, Any]:
             return {**plain(receipt), "finished": bool(receipt.finished_ms), "kept": kept}
         await asyncio.sleep(CHECK_SECONDS)
     raise ServiceUnreachable(
-        "The erasure was handed over, and could not be seen to be done yet.",
-        mend="Ask again with `anlass export`; on a cluster look whether `anlass sink` runs.",
+        "The erasure was handed over, but is not confirmed yet.",
+        mend="Check again with `anlass export`; on a cluster check that `anlass sink` is running.",
     )

@@ -25,7 +25,7 @@ _wait_option = click.option(
     type=click.FloatRange(min=0),
     default=0.0,
     show_default=True,
-    help="How many seconds to wait for Kafka when it does not answer; 0: fail at once, with status 3.",
+    help="How many seconds to wait for Kafka to answer; 0: fail at once, with status 3.",
 )
 
 _hold_option = click.option(
@@ -104,7 +104,7 @@ def worker(context: click.Context, *, folder: Path, wait_seconds: float, accept_
 @click.option(
     "--accept-loss",
     is_flag=True,
-    help="Go on although the ledger is gone: what was sent is not known any more. Restore the topic instead if you can.",
+    help="Go on although the ledger is gone: what was sent is no longer known. Restore the topic instead if you can.",
 )
 @_hold_option
 @click.pass_context

@@ -24,7 +24,9 @@ DEMO_SECONDS_MAX = 3_600.0
 @click.command()
 @project_option
 @click.option(
-    "--accept-loss", is_flag=True, help="Start though the store, or the key of what is suppressed, is gone for good."
+    "--accept-loss",
+    is_flag=True,
+    help="Start even though the store, or the key of what is suppressed, is gone for good.",
 )
 @click.option(
     "--hold", is_flag=True, help="The store is a copy: nothing leaves and no timer fires until `anlass held` lets it."

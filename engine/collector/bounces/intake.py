@@ -29,7 +29,7 @@ _log = get_log("bounces")
 
 
 class Taken(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a mail. `kept`: `outcome`, `dead_letter` or `counted`; `reason` says why it is no outcome."""
+    """What became of a mail. `kept`: `outcome`, `dead_letter` or `counted`; `reason` says why it is not an outcome."""
 
     understood: Understood
     kept: str
@@ -40,7 +40,6 @@ class BounceDesk:
     """Where mails are handed in. `marks` reads the addresses that our mails came from."""
 
     def __init__(self, runtime: Front, clock: Clock, metrics: Metrics, *, marks: Marks, reports: Reports) -> None:
-        """Keeps what it is given."""
         self._runtime = runtime
         self._clock = clock
         self._metrics = metrics

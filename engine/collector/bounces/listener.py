@@ -1,7 +1,7 @@
 """Takes bounces from a mail server, by LMTP or SMTP.
 
 Invariant: 250 after the content means that what follows from the mail is durable; when it cannot be kept now the answer is 451,
-and the server keeps it. Only addresses of ours are taken, so that it is no open door.
+and the server keeps it. Only addresses of ours are taken, so that it is not an open door.
 """
 
 from __future__ import annotations
@@ -48,7 +48,6 @@ class Handler:
     """aiosmtpd's hooks."""
 
     def __init__(self, desk: BounceDesk, taking: Taking) -> None:
-        """Keeps what it is given."""
         self._desk = desk
         self._taking = taking
 

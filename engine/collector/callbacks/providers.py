@@ -38,7 +38,6 @@ class CallbackApi:
         reports: Reports,
         public_url: str,
     ) -> None:
-        """Keeps what it is given."""
         self._runtime = runtime
         self._readers = readers
         self._clock = clock
@@ -69,7 +68,7 @@ class CallbackApi:
             heard = await asyncio.to_thread(reader.read, asked) if blocking else reader.read(asked)
         except Forged as error:
             _log.debug(Action.REQUEST_REFUSED, provider=provider, reason=error.reason)
-            return answers.refusal(403, "forged", f"This callback is not believed: {error.reason}.")
+            return answers.refusal(403, "forged", f"This callback could not be verified: {error.reason}.")
         except Unreadable as error:
             letter = self._letter(provider, error.reason, asked.body, now_ms=now_ms)
             await self._runtime.dead_letter([letter])

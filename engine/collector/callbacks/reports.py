@@ -32,7 +32,6 @@ class Reports:
     """Turns reports into records. One per process, so that what came just now counts before it is in the journal."""
 
     def __init__(self, runtime: Reader, clock: Clock, metrics: Metrics, *, pause_after: int = PAUSE_AFTER) -> None:
-        """Keeps what it is given."""
         self._runtime = runtime
         self._clock = clock
         self._metrics = metrics

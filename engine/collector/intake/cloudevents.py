@@ -53,7 +53,6 @@ class CloudEventsApi:
     """The handler of `POST /events`."""
 
     def __init__(self, desk: Desk, gate: Gate, now_ms: NowMs) -> None:
-        """Keeps what it is given."""
         self._desk = desk
         self._gate = gate
         self._now_ms = now_ms
@@ -86,7 +85,7 @@ class CloudEventsApi:
         else:
             raise BadRecord(
                 "unsupported_media_type",
-                f"This is no CloudEvent: the Content-Type is not {STRUCTURED} or {BATCHED}, and there are no ce- headers.",
+                f"This is not a CloudEvent: the Content-Type is not {STRUCTURED} or {BATCHED}, and there are no ce- headers.",
             )
         await self._desk.append(by.stamped([event]), by)
         return answers.success()
@@ -119,9 +118,9 @@ def _binary(request: web.Request, raw: bytes, received_ms: int) -> Event:
     try:
         given = {name: unquote(value, errors="strict") for name, value in said.items() if value is not None}
         for value in given.values():
-            value.encode()  # a header may hold bytes that are no text
+            value.encode()  # a header may hold bytes that are not text
     except UnicodeError:
-        raise BadRecord("invalid_header", "A ce- header is no percent-encoded UTF-8.") from None
+        raise BadRecord("invalid_header", "A ce- header is not percent-encoded UTF-8.") from None
     if "Content-Type" in request.headers:
         given["datacontenttype"] = request.headers["Content-Type"]
     return binary(given, raw, received_ms=received_ms)

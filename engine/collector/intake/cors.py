@@ -13,7 +13,7 @@ from aiohttp import hdrs, web
 
 from engine.collector.intake.keyless import is_intake
 from engine.collector.intake.segment import Handler
-from engine.settings import CollectorSettings
+from engine.settings import CollectorSection
 
 HEADERS = ("Authorization", "Content-Type", "Content-Encoding")
 NAMES_MAX = 40
@@ -25,7 +25,7 @@ class Cors:
     key names the pages.
     """
 
-    def __init__(self, settings: CollectorSettings) -> None:
+    def __init__(self, settings: CollectorSection) -> None:
         """Keeps the origins."""
         browser = [key for key in settings.all_keys if key.kind == "browser"]
         self._origins = frozenset(origin for key in browser for origin in key.origins)

@@ -107,7 +107,7 @@ def _ids(value: bytes, place: str, index: int) -> Callable[[], str]:
 
 
 def _customer(key: bytes | None) -> str:
-    """Whose record it is according to its key; "" when the key is no id."""
+    """Whose record it is according to its key; "" when the key is not an id."""
     try:
         return values.identifier((key or b"").decode(), "key")
     except (UnicodeDecodeError, BadRecord):

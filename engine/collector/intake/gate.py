@@ -26,7 +26,7 @@ from engine.core.facts import moving, push
 from engine.core.journey import task
 from engine.core.record import Event, Identify, Merge, Outcome, Record
 from engine.errors import BadRecord
-from engine.settings import CollectorSettings, KeySettings
+from engine.settings import CollectorSection, KeySection
 
 KINDS = frozenset({"track", "page", "screen"})
 OURS = frozenset(
@@ -54,8 +54,7 @@ _claim = msgspec.json.Decoder(_Claim)
 class Pass:
     """What a request may bring: the key that it came with. Of a collector without keys `key` is None."""
 
-    def __init__(self, key: KeySettings | None = None) -> None:
-        """Keeps it."""
+    def __init__(self, key: KeySection | None = None) -> None:
         self._key = key
         self.name = key.name if key is not None else ""
         self.is_browser = key is not None and key.kind == "browser"
@@ -113,7 +112,7 @@ class Pass:
         assert self._key is not None, "without keys nothing is checked"
         if self.is_browser and name.strip().casefold() in _FOLDED:
             raise BadRecord(
-                "event_not_allowed", f"The browser key {self.name} may not send {name!r}, which means something here.",
+                "event_not_allowed", f"The browser key {self.name} may not send {name!r}, which has a meaning here.",
                 where="event", mend="Send it from the shop's server, with a server key.",
             )  # fmt: skip
         if self._key.events and not any(fnmatch.fnmatchcase(name, pattern) for pattern in self._key.events):
@@ -137,7 +136,7 @@ class Pass:
         secret = self._key.secret.get_secret_value() if self._key is not None and self._key.secret else ""
         if not secret:
             raise BadRecord(
-                "unproven_user", f"The browser key {self.name} has no secret, so that no userId can be proved.",
+                "unproven_user", f"The browser key {self.name} has no secret, so no userId can be proved.",
                 where="userId", mend="Send events of anonymous ids, or give the key a secret.",
             )  # fmt: skip
         expected = hmac.digest(secret.encode(), user.encode("utf-8", "surrogatepass"), "sha256").hex()
@@ -159,7 +158,7 @@ def _is_known(state: CustomerState | None) -> bool:
 class Gate:
     """Who may send events: this machine's programs when there are no keys, else who knows one."""
 
-    def __init__(self, settings: CollectorSettings, *, uses: KeyUses | None = None) -> None:
+    def __init__(self, settings: CollectorSection, *, uses: KeyUses | None = None) -> None:
         """Keeps hashes, so that looking one up takes as long for a nearly right key as for any other."""
         self._open = settings.keyless
         self._passes = {_hash(key.sent): key for key in settings.all_keys if key.sent}
@@ -195,7 +194,7 @@ class Gate:
     def refused(self) -> BadRecord:
         """What to answer to the others."""
         return BadRecord(
-            "unauthorized", "The write key is missing or not known.", mend="Send it as the user name of Basic auth."
+            "unauthorized", "The write key is missing or unknown.", mend="Send it as the user name of Basic auth."
         )
 
     def _unknown(self, shown: str | None) -> BadRecord:
@@ -207,7 +206,7 @@ class Gate:
         return self.refused()
 
 
-def _check_origin(request: web.Request, key: KeySettings) -> None:
+def _check_origin(request: web.Request, key: KeySection) -> None:
     origins = request.headers.getall(hdrs.ORIGIN, [])
     if not key.origins and not origins:
         return

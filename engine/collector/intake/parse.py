@@ -133,7 +133,7 @@ def decode(raw: bytes | memoryview, decoder: msgspec.json.Decoder[Any]) -> Any:
     except msgspec.ValidationError as error:
         raise BadRecord("invalid_record", f"The record is not understood: {error}.") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadRecord("invalid_json", f"The body is no valid JSON: {error}.") from None
+        raise BadRecord("invalid_json", f"The body is not valid JSON: {error}.") from None
 
 
 def _merged_context(batch: Any, own: Any) -> dict[str, Any]:

@@ -45,7 +45,6 @@ class LinkPages:
         public_url: str = "",
         proxies: Proxies | None = None,
     ) -> None:
-        """Keeps what it is given."""
         self._runtime = runtime
         self._entrance = Entrance(signer, clock, public_url=public_url, proxies=proxies)
         self._visitors = Visitors(runtime, signer, secure=public_url.startswith("https:"))
@@ -134,7 +133,7 @@ class LinkPages:
     async def _confirmable(self, visit: Visit) -> dict[str, list[str]]:
         """What the link confirms. Nothing, when its message is not one of this customer's: they were forgotten since."""
         if not any(visit.link.purposes.values()):
-            raise NotFound("This link confirms nothing.")
+            raise NotFound("There is nothing to confirm with this link.")
         await message_of(self._runtime, visit.link)
         return visit.link.purposes
 

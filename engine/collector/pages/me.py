@@ -15,7 +15,8 @@ from engine.collector.pages.me_page import apart, event, locked, masked, me_page
 from engine.collector.pages.texts import title, word
 from engine.collector.pages.visit import Entrance, Visit
 from engine.collector.pages.visitors import Visitors, ask, own_state
-from engine.core.consent.may_send import ADDRESS_TRAITS, address_of, normal_address, permission
+from engine.core.channel import ADDRESS_TRAITS
+from engine.core.consent.may_send import address_of, normal_address, permission
 from engine.core.customer import CustomerState
 from engine.core.facts import moving
 from engine.core.journey.workflow import Send
@@ -33,7 +34,6 @@ class MePages:
     """The handlers."""
 
     def __init__(self, runtime: Front, entrance: Entrance, visitors: Visitors) -> None:
-        """Keeps them."""
         self._runtime = runtime
         self._entrance = entrance
         self._visitors = visitors

@@ -51,7 +51,7 @@ class Filled(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def shown_value(field: Field, traits: Mapping[str, Any]) -> str:
-    """What stands in the field now; "" for what is no text."""
+    """What stands in the field now; "" for what is not text."""
     trait, _, member = field.trait.partition(".")
     value = traits.get(trait)
     if member:

@@ -35,7 +35,6 @@ class OwnPages:
     """The handlers. Each gets the customer's state."""
 
     def __init__(self, runtime: Front, entrance: Entrance, visitors: Visitors) -> None:
-        """Keeps them."""
         self._runtime = runtime
         self._entrance = entrance
         self._visitors = visitors

@@ -14,7 +14,8 @@ from babel import dates
 from engine.collector.pages.page import page
 from engine.collector.pages.visit import Entrance, Visit
 from engine.collector.pages.visitors import applied, ask, done, message_of, state_of
-from engine.core.consent.may_send import ADDRESS_TRAITS, address_of, normal_address
+from engine.core.channel import ADDRESS_TRAITS
+from engine.core.consent.may_send import address_of, normal_address
 from engine.core.customer import AddressChange
 from engine.core.facts import moving
 from engine.core.record import Event
@@ -30,7 +31,6 @@ class MovePages:
     """The handlers."""
 
     def __init__(self, runtime: Front, entrance: Entrance) -> None:
-        """Keeps both."""
         self._runtime = runtime
         self._entrance = entrance
 
@@ -85,7 +85,7 @@ class MovePages:
         state = await state_of(self._runtime, visit.link.customer)
         change = None if state is None else moving.open_change(state, str(cause.get("id", "")), now_ms=visit.now_ms)
         if state is None or change is None or ADDRESS_TRAITS.get(message.channel) != "email":
-            raise NotFound("This link does not hold any more.", mend="Enter the address again.")
+            raise NotFound("This link is no longer valid.", mend="Enter the address again.")
         wanted = change.address if door == "address" else address_of(state, "email")
         if normal_address(message.address, "email") != normal_address(wanted, "email"):
             raise NotFound("This mail went to another address.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from engine.collector.pages.me_texts import ME_TEXTS
+from engine.core.channel import KINDS
 
 _LINK_TEXTS: Mapping[str, Mapping[str, str]] = {
     "en": {
@@ -28,21 +29,14 @@ _LINK_TEXTS: Mapping[str, Mapping[str, str]] = {
         "preferences_saved": "Saved.",
         "preferences_pending": "Where you have to confirm, a message with a link is on its way.",
         "broken_title": "This link does not work",
-        "broken_text": "It is not complete or too old. Please copy the whole link from the message.",
+        "broken_text": "It is incomplete or too old. Please copy the whole link from the message.",
         "later_title": "Please try again",
         "later_text": "This could not be saved just now. Nothing was changed. Please try again in a few minutes.",
         "archive_title": "Our newsletters",
-        "archive_empty": "There is none to read yet.",
+        "archive_empty": "There are none to read yet.",
         "archive_missing": "There is no such newsletter here. The list has all of them.",
         "archive_later": "Our newsletters cannot be shown just now. Please try again in a few minutes.",
         "or": "or",
-        "email": "e-mail",
-        "newsletter": "newsletter",
-        "sms": "text message",
-        "whatsapp": "WhatsApp",
-        "voice": "telephone",
-        "push": "notification in the browser",
-        "print": "letter",
         "marketing": "marketing",
         "service": "service",
         "transactional": "order",
@@ -73,19 +67,15 @@ _LINK_TEXTS: Mapping[str, Mapping[str, str]] = {
         "archive_missing": "Diesen Newsletter gibt es hier nicht. In der Liste stehen alle.",
         "archive_later": "Unsere Newsletter lassen sich gerade nicht zeigen. Bitte versuche es bald wieder.",
         "or": "oder",
-        "email": "E-Mail",
-        "newsletter": "Newsletter",
-        "sms": "SMS",
-        "whatsapp": "WhatsApp",
-        "voice": "Telefon",
-        "push": "Mitteilung im Browser",
-        "print": "Brief",
         "marketing": "Werbung",
         "service": "Service",
         "transactional": "Bestellung",
     },
 }
-TEXTS: Mapping[str, Mapping[str, str]] = {lang: {**texts, **ME_TEXTS[lang]} for lang, texts in _LINK_TEXTS.items()}
+TEXTS: Mapping[str, Mapping[str, str]] = {
+    lang: {**{kind.name: kind.labels[lang] for kind in KINDS.values()}, **texts, **ME_TEXTS[lang]}
+    for lang, texts in _LINK_TEXTS.items()
+}
 _HEADER_CHARS_MAX = 200
 _RANGES_MAX = 20
 

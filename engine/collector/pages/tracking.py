@@ -42,7 +42,6 @@ class TracePages:
     """The handlers of clicks and opens."""
 
     def __init__(self, runtime: Front, signer: TokenSigner, clock: Clock) -> None:
-        """Keeps what it is given."""
         self._runtime = runtime
         self._signer = signer
         self._clock = clock

@@ -63,7 +63,7 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
                 body.decode("utf-8"), keep_blank_values=True, max_num_fields=FORM_FIELDS_MAX, errors="strict"
             )
         except ValueError:
-            raise BadRecord("invalid_form", "The form cannot be read.") from None
+            raise BadRecord("invalid_form", "The form could not be read.") from None
 
     def consent(self, action: str, purposes: dict[str, list[str]], *, wording: str = "") -> Consent:
         """The record of a change of consent, with its proof: when, in which zone, from where, and the words beside the button."""

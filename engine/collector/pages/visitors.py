@@ -15,7 +15,8 @@ from aiohttp import web
 from engine.collector.pages.page import page
 from engine.collector.pages.texts import sentence
 from engine.collector.pages.visit import Visit
-from engine.core.consent.may_send import ADDRESS_TRAITS, address_of, normal_address
+from engine.core.channel import ADDRESS_TRAITS
+from engine.core.consent.may_send import address_of, normal_address
 from engine.core.customer import CustomerState
 from engine.core.facts import moving
 from engine.core.message import Message, is_of
@@ -37,7 +38,6 @@ class Visitors:
     """Opens visits by access links, and tells which browser has one. `secure`: the public address is https."""
 
     def __init__(self, runtime: Front, signer: TokenSigner, *, secure: bool) -> None:
-        """Keeps what it is given."""
         self._runtime = runtime
         self._signer = signer
         self._secure = secure
@@ -98,7 +98,7 @@ async def message_of(runtime: Front, link: Link) -> Message:
     """The message that a link stood in. Raises NotFound when it is not known, or not this customer's."""
     status = await runtime.message(link.message) if link.message else None
     if status is None or status.message.customer != link.customer:
-        raise NotFound("This message is not kept any more.")
+        raise NotFound("This message is no longer kept.")
     return status.message
 
 
@@ -116,7 +116,7 @@ async def own_state(runtime: Front, link: Link) -> CustomerState:
     """The customer whose message the link stood in. Raises NotFound when they were forgotten, whoever has their id now."""
     state = await state_of(runtime, link.customer)
     if state is None or not is_of(state.salts, link.message):
-        raise NotFound("This link is of somebody who is not known any more.")
+        raise NotFound("This link belongs to somebody who is no longer known.")
     return state
 
 
@@ -130,7 +130,7 @@ async def applied(runtime: Front, customer: str, there: Callable[[CustomerState]
                     return state
                 await asyncio.sleep(_LOOK_SECONDS)
     except TimeoutError:
-        raise StorageError("What was written is not applied yet.") from None
+        raise StorageError("What was changed has not been applied yet.") from None
 
 
 def ask(visit: Visit, key: str) -> web.Response:

@@ -10,15 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from engine.core.consent.may_send import (
-    ADDRESS_TRAITS,
-    BASES,
-    NOTICE_PROPERTY,
-    address_of,
-    keys_of,
-    normal_address,
-    same_address,
-)
+from engine.core.channel import ADDRESS_TRAITS
+from engine.core.consent.may_send import BASES, NOTICE_PROPERTY, address_of, keys_of, normal_address, same_address
 from engine.core.consent.names import unknown_channel, unknown_purpose
 from engine.core.consent.proof import PROOF_CHARS_MAX, PROOF_KEYS, record_id
 from engine.core.consent.suppression import BOUNCED, OWN_ACT, of_objection

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from engine.core.channel import ADDRESS_TRAITS, CONSENT_CHANNELS, KINDS, OWN_CHANNELS
 from engine.core.facts import address as addresses
 from engine.core.facts import postal, push
 from engine.core.message import CONTRACT
@@ -19,12 +20,6 @@ if TYPE_CHECKING:
     from engine.core.customer import CustomerState, Granted
     from engine.core.policy import Policy
 
-ADDRESS_TRAITS = {"email": "email", "newsletter": "email", "sms": "phone", "whatsapp": "phone", "voice": "phone"}
-"""Channel → the trait that holds the address. Another channel's address is the trait of its own name."""
-OWN_CHANNELS = {"webhook": "default", "task": "default"}
-"""Channels that reach the shop's own systems and people, not the customer → their address where the step names none."""
-CONSENT_CHANNELS = {"newsletter": ("newsletter", "email")}
-"""Channels for which consent to another one serves: a newsletter is e-mail."""
 PURCHASE_EVENT = "Order Completed"
 """Who has one of these is an existing customer."""
 NOTICE_PROPERTY = "objection_notice"
@@ -46,18 +41,20 @@ def address_of(state: CustomerState, channel: str) -> str:
     """The customer's address for the channel, "" when there is none that could be one; a fixed one for `OWN_CHANNELS`."""
     if channel in OWN_CHANNELS:
         return OWN_CHANNELS[channel]
-    if channel == push.CHANNEL:
+    form = _form(channel)
+    if form == "push":
         return push.address(state.traits.get(push.CHANNEL), state.suppressed)
-    if channel == postal.CHANNEL:
+    if form == "postal":
         return postal.address(state.traits.get(postal.TRAIT))
     return clean_address(state.traits.get(ADDRESS_TRAITS.get(channel, channel)), channel)
 
 
 def clean_address(value: object, channel: str) -> str:
     """The value as an address of this channel, "" when it can't be one. Real syntax is the adapter's to judge."""
-    if channel == push.CHANNEL:
+    form = _form(channel)
+    if form == "push":
         return push.address(value)
-    if channel == postal.CHANNEL:
+    if form == "postal":
         return postal.address(value)
     if not isinstance(value, str):
         return ""
@@ -69,6 +66,11 @@ def clean_address(value: object, channel: str) -> str:
         if "@" not in address[1:-1] or " " in address:
             return ""
     return address
+
+
+def _form(channel: str) -> str:
+    kind = KINDS.get(channel)
+    return kind.address if kind is not None else "trait"
 
 
 def normal_address(value: object, channel: str) -> str:

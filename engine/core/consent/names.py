@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engine.core.consent.may_send import ADDRESS_TRAITS, OWN_CHANNELS
+from engine.core.channel import CHANNELS
 from engine.core.reading.nearest import nearest
 
 if TYPE_CHECKING:
     from engine.core.catalog import Catalog
 
-CHANNELS = frozenset({*ADDRESS_TRAITS, *OWN_CHANNELS, "messenger", "push", "print", "profile"})
-"""Channels that are always there (`profile`: what consent to profiling is about); packages add others (`Catalog.channels`)."""
+PROFILE = "profile"
+"""What consent to profiling is about, in place of a channel."""
 NAME_SHOWN_MAX = 60
 
 
@@ -29,5 +29,5 @@ def unknown_purpose(catalog: Catalog, purpose: str) -> str:
 
 def unknown_channel(catalog: Catalog, channel: str) -> str:
     """Why that is not a channel; "" when it is."""
-    known = CHANNELS | catalog.channels
+    known = {*CHANNELS, PROFILE, *catalog.channels}
     return "" if channel in known else f"there is no such channel{nearest(channel[:NAME_SHOWN_MAX], known)}"

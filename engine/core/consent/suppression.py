@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engine.core.consent.may_send import ADDRESS_TRAITS, CONSENT_CHANNELS, address_of, given_for, normal_address
+from engine.core.channel import ADDRESS_TRAITS, CONSENT_CHANNELS
+from engine.core.consent.may_send import address_of, given_for, normal_address
 from engine.core.effect import Suppress
 from engine.core.facts import address as addresses
 
@@ -61,7 +62,7 @@ def outlasts(old: tuple[str, int], new: tuple[str, int]) -> bool:
 
 
 def of_refusal(channel: str, address: str, reason: str, *, at_ms: int) -> list[Suppress]:
-    """What is to be remembered when an address is refused: of a complaint, or an operator's word, also that it is no bounce."""
+    """What is to be remembered when an address is refused: of a complaint, or an operator's word, also that it did not bounce."""
     kind, _ = mailbox(channel, address)
     kinds = [kind] if reason == BOUNCED else [kind, f"{REFUSED}/{kind}"]
     return [Suppress(each, address, reason, at_ms) for each in kinds]

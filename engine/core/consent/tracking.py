@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from engine.core.consent.may_send import ADDRESS_TRAITS, CONSENT_CHANNELS, given_for
+from engine.core.channel import ADDRESS_TRAITS, CONSENT_CHANNELS
+from engine.core.consent.may_send import given_for
 from engine.core.journey import broadcast
 
 if TYPE_CHECKING:

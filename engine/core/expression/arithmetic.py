@@ -211,13 +211,13 @@ def length(scope: Scope, value: Any) -> int | None:
 
 
 def whole(scope: Scope, value: Any, fallback: Any = None) -> Any:
-    """The filter `int`: a number without its fraction. A text that is no number gives the fallback, else is an error."""
+    """The filter `int`: a number without its fraction. A text that is not a number gives the fallback, else is an error."""
     number = real(scope, value, fallback)
     return int(number) if _number(number) else number
 
 
 def real(scope: Scope, value: Any, fallback: Any = None) -> Any:
-    """The filter `float`: a number, also of a text. A text that is no number gives the fallback, else is an error."""
+    """The filter `float`: a number, also of a text. A text that is not a number gives the fallback, else is an error."""
     if is_missing(value):
         return fallback
     if isinstance(value, str):

@@ -33,7 +33,7 @@ TIME_PARTS = ("year", "month", "day", "hour", "minute", "weekday")
 """`weekday` is 0 for Monday to 6 for Sunday."""
 _CLOCK_PARTS = ("hour", "minute")
 EPOCH_MIN = 100_000_000
-"""Smaller numbers are no times: nobody means a second of 1970 by 5."""
+"""Smaller numbers are not times: nobody means a second of 1970 by 5."""
 _DAY_ONLY = re.compile(r"\d{4}-?\d{2}-?\d{2}([T ]00:?00(:?00(\.0+)?)?)?(Z|[+-]\d{2}(:?\d{2})?)?", re.ASCII)
 """A date as texts have it: without a time, or at midnight of whatever zone (shops send dates as midnight UTC)."""
 

@@ -28,7 +28,7 @@ def plain(value: str) -> str:
 def canonical(value: str) -> str:
     """The mailbox by the one name that everything is kept under: NFC, small letters, the domain in its ASCII form.
 
-    What is no mail address only loses its blanks and capitals.
+    What is not a mail address only loses its blanks and capitals.
     """
     address = plain(value)
     local, at, domain = address.rpartition("@")

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from engine.core.channel import ADDRESS_TRAITS
 from engine.core.consent import changes
-from engine.core.consent.may_send import ADDRESS_TRAITS, address_of, clean_address, normal_address
+from engine.core.consent.may_send import address_of, clean_address, normal_address
 from engine.core.customer import AddressChange, Opened
 from engine.core.record import Identify
 from engine.core.time.schedule import DAY_MS, add
@@ -119,7 +120,7 @@ def _ask(turn: Turn, event: Event) -> bool:
     state, now_ms = turn.state, turn.now_ms
     address = clean_address(event.properties.get("email"), "email")
     if not address or asked_lately(state, now_ms) >= ASKED_MAX:
-        turn.decide("trait_refused", trait="email", reason=TOO_MANY if address else "it is no e-mail address")
+        turn.decide("trait_refused", trait="email", reason=TOO_MANY if address else "it is not an e-mail address")
         return False
     end_all(turn, "overtaken")
     kept = tuple(change for change in state.changes if now_ms - change.asked_ms < DAY_MS)

@@ -18,7 +18,7 @@ TRAITS = frozenset(
     {"name", "first_name", "last_name", "firstName", "lastName", "firstname", "lastname", "middle_name", "nickname"}
 )
 """Traits that are names of a person."""
-REASON = "it holds an address of the web, and is no name"
+REASON = "it holds an address of the web, and is not a name"
 _CHARS_MAX = 1_000
 _DOTS = str.maketrans(dict.fromkeys("\u3002\uff0e\uff61\u2024\u00b7", "."))
 # What stands before a dot in names without a blank after it: "Dr.Weiss", "St.John", "Dipl.Ing".
@@ -36,7 +36,7 @@ _NUMERIC = re.compile(r"\d+\.\d+\.\d+\.\d+")
 
 
 def is_name(value: object) -> bool:
-    """Whether nothing in it is, or would be shown as, a link. What is no text is not judged."""
+    """Whether nothing in it is, or would be shown as, a link. What is not text is not judged."""
     if not isinstance(value, str):
         return True
     text = _plain(value[:_CHARS_MAX])

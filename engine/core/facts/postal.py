@@ -1,13 +1,12 @@
 """Postal addresses: Segment's trait `address` as what a letter is addressed to.
 
-Invariant: the same trait gives the same text; what lacks a street, a postal code or a city is no address.
+Invariant: the same trait gives the same text; what lacks a street, a postal code or a city is not an address.
 """
 
 from __future__ import annotations
 
 import json
 
-CHANNEL = "print"
 TRAIT = "address"
 PART_CHARS_MAX = 200
 _NAMES = {

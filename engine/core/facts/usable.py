@@ -52,7 +52,7 @@ class _Person:
         """Whether the country that was said last, before this record, was not understood."""
 
     def country(self) -> str:
-        """The country of a number that names none, as it was said; "": nobody said one. What is not understood is no fallback."""
+        """The country of a number that names none, as it was said; "": nobody said one. What cannot be read does not count."""
         for traits in (self.told, self.before):
             for value in (traits.get("country"), _inside(traits.get("address"))):
                 if not is_missing(value):

@@ -105,7 +105,7 @@ def _anew(turn: Turn, run: Enrollment, op: Wait) -> int | None:
     assert op.until is not None, "a wait for a length of time is not asked again"
     own = not ZONE_TRAITS.issuperset(op.until.traits)
     if not own and (op.until.counted or (not run.since_ms and (op.until.timed or _OF_EVENT.search(op.until.text)))):
-        return run.due_ms  # what it was asked with is not known any more, or counts on: the moment was fixed then
+        return run.due_ms  # what it was asked with is no longer known, or counts on: the moment was fixed then
     scope = turn.scope
     event = (scope.event_id, scope.event_name, scope.event_ms, scope.properties)
     turn.show_cause(run.shown or run.event)

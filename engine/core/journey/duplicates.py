@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engine.core.consent.may_send import ADDRESS_TRAITS, CONSENT_CHANNELS, given_for, normal_address, same_address
+from engine.core.channel import ADDRESS_TRAITS, CONSENT_CHANNELS
+from engine.core.consent.may_send import given_for, normal_address, same_address
 from engine.core.expression.comparison import point
 from engine.core.journey import broadcast
 from engine.core.time.schedule import zone_named, zone_of
@@ -77,7 +78,7 @@ def claim(message: Message) -> str:
 
 
 def holder(claimed: str) -> tuple[int, str]:
-    """The claim as it is compared: the lowest one holds the address. What is no claim of ours holds it for nobody we know."""
+    """The claim as it is compared: the lowest one holds the address. What is not a claim of ours holds it for nobody we know."""
     since, _, message = claimed.partition(":")
     return (int(since) if since.isdecimal() else -1), message
 

@@ -124,7 +124,7 @@ def _move(turn: Turn, run: Enrollment, step: str) -> None:
 
 
 def _counts(run: Enrollment, old: Workflow | None, current: Workflow) -> dict[str, int]:
-    """How often each step ran. A loop keeps its round under its new id; what was no loop does not give one a round."""
+    """How often each step ran. A loop keeps its round under its new id; what was not a loop does not give one a round."""
     counts: dict[str, int] = {}
     for step, count in run.counts.items():
         was_loop = old is not None and isinstance(old.ops.get(step), Repeat)

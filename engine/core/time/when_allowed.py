@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from engine.core.consent.may_send import OWN_CHANNELS
+from engine.core.channel import OWN_CHANNELS
 from engine.core.reading.countries import read_country
 from engine.core.time.schedule import DAY_MS, add, local_datetime, quiet_until, resolve_local, spread
 

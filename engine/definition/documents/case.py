@@ -110,7 +110,7 @@ class ExpectDocument(Document):
             Form,
         ]
         | None
-    ) = Field(default=None, description="Words that stand in the rendered message, in its text or its HTML.")
+    ) = Field(default=None, description="Words that appear in the rendered message, in its text or its HTML.")
     locale: Name | None = Field(default=None, description="The language of the template that was rendered.")
 
     @model_validator(mode="after")

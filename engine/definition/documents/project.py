@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Tag
 
+from engine.core.channel import by_trait
 from engine.definition.documents.workflow import LIST_MAX, Document, Form, Formula, Name, Prose, Span, Text
 
 SEGMENTS_MAX = 500
@@ -148,7 +149,7 @@ DEFAULT_POLICY = PolicyDocument(
     policy="default",
     quiet_hours=[
         QuietDocument(
-            channels=["sms", "whatsapp", "voice"],
+            channels=list(by_trait("phone")),
             purposes=["marketing"],
             between="20:00-08:00",
             days=["sunday", "holidays"],

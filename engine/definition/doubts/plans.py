@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import msgspec
 from jinja2 import nodes
 
-from engine.core.consent.may_send import ADDRESS_TRAITS, OWN_CHANNELS
+from engine.core.channel import ADDRESS_TRAITS, OWN_CHANNELS
 from engine.core.consent.tracking import PURPOSE
 from engine.core.journey import workflow as core
 from engine.core.policy import Policy, QuietRule
@@ -70,11 +70,11 @@ def _past(compiled: Compiled, policy: Policy, now_ms: int) -> Iterator[_Doubt]:
         yield _Doubt(("holdout",), "never-sends", "a control group of 100 % is everybody: nobody gets a message")
     schedule = workflow.trigger.schedule
     if schedule is not None and schedule.at is not None and _has_passed(schedule.at, policy, now_ms):
-        message = "this time has passed, so that nothing is ever sent; write a coming one, or `every:`"
+        message = "this time has passed, so nothing is ever sent; write a future one, or `every:`"
         yield _Doubt(("trigger", "schedule", "at"), "past", message)
     for step, op in workflow.ops.items():
         if isinstance(op, core.Wait) and op.local is not None and _has_passed(op.local, policy, now_ms):
-            message = "this time has passed, so that nobody waits here; write a coming one, or a time of day"
+            message = "this time has passed, so nobody waits here; write a future one, or a time of day"
             yield _Doubt((*compiled.places[step], "wait", "until"), "past", message)
 
 

@@ -64,7 +64,7 @@ def _constant(writer: Writer, arguments: Arguments, name: str, *, what: str) -> 
     if isinstance(node, nodes.Const) and isinstance(node.value, str) and node.value:
         writer.value(node, 1)
         return node.value
-    writer.refuse("arguments", f"{what} has to stand there as text in quotes")
+    writer.refuse("arguments", f"{what} has to be text in quotes")
     return None
 
 

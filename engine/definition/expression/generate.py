@@ -82,7 +82,7 @@ class Generator:
         return {**_RUNTIME, **self._constants}
 
     def refuse(self, code: str, message: str) -> Code:
-        """Notes why this is no expression; the code returned is never run."""
+        """Notes why this is not an expression; the code returned is never run."""
         reason = Reason(code, message)
         if reason not in self.reasons:
             self.reasons.append(reason)
@@ -164,7 +164,7 @@ def _name(writer: Generator, node: Any, *, depth: int) -> Code:  # noqa: ARG001 
         return writer.refuse("expression", f"`{name}` is a function; write `{name}({FUNCTIONS[name].usage})`")
     mend = nearest(name, [*NAMES, *FUNCTIONS])
     if "did you mean" not in mend:
-        mend = f"; a trait is `customer.{name}`, a property of the event `event.{name}`, a text stands in quotes"
+        mend = f"; a trait is `customer.{name}`, a property of the event `event.{name}`, text goes in quotes"
     return writer.refuse("unknown-name", f"`{name}` is not known{mend}")
 
 

@@ -15,7 +15,7 @@ ZONE_TRAITS = ("country", "timezone")
 
 
 class Reason(NamedTuple):
-    """Why a text is no expression."""
+    """Why a text is not an expression."""
 
     code: str
     message: str
@@ -60,7 +60,7 @@ class Writer(Protocol):
         """The code of a node with at most `depth` more levels below it."""
 
     def refuse(self, code: str, message: str) -> Code:
-        """Notes why this is no expression; the code returned is never run."""
+        """Notes why this is not an expression; the code returned is never run."""
 
     def doubt(self, message: str) -> None:
         """Notes that it can never work, though it can be compiled."""

@@ -33,7 +33,7 @@ _HOLE = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 
 
 class BadExpression(ValueError):
-    """The text is no expression; `reasons` holds all that is wrong with it."""
+    """The text is not an expression; `reasons` holds all that is wrong with it."""
 
     def __init__(self, reasons: list[Reason]) -> None:
         super().__init__("; ".join(reason.message for reason in reasons))
@@ -83,7 +83,7 @@ def check_text(text: str, names: frozenset[str] = NAMES) -> Checked:
     parts.append(nodes.Const(rest))
     if "{{" in rest or "{%" in text:
         reasons.append(
-            Reason("expression-syntax", "only `{{ expression }}` can stand in this text, and it has to be closed")
+            Reason("expression-syntax", "only `{{ expression }}` can appear in this text, and it has to be closed")
         )
     if reasons:
         raise BadExpression(reasons)

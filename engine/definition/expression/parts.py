@@ -79,7 +79,7 @@ def _operands(node: nodes.Expr, names: frozenset[str]) -> list[tuple[str, Expres
         text = written(side)
         try:
             found.append((text, compile_tree(text, side, names)))
-        except BadExpression:  # a side that is no value by itself
+        except BadExpression:  # a side that is not a value by itself
             continue
     return found
 

@@ -36,7 +36,7 @@ def path(writer: Writer, node: Any, *, depth: int) -> Code:
         ):
             steps.append((-node.arg.node.value, False))
         else:
-            return writer.refuse("expression", "between [ ] stands a number or a text in quotes, nothing else")
+            return writer.refuse("expression", "only a number or text in quotes can go between [ ]")
         node = node.node
     if len(steps) > STEPS_MAX:
         return writer.refuse("expression-too-deep", f"a path has at most {STEPS_MAX} steps")

@@ -166,7 +166,7 @@ class _Builder:
             self.problems.error(spot, "yaml", message=_readable(error))
             return None
         except (YAMLError, ValueError, RecursionError, IndexError, AttributeError, AssertionError) as error:
-            # The scanner fails on some malformed inputs with errors of its own making; all mean that this is no YAML.
+            # The scanner fails on some malformed inputs with errors of its own making; all mean that this is not YAML.
             first_line = str(error).strip().split("\n")[0] or type(error).__name__
             self.problems.error(Spot(self.file), "yaml", message=f"this is not YAML: {first_line}")
             return None
@@ -222,7 +222,7 @@ class _Builder:
                 if name in parent.items:
                     line = parent.items[name][0].line
                     self.problems.error(
-                        node.spot, "duplicate-key", message=f"`{name}` stands here twice (also in line {line})"
+                        node.spot, "duplicate-key", message=f"`{name}` appears here twice (also on line {line})"
                     )
                 self.keys[-1] = (name, node.spot)
                 return True

@@ -23,7 +23,7 @@ from engine.dispatch.filters.values import (
 )
 
 Filter = Callable[..., Any]
-NOT_A_NUMBER: Final = "a text stands where a number is needed; write it as 600.00"
+NOT_A_NUMBER: Final = "there is text where a number is needed; write it as 600.00"
 TOO_LARGE: Final = "a number is too large"
 
 

@@ -211,7 +211,7 @@ def within_bounds(value: Number) -> Number:
 
 
 def finite(value: float) -> float:
-    """Refuse what is no amount of anything."""
+    """Refuse what is not an amount of anything."""
     if not math.isfinite(value):
         raise RenderFailure("a number is infinite or not a number")
     return value

@@ -70,7 +70,7 @@ def inline(pieces: list[Piece]) -> list[nodes.Node]:
         tree = assemble(after)
     except Scattered:
         raise Unfit(
-            "its CSS cannot be inlined because an {% if %}, a {% for %} or a value stands where HTML does not keep it; "
+            "its CSS cannot be inlined because an {% if %}, a {% for %} or a value is where HTML does not keep it; "
             "put it around whole elements, whole rules, or into a quoted attribute"
         ) from None
     _check_balance(spelling, result)
@@ -129,7 +129,7 @@ def _check_tag(markup: str, token: re.Pattern[str]) -> None:
     bare = re.sub(r"=\s*(?:\"[^\"]*\"|'[^']*'|[^\s\"'>]+)", "=", tag.group()) if tag else ""
     if token.search(bare):
         raise Unfit(
-            "its CSS cannot be inlined because an {% if %} or a value stands inside a tag; "
+            "its CSS cannot be inlined because an {% if %} or a value is inside a tag; "
             "put it into the quotes of an attribute, such as class=\"{{ 'a' if b }}\""
         )
 

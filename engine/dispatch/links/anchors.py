@@ -1,6 +1,6 @@
 """Finds the links of a rendered message and puts others in their place, in HTML as a browser reads it and in plain text.
 
-Invariant: what is no link that a browser would follow (comments, scripts, attributes of other elements, text) stays as it is,
+Invariant: what is not a link that a browser would follow (comments, scripts, attributes of other elements, text) stays as it is,
 byte for byte, and so does every link that is not to be changed. Linear in the length: no pattern here ever goes back.
 """
 

@@ -17,7 +17,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from itsdangerous import BadData, URLSafeSerializer
 
-from engine.core.consent.may_send import ADDRESS_TRAITS
+from engine.core.channel import ADDRESS_TRAITS
 from engine.core.facts import moving
 from engine.errors import NotFound
 
@@ -223,7 +223,6 @@ class SignedLinks:
     """The links of a message, as `engine.dispatch.sending.compose` asks for them. `base_url` has no slash at its end."""
 
     def __init__(self, base_url: str, signer: TokenSigner) -> None:
-        """Keeps both."""
         self._base_url = base_url.rstrip("/")
         self._signer = signer
 

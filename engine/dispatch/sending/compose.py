@@ -11,12 +11,11 @@ import msgspec
 
 from channels import guard
 from channels.contract import OutgoingMessage, PermanentError
-from engine.core.consent.may_send import OWN_CHANNELS
+from engine.core.channel import MAIL_CHANNELS, OWN_CHANNELS
 from engine.core.consent.tracking import consented
 from engine.core.message import names
 from engine.core.policy import Tracking
 from engine.dispatch.links.tracking import Trails, marked
-from engine.dispatch.templates.build import MAIL_CHANNELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 BUCKET_MS = 300_000
 """What is counted together."""
 COMPLAINTS_MIN = 3
-"""Two people who are annoyed within an hour are no spike, however few messages there were."""
+"""Two people who are annoyed within an hour are not a spike, however few messages there were."""
 DAY_SHARE = 10
 """Bounces come late: they are held against a tenth of the day's messages at least."""
 KEPT_MS = 62 * 86_400_000

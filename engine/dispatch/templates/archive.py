@@ -12,12 +12,12 @@ from typing import Any, Final
 import msgspec
 
 from engine.core.catalog import Catalog
+from engine.core.channel import MAIL_CHANNELS
 from engine.core.expression.scope import Scope
 from engine.core.journey.broadcast import issue_of
 from engine.core.journey.workflow import Send, Workflow
 from engine.core.message import Message, names
 from engine.core.time.schedule import next_local, rfc3339, zone_named
-from engine.dispatch.templates.build import MAIL_CHANNELS
 from engine.dispatch.templates.render import Rendered, Template
 from engine.dispatch.templates.sample import ADDRESSES
 from engine.dispatch.templates.template_problem import TemplateError, TemplateProblem

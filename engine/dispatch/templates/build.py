@@ -11,7 +11,7 @@ from typing import Final
 from jinja2 import nodes
 
 from engine.core import utm
-from engine.core.consent.may_send import OWN_CHANNELS
+from engine.core.channel import MAIL_CHANNELS, OWN_CHANNELS
 from engine.dispatch.html.inline_css import Unfit, has_style, inline, with_preheader
 from engine.dispatch.html.text_part import generate
 from engine.dispatch.templates.compiled import Part
@@ -22,7 +22,6 @@ from engine.dispatch.templates.linear import linearize
 from engine.dispatch.templates.render import ENROLLMENT_MEMBERS, NAMES, OWN_NAMES
 from engine.dispatch.templates.template_problem import TemplateProblem, nearest
 
-MAIL_CHANNELS: Final = frozenset({"email", "newsletter"})
 FIELDS: Final = {
     "subject": "subject",
     "preheader": "preheader",
@@ -127,7 +126,7 @@ class Builder:
     def _sibling(self, source: str, index: int, own: frozenset[str]) -> Part | None:
         front = split(self._sources.files[index], source, problems=self._problems)
         if front.body_line > 1:
-            self._report(index, 1, "front_matter", "the front matter belongs into the .html file beside this one")
+            self._report(index, 1, "front_matter", "the front matter belongs in the .html file beside this one")
             return None
         tree = self._straight(front.body, index, front.body_line)
         return None if tree is None else self._compile(tree, own)
@@ -150,7 +149,7 @@ class Builder:
         for name in undeclared(tree.body, known):
             unknown.setdefault(name.name, name.lineno)
         for word, line in unknown.items():
-            mend = nearest(word, known) or f"; known are {', '.join(sorted(known))}"
+            mend = nearest(word, known) or f"; available: {', '.join(sorted(known))}"
             self._problems.append(
                 self._sources.problem(line, "unknown_name", message=f"unknown name '{word}'{mend}", word=word)
             )

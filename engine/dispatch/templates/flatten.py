@@ -109,7 +109,7 @@ class Flattener:
             ):
                 continue
             elif not isinstance(node, nodes.Extends | nodes.Block):
-                raise self._fail(node, "not_allowed", "a template with a layout shows only what stands in its blocks")
+                raise self._fail(node, "not_allowed", "a template with a layout shows only what is in its blocks")
         return kept
 
     def _deeper(self, node: nodes.Node, scope: Scope) -> None:

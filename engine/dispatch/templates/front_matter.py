@@ -104,7 +104,7 @@ def _mapping(file: str, root: MappingNode, problems: list[TemplateProblem]) -> d
         key = key_node.value if isinstance(key_node, ScalarNode) else ""
         if key not in KEYS and not _VARIANT_KEY.fullmatch(key):
             known = f"unknown key '{key}'{nearest(key, KEYS)}" if key else "a key must be a word"
-            message = f"{known}; known are {', '.join(KEYS)}, subject_VARIANT"
+            message = f"{known}; available: {', '.join(KEYS)}, subject_VARIANT"
             problems.append(TemplateProblem(file, line, column, "front_matter", message))
             continue
         if key in fields:

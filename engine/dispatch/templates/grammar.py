@@ -272,7 +272,9 @@ class Rewriter(NodeTransformer):
         if not self._loops:
             self._report(node, "unknown_name", "'loop' exists only inside {% for %}", "loop")
         elif len(names) > 1 or name not in LOOP_MEMBERS:
-            message = f"unknown 'loop.{name}'{nearest(name, LOOP_MEMBERS)}; known are {', '.join(sorted(LOOP_MEMBERS))}"
+            message = (
+                f"unknown 'loop.{name}'{nearest(name, LOOP_MEMBERS)}; available: {', '.join(sorted(LOOP_MEMBERS))}"
+            )
             self._report(node, "unknown_name", message, name)
         else:
             loop = nodes.Name("loop", "load", lineno=node.lineno)
@@ -299,7 +301,7 @@ class Rewriter(NodeTransformer):
         known = FILTERS if of_map else {**TESTS, **TEST_SIGNS}
         kind = "filter" if of_map else "test"
         if not isinstance(name, nodes.Const) or not isinstance(name.value, str):
-            message = f"the name of the {kind} in '{node.name}' has to stand there as text in quotes"
+            message = f"the name of the {kind} in '{node.name}' has to be text in quotes"
             self._report(node, "not_allowed", message, node.name)
         elif name.value not in known:
             mend = nearest(name.value, known)

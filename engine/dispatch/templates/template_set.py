@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 from jinja2 import nodes
 
+from engine.core.channel import TEMPLATE_OPTIONAL, TEXT_CHANNELS, template_channel
 from engine.dispatch.filters.local_format import known_locale
 from engine.dispatch.templates.build import Builder
 from engine.dispatch.templates.grammar import SOURCE_LENGTH_MAX, Sources, parse
@@ -23,10 +24,6 @@ from engine.dispatch.templates.template_problem import TemplateError, TemplatePr
 FILES_MAX: Final = 5_000
 CACHE_SIZE: Final = 2_000  # compiled templates kept between loads, so that a reload compiles only what changed
 LAYOUTS: Final = "layouts"
-TEXT_CHANNELS: Final = frozenset({"sms", "whatsapp", "voice", "webhook", "task", "push", "print"})
-OPTIONAL: Final = frozenset({"webhook", "task"})
-"""Channels whose messages need no template: they have a form of their own for what the step gives."""
-FALL_BACK: Final = {"whatsapp": "sms", "voice": "sms"}
 
 _NAME: Final = re.compile(r"(?P<name>[a-z0-9][a-z0-9_-]*)(?:\.(?P<locale>[A-Za-z0-9_-]+))?\.(?P<kind>html|txt)")
 _CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f\ufffe\uffff]")
@@ -62,7 +59,7 @@ class TemplateSet:
 
     def names(self, channel: str) -> list[str]:
         """Return the names of a channel's templates, those it falls back to included."""
-        channels = {channel, FALL_BACK.get(channel, channel)}
+        channels = {channel, template_channel(channel)}
         return sorted({name for found, name, _ in self._templates if found in channels})
 
     def find(self, channel: str, name: str, *, locale: str | None = None) -> Template:
@@ -71,13 +68,13 @@ class TemplateSet:
         Raises `TemplateError` when there is none, or when the one that is meant has problems.
         """
         wanted = [*_narrowing(locale), ""]
-        for place in dict.fromkeys((channel, FALL_BACK.get(channel, channel))):
+        for place in dict.fromkeys((channel, template_channel(channel))):
             for language in wanted:
                 key = (place, name, language)
                 if key in self._templates:
                     return self._ready(key)
         known = self.names(channel)
-        if channel in OPTIONAL and name not in known:
+        if channel in TEMPLATE_OPTIONAL and name not in known:
             return Template(TemplateKey(channel, name, "", "", "", "en", "UTC"), {}, files=("",))
         if name in known:
             raise TemplateError(f"template '{channel}/{name}' has no default language and none for '{locale}'")
@@ -85,7 +82,7 @@ class TemplateSet:
 
     def variants(self, channel: str, name: str) -> list[Template]:
         """Return the template in every language, without those that have problems; empty when there is none."""
-        for place in dict.fromkeys((channel, FALL_BACK.get(channel, channel))):
+        for place in dict.fromkeys((channel, template_channel(channel))):
             found = [self._templates[key] for key in sorted(self._templates) if key[:2] == (place, name)]
             if found:
                 return [template for template in found if template is not None]

@@ -28,7 +28,7 @@ def note(var: Path, act: audit.Act, *, at_ms: int, who: str, key: bytes = b"") -
     path = var / FILE
     if not path.exists() or not path.stat().st_size:  # empty: a first start was cut off
         raise NotFound(
-            f"There is no engine's data in {var}.", mend="Run `anlass run` there first, or name another project."
+            f"There is no engine data in {var}.", mend="Run `anlass run` there first, or name another project."
         )
     with _opened(var) as file:
         texts = _texts(file)
@@ -62,7 +62,7 @@ def alias_of(var: Path) -> Callable[[str], str]:
     """What stands for a customer: the hash that the receipt of an erasure has as well."""
     if not (var / FILE).exists():
         raise NotFound(
-            f"There is no engine's data in {var}.", mend="Run `anlass run` there first, or name another project."
+            f"There is no engine data in {var}.", mend="Run `anlass run` there first, or name another project."
         )
 
     def alias(customer: str) -> str:

@@ -128,7 +128,8 @@ def hand_over(var: Path, files: Mapping[str, str], *, versions: str, handed_ms: 
     with translated(), contextlib.closing(connect(var / FILE)) as connection:
         if connection.execute("PRAGMA user_version").fetchone()[0] < HANDOVERS_SINCE:
             raise StorageError(
-                "The engine's data is of an older version of Anlass.", mend="Start `anlass run` of this version once."
+                "The engine's data was written by an older version of Anlass.",
+                mend="Start `anlass run` of this version once.",
             )
         values = {"handed_ms": handed_ms, "versions": versions, "files": body}
         number: int = connection.execute(SQL["handover_insert"], values).fetchone()[0]

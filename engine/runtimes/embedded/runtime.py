@@ -328,7 +328,9 @@ class EmbeddedRuntime(AsksReader):
         """What is not well, for `/readyz`."""
         health, since_ms = self._metrics.health, self.catalog.holding.since_ms
         if since_ms:
-            words = f"Everything is held since {rfc3339(since_ms)}; `anlass held` lists what waits and lets it go."
+            words = (
+                f"Everything has been held since {rfc3339(since_ms)}; `anlass held` lists what waits and lets it go."
+            )
             health.report(Condition.HELD, words)
         else:
             health.clear(Condition.HELD)
@@ -378,7 +380,6 @@ class EmbeddedRuntime(AsksReader):
 
     @property
     def on_forget(self) -> Callable[[str], None]:
-        """As in `Store`."""
         return self._store.on_forget
 
     @on_forget.setter

@@ -62,6 +62,6 @@ def _existing(var: Path) -> Path:
     path = var / FILE
     if not path.exists() or not path.stat().st_size:
         raise NotFound(
-            f"There is no engine's data in {var}.", mend="Run `anlass run` there first, or name another project."
+            f"There is no engine data in {var}.", mend="Run `anlass run` there first, or name another project."
         )
     return path

@@ -25,7 +25,7 @@ _T = TypeVar("_T")
 
 
 class Unstorable(StorageError):
-    """The database does not take a value: the rows of this call are at fault, not the database."""
+    """The database rejected a value: the rows of this call are at fault, not the database."""
 
 
 class Connection(Protocol):
@@ -109,7 +109,7 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (OverflowError, UnicodeEncodeError) as error:
-        raise Unstorable(f"The database does not take a value: {error}.") from error
+        raise Unstorable(f"The database rejected a value: {error}.") from error
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
@@ -118,8 +118,8 @@ def _translated() -> Iterator[None]:
             raise StorageBusy("The database is held by another process.") from error
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             raise StorageError(
-                "The database is damaged, or the file is none.", mend="Delete it: the sink fills a new one."
+                "The database is damaged, or the file is not a database.", mend="Delete it: the sink fills a new one."
             ) from error
         if isinstance(error, (sqlite3.DataError, sqlite3.IntegrityError)) or code == sqlite3.SQLITE_TOOBIG:
-            raise Unstorable(f"The database does not take a value: {error}.") from error
+            raise Unstorable(f"The database rejected a value: {error}.") from error
         raise StorageError(f"The database failed: {error}.") from error

@@ -71,7 +71,7 @@ class Database:
             self._path = ((project or Path()) / unquote(url.removeprefix(SQLITE))).absolute()
         elif not url.startswith(POSTGRESQL):
             raise SettingsError(
-                "The database's url is not understood.",
+                "The database's url is not recognised.",
                 mend="Write it as postgresql://user@host/name or sqlite:///var/journal.db.",
             )
         self._statements = statements(self.dialect)
@@ -182,7 +182,7 @@ class Database:
             if "schema_migrations" not in tables and "journal" in tables:
                 raise StorageError(
                     "The database belongs to something else: it has a table `journal` that the sink did not make.",
-                    mend="Give the sink a database of its own; the embedded runtime's file is none.",
+                    mend="Give the sink a database of its own; the embedded runtime's file cannot be it.",
                 )
             if "schema_migrations" not in tables:
                 await transaction.rows("migrations_create")

@@ -48,8 +48,8 @@ class PostgresqlConnection:
             )
         except psycopg.Error as error:
             raise ServiceUnreachable(
-                f"PostgreSQL at {_place(self._url)} does not let us in: {_first_line(error)}",
-                mend="Check `[database] url`, and that the server runs.",
+                f"PostgreSQL at {_place(self._url)} did not let us in: {_first_line(error)}",
+                mend="Check `[database] url`, and that the server is running.",
             ) from error
 
     async def execute(self, statement: Statement, values: Mapping[str, Any]) -> list[Row]:
@@ -87,13 +87,13 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (UnicodeEncodeError, OverflowError) as error:
-        raise Unstorable(f"The database does not take a value: {error}.") from error
+        raise Unstorable(f"The database rejected a value: {error}.") from error
     except _FULL as error:
         raise StorageFull("The database cannot write: no room on its disk.") from error
     except _BUSY as error:
         raise StorageBusy(f"The database is busy: {_first_line(error)}") from error
     except _VALUE as error:
-        raise Unstorable(f"The database does not take a value: {_first_line(error)}") from error
+        raise Unstorable(f"The database rejected a value: {_first_line(error)}") from error
     except psycopg.Error as error:
         raise StorageError(f"The database failed: {_first_line(error)}") from error
 

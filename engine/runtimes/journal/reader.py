@@ -48,7 +48,6 @@ class DatabaseReader:
         self._clock = clock or SystemClock()
 
     async def state(self, customer: str) -> CustomerState | None:
-        """As in the port."""
         rows = await self._database.rows("customers_one", customer=_key(customer))
         return decode_state(rows[0][0]) if rows else None
 
@@ -77,17 +76,14 @@ class DatabaseReader:
         return [(row[0], _decision(row)) for row in rows]
 
     async def message(self, message_id: str) -> MessageStatus | None:
-        """As in the port."""
         return next(_statuses(await self._database.rows("messages_one", message=_key(message_id))), None)
 
     async def messages(self, *, customer: str = "", status: str = "", limit: int = 200) -> list[MessageStatus]:
-        """As in the port."""
         name = "messages_of_customer" if customer else "messages_of_status" if status else "messages_newest"
         rows = await self._database.rows(name, customer=_key(customer), status=_key(status), limit=min(limit, ROWS_MAX))
         return list(_statuses(rows))
 
     async def consents(self, *, customer: str = "", address: str = "") -> list[ConsentRecord]:
-        """As in the port."""
         limit = consents.CONSENTS_MAX
         if customer:
             rows = await self._database.rows("consents_of_customer", customer=_key(customer), limit=limit)
@@ -101,27 +97,22 @@ class DatabaseReader:
         return consents.found(rows)
 
     async def message_of(self, provider_id: str) -> MessageStatus | None:
-        """As in the port."""
         return next(_statuses(await self._database.rows("messages_by_provider", provider_id=_key(provider_id))), None)
 
     async def written_to(self, address: str, *, limit: int = 100) -> list[MessageStatus]:
-        """As in the port."""
         wanted = [_key(text) for text in same_addresses(address)]
         rows = await self._database.rows("messages_by_address", addresses=wanted, limit=min(limit, ROWS_MAX))
         return list(_statuses(rows))
 
     async def customers(self, *, after: str = "", limit: int = 1_000) -> list[CustomerState]:
-        """As in the port."""
         rows = await self._database.rows("customers_after", after=_key(after), limit=min(limit, ROWS_MAX))
         return [decode_state(row[0]) for row in rows]
 
     async def statuses(self, messages: Sequence[str]) -> dict[str, tuple[Status, int]]:
-        """As in the port."""
         rows = await self._database.rows("messages_statuses", messages=[_key(message) for message in messages])
         return {row[0]: (row[1], row[2]) for row in rows}
 
     async def dead_letters(self, *, limit: int = 200) -> list[DeadLetter]:
-        """As in the port."""
         return _letters(await self._database.rows("dead_letters_oldest", limit=min(limit, ROWS_MAX)))
 
     async def dead_letters_by_id(self, ids: Sequence[int]) -> list[DeadLetter]:
@@ -150,12 +141,10 @@ class DatabaseReader:
         )
 
     async def pace(self, *, since_ms: int, until_ms: int, span_ms: int, workflow: str = "") -> list[Pace]:
-        """As in the port."""
         asked = {"since_ms": since_ms, "until_ms": until_ms, "span_ms": span_ms, "workflow": _key(workflow)}
         return paces(await self._database.rows("pace_read", **asked), since_ms=since_ms, span_ms=span_ms)
 
     async def pauses(self) -> list[Paused]:
-        """As in the port."""
         return [
             Paused(workflow=workflow, paused=bool(paused), at_ms=at_ms, reason=reason)
             for workflow, paused, at_ms, reason in await self._database.rows("control_all")

@@ -133,7 +133,8 @@ class Sink:
         except KafkaError as error:
             await stopped(consumer)
             raise ServiceUnreachable(
-                f"Kafka at {self._bootstrap} does not answer.", mend="Check `[kafka] bootstrap`, and that it runs."
+                f"Kafka at {self._bootstrap} does not answer.",
+                mend="Check `[kafka] bootstrap`, and that it is running.",
             ) from error
         self._consumer = consumer
         self._stopping.clear()

@@ -127,8 +127,8 @@ def _was_made(answer: Mapping[str, object], replication: int) -> bool:
             mend="Set [kafka] replication to at most the number of brokers.",
         )
     raise SettingsError(
-        f"Kafka does not make the topic {answer['name']}: {said}.",
-        mend=f"Make it by hand, or allow it: {_tool('topics')} --create --topic {answer['name']}.",
+        f"Kafka did not create the topic {answer['name']}: {said}.",
+        mend=f"Create it by hand, or allow it: {_tool('topics')} --create --topic {answer['name']}.",
     )
 
 
@@ -278,7 +278,7 @@ def set_retention(bootstrap: str, topics: Topics, *, log_days: int | None, lette
     refused = [f"{name}: {said}" for of_kind in answers.values() for name, said in of_kind.items() if said != "OK"]
     if refused:
         raise SettingsError(
-            f"Kafka does not change how long topics keep records ({'; '.join(refused)}).",
+            f"Kafka did not change how long topics keep records ({'; '.join(refused)}).",
             mend="Allow it, or set retention.ms of these topics by hand.",
         )
 

@@ -55,7 +55,7 @@ def unreachable(bootstrap: str, error: Exception) -> ServiceUnreachable:
     said = str(error).rstrip(".") or type(error).__name__
     return ServiceUnreachable(
         f"Kafka at {bootstrap} {'refuses' if refused else 'does not answer'}: {said}.",
-        mend="Look whether a broker runs there, or name another one in ANLASS_KAFKA.",
+        mend="Check that a broker is running there, or name another one in ANLASS_KAFKA.",
     )
 
 

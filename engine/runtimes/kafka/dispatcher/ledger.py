@@ -312,7 +312,6 @@ class LedgerPartition:
             return frozenset().union(*[await self.claim(part, links=links) for part in parts])
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
-        """As in the port."""
         try:
             await self._ask(
                 keys_of_messages([each.message_id for each in settlements]), lambda draft: draft.settle(settlements)

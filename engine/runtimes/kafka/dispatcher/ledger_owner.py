@@ -187,7 +187,6 @@ class LedgerCopy:
         await asyncio.gather(self._log.follow(), self._states.run())
 
     def scrub(self) -> None:
-        """As of an owner."""
         self._store.scrub()
         self._states.scrub()
 

@@ -56,8 +56,7 @@ class Standby(Protocol):
     async def run(self) -> None:
         """Follows the owner until cancelled."""
 
-    def scrub(self) -> None:
-        """As of an owner."""
+    def scrub(self) -> None: ...
 
     def close(self) -> None:
         """Closes the copy."""

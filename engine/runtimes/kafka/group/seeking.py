@@ -82,4 +82,4 @@ class CommittedConsumer(Consumer):
         return self._done.get(tp)
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        """The offsets within a pack are no gap."""
+        """The offsets within a pack are not a gap."""

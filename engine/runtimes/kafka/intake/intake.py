@@ -123,7 +123,7 @@ class KafkaIntake:
             await outlet.start()
         except StorageError as error:
             raise ServiceUnreachable(
-                error.message, mend="Look whether a broker runs there, or name another one in ANLASS_KAFKA."
+                error.message, mend="Check that a broker is running there, or name another one in ANLASS_KAFKA."
             ) from error
         self._outlet = outlet
         self._stopping = False
@@ -320,4 +320,4 @@ def _encode(record: Record) -> bytes:
 
 
 def _away() -> StorageError:
-    return StorageError("Kafka does not acknowledge records now.", mend="Send them again later.")
+    return StorageError("Kafka is not acknowledging records right now.", mend="Send them again later.")

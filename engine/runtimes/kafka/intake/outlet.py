@@ -161,7 +161,7 @@ class Outlet:
             await self._renew(producer)
             raise StorageError(f"Kafka refused a batch for {topic}[{partition}]: {error!r}") from error
         if answer.offset < 0:  # it was there already, and the broker has forgotten where
-            raise StorageError(f"Kafka does not say where a batch for {topic}[{partition}] lies.")
+            raise StorageError(f"Kafka did not say where a batch for {topic}[{partition}] lies.")
         if self._produce_seconds is not None:
             self._produce_seconds.observe(clock() - started)
         return answer

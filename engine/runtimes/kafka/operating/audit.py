@@ -39,7 +39,7 @@ async def note(bootstrap: str, topics: Topics, follow: Callable[[audit.Verified]
             await asyncio.sleep(0.05)
     finally:
         await outlet.stop()
-    raise StorageError("The audit log is written by many at once.", mend="Nothing was done. Try it again.")
+    raise StorageError("Too many are writing to the audit log at once.", mend="Nothing was done. Try again.")
 
 
 async def _all(bootstrap: str, topics: Topics) -> list[bytes]:

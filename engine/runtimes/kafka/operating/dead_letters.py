@@ -163,7 +163,7 @@ class Replay:
                         records = (await consumer.getmany(tp, timeout_ms=FETCH_MS, max_records=1)).get(tp, [])
                         found |= {(number, each.offset): _as_it_stood(each) for each in records}
         except KafkaError as error:
-            raise StorageError(f"Kafka does not give what stood on the log: {error}", mend="Try it again.") from error
+            raise StorageError(f"Could not read the dead letters from Kafka: {error}", mend="Try it again.") from error
         finally:
             await stopped(consumer)
         return found

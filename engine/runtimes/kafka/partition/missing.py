@@ -25,7 +25,7 @@ _log = get_log("missing")
 async def take_unbroken(place: Place, records: Sequence[Incoming], *, applied: int, take: Take) -> None:
     """Takes the records (in order of offsets), and before each hole in them what lies there.
 
-    `applied`: offset of the last record that was taken before. Holes are no loss by themselves: a producer with transactions
+    `applied`: offset of the last record that was taken before. Holes are not loss by themselves: a producer with transactions
     makes them.
     """
     expected, begun = applied + 1, 0

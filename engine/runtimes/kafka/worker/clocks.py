@@ -51,7 +51,7 @@ class ClockCheck:
         broker_ms = await self._outlet.broker_ms(self._topics.touchpoints, partition, probe)
         after_ms = self._clock.now_ms()
         if broker_ms <= 0:
-            raise StorageError("Kafka does not say when it wrote a record.")
+            raise StorageError("Kafka did not say when it wrote a record.")
         ahead_ms = before_ms - broker_ms if broker_ms < before_ms else min(0, after_ms - broker_ms)
         self.skew_seconds = ahead_ms / 1_000
         self._metrics.clock_skew_seconds.set(self.skew_seconds)

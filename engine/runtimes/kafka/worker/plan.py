@@ -207,7 +207,7 @@ class _Work:
     def _deployed(self, each: Incoming, record: Deployed) -> None:
         if record.catalog not in self._catalogs:
             self._dead(
-                each, f"the catalog {record.catalog} cannot be had: its definition is missing or does not compile"
+                each, f"the catalog {record.catalog} is not available: its definition is missing or does not compile"
             )
             return
         for outgoing in self._controls.deployed(record):
