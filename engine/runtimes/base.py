@@ -266,7 +266,8 @@ def summary(rows: Iterable[Sequence[Any]], *, dead_letters: int, overdue: int) -
         if name == "total":
             totals[left] = value
         elif name == "message":
-            messages[left][right] = value
+            if value:  # what moved on is 0 where it was
+                messages[left][right] = value
         else:
             decisions[left] += value
             if right and left not in PAUSES:  # those are about nobody
