@@ -3,7 +3,7 @@
 -- name: ledger_insert
 INSERT INTO ledger @rows(
     message, customer, channel, lane, priority, status = 'pending', scheduled, not_before_ms, updated_ms, address, body, workflow,
-    bulk
+    bulk, step, template, issue, variant
 ) ON CONFLICT DO NOTHING
 
 -- name: ledger_ready_channels
@@ -120,6 +120,13 @@ WHERE message = :message
 -- name: ledger_give_up
 UPDATE ledger SET status = 'failed', scheduled = 0, reason = 'unreadable', updated_ms = :at_ms
 WHERE message = :message AND status IN ('pending', 'claimed')
+
+-- name: ledger_unfilled
+SELECT number, body FROM ledger WHERE number <= (SELECT value FROM progress WHERE name = 'unfilled')
+ORDER BY number DESC LIMIT :limit
+
+-- name: ledger_fill
+UPDATE ledger SET workflow = ?, step = ?, template = ?, issue = ?, variant = ? WHERE number = ?
 
 -- name: examine_ledger
 SELECT message, customer, body, links FROM ledger ORDER BY number
