@@ -47,7 +47,7 @@ COMMANDS = {
     "key": ("engine.cli.key:key", "Make a key that events come with, and list those that there are."),
     "dkim-key": ("engine.cli.dkim:dkim_key", "Make a key that signs mail, and its DNS record."),
     "explain": ("engine.cli.explain:explain", "Say why a customer did or did not get a workflow's messages."),
-    "show": ("engine.cli.show:show", "Show a customer, a message or a workflow."),
+    "show": ("engine.cli.show:show", "Show a customer, messages or a workflow."),
     "broadcast": ("engine.cli.broadcast:broadcast", "Show how far newsletters are."),
     "pause": ("engine.cli.operate:pause", "Pause a workflow."),
     "resume": ("engine.cli.operate:resume", "Let a paused workflow go on."),

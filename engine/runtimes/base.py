@@ -167,8 +167,10 @@ class Reader(Protocol):
     async def message(self, message_id: str) -> MessageStatus | None:
         """A message and what became of it."""
 
-    async def messages(self, *, customer: str = "", status: str = "", limit: int = 200) -> list[MessageStatus]:
-        """Messages, newest first."""
+    async def messages(
+        self, *, customer: str = "", status: str = "", workflow: str = "", before: str = "", limit: int = 200
+    ) -> list[MessageStatus]:
+        """Messages, newest first: of a customer, with a status, of a workflow, decided before the message `before`."""
 
     async def consents(self, *, customer: str = "", address: str = "") -> list[ConsentRecord]:
         """The consent ledger's entries of a customer, or of an address (also of one whose customer was erased), oldest first."""

@@ -140,6 +140,17 @@ async def _customer_pages(reader: Reader) -> list[str]:
     return found
 
 
+async def _message_pages(reader: Reader, **asked: str) -> list[Any]:
+    found: list[Any] = []
+    while page := await reader.messages(before=found[-1].message.id if found else "", limit=1, **asked):
+        found += page
+    return found
+
+
+async def _oldest(reader: Reader) -> str:
+    return (await reader.messages())[-1].message.id
+
+
 async def _first(reader: Reader, status: str = "") -> str:
     return (await reader.messages(status=status, limit=1))[0].message.id
 
@@ -178,6 +189,13 @@ FINDING: dict[str, Ask] = {
     "sent messages": lambda r: r.messages(status="sent"),
     "pending messages": lambda r: r.messages(status="pending", limit=1),
     "a customer's failed ones": lambda r: _then(_failed_customer(r), lambda who: r.messages(customer=who, status="failed")),
+    "messages of a workflow": lambda r: r.messages(workflow="cart"),
+    "the newest of a workflow": lambda r: r.messages(workflow="order", limit=2),
+    "of a workflow with a status": lambda r: r.messages(workflow="order", status="sent"),
+    "pending ones of a workflow": lambda r: r.messages(workflow="cart", status="pending"),
+    "pages of messages": _message_pages,
+    "pages of a workflow's messages": lambda r: _message_pages(r, workflow="order"),
+    "pages of unsent messages": lambda r: _message_pages(r, status="pending"),
     "a message of a provider": lambda r: r.message_of("provider-1"),
     "who was written to": lambda r: r.written_to("bob@shop.example"),
     "who was written to, by a limit": lambda r: r.written_to("BOB@shop.example", limit=1),
@@ -205,6 +223,12 @@ NOTHING: dict[str, Ask] = {
     "no message": lambda r: r.message("none"),
     "messages of nobody": lambda r: r.messages(customer="nobody"),
     "messages of no status": lambda r: r.messages(status="none"),
+    "messages of no workflow": lambda r: r.messages(workflow="none"),
+    "claimed ones": lambda r: r.messages(status="claimed"),
+    "a status that no one of a workflow has": lambda r: r.messages(workflow="cart", status="unknown"),
+    "messages before an unknown one": lambda r: r.messages(before="none"),
+    "messages before the first": lambda r: _then(_oldest(r), lambda known: r.messages(before=known)),
+    "no messages asked for": lambda r: r.messages(limit=0),
     "no message of a provider": lambda r: r.message_of("none"),
     "of a provider who said no name": lambda r: r.message_of(""),
     "nobody at an address": lambda r: r.written_to("nobody@shop.example"),

@@ -7,10 +7,12 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import psycopg
 import pytest
 
+from engine.dispatch.ports import FINAL, Status
 from engine.runtimes import embedded, journal
 from engine.runtimes import sql as either
 from engine.runtimes.embedded.statements import MIGRATIONS, SQL
@@ -114,6 +116,59 @@ def test_every_statement_compiles_in_sqlite() -> None:
         connection.execute(f"EXPLAIN {statement.text}", _nothing(statement.text))
 
 
+BY = {
+    "all": "SEARCH ledger USING INTEGER PRIMARY KEY (rowid<?)",
+    "customer": "SEARCH ledger USING INDEX ledger_customer (customer=?",
+    "pending": "SEARCH ledger USING INDEX ledger_pending (number<?)",
+    "claimed": "SEARCH ledger USING INDEX ledger_claimed (number<?)",
+    "status": "SEARCH ledger USING INDEX ledger_status (status=? AND number<?)",
+    "both": "SEARCH ledger USING INDEX ledger_workflow (workflow=? AND status=? AND number<?)",
+}
+"""How messages are found: by one range of an index, already in order."""
+
+
+@pytest.mark.parametrize("name", ["embedded", "journal"])
+def test_the_newest_messages_are_found_by_an_index_however_many_there_are(name: str) -> None:
+    """By status, by workflow, by both: nothing is walked over, and nothing but a few rows of each status is sorted."""
+    connection = _embedded_schema() if name == "embedded" else _journal_schema()
+    known = SQL if name == "embedded" else {key: each.text for key, each in of_the_journal("sqlite").items()}
+
+    def plan(block: str) -> list[str]:
+        text = known[block]
+        return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text}", _nothing(text))]
+
+    for by, expected in BY.items():
+        (step,) = plan(f"messages_{by}")
+        assert step.startswith(expected)
+    union = "\n".join(plan("messages_workflow"))
+    assert union.count("USING COVERING INDEX ledger_workflow (workflow=? AND status=? AND number<?)") == len(FINAL)
+    assert not re.search(r"SCAN ledger|TEMP B-TREE", union)
+    assert all(f"status = '{status}'" in known["messages_workflow"] for status in get_args(Status))
+
+
+async def test_postgresql_finds_the_newest_messages_by_the_same_indexes(postgres: str) -> None:
+    """Of ten thousand messages that are nearly all sent, it reads the few that are asked for."""
+    database = Database(postgres)
+    await database.open()
+    await database.close()
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(
+            """INSERT INTO ledger (number, message, partition, version, log_offset, customer, workflow, step, channel, template,
+                purpose, status, attempts, reason, code, provider_id, decided_ms, updated_ms, body)
+            SELECT n, 'm' || n, 0, 1, n, 'c' || n, 'w' || n % 20, '', 'email', '', '', CASE n % 500 WHEN 0 THEN 'failed'
+                WHEN 1 THEN 'pending' WHEN 2 THEN 'claimed' ELSE 'sent' END,
+                1, '', '', '', 1, 1, '' FROM generate_series(1, 10000) n"""
+        )
+        connection.execute("ANALYZE ledger")
+        known = of_the_journal("postgresql")
+        asked = {"workflow": "w0", "status": "failed", "customer": "c5", "below": 1 << 62, "limit": 5}
+        for by, index in (("status", "ledger_status"), ("both", "ledger_workflow"), ("pending", "ledger_pending")):
+            rows = connection.execute(f"EXPLAIN {known[f'messages_{by}'].text}", asked).fetchall()  # type: ignore[call-overload,unused-ignore]
+            plan = "\n".join(row[0] for row in rows)
+            assert f"Index Scan Backward using {index}" in plan, plan
+            assert "Sort" not in plan, plan
+
+
 async def test_every_statement_compiles_in_postgresql(postgres: str) -> None:
     """As the server prepares it: names, types and conflicts are checked without a row."""
     database = Database(postgres)
@@ -147,12 +202,12 @@ SELECT @columns(some) FROM t WHERE @by
 INSERT INTO t @rows(a BIGINT, b BYTEA, c = 'x') ON CONFLICT (a) DO UPDATE SET @excluded(b, c)
 
 -- name: like
-SELECT a FROM t WHERE b LIKE '%:x' AND c IN @texts(many) @for_update
+SELECT a FROM t @indexed(t_b) WHERE b LIKE '%:x' AND c IN @texts(many) @for_update
 """
 
 
 def test_one_text_is_said_in_both_dialects(tmp_path: Path) -> None:
-    """Columns, variants, rows, upserts, lists, locks and the marks of values."""
+    """Columns, variants, rows, upserts, lists, locks, indexes and the marks of values."""
     folder = _written(tmp_path / "sql" / "t.sql", TEXT)
     ours = statements([folder], "sqlite")
     read = {name: " ".join(each.text.split()) for name, each in ours.items() if name.startswith("read")}
@@ -166,7 +221,10 @@ def test_one_text_is_said_in_both_dialects(tmp_path: Path) -> None:
         "INSERT INTO t (a, b, c) VALUES (?, ?, 'x') ON CONFLICT (a) DO UPDATE SET b = excluded.b, c = excluded.c",
         ("a", "b"),
     )
-    assert ours["like"].text == "SELECT a FROM t WHERE b LIKE '%:x' AND c IN (SELECT value FROM json_each(:many))"
+    assert (
+        ours["like"].text
+        == "SELECT a FROM t INDEXED BY t_b WHERE b LIKE '%:x' AND c IN (SELECT value FROM json_each(:many))"
+    )
     theirs = statements([folder], "postgresql")
     assert theirs["put"].text == (
         "INSERT INTO t (a, b, c) SELECT a, decode(b, 'base64'), 'x' "

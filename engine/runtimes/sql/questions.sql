@@ -39,15 +39,53 @@ SELECT customer FROM ledger WHERE message = :message
 -- name: ledger_one
 SELECT @columns(told) FROM ledger WHERE message = :message
 
--- name: ledger_of_customer
-SELECT @columns(told) FROM ledger
-WHERE customer = :customer AND (:status = '' OR status = :status) ORDER BY number DESC LIMIT :limit
+-- name: ledger_number
+SELECT number FROM ledger WHERE message = :message
 
--- name: ledger_of_status
-SELECT @columns(told) FROM ledger WHERE status = :status ORDER BY number DESC LIMIT :limit
+-- name: messages_{by}
+-- Newest first, below a number. Each is one range of an index, but for what is pending and claimed: there a workflow's are looked for
+-- among all that wait.
+-- by all: WHERE
+-- by customer: WHERE customer = :customer AND (:status = '' OR status = :status) AND (:workflow = '' OR workflow = :workflow) AND
+-- by pending: @indexed(ledger_pending) WHERE status = 'pending' AND (:workflow = '' OR workflow = :workflow) AND
+-- by claimed: @indexed(ledger_claimed) WHERE status = 'claimed' AND (:workflow = '' OR workflow = :workflow) AND
+-- by status: @indexed(ledger_status) WHERE status = :status AND status NOT IN ('pending', 'claimed') AND
+-- by both: @indexed(ledger_workflow) WHERE workflow = :workflow AND status = :status AND status NOT IN ('pending', 'claimed') AND
+SELECT @columns(told) FROM ledger @by number < :below ORDER BY number DESC LIMIT :limit
 
--- name: ledger_newest
-SELECT @columns(told) FROM ledger ORDER BY number DESC LIMIT :limit
+-- name: messages_workflow
+-- The newest of each status, and of those the newest.
+SELECT @columns(told) FROM ledger WHERE number IN (
+    SELECT number FROM (
+        SELECT number FROM ledger @indexed(ledger_pending) WHERE workflow = :workflow AND status = 'pending' AND number < :below
+        ORDER BY number DESC LIMIT :limit
+    ) AS pending_ones
+    UNION ALL
+    SELECT number FROM (
+        SELECT number FROM ledger @indexed(ledger_claimed) WHERE workflow = :workflow AND status = 'claimed' AND number < :below
+        ORDER BY number DESC LIMIT :limit
+    ) AS claimed_ones
+    UNION ALL
+    SELECT number FROM (
+        SELECT number FROM ledger @indexed(ledger_workflow) WHERE workflow = :workflow AND status = 'sent' AND status NOT IN ('pending', 'claimed') AND number < :below
+        ORDER BY number DESC LIMIT :limit
+    ) AS sent_ones
+    UNION ALL
+    SELECT number FROM (
+        SELECT number FROM ledger @indexed(ledger_workflow) WHERE workflow = :workflow AND status = 'failed' AND status NOT IN ('pending', 'claimed') AND number < :below
+        ORDER BY number DESC LIMIT :limit
+    ) AS failed_ones
+    UNION ALL
+    SELECT number FROM (
+        SELECT number FROM ledger @indexed(ledger_workflow) WHERE workflow = :workflow AND status = 'suppressed' AND status NOT IN ('pending', 'claimed') AND number < :below
+        ORDER BY number DESC LIMIT :limit
+    ) AS suppressed_ones
+    UNION ALL
+    SELECT number FROM (
+        SELECT number FROM ledger @indexed(ledger_workflow) WHERE workflow = :workflow AND status = 'unknown' AND status NOT IN ('pending', 'claimed') AND number < :below
+        ORDER BY number DESC LIMIT :limit
+    ) AS unknown_ones
+) ORDER BY number DESC LIMIT :limit
 
 -- name: ledger_by_provider
 SELECT @columns(told) FROM ledger WHERE provider_id = :provider_id AND provider_id <> '' ORDER BY number DESC LIMIT 1

@@ -24,6 +24,7 @@ from engine.runtimes.unreadable import UnreadableRow, read_state, readable
 from engine.telemetry import Action, get_log
 
 ROWS_MAX = 10_000
+NUMBER_MAX = (1 << 63) - 1
 
 Row = tuple[Any, ...]
 _T = TypeVar("_T")
@@ -77,10 +78,18 @@ class StoreReader(ABC):
     async def message(self, message_id: str) -> MessageStatus | None:
         return next(_statuses(await self._rows("ledger_one", message=message_id)), None)
 
-    async def messages(self, *, customer: str = "", status: str = "", limit: int = 200) -> list[MessageStatus]:
-        by = "of_customer" if customer else "of_status" if status else "newest"
-        asked = {"customer": customer, "status": status, "limit": min(limit, ROWS_MAX)}
-        return list(_statuses(await self._rows(f"ledger_{by}", **asked)))
+    async def messages(
+        self, *, customer: str = "", status: str = "", workflow: str = "", before: str = "", limit: int = 200
+    ) -> list[MessageStatus]:
+        below = NUMBER_MAX
+        if before:
+            rows = await self._rows("ledger_number", message=before)
+            if not rows:
+                return []
+            below = rows[0][0]
+        by = "customer" if customer else _by(status, workflow)
+        asked = {"customer": customer, "status": status, "workflow": workflow}
+        return list(_statuses(await self._rows(f"messages_{by}", **asked, below=below, limit=min(limit, ROWS_MAX))))
 
     async def consents(self, *, customer: str = "", address: str = "") -> list[ConsentRecord]:
         limit = consents.CONSENTS_MAX
@@ -142,6 +151,15 @@ class StoreReader(ABC):
     @abstractmethod
     def _decision(self, row: Row) -> Decision:
         """A line of the journal. Raises ValueError and msgspec's errors."""
+
+
+def _by(status: str, workflow: str) -> str:
+    """Which block finds messages of a status, of a workflow, or of both."""
+    if status in {"pending", "claimed"}:
+        return status
+    if status:
+        return "both" if workflow else "status"
+    return "workflow" if workflow else "all"
 
 
 def letters(rows: Iterable[Row]) -> list[DeadLetter]:

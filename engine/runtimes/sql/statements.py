@@ -12,7 +12,8 @@ SQLite's `?`) for values and
   all); `name = text` is the same in each row;
 - `@excluded(name, …)`: what an upsert sets, each to the value that was to be inserted;
 - `@texts(name)`, `@numbers(name)`: the elements of a list, after IN;
-- `@for_update`: a row lock, where rows have one.
+- `@for_update`: a row lock, where rows have one;
+- `@indexed(name)`: the index that SQLite, which keeps no statistics, is to use.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ _ROWS = re.compile(r"@rows\(([^)]*)\)")
 _EXCLUDED = re.compile(r"@excluded\(([^)]*)\)")
 _LIST = re.compile(r"@(texts|numbers)\((\w+)\)")
 _VALUE = re.compile(r"'[^']*'|(?<![:\w]):(\w+)")
+_INDEXED = re.compile(r"@indexed\((\w+)\)")
 _LEFT_OVER = re.compile(r"@\w+")
 _SQLITE_TYPES = {"BIGINT": "INTEGER", "BYTEA": "BLOB"}
 
@@ -156,6 +158,7 @@ def _translated(text: str, dialect: Dialect) -> Statement:
 
     text = _EXCLUDED.sub(excluded, _LIST.sub(elements, _ROWS.sub(rows, text)))
     text = text.replace("@for_update", "FOR UPDATE" if dialect == "postgresql" else "")
+    text = _INDEXED.sub(r"INDEXED BY \1" if dialect == "sqlite" else "", text)
     text = typed(text, dialect)
     if dialect == "postgresql":
         text = _VALUE.sub(lambda match: f"%({match[1]})s" if match[1] else match[0], text.replace("%", "%%"))
