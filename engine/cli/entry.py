@@ -47,7 +47,7 @@ COMMANDS = {
     "key": ("engine.cli.operate.key:key", "Make and list the keys that events are sent with."),
     "dkim-key": ("engine.cli.author.dkim:dkim_key", "Make a key that signs mail, and its DNS record."),
     "explain": ("engine.cli.author.explain:explain", "Say why a customer did or did not get a workflow's messages."),
-    "show": ("engine.cli.operate.show:show", "Show a customer, a message or a workflow."),
+    "show": ("engine.cli.operate.show:show", "Show a customer, messages or a workflow."),
     "broadcast": ("engine.cli.operate.broadcast:broadcast", "Show how far newsletters have got."),
     "pause": ("engine.cli.operate.steer:pause", "Pause a workflow."),
     "resume": ("engine.cli.operate.steer:resume", "Let a paused workflow go on."),

@@ -28,8 +28,12 @@ class AsksReader:
     async def message(self, message_id: str) -> MessageStatus | None:
         return await self._reader.message(message_id)
 
-    async def messages(self, *, customer: str = "", status: str = "", limit: int = 200) -> list[MessageStatus]:
-        return await self._reader.messages(customer=customer, status=status, limit=limit)
+    async def messages(
+        self, *, customer: str = "", status: str = "", workflow: str = "", before: str = "", limit: int = 200
+    ) -> list[MessageStatus]:
+        return await self._reader.messages(
+            customer=customer, status=status, workflow=workflow, before=before, limit=limit
+        )
 
     async def consents(self, *, customer: str = "", address: str = "") -> list[ConsentRecord]:
         return await self._reader.consents(customer=customer, address=address)

@@ -167,8 +167,10 @@ class Reader(Protocol):
     async def message(self, message_id: str) -> MessageStatus | None:
         """A message and what became of it."""
 
-    async def messages(self, *, customer: str = "", status: str = "", limit: int = 200) -> list[MessageStatus]:
-        """Messages, newest first."""
+    async def messages(
+        self, *, customer: str = "", status: str = "", workflow: str = "", before: str = "", limit: int = 200
+    ) -> list[MessageStatus]:
+        """Messages, newest first: of a customer, with a status, of a workflow, decided before the message `before`."""
 
     async def consents(self, *, customer: str = "", address: str = "") -> list[ConsentRecord]:
         """The consent ledger's entries of a customer, or of an address (also of one whose customer was erased), oldest first."""
@@ -266,7 +268,8 @@ def summary(rows: Iterable[Sequence[Any]], *, dead_letters: int, overdue: int) -
         if name == "total":
             totals[left] = value
         elif name == "message":
-            messages[left][right] = value
+            if value:  # what moved on is 0 where it was
+                messages[left][right] = value
         else:
             decisions[left] += value
             if right and left not in PAUSES:  # those are about nobody

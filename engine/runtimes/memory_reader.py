@@ -78,11 +78,17 @@ class MemoryReader:
         entry = self._ledger.get(message_id)
         return next(_statuses([entry])) if entry is not None else None
 
-    async def messages(self, *, customer: str = "", status: str = "", limit: int = 200) -> list[MessageStatus]:
+    async def messages(
+        self, *, customer: str = "", status: str = "", workflow: str = "", before: str = "", limit: int = 200
+    ) -> list[MessageStatus]:
+        older = list(self._ledger)
+        older = older[: older.index(before) if before in older else 0] if before else older
         found = [
             entry
-            for entry in self._ledger.values()
-            if customer in ("", entry.message.customer) and status in ("", entry.status)
+            for entry in map(self._ledger.__getitem__, older)
+            if customer in ("", entry.message.customer)
+            and status in ("", entry.status)
+            and workflow in ("", entry.message.workflow)
         ]
         return list(_statuses(found[::-1][:limit]))
 

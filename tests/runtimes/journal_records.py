@@ -110,21 +110,21 @@ def stretch(kind: Kind, records: Sequence[Record], *, start: int = 0, partition:
 
 TABLES = {
     "journal": "partition, log_offset, line, at_ms, customer, kind, workflow, version, enrollment, step, message, detail, why",
-    "messages": "message, partition, version, log_offset, customer, channel, status, attempts, reason, code, updated_ms, body",
-    "customers": "customer, partition, position, due_ms, body",
+    "ledger": "message, partition, version, log_offset, customer, channel, status, attempts, reason, code, updated_ms, body",
+    "states": "customer, partition, position, due_ms, state",
     "dead_letters": "identity, log_partition, log_offset, at_ms, origin, reason, customer, body",
-    "totals": "name, part, partition, value",
+    "counters": "name, part, partition, value",
     "consents": "partition, log_offset, customer, channel, action, at_ms, proof, erased_ms, length(address), "
     "CASE WHEN erased_ms > 0 THEN '' ELSE record END",  # what is hidden is hashed with the database's own key
     "pace": "bucket_ms, workflow, partition, queued, sent, bounced, complained",
     "control": "workflow, paused, at_ms, reason",
-    "forgotten": "partition, log_offset, alias, at_ms",
+    "erasures": "partition, log_offset, alias, at_ms",
     "progress": "topic, partition, next_offset",
 }
 """What must be the same however it came; serial numbers and counts of removed rows tell the order of arrival."""
 
 
-_WHERE = {"totals": " WHERE value <> 0", "pace": " WHERE queued <> 0 OR sent <> 0 OR bounced <> 0 OR complained <> 0"}
+_WHERE = {"counters": " WHERE value <> 0", "pace": " WHERE queued <> 0 OR sent <> 0 OR bounced <> 0 OR complained <> 0"}
 
 
 async def tables(database: Database) -> dict[str, list[tuple[Any, ...]]]:

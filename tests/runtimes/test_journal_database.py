@@ -179,7 +179,7 @@ async def test_a_reader_that_is_ahead_is_sent_back(database: Database, projectio
     with pytest.raises(Displaced) as told:
         await projection.apply([stretch("journal", [line("a", 5)], start=3), stretch("states", [state("a", 5)])])
     assert told.value.places == {("journal", 0): 1}
-    assert (await tables(database))["customers"] == []
+    assert (await tables(database))["states"] == []
 
 
 async def test_what_is_read_twice_in_part_is_written_in_part(database: Database, projection: Projection) -> None:
@@ -222,9 +222,9 @@ async def test_a_forgotten_customer_leaves_nothing(
     await projection.apply([stretch("journal", [removed("a", 5, "erased:77"), line("a", 6)], start=2)])
     found = await tables(database)
     assert [(row[4], row[1]) for row in found["journal"]] == [("b", 2), ("a", 6)]
-    assert {row[4] for row in found["messages"]} == {row[0] for row in found["customers"]} == {"b"}
+    assert {row[4] for row in found["ledger"]} == {row[0] for row in found["states"]} == {"b"}
     assert {row[6] for row in found["dead_letters"]} == {"b"}
-    assert found["forgotten"] == [(0, 5, "erased:77", T0 + 5)]
+    assert found["erasures"] == [(0, 5, "erased:77", T0 + 5)]
     counts = await reader.counts()
     assert counts["decisions"] == {"entered": 2}
     assert counts["messages"]["email"]["pending"] == 1
@@ -290,8 +290,8 @@ async def test_what_is_said_late_about_a_forgotten_customer_is_not_kept(
     )
     found = await tables(database)
     assert [row[1] for row in found["journal"]] == [7]
-    assert found["customers"] == []
-    assert [row[3] for row in found["messages"]] == [7]
+    assert found["states"] == []
+    assert [row[3] for row in found["ledger"]] == [7]
     assert [row[2] for row in found["dead_letters"]] == [8]
 
 
@@ -300,7 +300,7 @@ async def test_a_batch_that_was_rolled_back_leaves_no_secret_behind(database: Da
     far = DECISION % (b"18446744073709551615", b"z", b"")
     await Projection(database).apply([stretch("journal", [removed("a", 5), (b"a", far, ())])])
     await Projection(database).apply([stretch("states", [state("a", 4)])])
-    assert (await tables(database))["customers"] == []
+    assert (await tables(database))["states"] == []
 
 
 async def test_dead_letters_are_kept_once_and_can_be_taken_out(projection: Projection, reader: DatabaseReader) -> None:
@@ -348,7 +348,7 @@ async def test_poison_becomes_a_dead_letter(
     assert (found.origin, found.body) == (f"{kind}:0:1", value or b"")
     assert found.reason.startswith("unreadable: ")
     held = await tables(database)
-    assert [len(held[table]) for table in ("journal", "customers", "messages")].count(2) == 1
+    assert [len(held[table]) for table in ("journal", "states", "ledger")].count(2) == 1
     assert held["progress"] == [(kind, 0, 3)]
 
 
@@ -359,7 +359,7 @@ async def test_holes_of_compaction_are_no_gap(database: Database, projection: Pr
     await projection.apply([Stretch(kind="states", partition=0, start=0, end=18, records=records)])
     await projection.apply([stretch("states", [state("c", 3)], start=18)])
     found = await tables(database)
-    assert ([row[0] for row in found["customers"]], found["progress"]) == (["a", "b", "c"], [("states", 0, 19)])
+    assert ([row[0] for row in found["states"]], found["progress"]) == (["a", "b", "c"], [("states", 0, 19)])
 
 
 async def test_old_journal_lines_are_pruned_from_the_oldest(

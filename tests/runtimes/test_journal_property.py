@@ -173,9 +173,9 @@ async def _compare(seed: int, steps: int, *, new_url: Callable[[], str]) -> None
         await _deliver(wild, topics, dice)
         found.append(await tables(wild))
     assert found[0] == found[1]
-    counted = {name: value for (name, _, _, value) in _summed(found[0]["totals"])}
+    counted = {name: value for (name, _, _, value) in _summed(found[0]["counters"])}
     assert counted.get("decision", 0) == len(found[0]["journal"])
-    assert counted.get("message", 0) == len(found[0]["messages"])
+    assert counted.get("message", 0) == len(found[0]["ledger"])
 
 
 def _summed(totals: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:

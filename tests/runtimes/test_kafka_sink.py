@@ -166,9 +166,9 @@ async def test_an_erasure_reaches_the_database(
     sink = await start(database)
     await _caught_up(sink)
     found = await tables(database)
-    assert "a" not in {row[4] for row in found["journal"]} | {row[4] for row in found["messages"]}
-    assert [row[0] for row in found["customers"]] == ["b"]
-    assert [row[2] for row in found["forgotten"]] == ["erased:1"]
+    assert "a" not in {row[4] for row in found["journal"]} | {row[4] for row in found["ledger"]}
+    assert [row[0] for row in found["states"]] == ["b"]
+    assert [row[2] for row in found["erasures"]] == ["erased:1"]
 
 
 async def test_sinks_share_and_hand_over(

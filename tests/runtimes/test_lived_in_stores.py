@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -14,18 +15,22 @@ from engine.clock import ManualClock
 from engine.core.consent.proof import standing
 from engine.core.customer import CustomerState, Granted, decode_state, encode_state
 from engine.core.effect import Decision
-from engine.runtimes.embedded import EmbeddedRuntime, inbox
+from engine.core.message import Message
+from engine.runtimes.embedded import EmbeddedRuntime, filling, inbox
 from engine.runtimes.embedded import consents as embedded
 from engine.runtimes.embedded.statements import MIGRATIONS
 from engine.runtimes.journal import Database, DatabaseReader, ledger
 from engine.runtimes.journal.statements import Dialect, migrations
 from tests.cli.conftest import anlass
 from tests.conformance.shop import catalog
+from tests.runtimes.journal_records import message
 
 T0 = 1_774_600_000_000
 LEDGER = {"embedded": 5, "journal": 2}
 """The schema that has the consent ledger first."""
 CHAIN = 13
+NAMES = 7
+"""The schema of the journal's database that calls tables as the embedded store does."""
 RECORD = {"id": "a" * 24, "channel": "email", "address": "u3@shop.example", "basis": "consent"}
 
 
@@ -166,6 +171,75 @@ def test_after_the_upgrade_the_commands_tell_what_mail_goes_out_on(tmp_path: Pat
     assert anlass("consent", "verify", "--head", "2", "--project", shop).status == 2
 
 
+COLUMNS = ("step", "template", "issue", "variant")
+"""What the ledger tells of a message since the schemas 14 and 8, besides its body."""
+
+
+def _told(number: int) -> Message:
+    """A message of a broadcast, or (every third one) of nothing of the kind."""
+    broadcast = {"issue": "2026-12-01-0900", "variant": "a"} if number % 3 else {}
+    return msgspec.structs.replace(message("u2", number), step=f"mail{number}", **broadcast)
+
+
+async def test_the_columns_of_messages_are_filled_in_the_embedded_ledger(tmp_path: Path) -> None:
+    """A little at a time, once; what cannot be read keeps them empty, and is said elsewhere."""
+    _embedded_store(tmp_path, 13)
+    many = filling.ROWS_PER_STEP + 3
+    with contextlib.closing(sqlite3.connect(tmp_path / "anlass.db", isolation_level=None)) as connection:
+        columns = _columns_of(connection, ["ledger"])
+        connection.execute("BEGIN")
+        for number in range(many):
+            told = _told(number)
+            body = b"\x00" if number == 7 else msgspec.msgpack.encode(told)
+            _insert(
+                connection, columns, "ledger", message=told.id, customer="u2", channel="email", lane="email:", priority=0,
+                status="sent", scheduled=0, not_before_ms=0, updated_ms=T0, body=body, workflow="welcome",
+            )  # fmt: skip
+        connection.execute("COMMIT")
+    runtime = EmbeddedRuntime(tmp_path, catalog(), clock=ManualClock(T0 + 10))
+    for _ in range(2):
+        await runtime.start()
+        await runtime.tidy()
+        asked = f"SELECT {', '.join(COLUMNS)} FROM ledger ORDER BY number"  # noqa: S608 - our own words
+        rows = runtime._store.connection.execute(asked).fetchall()
+        expected = [tuple(getattr(_told(number), name) for name in COLUMNS) for number in range(many)]
+        expected[7] = ("", "", "", "")
+        assert rows == expected
+        assert not filling.step(runtime._store)
+        await runtime.stop()
+
+
+async def test_the_columns_of_messages_are_filled_in_the_journals_database(
+    dialect: Dialect, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """With the migration."""
+    url = f"sqlite:///{tmp_path}/journal.db" if dialect == "sqlite" else request.getfixturevalue("postgres")
+    _journal_database(url, 7, tmp_path)
+    sqlite = dialect == "sqlite"
+    connection: Any = (
+        sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
+        if sqlite
+        else psycopg.connect(url, autocommit=True)
+    )
+    with contextlib.closing(sqlite3.connect(tmp_path / "model.db")) as model:
+        columns = _columns_of(model, ["ledger"])
+    for number in range(6):
+        told = _told(number)
+        _insert(
+            connection, columns, "ledger", number=number + 1, message=told.id, version=1, customer="u2", workflow="welcome",
+            step=told.step, template=told.template, status="sent", updated_ms=T0,
+            body=b"\x00" if number == 2 else msgspec.msgpack.encode(told),
+        )  # fmt: skip
+    database = Database(url)
+    await database.open()
+    await database.close()
+    rows = connection.execute(f"SELECT {', '.join(COLUMNS)} FROM ledger ORDER BY number").fetchall()  # noqa: S608 - our own words
+    connection.close()
+    expected = [tuple(getattr(_told(number), name) for name in COLUMNS) for number in range(6)]
+    expected[2] = (*expected[2][:2], "", "")
+    assert rows == expected
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def dialect(request: pytest.FixtureRequest) -> Dialect:
     """Each kind of database."""
@@ -205,7 +279,8 @@ def _journal_database(url: str, schema: int, folder: Path) -> None:
     made = "CREATE TABLE schema_migrations (number BIGINT NOT NULL PRIMARY KEY, name TEXT NOT NULL, applied_ms BIGINT NOT NULL)"
     for text in (made, *(text for step in steps for text in step.statements)):
         model.execute(text)
-    tables = ["journal", "customers", *(["consents"] if schema >= LEDGER["journal"] else [])]
+    states, body = ("states", "state") if schema >= NAMES else ("customers", "body")
+    tables = ["journal", states, *(["consents"] if schema >= LEDGER["journal"] else [])]
     columns = _columns_of(model, tables)
     for known in columns.values():  # their keys have to be given here
         known |= {name: 0 for name in ("seq", "number") if name in known}
@@ -221,11 +296,11 @@ def _journal_database(url: str, schema: int, folder: Path) -> None:
         _insert(
             connection,
             columns,
-            "customers",
+            states,
             customer=customer,
             partition=0,
             position=3,
-            body=_state(customer, T0 + number),
+            **{body: _state(customer, T0 + number)},
         )
     lines = [*DECISIONS, *([_decision("u3", "grant", 3, records=True)] if schema >= LEDGER["journal"] else [])]
     for number, line in enumerate(lines, 1):

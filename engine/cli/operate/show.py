@@ -1,4 +1,4 @@
-"""`anlass show`: where a customer, a message or a workflow stands, what happened, and why or why not.
+"""`anlass show`: where a customer, messages or a workflow stand, what happened, and why or why not.
 
 Invariant: reads only, beside whatever runs or without it; every text of others is shown without control characters.
 """
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from engine.runtimes.base import MessageStatus, Paused, Reader
 
 LINES_DEFAULT = 50
+STATUSES = ("pending", "claimed", "sent", "failed", "suppressed", "unknown")
 LINES_MAX = 10_000
 TRAITS_MAX = 40
 TEXT_MAX = 120
@@ -45,10 +46,11 @@ _limit_option = click.option(
 
 @click.group()
 def show() -> None:
-    """Show a customer, a message or a workflow: state, timeline, why and why not.
+    """Show a customer, messages or a workflow: state, timeline, why and why not.
 
     Examples:
       anlass show customer ana
+      anlass show messages --status failed
       anlass show message 4be2f43ae2d1ae5c8a35a1fd8d2f63a9
       anlass show workflow cart-recovery --json
     """
@@ -139,6 +141,39 @@ def show_message(message_id: str, *, as_json: bool, reason: str, folder: Path) -
         shown.add_row(name.replace("_", " "), safe("" if value is None else times.within(str(value))))
     console().print(shown)
     _print_timeline(decisions, times)
+
+
+@show.command("messages")
+@click.option("--status", type=click.Choice(STATUSES), help="Only those with this status.")
+@click.option("--workflow", metavar="NAME", default="", help="Only those of this workflow.")
+@click.option("--before", metavar="ID", default="", help="Only those decided before this message: the next page.")
+@_limit_option
+@json_option
+@project_option
+def show_messages(*, status: str | None, workflow: str, before: str, lines: int, as_json: bool, folder: Path) -> None:
+    """List messages, newest first: all of them, with a status, of a workflow.
+
+    Examples:
+      anlass show messages --status failed
+      anlass show messages --status sent --workflow cart-recovery -n 20 --json
+    """
+    from engine import bootstrap
+    from engine.cli.operate.steer import known_workflow
+
+    async def question(reader: Reader) -> list[MessageStatus]:
+        return await reader.messages(status=status or "", workflow=workflow, before=before, limit=lines)
+
+    quiet_log()
+    found = asyncio.run(bootstrap.ask(project_folder(folder), question))
+    if workflow and not found:
+        known_workflow(project_folder(folder), workflow)
+    if as_json:
+        for each in found:
+            click.echo(json_line(_message(each)))
+        return
+    if not found:
+        click.echo("There are no such messages.")
+    _print_messages(found, local_times(project_folder(folder)), with_customer=True)
 
 
 @show.command("workflow")
@@ -322,14 +357,16 @@ def _detail(decision: Decision) -> str:
     )
 
 
-def _print_messages(messages: list[MessageStatus], times: LocalTimes) -> None:
+def _print_messages(messages: list[MessageStatus], times: LocalTimes, *, with_customer: bool = False) -> None:
     if not messages:
         return
-    shown = table("message", "decided", "channel", "template", "status", "reason", title="\nMessages")
+    whose = ("customer", "where") if with_customer else ()
+    shown = table("message", "decided", *whose, "channel", "template", "status", "reason", title="\nMessages")
     for status in messages:
         message = status.message
+        where = (safe(message.customer), safe(f"{message.workflow} · {message.step}")) if with_customer else ()
         shown.add_row(
-            message.id, times.of(message.decided_ms), safe(message.channel), safe(message.template), status.status,
+            message.id, times.of(message.decided_ms), *where, safe(message.channel), safe(message.template), status.status,
             safe(_short(status.reason)),
         )  # fmt: skip
     console().print(shown)

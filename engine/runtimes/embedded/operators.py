@@ -31,8 +31,9 @@ def replay(var: Path, dead_letter_ids: Sequence[int]) -> Replayed:
     put_back, never = [], []
     with translated(), contextlib.closing(connect(_existing(var))) as connection:
         connection.execute("BEGIN IMMEDIATE")
-        rows = connection.execute(SQL["dead_letters_some"], (json.dumps(list(dead_letter_ids)),)).fetchall()
-        for number, origin, body in rows:
+        asked = {"numbers": json.dumps(list(dead_letter_ids))}
+        rows = connection.execute(SQL["dead_letters_some"], asked).fetchall()
+        for number, _, origin, _, _, body in rows:
             if not origin.startswith(_RECORDS) or not _is_record(body):
                 never.append(number)
                 continue
@@ -40,7 +41,7 @@ def replay(var: Path, dead_letter_ids: Sequence[int]) -> Replayed:
             connection.execute(SQL["dead_letter_delete"], (number,))
             put_back.append(number)
         connection.execute("COMMIT")
-    unknown = set(dead_letter_ids) - {number for number, _, _ in rows}
+    unknown = set(dead_letter_ids) - {row[0] for row in rows}
     return Replayed(put_back=tuple(put_back), unknown=tuple(sorted(unknown)), never_records=tuple(never))
 
 

@@ -35,6 +35,8 @@ APPENDED_MAX = 1_000
 
 MANY = 1 << 62
 
+LedgerRow = tuple[str, str, str, str, int, int, int, int, str, bytes, str, int, str, str, str, str]
+
 
 class Slot:
     """One customer during a batch: what is stored (`number` 0: nothing) and what it becomes.
@@ -102,7 +104,7 @@ class Plan:
         self.timer_deletes: list[tuple[int, str]] = []
         self.timer_inserts: list[tuple[int, str]] = []
         self.journal_rows: list[tuple[int, int, str, str, str, str, str, bytes]] = []
-        self.ledger_rows: list[tuple[str, str, str, str, int, int, int, int, str, bytes, str, int]] = []
+        self.ledger_rows: list[LedgerRow] = []
         self.decision_counts: Counter[str] = Counter()
         self.refused: Counter[tuple[str, str]] = Counter()
         self.failed: list[Decision] = []
@@ -209,6 +211,7 @@ class Plan:
                     encode_message(message),
                     message.workflow,
                     int(is_bulk(message)),
+                    *(message.step, message.template, message.issue, message.variant),
                 )
             )
 

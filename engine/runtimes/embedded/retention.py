@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from engine.dispatch.sending.guardrail import KEPT_MS
 from engine.runtimes import consents
-from engine.runtimes.embedded import erasure
+from engine.runtimes.embedded import erasure, filling
 from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import Store
 from engine.runtimes.keeping import Kept, before_ms
@@ -22,6 +22,8 @@ def step(store: Store, kept: Kept, *, now_ms: int, applied_seq: int) -> bool:
         return True
     if store.wal_tries:
         store.wal_tries = 0 if store.empty_wal() else store.wal_tries - 1
+        return True
+    if filling.step(store):
         return True
     tables = {
         "log_prune": before_ms(kept.log, now_ms),

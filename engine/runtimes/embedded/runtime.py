@@ -161,9 +161,10 @@ class EmbeddedRuntime(AsksReader):
         return self._probe.why_not(self._clock.monotonic())
 
     async def replay(self, dead_letter_ids: Sequence[int]) -> int:
-        rows = self._store.connection.execute(SQL["dead_letters_some"], (json.dumps(list(dead_letter_ids)),)).fetchall()
+        asked = {"numbers": json.dumps(list(dead_letter_ids))}
+        rows = self._store.connection.execute(SQL["dead_letters_some"], asked).fetchall()
         order = Order(now_ms=0)
-        for number, origin, body in rows:
+        for number, _, origin, _, _, body in rows:
             if not origin.startswith("log:"):
                 continue  # what never became a record cannot be put back as one
             try:

@@ -1,26 +1,18 @@
-"""Every SQL statement of the embedded runtime, by the name of its file in `sql/`, and the migrations.
+"""Every SQL statement of the embedded runtime, by its name in `sql/` or in what is asked of either store, and the migrations.
 
 Invariant: no SQL stands in Python; what the database is asked can be read in one folder.
 """
 
 from pathlib import Path
 
+from engine.runtimes.sql.statements import QUESTIONS, numbered, statements
+
 _HERE = Path(__file__).parent
 
+SQL: dict[str, str] = {
+    name: statement.text for name, statement in statements([QUESTIONS, _HERE / "sql"], "sqlite").items()
+}
+"""Name → statement."""
 
-def _read() -> dict[str, str]:
-    return {path.stem: path.read_text(encoding="utf-8").strip() for path in sorted((_HERE / "sql").glob("*.sql"))}
-
-
-def _read_migrations() -> tuple[tuple[int, str], ...]:
-    found = sorted((_HERE / "migrations").glob("[0-9][0-9][0-9][0-9]_*.sql"))
-    numbered = tuple((int(path.name[:4]), path.read_text(encoding="utf-8")) for path in found)
-    assert [number for number, _ in numbered] == list(range(1, len(numbered) + 1)), "migrations are numbered 1, 2, 3 …"
-    return numbered
-
-
-SQL: dict[str, str] = _read()
-"""File stem → statement."""
-
-MIGRATIONS: tuple[tuple[int, str], ...] = _read_migrations()
+MIGRATIONS: tuple[tuple[int, str], ...] = tuple((number, text) for number, _, text in numbered(_HERE / "migrations"))
 """(number, script), ascending from 1 without gaps; `PRAGMA user_version` holds the last one applied."""

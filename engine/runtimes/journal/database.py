@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from engine.clock import Clock, SystemClock
 from engine.errors import NotFound, SettingsError, StorageBusy, StorageError
-from engine.runtimes.journal import ledger
+from engine.runtimes.journal import filling, ledger
 from engine.runtimes.journal.connection import BEGIN, Connection, Row, SqliteConnection, Unstorable
 from engine.runtimes.journal.postgresql import PostgresqlConnection
 from engine.runtimes.journal.statements import Dialect, Statement, migrations, statements
@@ -37,6 +37,8 @@ _HARMLESS = (Unstorable, StorageBusy)
 
 _CHAINED = 6
 """The migration that what earlier versions kept is chained with."""
+_OF_MESSAGES = 8
+"""The migration that columns of messages are filled with."""
 
 _log = get_log("database")
 
@@ -199,6 +201,8 @@ class Database:
                 await transaction.rows(
                     "migration_insert", number=step.number, name=step.name, applied_ms=self._clock.now_ms()
                 )
+            if len(applied) < _OF_MESSAGES <= len(steps):
+                await filling.fill(transaction)
             filled = await ledger.complete(transaction) if len(applied) < _CHAINED <= len(steps) else 0
         if filled:
             _log.info(Action.LEDGER_FILLED, records=filled)

@@ -184,15 +184,15 @@ class _Work:
     async def finish(self) -> None:
         """Totals, then what takes serial numbers."""
         changes = [(*key, value) for key, value in sorted(self._totals.items()) if value]
-        await self._transaction.write("totals_add", changes)
-        await self._transaction.write("totals_raise", sorted(self._raised))
+        await self._transaction.write("counters_add", changes)
+        await self._transaction.write("counters_raise", sorted(self._raised))
         await self._transaction.write("pace_add", self._pace.rows())
         await self._transaction.write("control_put", [self._control[name] for name in sorted(self._control)])
         fresh = [each for each in self._messages if not each[0]]
         number = await self._serial("messages", len(fresh))
         rows = [row_of_message(known, partition, row) for known, partition, row in self._messages if known]
         rows += [row_of_message(number + i, partition, row) for i, (_, partition, row) in enumerate(fresh)]
-        await self._transaction.write("messages_put", rows)
+        await self._transaction.write("ledger_put", rows)
         number = await self._serial("dead_letters", len(self._letters))
         await self._transaction.write(
             "dead_letters_insert", [row_of_letter(number + i, e) for i, e in enumerate(self._letters)]
@@ -203,7 +203,7 @@ class _Work:
         )
         await self._consents.write()
         self._rows += Counter(consents=len(self._consents))
-        self._rows += Counter(messages=len(rows), dead_letters=len(self._letters), journal=len(self._lines))
+        self._rows += Counter(ledger=len(rows), dead_letters=len(self._letters), journal=len(self._lines))
 
     async def _serial(self, name: str, count: int) -> int:
         """The first of `count` numbers that nobody else gets."""
@@ -220,9 +220,9 @@ class _Work:
     async def _forget(self, partition: int, removed: Removed) -> None:
         place = {"customer": removed.customer, "partition": partition, "log_offset": removed.offset}
         lines = await self._transaction.rows("journal_forget", **place)
-        messages = await self._transaction.rows("messages_forget", **place)
+        messages = await self._transaction.rows("ledger_forget", **place)
         letters = await self._transaction.rows("dead_letters_forget", **place, at_ms=removed.at_ms)
-        states = await self._transaction.rows("customers_forget", **place)
+        states = await self._transaction.rows("states_forget", **place)
         await self._consents.hide(partition, removed)
         for kind, workflow, at_ms, detail in lines:
             self._totals["decision", f"{kind}:{workflow}", partition] -= 1
@@ -234,7 +234,7 @@ class _Work:
             self._totals["total", "customers", partition] -= 1
             self._totals["total", "timers", partition] -= due_ms > 0
         await self._transaction.rows(
-            "forgotten_insert",
+            "erasures_insert",
             partition=partition,
             log_offset=removed.offset,
             customer_hash=self._hash(removed.customer),
@@ -246,13 +246,13 @@ class _Work:
     async def _leave_out_forgotten(self, reading: Reading) -> Erasures:
         """Takes out what is said about customers at or before their erasure: an old owner may say it late."""
         until: Erasures = defaultdict(dict)
-        if not (await self._transaction.rows("forgotten_any"))[0][0]:
+        if not (await self._transaction.rows("erasures_any"))[0][0]:
             return until
         customers = {line.customer for line in reading.lines.values()} | set(reading.customers)
         customers |= {row.entry.message.customer for row in reading.messages.values() if row.entry is not None}
         customers |= {letter.customer for letter in reading.letters.values() if letter.customer}
         hashes = {self._hash(customer): customer for customer in customers}
-        known = await self._transaction.rows("forgotten_known", hashes=list(hashes))
+        known = await self._transaction.rows("erasures_known", hashes=list(hashes))
         for found, partition, offset, at_ms, alias in known:
             until[hashes[found]].setdefault(partition, []).append((offset, at_ms, alias))
         if not until:
@@ -289,7 +289,7 @@ class _Work:
         known = {
             customer: (position, due_ms)
             for customer, position, due_ms in await self._transaction.rows(
-                "customers_known", customers=list(reading.customers)
+                "states_known", customers=list(reading.customers)
             )
         }
         puts: list[Row] = []
@@ -305,14 +305,14 @@ class _Work:
             self._totals["total", "customers", partition] += (row.body is not None) - (customer in known)
             self._totals["total", "timers", partition] += (row.due_ms > 0) - (due_ms > 0)
         if deletes:
-            await self._transaction.rows("customers_delete", customers=deletes)
-        await self._transaction.write("customers_put", sorted(puts))
-        self._rows["customers"] += len(puts) + len(deletes)
+            await self._transaction.rows("states_delete", customers=deletes)
+        await self._transaction.write("states_put", sorted(puts))
+        self._rows["states"] += len(puts) + len(deletes)
 
     async def _sort_messages(self, reading: Reading) -> None:
         if not reading.messages:
             return
-        rows = await self._transaction.rows("messages_known", messages=list(reading.messages))
+        rows = await self._transaction.rows("ledger_known", messages=list(reading.messages))
         known = {
             message: (version, f"{channel}:{status}", number) for message, version, channel, status, number, *_ in rows
         }
@@ -334,7 +334,7 @@ class _Work:
             elif number:
                 deletes.append(message)
         if deletes:
-            await self._transaction.rows("messages_delete", messages=deletes)
+            await self._transaction.rows("ledger_delete", messages=deletes)
 
     async def _sort_letters(self, reading: Reading) -> None:
         if reading.letters:

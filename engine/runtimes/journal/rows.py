@@ -37,6 +37,7 @@ def row_of_message(number: int, partition: int, row: MessageRow) -> Row:
         *(text.replace("\0", "\ufffd") for text in told),
         *(message.decided_ms, entry.updated_ms, address, _encode_message(message)),
         _encode_json(entry.links).decode() if entry.links else "",
+        *(message.issue, message.variant),
     )
 
 

@@ -1,1 +1,0 @@
-SELECT number, record FROM commands ORDER BY number LIMIT :limit

@@ -1,1 +1,0 @@
-SELECT record, customer, purpose, channel, action, basis, address, source, at_ms, recorded_ms, requested_ms, proof, erased_ms, hidden FROM consents WHERE customer = :customer AND log_seq <= :log_seq AND erased_ms = 0

@@ -1,1 +1,0 @@
-SELECT number, hash FROM consent_head

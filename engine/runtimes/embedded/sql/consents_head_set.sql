@@ -1,1 +1,0 @@
-INSERT INTO consent_head (one, number, hash) VALUES (1, ?, ?) ON CONFLICT (one) DO UPDATE SET number = excluded.number, hash = excluded.hash

@@ -1,1 +1,0 @@
-UPDATE consents SET salt = ?, seal = ?, hidden = ?, prev = ?, hash = ? WHERE number = ?

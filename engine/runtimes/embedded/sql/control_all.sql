@@ -1,1 +1,0 @@
-SELECT workflow, paused, at_ms, reason FROM control ORDER BY workflow

@@ -1,1 +1,0 @@
-SELECT workflow, since_ms FROM control WHERE paused = 1

@@ -1,1 +1,0 @@
-SELECT name, part, value FROM counters

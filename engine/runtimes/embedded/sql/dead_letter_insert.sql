@@ -1,1 +1,0 @@
-INSERT INTO dead_letters (at_ms, origin, reason, customer, body) VALUES (?, ?, ?, ?, ?)

@@ -1,1 +1,0 @@
-DELETE FROM dead_letters WHERE customer = :customer AND customer <> ''

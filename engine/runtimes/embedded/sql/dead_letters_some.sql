@@ -1,1 +1,0 @@
-SELECT number, origin, body FROM dead_letters WHERE number IN (SELECT value FROM json_each(?)) ORDER BY number

@@ -1,1 +1,0 @@
-SELECT requested_ms, finished_ms, rows_removed FROM erasures WHERE customer_hash = :customer_hash ORDER BY number DESC LIMIT 1

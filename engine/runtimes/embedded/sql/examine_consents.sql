@@ -1,1 +1,0 @@
-SELECT number, customer, proof FROM consents ORDER BY number

@@ -1,1 +1,0 @@
-SELECT seq, customer, decision FROM journal ORDER BY seq

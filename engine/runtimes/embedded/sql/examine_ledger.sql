@@ -1,1 +1,0 @@
-SELECT message, customer, body, links FROM ledger ORDER BY number

@@ -1,1 +1,0 @@
-SELECT seq, customer, record FROM log ORDER BY seq

@@ -1,1 +1,0 @@
-SELECT customer, customer, state FROM states ORDER BY number

@@ -1,1 +1,0 @@
-SELECT note FROM progress WHERE name = 'hash_key'

@@ -1,1 +1,0 @@
-INSERT INTO handovers (handed_ms, versions, files) VALUES (:handed_ms, :versions, :files) RETURNING number

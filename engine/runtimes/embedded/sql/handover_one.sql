@@ -1,1 +1,0 @@
-SELECT answered_ms, catalog, problem FROM handovers WHERE number = :number

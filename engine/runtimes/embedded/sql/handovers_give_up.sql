@@ -1,1 +1,0 @@
-DELETE FROM handovers WHERE number = :key

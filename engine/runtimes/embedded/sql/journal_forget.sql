@@ -1,1 +1,0 @@
-DELETE FROM journal WHERE customer = :customer AND log_seq < :log_seq

@@ -1,1 +1,0 @@
-SELECT decision FROM journal WHERE customer = :customer AND log_seq < :until ORDER BY seq

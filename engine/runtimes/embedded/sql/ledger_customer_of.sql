@@ -1,1 +1,0 @@
-SELECT customer FROM ledger WHERE message = :message

@@ -1,1 +1,0 @@
-DELETE FROM dead_letters WHERE origin = :origin AND customer = :customer

@@ -1,1 +1,0 @@
-SELECT seq, customer, record FROM log WHERE seq > :seq ORDER BY seq LIMIT :limit

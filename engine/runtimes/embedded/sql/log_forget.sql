@@ -1,1 +1,0 @@
-DELETE FROM log WHERE seq > :after AND seq <= :until AND customer = :customer

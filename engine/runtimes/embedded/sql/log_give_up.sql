@@ -1,1 +1,0 @@
-DELETE FROM log WHERE seq = :key

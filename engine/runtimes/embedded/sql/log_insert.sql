@@ -1,1 +1,0 @@
-INSERT INTO log (seq, at_ms, customer, record) VALUES (?, ?, ?, ?)

@@ -1,1 +1,0 @@
-SELECT coalesce(max(seq) - min(seq) + 1, 0) FROM log

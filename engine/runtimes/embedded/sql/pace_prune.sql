@@ -1,1 +1,0 @@
-DELETE FROM pace WHERE bucket_ms < :before_ms

@@ -1,1 +1,0 @@
-SELECT name, value, note FROM progress

@@ -1,1 +1,0 @@
-UPDATE progress SET value = :value, note = :note WHERE name = :name

@@ -1,1 +1,0 @@
-SELECT kind, key, customer, reason FROM set_aside ORDER BY kind, key

@@ -1,1 +1,0 @@
-DELETE FROM set_aside WHERE customer = :customer

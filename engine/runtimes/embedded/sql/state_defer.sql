@@ -1,1 +1,0 @@
-UPDATE states SET due_ms = ? WHERE number = ?

@@ -1,1 +1,0 @@
-INSERT INTO states (customer, due_ms, state) VALUES (?, ?, ?)

@@ -1,1 +1,0 @@
-SELECT customer, number, due_ms, state FROM states WHERE customer = ?

@@ -1,1 +1,0 @@
-SELECT state FROM states WHERE customer > :after ORDER BY customer LIMIT :limit

@@ -1,1 +1,0 @@
-SELECT due_ms FROM states WHERE customer = :customer

@@ -1,1 +1,0 @@
-SELECT hash, channel, reason, at_ms FROM suppressed_addresses ORDER BY at_ms, hash

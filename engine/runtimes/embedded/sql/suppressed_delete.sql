@@ -1,1 +1,0 @@
-DELETE FROM suppressed_addresses WHERE hash = ?

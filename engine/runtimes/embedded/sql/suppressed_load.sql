@@ -1,1 +1,0 @@
-SELECT reason, at_ms FROM suppressed_addresses WHERE hash = ?

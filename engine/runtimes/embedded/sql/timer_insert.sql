@@ -1,1 +1,0 @@
-INSERT OR IGNORE INTO timers (due_ms, customer) VALUES (?, ?)

@@ -1,1 +1,0 @@
-SELECT due_ms FROM timers ORDER BY due_ms LIMIT 1

@@ -1,1 +1,0 @@
-SELECT count(*) FROM timers WHERE due_ms <= :now_ms

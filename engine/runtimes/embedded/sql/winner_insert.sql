@@ -1,1 +1,0 @@
-INSERT INTO winners (test, variant, at_ms) VALUES (?, ?, ?) ON CONFLICT (test) DO NOTHING

@@ -1,1 +1,0 @@
-SELECT test, variant FROM winners ORDER BY number DESC LIMIT :limit

@@ -1,1 +1,0 @@
-SELECT record FROM consents WHERE record IN @texts(records)

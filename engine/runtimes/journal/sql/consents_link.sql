@@ -1,1 +1,0 @@
-UPDATE consents SET salt = :salt, seal = :seal, hidden = :hidden, prev = :prev, hash = :hash WHERE number = :number

@@ -1,1 +1,0 @@
-SELECT customer, partition, position, body FROM customers WHERE customer > :after ORDER BY customer LIMIT :limit

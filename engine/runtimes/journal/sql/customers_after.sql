@@ -1,1 +1,0 @@
-SELECT body FROM customers WHERE customer > :after ORDER BY customer LIMIT :limit

@@ -1,1 +1,0 @@
-DELETE FROM customers WHERE customer IN @texts(customers)

@@ -1,1 +1,0 @@
-SELECT customer, position, due_ms FROM customers WHERE customer IN @texts(customers)

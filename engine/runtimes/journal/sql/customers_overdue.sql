@@ -1,1 +1,0 @@
-SELECT count(*) FROM customers WHERE due_ms > 0 AND due_ms <= :now_ms

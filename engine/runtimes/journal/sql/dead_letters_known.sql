@@ -1,1 +1,0 @@
-SELECT identity FROM dead_letters WHERE identity IN @texts(identities)

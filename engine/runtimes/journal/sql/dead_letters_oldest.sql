@@ -1,1 +1,0 @@
-SELECT number, at_ms, origin, reason, customer, body FROM dead_letters ORDER BY number LIMIT :limit

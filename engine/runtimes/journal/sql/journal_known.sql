@@ -1,1 +1,0 @@
-SELECT log_offset, line FROM journal WHERE partition = :partition AND log_offset IN @numbers(offsets)

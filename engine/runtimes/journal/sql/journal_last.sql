@@ -1,1 +1,0 @@
-SELECT max(log_offset) FROM journal WHERE partition = :partition

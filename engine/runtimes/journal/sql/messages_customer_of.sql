@@ -1,1 +1,0 @@
-SELECT customer FROM messages WHERE message = :message

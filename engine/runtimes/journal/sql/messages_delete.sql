@@ -1,1 +1,0 @@
-DELETE FROM messages WHERE message IN @texts(messages)

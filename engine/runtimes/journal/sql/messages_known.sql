@@ -1,1 +1,0 @@
-SELECT message, version, channel, status, number, workflow, updated_ms FROM messages WHERE message IN @texts(messages)

@@ -1,1 +1,0 @@
-SELECT message, status, updated_ms FROM messages WHERE message IN @texts(messages)

@@ -1,1 +1,0 @@
-INSERT INTO schema_migrations (number, name, applied_ms) VALUES (:number, :name, :applied_ms)

@@ -1,1 +1,0 @@
-SELECT number FROM schema_migrations ORDER BY number

@@ -1,1 +1,0 @@
-SELECT topic, partition, next_offset FROM progress ORDER BY topic, partition

@@ -1,1 +1,0 @@
-UPDATE serials SET value = value + :count WHERE name = :name RETURNING value

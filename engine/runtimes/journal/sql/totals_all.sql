@@ -1,1 +1,0 @@
-SELECT name, part, CAST(sum(value) AS BIGINT) FROM totals GROUP BY name, part
