@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("engine", "channels")
+PACKAGES = ("anlass", "engine", "channels")
 CODE = (*PACKAGES, "tests", "benchmarks")
 
 MODULE_LINES_MAX = 400
