@@ -328,6 +328,7 @@ IMPORTS_PLANTED = {
     "core uses pydantic": ("engine/core/record.py", "import pydantic", "core.record -> pydantic"),
     "a lower floor uses a higher one": ("engine/errors.py", "import engine.clock", "errors -> engine.clock"),
     "a floor that nobody has drawn": ("engine/cellar.py", '"""A cellar."""', "cellar"),
+    "the inside goes through the door": ("channels/contract.py", "import anlass.adapter", "contract -> anlass.adapter"),
     "a channel knows the engine": ("channels/contract.py", "import engine.errors", "contract -> engine.errors"),
 }
 
