@@ -2,18 +2,22 @@
 # Checked by tests/docs/test_compose.py; not built in CI.
 # The base by its digest instead of its tag: docs/operators/running.md#images-and-their-digests.
 ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
-# Everything is fetched here, and only what has a hash in requirements.lock; the image itself takes nothing from a network.
-FROM ${PYTHON_IMAGE} AS wheels
+# Everything is fetched here, and only what has a hash in requirements.lock. What is needed to run comes out of it, in /opt/anlass.
+FROM ${PYTHON_IMAGE} AS build
+WORKDIR /build
 COPY requirements.lock ./
 RUN pip wheel --no-cache-dir --require-hashes -r requirements.lock -w /wheels
-
-FROM ${PYTHON_IMAGE}
-WORKDIR /build
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml MANIFEST.in README.md LICENSE CHANGELOG.md ./
+COPY anlass anlass
 COPY engine engine
 COPY channels channels
-RUN --mount=type=bind,from=wheels,source=/wheels,target=/wheels \
-    pip install --no-cache-dir --no-index --find-links /wheels ".[otel]" && rm -rf /build
+RUN python -m venv /opt/anlass && \
+    /opt/anlass/bin/pip install --no-cache-dir --no-index --find-links /wheels ".[all]"
+
+# Nothing of the build is left here, and nothing is taken from a network.
+FROM ${PYTHON_IMAGE}
+COPY --from=build /opt/anlass /opt/anlass
+ENV PATH=/opt/anlass/bin:$PATH
 
 WORKDIR /project
 COPY anlass.toml ./

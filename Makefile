@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help venv demo kafka test soak check fmt bench clean
+.PHONY: help venv demo kafka test soak check fmt docs bench clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -64,6 +64,10 @@ check: venv ## format, lint, imports, types, tests
 fmt: venv ## format the code and mend what the linter can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: venv ## build the documentation as a site into var/site, with search; a broken link fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "Open var/site/index.html, or serve it: $(BIN)/python -m mkdocs serve"
 
 bench: venv ## run the benchmarks and print a table; they take minutes
 	$(BIN)/python -m benchmarks

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import csv
+import importlib.util
 import io
 import json
 import logging
@@ -226,8 +227,14 @@ class PrintChannel:
 
 
 def create(settings: Mapping[str, object]) -> PrintChannel:
-    """Build the channel from its section of the settings; `ValueError` says which setting is wrong and how."""
-    return PrintChannel(read_section(settings, PrintSettings, section="print"))
+    """Build the channel from its section of the settings; `ValueError` says which setting is wrong and how.
+
+    `ImportError` when PDFs are wanted and what writes them is not installed: nobody should find that out when a batch closes.
+    """
+    read = read_section(settings, PrintSettings, section="print")
+    if read.pdf and importlib.util.find_spec("fpdf") is None:
+        raise ModuleNotFoundError("No module named 'fpdf'", name="fpdf")
+    return PrintChannel(read)
 
 
 def _letter(delivery: OutgoingMessage, settings: PrintSettings) -> Letter:

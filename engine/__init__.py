@@ -5,4 +5,4 @@ Invariant: importing the package does nothing; what runs is built in `engine.boo
 
 __all__ = ["__version__"]
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"

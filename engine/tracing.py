@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine.errors import SettingsError
+from engine.extras import not_installed
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor
@@ -231,8 +232,5 @@ def open_tracing(role: str, environment: Mapping[str, str] | None = None) -> Tra
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
     except ImportError as error:
-        raise SettingsError(
-            "Traces are asked for (OTEL_EXPORTER_OTLP_ENDPOINT), and OpenTelemetry is not installed.",
-            mend="Install it with: pip install 'anlass[otel]'",
-        ) from error
+        raise not_installed(error) or error from error
     return Tracing(BatchSpanProcessor(OTLPSpanExporter()), role=role, ratio=ratio)

@@ -23,6 +23,7 @@ import click
 from engine import __version__
 from engine.cli.options import sentence
 from engine.errors import AnlassError
+from engine.extras import not_installed
 
 STATUS_OURS = 70
 """A mistake of ours (`EX_SOFTWARE`): never the user's."""
@@ -200,12 +201,19 @@ def _run(arguments: list[str], debug: _Debug) -> int:
         complain(_not_written(error))
         return 1
     except AnlassError as error:
-        if debug.wanted:
-            traceback.print_exc()
-        complain(str(error))
-        return error.status
+        return _told(error, debug)
+    except ImportError as error:
+        missing = not_installed(error)
+        return _ours(error, debug) if missing is None else _told(missing, debug)
     except Exception as error:  # noqa: BLE001 - the last line of defence
         return _ours(error, debug)
+
+
+def _told(error: AnlassError, debug: _Debug) -> int:
+    if debug.wanted:
+        traceback.print_exc()
+    complain(str(error))
+    return error.status
 
 
 def _ours(error: Exception, debug: _Debug) -> int:

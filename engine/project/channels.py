@@ -13,6 +13,7 @@ from channels.recording import Mailbox, MailboxChannel
 from engine.core.catalog import Catalog
 from engine.core.journey.workflow import Send
 from engine.errors import SettingsError
+from engine.extras import not_installed
 from engine.settings import Settings
 from engine.settings.serving import foreign_serves, unserved
 
@@ -60,6 +61,8 @@ def configured_channels(settings: Settings, names: Iterable[str]) -> dict[str, C
         adapter = adapters.get(name, name)
         try:
             channels[name] = registry.load(adapter)(configured[name])
+        except ImportError as error:  # what Twilio or PDFs need is an extra
+            raise not_installed(error) or error from error
         except (ValueError, registry.UnknownChannel) as error:
             raise SettingsError(str(error), mend=f"Change the settings of [{adapter}].") from error
     return channels

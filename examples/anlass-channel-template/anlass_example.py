@@ -10,17 +10,19 @@ from collections.abc import Mapping
 
 import msgspec
 
-from channels import guard
-from channels.contract import (
+from anlass.adapter import (
+    Answer,
     Capabilities,
+    Outbound,
+    OutboundSettings,
     OutgoingMessage,
     PermanentError,
     Receipt,
     TransientError,
     Unsupported,
     Verdict,
+    guard,
 )
-from channels.outbound import Answer, Outbound, OutboundSettings
 
 TOO_MANY, ACCEPTED, REDIRECTS, SERVER_ERRORS = 429, 200, 300, 500
 

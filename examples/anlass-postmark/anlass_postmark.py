@@ -12,9 +12,18 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from channels import guard
-from channels.contract import Capabilities, OutgoingMessage, PermanentError, Receipt, TransientError, Verdict
-from channels.outbound import Answer, Outbound, OutboundSettings
+from anlass.adapter import (
+    Answer,
+    Capabilities,
+    Outbound,
+    OutboundSettings,
+    OutgoingMessage,
+    PermanentError,
+    Receipt,
+    TransientError,
+    Verdict,
+    guard,
+)
 
 OK, TOO_MANY, SERVER_ERRORS = 200, 429, 500
 # Postmark's own codes (https://postmarkapp.com/developer/api/overview#error-codes), by what they say beyond this message.
@@ -36,7 +45,7 @@ class PostmarkSettings(msgspec.Struct, frozen=True, kw_only=True, rename={"from_
 
 
 class PostmarkChannel:
-    """The contract is `channels.contract.Channel`."""
+    """The contract is `anlass.adapter.Channel`."""
 
     name = "postmark_api"
     capabilities = Capabilities(html=True, subject=True, list_unsubscribe=True, delivery_reports=True)

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -132,6 +133,11 @@ class Session:
         elif words[:2] == ["docker", "compose"]:
             files = [words[at + 1] for at, word in enumerate(words) if word == "-f"] or ["docker-compose.yml"]
             assert all((ROOT / file).is_file() for file in files), f"{files} are not all there"
+        elif words[:2] == ["pip", "install"]:
+            named = re.fullmatch(r"\.(?:\[([a-z,]+)\])?", words[2])
+            extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+            asked = set(filter(None, (named[1] or "").split(","))) if named else {words[2]}
+            assert asked <= extras.keys(), f"nobody can install {words[2]}"
         elif words[0] == "cd":
             self.folder = (self.folder / words[1]).resolve()
         elif "run" in words and words[words.index("run") - 1] == "anlass":

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+import functools
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from engine.clock import Clock, SystemClock
 from engine.errors import NotFound, SettingsError, StorageBusy, StorageError
+from engine.extras import not_installed
 from engine.runtimes.journal import filling, ledger
 from engine.runtimes.journal.connection import BEGIN, Connection, Row, SqliteConnection, Unstorable
-from engine.runtimes.journal.postgresql import PostgresqlConnection
 from engine.runtimes.journal.statements import Dialect, Statement, migrations, statements
 from engine.telemetry import Action, get_log
+
+if TYPE_CHECKING:
+    from engine.runtimes.journal.postgresql import PostgresqlConnection
 
 __all__ = ["Database", "Transaction", "Unstorable"]
 
@@ -64,6 +68,7 @@ class Database:
     """`url` is `postgresql://…`, or `sqlite:///PATH`; a relative PATH counts from `project`."""
 
     def __init__(self, url: str, *, project: Path | None = None, clock: Clock | None = None) -> None:
+        """Connects to nothing. Raises SettingsError for a URL that is of no database, or of one whose driver is not installed."""
         self._url = url
         self._clock = clock or SystemClock()
         self._path: Path | None = None
@@ -76,6 +81,7 @@ class Database:
                 "The database's url is not recognised.",
                 mend="Write it as postgresql://user@host/name or sqlite:///var/journal.db.",
             )
+        self._new = _kind_of_connection(self._url, self._path)
         self._statements = statements(self.dialect)
         self._idle: list[Connection] = []
         self._free = asyncio.Semaphore(CONNECTIONS_MAX)
@@ -166,7 +172,7 @@ class Database:
     async def _connect(self) -> Connection:
         if not self._opened:
             raise StorageError("The database is closed.")
-        connection = SqliteConnection(self._path) if self._path is not None else PostgresqlConnection(self._url)
+        connection = self._new()
         try:
             await connection.open()
         except BaseException:
@@ -215,3 +221,13 @@ def _empty() -> NotFound:
         "The journal's database is not there, or empty.",
         mend="Start `anlass sink`: it makes and fills it ([database] url).",
     )
+
+
+def _kind_of_connection(url: str, path: Path | None) -> Callable[[], SqliteConnection | PostgresqlConnection]:
+    if path is not None:
+        return functools.partial(SqliteConnection, path)
+    try:
+        from engine.runtimes.journal.postgresql import PostgresqlConnection  # noqa: PLC0415 - psycopg is an extra
+    except ImportError as error:
+        raise not_installed(error) or error from error
+    return functools.partial(PostgresqlConnection, url)

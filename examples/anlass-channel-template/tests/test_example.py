@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from anlass_example import create
-from channels.conformance import Conformance, Fault, Received, Stage
+from anlass.testing import Conformance, Fault, Received, Stage
 
 STATUS = {Fault.BUSY: 429, Fault.REFUSED: 422, Fault.NO_SUCH_ADDRESS: 404, Fault.DENIED: 401}
 

@@ -10,8 +10,8 @@ import pytest
 from postmark_double import TOKEN, PostmarkDouble
 
 from anlass_postmark import PostmarkChannel, create
-from channels.conformance import Conformance, Fault, Received, Stage
-from channels.contract import OutgoingMessage, PermanentError, Verdict
+from anlass.testing import Conformance, Fault, Received, Stage
+from anlass.adapter import OutgoingMessage, PermanentError, Verdict
 
 FAILS = {Fault.BUSY: (429, 429), Fault.REFUSED: (422, 300), Fault.NO_SUCH_ADDRESS: (422, 406), Fault.DENIED: (401, 10)}
 
