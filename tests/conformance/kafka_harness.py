@@ -106,11 +106,9 @@ class KafkaRuntime(KafkaFront):
         await self._harness.sunk()
         return await super().message(message_id)
 
-    async def messages(
-        self, *, customer: str = "", status: str = "", workflow: str = "", before: str = "", limit: int = 200
-    ) -> list[MessageStatus]:
+    async def messages(self, **asked: Any) -> list[MessageStatus]:
         await self._harness.sunk()
-        return await super().messages(customer=customer, status=status, workflow=workflow, before=before, limit=limit)
+        return await super().messages(**asked)
 
     async def message_of(self, provider_id: str) -> MessageStatus | None:
         await self._harness.sunk()
