@@ -232,5 +232,8 @@ def open_tracing(role: str, environment: Mapping[str, str] | None = None) -> Tra
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
     except ImportError as error:
-        raise not_installed(error) or error from error
+        missing = not_installed(error)
+        if missing is None:
+            raise
+        raise missing from error
     return Tracing(BatchSpanProcessor(OTLPSpanExporter()), role=role, ratio=ratio)

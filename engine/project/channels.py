@@ -62,7 +62,10 @@ def configured_channels(settings: Settings, names: Iterable[str]) -> dict[str, C
         try:
             channels[name] = registry.load(adapter)(configured[name])
         except ImportError as error:  # what Twilio or PDFs need is an extra
-            raise not_installed(error) or error from error
+            missing = not_installed(error)
+            if missing is None:
+                raise
+            raise missing from error
         except (ValueError, registry.UnknownChannel) as error:
             raise SettingsError(str(error), mend=f"Change the settings of [{adapter}].") from error
     return channels

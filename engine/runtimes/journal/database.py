@@ -229,5 +229,8 @@ def _kind_of_connection(url: str, path: Path | None) -> Callable[[], SqliteConne
     try:
         from engine.runtimes.journal.postgresql import PostgresqlConnection  # noqa: PLC0415 - psycopg is an extra
     except ImportError as error:
-        raise not_installed(error) or error from error
+        missing = not_installed(error)
+        if missing is None:
+            raise
+        raise missing from error
     return functools.partial(PostgresqlConnection, url)
