@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from engine.bootstrap.broadcasts import Standing, Watch, waiting
+from engine.bootstrap.broadcasts import IssueStanding, Watch, waiting
 from engine.cli.broadcast import broadcast
 from engine.clock import ManualClock, from_rfc3339
 from engine.core.record import Identify, Outcome, Pause, Winner
@@ -48,7 +48,7 @@ class Stage:
             [Settlement(message_id=each.message.id, status=status, at_ms=now_ms) for each in ready]  # type: ignore[arg-type]
         )
 
-    async def look(self) -> Standing:
+    async def look(self) -> IssueStanding:
         (standing,) = await self.watch.look(self.runtime, now_ms=self.runtime.memory.clock.now_ms())
         return standing
 

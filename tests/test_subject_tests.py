@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.bootstrap.subject_tests import SubjectTests, winner_of
-from engine.bootstrap.surroundings import Surroundings
+from engine.bootstrap.surroundings import WatchNeeds
 from engine.clock import ManualClock
 from engine.core.record import Identify, Outcome
 from engine.core.schedule import parse_duration
@@ -49,7 +49,7 @@ class Watch:
         )
         self.clock = ManualClock(1_772_442_000_000)
         self.runtime = MemoryRuntime(catalog, clock=self.clock)
-        around = Surroundings(
+        around = WatchNeeds(
             settings=Settings(project=folder), runtime=self.runtime, clock=self.clock, metrics=Metrics()
         )
         self.companion = SubjectTests(around)

@@ -7,7 +7,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from engine.bootstrap.overdue import TaskCounter
-from engine.bootstrap.surroundings import Surroundings
+from engine.bootstrap.surroundings import WatchNeeds
 from engine.clock import ManualClock
 from engine.core.record import Erase, Event
 from engine.runtimes.memory_ports import MemoryRuntime
@@ -23,7 +23,7 @@ async def test_open_and_overdue_tasks_are_counted(tmp_path: Path) -> None:
     await runtime.start()
     registry = CollectorRegistry()
     counter = TaskCounter(
-        Surroundings(settings=Settings(project=tmp_path), runtime=runtime, clock=clock, metrics=Metrics(registry))
+        WatchNeeds(settings=Settings(project=tmp_path), runtime=runtime, clock=clock, metrics=Metrics(registry))
     )
 
     async def counted() -> tuple[float | None, ...]:

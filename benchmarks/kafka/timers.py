@@ -21,11 +21,11 @@ from engine.core.customer import encode_state
 from engine.core.evaluate import evaluate
 from engine.core.record import Event, Identify
 from engine.runtimes.kafka.arrival import Incoming
-from engine.runtimes.kafka.changelog import Changelog, Place
+from engine.runtimes.kafka.changelog import Changelog, ChangelogPartition
 from engine.runtimes.kafka.definitions import Definitions
-from engine.runtimes.kafka.outgoing import Here
+from engine.runtimes.kafka.outgoing import PlanNeeds
 from engine.runtimes.kafka.outlet import Outlet, Row
-from engine.runtimes.kafka.owner import Owner, Tools
+from engine.runtimes.kafka.owner import Owner, OwnerNeeds
 from engine.runtimes.kafka.store import RowStore
 from engine.runtimes.kafka.topics import CHECKPOINT_KEY, Checkpoint, Topics, encode_checkpoint, pack_row, partition_of
 from engine.telemetry import Metrics
@@ -84,7 +84,7 @@ async def own(bootstrap: str, topics: Topics, *, folder: Path, partitions: int) 
     owners: list[Owner] = []
     tasks: list[asyncio.Task[None]] = []
     for number in range(partitions):
-        here = Here(
+        here = PlanNeeds(
             topics=topics,
             partition=number,
             partitions=partitions,
@@ -94,8 +94,8 @@ async def own(bootstrap: str, topics: Topics, *, folder: Path, partitions: int) 
         )
         store = RowStore(folder / str(number))
         store.open()
-        changelog = Changelog(Place(bootstrap, topics.states, number), store, outlet)
-        owners.append(Owner(here, store, changelog, tools=Tools(outlet, definitions, clock, Metrics())))
+        changelog = Changelog(ChangelogPartition(bootstrap, topics.states, number), store, outlet)
+        owners.append(Owner(here, store, changelog, tools=OwnerNeeds(outlet, definitions, clock, Metrics())))
         tasks.append(asyncio.create_task(owners[-1].run()))
     for owner in owners:
         await owner.ready.wait()

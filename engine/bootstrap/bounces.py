@@ -10,9 +10,9 @@ import ssl
 
 from channels.bounces import Marks
 from engine.bootstrap.listening import bind
-from engine.bootstrap.surroundings import Companion, Surroundings
+from engine.bootstrap.surroundings import Companion, WatchNeeds
 from engine.clock import Clock
-from engine.collector.bounce_fetching import Account
+from engine.collector.bounce_fetching import MailboxAccount
 from engine.collector.bounce_listener import Taking, listen
 from engine.collector.bounce_mailbox import MailboxReader
 from engine.collector.bounces import BounceDesk
@@ -71,7 +71,7 @@ class Listener:
             server.close()
 
 
-def listener(around: Surroundings) -> Companion | None:
+def listener(around: WatchNeeds) -> Companion | None:
     """The listener, when the settings ask for one."""
     if not around.settings.bounces.listen:
         return None
@@ -79,7 +79,7 @@ def listener(around: Surroundings) -> Companion | None:
     return Listener(around.settings, desk, marks_of(around.settings))
 
 
-def mailbox_reader(around: Surroundings) -> Companion | None:
+def mailbox_reader(around: WatchNeeds) -> Companion | None:
     """The reader of a mailbox, when the settings ask for one."""
     bounces = around.settings.bounces
     if not bounces.mailbox:
@@ -88,7 +88,7 @@ def mailbox_reader(around: Surroundings) -> Companion | None:
         raise SettingsError(
             "The mailbox of bounces has no password.", mend="Set ANLASS_BOUNCES__PASSWORD or bounces.password_file."
         )
-    account = Account(
+    account = MailboxAccount(
         protocol=bounces.mailbox,
         host=bounces.mailbox_host,
         port=bounces.port_of_mailbox,

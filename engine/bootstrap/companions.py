@@ -14,16 +14,16 @@ from engine.bootstrap.chain_heads import ChainHeads
 from engine.bootstrap.guardrail import Guardrail
 from engine.bootstrap.overdue import TaskCounter
 from engine.bootstrap.subject_tests import SubjectTests
-from engine.bootstrap.surroundings import Companion, Surroundings
+from engine.bootstrap.surroundings import Companion, WatchNeeds
 from engine.telemetry import Action, get_log
 
-__all__ = ["JOURNAL", "Companion", "Surroundings", "beside_collector", "beside_journal", "running"]
+__all__ = ["JOURNAL", "Companion", "WatchNeeds", "beside_collector", "beside_journal", "running"]
 
 RETRY_SECONDS = 5.0
 _log = get_log("companion")
 
 
-def beside_collector(around: Surroundings) -> list[Companion]:
+def beside_collector(around: WatchNeeds) -> list[Companion]:
     """Those that take something in from outside: they run where the collector runs. Raises SettingsError."""
     asked = around.settings.bounces
     if not asked.listen and not asked.mailbox:
@@ -35,12 +35,12 @@ def beside_collector(around: Surroundings) -> list[Companion]:
     ]
 
 
-def beside_journal(around: Surroundings) -> list[Companion]:
+def beside_journal(around: WatchNeeds) -> list[Companion]:
     """Those that watch what was decided and sent: they run once for the whole project, where the journal is written."""
     return [build(around) for build in JOURNAL]
 
 
-JOURNAL: tuple[Callable[[Surroundings], Companion], ...] = (Guardrail, SubjectTests, TaskCounter, ChainHeads)
+JOURNAL: tuple[Callable[[WatchNeeds], Companion], ...] = (Guardrail, SubjectTests, TaskCounter, ChainHeads)
 
 
 @contextlib.asynccontextmanager

@@ -11,7 +11,7 @@ import functools
 
 from channels.recording import Mailbox
 from engine.bootstrap.channels import channel_names, open_channels
-from engine.bootstrap.cluster import Cluster, Slot
+from engine.bootstrap.cluster import Cluster, InstanceFolder
 from engine.bootstrap.current import Current
 from engine.bootstrap.doors import bind_status
 from engine.bootstrap.holding import begin_hold, say_held
@@ -66,7 +66,7 @@ class DispatcherRole:
         async with contextlib.AsyncExitStack() as stack:
             sock = bind_status(settings, "dispatcher")
             stack.callback(sock.close)
-            slot: Slot = cluster.folder("dispatcher")
+            slot: InstanceFolder = cluster.folder("dispatcher")
             stack.callback(slot.release)
             self._mailbox = open_mailbox(settings.database_path.parent)
             stack.callback(self._mailbox.close)

@@ -10,15 +10,15 @@ import contextlib
 
 from engine.bootstrap import companions
 from engine.bootstrap.cluster import Cluster
-from engine.bootstrap.companions import Surroundings, beside_collector, beside_journal
-from engine.bootstrap.current import Current, InForce
+from engine.bootstrap.companions import WatchNeeds, beside_collector, beside_journal
+from engine.bootstrap.current import Current, DefinitionFollower
 from engine.bootstrap.doors import Doors, bind_status
 from engine.bootstrap.listening import url_of
 from engine.bootstrap.parts import open_callbacks, open_mailbox
 from engine.bootstrap.service import page_of
 from engine.bootstrap.status import Status, StatusServer
 from engine.clock import Clock, SystemClock
-from engine.collector import Parts
+from engine.collector import CollectorNeeds
 from engine.collector.key_use import FILE as KEY_USE_FILE
 from engine.collector.key_use import KeyUses
 from engine.dispatch.compose import Composer
@@ -62,7 +62,7 @@ class CollectorRole:
 
             composer = Composer(current, links)
             reader = DatabaseReader(database, clock=self._clock)
-            parts = Parts(
+            parts = CollectorNeeds(
                 runtime=KafkaFront(intake, reader, catalog=lambda: current.catalog),
                 clock=self._clock,
                 metrics=self.metrics,
@@ -75,7 +75,7 @@ class CollectorRole:
                 pause_after=settings.bounces.pause_after,
             )
             await doors.serve(stack, settings, parts)
-            around = Surroundings(settings=settings, runtime=parts.runtime, clock=self._clock, metrics=self.metrics)
+            around = WatchNeeds(settings=settings, runtime=parts.runtime, clock=self._clock, metrics=self.metrics)
             await stack.enter_async_context(companions.running(beside_collector(around)))
             self._exit = stack.pop_all()
         _log.info(Action.STARTED, role="collector", url=self.url, operators=self.operators_url)
@@ -128,7 +128,7 @@ class SinkRole:
             await status.start(sock)
             self.url = self.operators_url = url_of(sock)
             await database.open()
-            current = InForce(self._cluster.definitions(), self._cluster.announcement("sink"))
+            current = DefinitionFollower(self._cluster.definitions(), self._cluster.announcement("sink"))
             stack.push_async_callback(current.stop)
             await current.start()
             intake = await _intake(self._cluster, stack, self.metrics)
@@ -136,7 +136,7 @@ class SinkRole:
             stack.push_async_callback(self._end)
             reader = DatabaseReader(database, clock=self._clock)
             front = KafkaFront(intake, reader, catalog=lambda: current.catalog)
-            around = Surroundings(settings=settings, runtime=front, clock=self._clock, metrics=self.metrics)
+            around = WatchNeeds(settings=settings, runtime=front, clock=self._clock, metrics=self.metrics)
             await stack.enter_async_context(companions.running(beside_journal(around)))
             self._exit = stack.pop_all()
         _log.info(Action.STARTED, role="sink", url=self.url)

@@ -15,7 +15,7 @@ from engine.runtimes.base import Paused
 from engine.telemetry import Action, get_log
 
 if TYPE_CHECKING:
-    from engine.bootstrap.surroundings import Surroundings
+    from engine.bootstrap.surroundings import WatchNeeds
     from engine.core.guarding import BlastRadius
 
 POLL_SECONDS = 2.0
@@ -30,7 +30,7 @@ class Guardrail:
 
     name = "guardrail"
 
-    def __init__(self, around: Surroundings) -> None:
+    def __init__(self, around: WatchNeeds) -> None:
         self._runtime = around.runtime
         self._clock = around.clock
         self._metrics = around.metrics

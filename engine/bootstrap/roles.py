@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Callable
 from typing import Protocol
 
-from engine.bootstrap.cluster import Cluster, Slot
+from engine.bootstrap.cluster import Cluster, InstanceFolder
 from engine.bootstrap.doors import bind_status
 from engine.bootstrap.holding import begin_hold, say_held
 from engine.bootstrap.lag import LagGauge
@@ -75,7 +75,7 @@ class WorkerRole:
         async with contextlib.AsyncExitStack() as stack:
             sock = bind_status(cluster.settings, "worker")
             stack.callback(sock.close)
-            slot: Slot = cluster.folder("worker")
+            slot: InstanceFolder = cluster.folder("worker")
             stack.callback(slot.release)
             settings = WorkerSettings(
                 **cluster.membership(slot.path),

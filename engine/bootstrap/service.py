@@ -18,14 +18,14 @@ from collections.abc import Callable, Mapping
 from channels.recording import Mailbox
 from engine.bootstrap import companions
 from engine.bootstrap.channels import channel_names, open_channels
-from engine.bootstrap.companions import Surroundings, beside_collector, beside_journal
+from engine.bootstrap.companions import WatchNeeds, beside_collector, beside_journal
 from engine.bootstrap.deploying import publish, take_deploys
 from engine.bootstrap.doors import Doors
 from engine.bootstrap.listening import url_of
 from engine.bootstrap.parts import dispatch_options, open_callbacks, open_mailbox, open_runtime
 from engine.bootstrap.project import Project
 from engine.clock import Clock, SystemClock
-from engine.collector import Parts
+from engine.collector import CollectorNeeds
 from engine.collector.key_use import FILE as KEY_USE_FILE
 from engine.collector.key_use import KeyUses
 from engine.dispatch.compose import Composer
@@ -41,7 +41,7 @@ RUNNING_FILE = "running.json"
 _log = get_log("service")
 
 
-class Renderer:
+class DeployedRenderer:
     """The templates as the composer asks for them. `templates` may be replaced by those of a deploy."""
 
     def __init__(self, templates: TemplateSet) -> None:
@@ -100,7 +100,7 @@ class Service:
             self.url, self.operators_url = url_of(doors.public), url_of(doors.operators)
             signer = TokenSigner(*self.project.settings.link_secrets())
             base_url = self.project.settings.collector.public_url or self.url
-            renderer = Renderer(self.project.templates)
+            renderer = DeployedRenderer(self.project.templates)
             composer = Composer(renderer, SignedLinks(base_url, signer))
             dispatcher = Dispatcher(
                 self.runtime,
@@ -115,7 +115,7 @@ class Service:
             switch = functools.partial(self._switch, dispatcher, renderer)
             deploys = asyncio.create_task(take_deploys(self.runtime, lambda: self.project, switch=switch))
             stack.push_async_callback(_cancel, deploys)
-            parts = Parts(
+            parts = CollectorNeeds(
                 runtime=self.runtime,
                 clock=self._clock,
                 metrics=self.metrics,
@@ -128,7 +128,7 @@ class Service:
                 pause_after=self.project.settings.bounces.pause_after,
             )
             await doors.serve(stack, self.project.settings, parts)
-            around = Surroundings(
+            around = WatchNeeds(
                 settings=self.project.settings, runtime=self.runtime, clock=self._clock, metrics=self.metrics
             )
             await stack.enter_async_context(companions.running([*beside_collector(around), *beside_journal(around)]))
@@ -140,7 +140,7 @@ class Service:
         _log.info(Action.STARTED, url=self.url, operators=self.operators_url)
 
     async def _switch(
-        self, dispatcher: Dispatcher, renderer: Renderer, project: Project, handed: handovers.Handover
+        self, dispatcher: Dispatcher, renderer: DeployedRenderer, project: Project, handed: handovers.DeployHandover
     ) -> None:
         """Puts a deploy in force: its channels first, then catalog and templates at once, between two records."""
         assert self.mailbox is not None, "not started"

@@ -21,7 +21,7 @@ from engine.runtimes.base import Query, Reader
 from engine.telemetry import Action, get_log
 
 if TYPE_CHECKING:
-    from engine.bootstrap.surroundings import Surroundings
+    from engine.bootstrap.surroundings import WatchNeeds
     from engine.core.catalog import Catalog
     from engine.core.effect import Decision
 
@@ -105,7 +105,7 @@ class SubjectTests:
 
     name = "subject-tests"
 
-    def __init__(self, around: Surroundings) -> None:
+    def __init__(self, around: WatchNeeds) -> None:
         """Nothing is read before `run`."""
         self._runtime = around.runtime
         self._clock = around.clock

@@ -20,7 +20,7 @@ from engine.errors import NotFound
 if TYPE_CHECKING:
     from engine.bootstrap.deploying import Prepared, Status
     from engine.bootstrap.kafka_deploy import KafkaDeploy
-    from engine.core.deployment import Group, WorkflowPlan
+    from engine.core.deployment import PeopleAtStep, WorkflowPlan
 
 LISTED_MAX = 50
 PROGRESS_FROM = 20_000
@@ -181,7 +181,7 @@ def _show_plans(prepared: Prepared) -> None:
         click.echo(f"{quiet} workflow{'' if quiet == 1 else 's'} unchanged.")
 
 
-def _people(group: Group) -> str:
+def _people(group: PeopleAtStep) -> str:
     noun = "person" if group.people == 1 else "people"
     return f"{group.people} {noun} at {group.step} of {group.version}: {group}"
 

@@ -51,14 +51,14 @@ def held(context: click.Context, *, as_json: bool, folder: Path) -> None:
     if context.invoked_subcommand is not None:
         return
     from engine import bootstrap
-    from engine.bootstrap.holding import Waiting, waiting_by_workflow
+    from engine.bootstrap.holding import WaitingWork, waiting_by_workflow
     from engine.clock import SystemClock
 
     quiet_log()
     now_ms = SystemClock().now_ms()
     root = project_folder(folder)
 
-    async def question(reader: Reader) -> list[Waiting]:
+    async def question(reader: Reader) -> list[WaitingWork]:
         return await waiting_by_workflow(reader, now_ms=now_ms)
 
     rows = asyncio.run(bootstrap.ask(root, question))

@@ -18,7 +18,7 @@ from aiohttp import web
 from engine.clock import Clock
 from engine.collector.answers import CODE
 from engine.collector.body import read_body
-from engine.collector.client import Proxies, Sources
+from engine.collector.client import FormOrigins, Proxies
 from engine.collector.page import page
 from engine.collector.segment import Handler
 from engine.collector.texts import TEXTS, language
@@ -96,7 +96,7 @@ class Entrance:
     ) -> None:
         """`public_url` is what customers' browsers call this service, when a proxy stands in front; `proxies` are believed."""
         self._proxies = proxies or Proxies()
-        self._sources = Sources()
+        self._sources = FormOrigins()
         self._signer = signer
         self._clock = clock
         self._host = urlsplit(public_url).netloc.lower()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from engine.core import aggregate, consenting, moving, profile, sending
-from engine.core.customer import HEARD_MAX, CustomerState, Entries, Granted, Heard
+from engine.core.customer import HEARD_MAX, CustomerState, Entries, Granted, HeardEvent
 from engine.core.effect import Append
 from engine.core.enrollment import AT_TRIGGER, Enrollment
 from engine.core.entry import KEYS_MAX, plan
@@ -164,7 +164,7 @@ def _entries(mine: CustomerState, other: CustomerState) -> dict[str, Entries]:
     return joined
 
 
-def _heard(mine: CustomerState, other: CustomerState) -> tuple[Heard, ...]:
+def _heard(mine: CustomerState, other: CustomerState) -> tuple[HeardEvent, ...]:
     """The newest events that both remember for runs which a further merge may bring."""
     both = sorted((*mine.heard, *other.heard), key=lambda each: (each.at_ms, each.cause.id))
     return tuple(both[-HEARD_MAX:])

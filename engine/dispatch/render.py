@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 from jinja2 import nodes
 
-from engine.dispatch.compiled import Part
+from engine.dispatch.compiled import CompiledPart
 from engine.dispatch.flatten import paths, undeclared
 from engine.dispatch.front_matter import VARIANT
 from engine.dispatch.grammar import LINES_PER_FILE, walk
@@ -65,7 +65,7 @@ class Template:
         "version",
     )
 
-    def __init__(self, key: TemplateKey, parts: Mapping[str, Part], *, files: Sequence[str]) -> None:
+    def __init__(self, key: TemplateKey, parts: Mapping[str, CompiledPart], *, files: Sequence[str]) -> None:
         """Built by `TemplateSet.load`. `parts` are by field of `Rendered`; `files` by the index encoded in lines."""
         self.channel = key.channel
         self.name = key.name
@@ -87,11 +87,11 @@ class Template:
         `time`), `enrollment` (`event`, `entered_at`, `key`), `data`, `now` (RFC 3339, datetime or milliseconds), and
         the addresses; `variant` chooses the subject. Raises `TemplateError` with file, line and, for a missing value, its name.
         """
-        return self._render(context, Part.render)
+        return self._render(context, CompiledPart.render)
 
     def render_fully(self, context: Mapping[str, Any]) -> Rendered:
         """Do as `render`, always by Jinja2 alone: the reference that `render` is tested against."""
-        return self._render(context, Part.render_fully)
+        return self._render(context, CompiledPart.render_fully)
 
     def _render(self, context: Mapping[str, Any], way: Any) -> Rendered:
         names = dict(context)
@@ -125,7 +125,7 @@ class Template:
             raise self._error(failure) from None
         return Rendered(**done, warnings=tuple(budget.notes))
 
-    def _subject(self, variant: Any, plain: Part) -> Part:
+    def _subject(self, variant: Any, plain: CompiledPart) -> CompiledPart:
         """The subject of a variant that is tested, or the plain one."""
         return self._parts.get(f"{VARIANT}{variant}", plain) if variant else plain
 

@@ -6,16 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.cli.consent_rows import Refused, Row, Rules, Skipped, decoded, read
+from engine.cli.consent_rows import Refused, Row, RowRules, Skipped, decoded, read
 from engine.errors import UsageError
 
 NOW_MS = 1_800_000_000_000
-RULES = Rules(origin="Old shop", purposes=frozenset({"marketing", "service"}), now_ms=NOW_MS, basis="consent")
+RULES = RowRules(origin="Old shop", purposes=frozenset({"marketing", "service"}), now_ms=NOW_MS, basis="consent")
 HEADER = "customer,purpose,channel,address,given_at"
 GOOD = "ana,marketing,email,Ana@Example.com,2024-05-06T07:08:09+02:00"
 
 
-def taken(*lines: str, header: str = HEADER, rules: Rules = RULES) -> list[Row | Refused]:
+def taken(*lines: str, header: str = HEADER, rules: RowRules = RULES) -> list[Row | Refused]:
     return [each for each in read("\n".join((header, *lines)), rules) if not isinstance(each, Skipped)]
 
 
@@ -152,7 +152,7 @@ def test_a_header_that_does_not_fit_refuses_the_file(header: str) -> None:
 
 def test_without_a_basis_each_row_has_to_name_one() -> None:
     """A consent without a legal basis is none."""
-    rules = Rules(origin="x", purposes=frozenset({"marketing"}), now_ms=NOW_MS)
+    rules = RowRules(origin="x", purposes=frozenset({"marketing"}), now_ms=NOW_MS)
     with pytest.raises(UsageError, match="basis"):
         taken(GOOD, rules=rules)
     rows = [f"{GOOD},consent", f"{GOOD.replace('ana', 'ben')},", f"{GOOD.replace('ana', 'cy')},gut feeling"]

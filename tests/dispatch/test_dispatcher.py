@@ -15,7 +15,7 @@ from engine.clock import SystemClock
 from engine.core.record import Consent, Enroll, Event, Identify, Pause
 from engine.definition.load import load_files
 from engine.dispatch.compose import Composer
-from engine.dispatch.dispatcher import Dispatcher, Options
+from engine.dispatch.dispatcher import Dispatcher, DispatchOptions
 from engine.dispatch.limits import Limits
 from engine.dispatch.ports import Settlement
 from engine.dispatch.render import Rendered
@@ -102,7 +102,7 @@ class House:
             composer=self.composer,
             clock=self.clock,
             metrics=Metrics(),
-            options=Options(**options),
+            options=DispatchOptions(**options),
         )
 
     @contextlib.asynccontextmanager
@@ -354,7 +354,7 @@ async def test_a_channel_that_is_not_configured_fails_the_message_with_its_name(
     await house.customer("ana")
     await house.event("ana")
     dispatcher = Dispatcher(
-        house.runtime, {}, composer=house.composer, clock=house.clock, metrics=Metrics(), options=Options()
+        house.runtime, {}, composer=house.composer, clock=house.clock, metrics=Metrics(), options=DispatchOptions()
     )
     task = asyncio.create_task(dispatcher.run())
     await house.until(lambda statuses: statuses == ["failed"])

@@ -17,7 +17,7 @@ from engine.clock import SystemClock
 from engine.core.record import Event, Identify
 from engine.definition.load import load_files
 from engine.dispatch.compose import Composer
-from engine.dispatch.dispatcher import Dispatcher, Options
+from engine.dispatch.dispatcher import Dispatcher, DispatchOptions
 from engine.dispatch.limits import Limits
 from engine.dispatch.templates import TemplateSet
 from engine.dispatch.tokens import SignedLinks, TokenSigner
@@ -119,7 +119,7 @@ class Shop:
         channels: dict[str, Channel] = {"email": EmailChannel(settings), "sms": self.gateway}
         dispatcher = Dispatcher(
             self.runtime, channels, composer=self.composer, clock=self.clock, metrics=Metrics(),
-            options=Options(providers=(MAIL, SMS), stop_seconds_max=0.2, **options),
+            options=DispatchOptions(providers=(MAIL, SMS), stop_seconds_max=0.2, **options),
         )  # fmt: skip
         task = asyncio.create_task(dispatcher.run())
         try:

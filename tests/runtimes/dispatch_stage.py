@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from channels.contract import Capabilities, ChannelError, OutgoingMessage, Receipt
 from engine.core.customer import CustomerState
 from engine.dispatch.compose import Composer
-from engine.dispatch.dispatcher import Dispatcher, Options
+from engine.dispatch.dispatcher import Dispatcher, DispatchOptions
 from engine.dispatch.templates import TemplateSet
 from engine.dispatch.tokens import SignedLinks, TokenSigner
 from engine.runtimes.kafka.arrival import Incoming
@@ -25,7 +25,7 @@ from engine.runtimes.kafka.ledger_owner import LedgerOwner, own_partition
 from engine.runtimes.kafka.outbox import KafkaOutbox
 from engine.runtimes.kafka.outlet import Outlet
 from engine.runtimes.kafka.store import RowStore
-from engine.runtimes.kafka.topics import Handover, Outgoing, encode_json, partition_of
+from engine.runtimes.kafka.topics import MessageHandover, Outgoing, encode_json, partition_of
 from engine.telemetry import Metrics
 from tests.dispatch.test_dispatcher import _Renderer
 from tests.runtimes.ledger_stage import PARTITIONS, Stage, message
@@ -102,7 +102,7 @@ class Process:
             composer=Composer(_Renderer(TemplateSet.load(templates)), links),
             clock=stage.clock,
             metrics=Metrics(),
-            options=Options(stop_seconds_max=0.2, **options),  # type: ignore[arg-type]
+            options=DispatchOptions(stop_seconds_max=0.2, **options),  # type: ignore[arg-type]
         )
         self._running = asyncio.create_task(self.dispatcher.run())
         for number in partitions:
@@ -198,7 +198,9 @@ async def decide(
             await stage.write_states(*known, applied=offset, number=number)
         await outlet.send(
             [
-                Outgoing(stage.topics.dispatches, number, each.customer.encode(), encode_json(Handover(offset, each)))
+                Outgoing(
+                    stage.topics.dispatches, number, each.customer.encode(), encode_json(MessageHandover(offset, each))
+                )
                 for each in mine
             ]
         )

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.bootstrap.chain_heads import ChainHeads
-from engine.bootstrap.surroundings import Surroundings
+from engine.bootstrap.surroundings import WatchNeeds
 from engine.clock import SystemClock
 from engine.errors import NotFound, SettingsError
 from engine.runtimes.audit import Act, AuditLine, Head, accepted, encode_line, follow, hash_of, head_of, seal, verify
@@ -212,7 +212,7 @@ def test_where_chains_end_is_said_once_in_log_and_metrics(tmp_path: Path, capsys
     """A chain that became shorter, or another one, is an error."""
     metrics = Metrics()
     settings = Settings(project=tmp_path)
-    around = Surroundings(settings=settings, runtime=MemoryRuntime(catalog()), clock=SystemClock(), metrics=metrics)
+    around = WatchNeeds(settings=settings, runtime=MemoryRuntime(catalog()), clock=SystemClock(), metrics=metrics)
     heads = ChainHeads(around)
     for number, digest in ((1, "a"), (1, "a"), (2, "b"), (2, "c")):
         heads.say({"audit": Head(number=number, hash=digest * 64)})

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from engine.bootstrap.guardrail import Guardrail
-from engine.bootstrap.surroundings import Surroundings
+from engine.bootstrap.surroundings import WatchNeeds
 from engine.clock import ManualClock
 from engine.core.record import Event, Identify, Outcome, Pause
 from engine.definition.load import load_files
@@ -47,7 +47,7 @@ class Watched:
 
     def __init__(self, runtime: Any, clock: ManualClock, folder: Path) -> None:
         self.runtime, self.clock, self.metrics = runtime, clock, Metrics()
-        around = Surroundings(settings=Settings(project=folder), runtime=runtime, clock=clock, metrics=self.metrics)
+        around = WatchNeeds(settings=Settings(project=folder), runtime=runtime, clock=clock, metrics=self.metrics)
         self.guard = Guardrail(around)
         self.number = 0
 

@@ -19,11 +19,11 @@ from engine.core.proof import ConsentRecord
 from engine.runtimes import consents
 from engine.runtimes.base import (
     DeadLetter,
+    ErasureReceipt,
     MessageStatus,
     Pace,
     Paused,
     Query,
-    Receipt,
     Status,
     paces,
     same_addresses,
@@ -124,7 +124,7 @@ class DatabaseReader:
         async with self._database.transaction() as transaction:
             return len(await transaction.rows("dead_letters_delete", numbers=list(ids)))
 
-    async def receipt(self, customer: str, *, partition: int, since_offset: int) -> Receipt | None:
+    async def receipt(self, customer: str, *, partition: int, since_offset: int) -> ErasureReceipt | None:
         """Of the newest erasure that stands on this partition of `touchpoints` at `since_offset` or later."""
         secret = await self._database.rows("secret_read", name="erasure_key")
         if not secret:  # nobody was ever forgotten here
@@ -136,7 +136,7 @@ class DatabaseReader:
         if not rows:
             return None
         alias, at_ms, rows_removed = rows[0]
-        return Receipt(
+        return ErasureReceipt(
             requested_ms=at_ms, finished_ms=0, rows_removed=rows_removed, customer_hash=name_hash, alias=alias
         )
 

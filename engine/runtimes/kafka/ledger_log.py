@@ -14,7 +14,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from engine.errors import LimitExceeded, StorageError
-from engine.runtimes.kafka.changelog import POSITION_HEADER, Changelog, Fenced, Place
+from engine.runtimes.kafka.changelog import POSITION_HEADER, Changelog, ChangelogPartition, Fenced
 from engine.runtimes.kafka.outlet import Outlet, Row
 from engine.runtimes.kafka.store import Change, RowStore
 from engine.runtimes.kafka.topics import (
@@ -43,7 +43,7 @@ class LedgerStore(RowStore):
 class LedgerLog(Changelog):
     """Reads and writes one partition. `take_over` first."""
 
-    def __init__(self, place: Place, store: LedgerStore, outlet: Outlet) -> None:
+    def __init__(self, place: ChangelogPartition, store: LedgerStore, outlet: Outlet) -> None:
         super().__init__(place, store, outlet)
         self.owner = 0
         """Number of this ownership; 0: we do not own the partition."""

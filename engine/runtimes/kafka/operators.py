@@ -42,7 +42,7 @@ class _Stood(msgspec.Struct, frozen=True):
     headers: tuple[tuple[str, bytes], ...]
 
 
-class Replay:
+class DeadLetterReplay:
     """Puts letters back. `ends`: partition → the offset after the last one that was."""
 
     def __init__(self, bootstrap: str, topics: Topics, *, partitions: int) -> None:

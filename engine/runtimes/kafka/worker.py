@@ -13,13 +13,13 @@ import faust
 
 from engine.clock import Clock
 from engine.runtimes.kafka.app import Membership, build_app, end_app, joined, start_app, trouble_of
-from engine.runtimes.kafka.arrival import Here, ParseForeign
-from engine.runtimes.kafka.changelog import Changelog, Place
+from engine.runtimes.kafka.arrival import ParseForeign, PlanNeeds
+from engine.runtimes.kafka.changelog import Changelog, ChangelogPartition
 from engine.runtimes.kafka.clocks import ClockCheck
 from engine.runtimes.kafka.definitions import Definitions
 from engine.runtimes.kafka.host import Host
 from engine.runtimes.kafka.outlet import Outlet
-from engine.runtimes.kafka.owner import Options, Owner, Tools
+from engine.runtimes.kafka.owner import Owner, OwnerNeeds, OwnerOptions
 from engine.runtimes.kafka.store import RowStore
 from engine.runtimes.unreadable import set_aside_sentence
 from engine.telemetry import Metrics
@@ -33,7 +33,7 @@ class WorkerSettings(Membership, frozen=True, kw_only=True):
     address_key: Callable[[str, str], bytes]
     check_clock: bool = False
     """Whether timers wait while our clock is far ahead of the brokers'."""
-    options: Options = Options()
+    options: OwnerOptions = OwnerOptions()
     held_until: Mapping[int, int] = MappingProxyType({})
     """Partition → offset of the record with which a copy begins to be held."""
 
@@ -68,7 +68,7 @@ class Worker:
         self._clocks = (
             ClockCheck(self.outlet, settings.topics, clock, metrics=metrics) if settings.check_clock else None
         )
-        self._tools = Tools(self.outlet, definitions, clock, metrics, settings.options, self._clocks)
+        self._tools = OwnerNeeds(self.outlet, definitions, clock, metrics, settings.options, self._clocks)
         self.host = Host(self._own, self._stand_by)
         self.app: faust.App | None = None
 
@@ -142,7 +142,7 @@ class Worker:
     def _own(self, partition: int) -> Owner:
         store, changelog = self._rows(partition)
         settings = self._settings
-        here = Here(
+        here = PlanNeeds(
             topics=settings.topics,
             partition=partition,
             partitions=settings.partitions,
@@ -160,5 +160,5 @@ class Worker:
     def _rows(self, partition: int) -> tuple[RowStore, Changelog]:
         store = RowStore(self._settings.folder / "states" / str(partition))
         store.open()
-        place = Place(self._settings.bootstrap, self._settings.topics.states, partition)
+        place = ChangelogPartition(self._settings.bootstrap, self._settings.topics.states, partition)
         return store, Changelog(place, store, self.outlet)
