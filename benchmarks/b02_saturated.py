@@ -22,7 +22,7 @@ from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState, decode_state, encode_state
 from engine.core.evaluate import evaluate
 from engine.core.record import Event, Record, encode_record
-from engine.runtimes.embedded import EmbeddedRuntime, Options
+from engine.runtimes.embedded import EmbeddedOptions, EmbeddedRuntime
 
 EVENTS = sized(200_000)
 CUSTOMERS = {"50 k": sized(50_000), "1 M": sized(1_000_000)}
@@ -40,7 +40,7 @@ async def append_all(
 ) -> tuple[float, float, float]:
     """(seconds, CPU seconds, MB on disk) for appending `records` and evaluating them, after `before` was."""
     with tempfile.TemporaryDirectory() as folder:
-        options = Options(backlog_max=1_000_000, keep_unconcerned=keep)
+        options = EmbeddedOptions(backlog_max=1_000_000, keep_unconcerned=keep)
         runtime = EmbeddedRuntime(Path(folder), catalog, options=options)
         await runtime.start()
         for start in range(0, len(before), 1_000):

@@ -20,7 +20,7 @@ from engine.clock import SystemClock
 from engine.core.catalog import Catalog
 from engine.core.record import Event, Identify
 from engine.definition.load import load_project
-from engine.runtimes.embedded import EmbeddedRuntime, Options
+from engine.runtimes.embedded import EmbeddedOptions, EmbeddedRuntime
 from engine.telemetry import Metrics
 
 CUSTOMERS = sized(1_000_000)
@@ -89,7 +89,7 @@ async def enroll_all(runtime: EmbeddedRuntime, start_ms: int) -> None:
 async def scenario(folder: Path, b04: Report, b09: Report) -> None:
     """The life of one store."""
     catalog = project_catalog(folder / "project", waits="2h")
-    clock, options, var = ShiftedClock(), Options(backlog_max=1_000_000), folder / "var"
+    clock, options, var = ShiftedClock(), EmbeddedOptions(backlog_max=1_000_000), folder / "var"
     start_ms = clock.now_ms()
     runtime = EmbeddedRuntime(var, catalog, clock=clock, options=options)
     began = time.perf_counter()

@@ -19,7 +19,7 @@ from benchmarks.newsletter import make_project
 from benchmarks.processes import Sink, sink
 from channels.mail.dkim_keys import make_key
 from engine.bootstrap import channel_names, open_channels, open_mailbox, open_project, open_runtime
-from engine.bootstrap.service import Renderer
+from engine.bootstrap.service import DeployedRenderer
 from engine.clock import SystemClock
 from engine.core.record import Event, Identify
 from engine.dispatch.links.tokens import SignedLinks, TokenSigner
@@ -53,7 +53,9 @@ async def send_letter(folder: Path, receiver: Sink, report: Report, *, signing: 
     decided = time.perf_counter() - decided
     mailbox = open_mailbox(project.var)
     channels = open_channels(project.settings, channel_names(project.catalog), mailbox)
-    composer = Composer(Renderer(project.templates), SignedLinks("https://shop.example", TokenSigner(b"x" * 32)))
+    composer = Composer(
+        DeployedRenderer(project.templates), SignedLinks("https://shop.example", TokenSigner(b"x" * 32))
+    )
     dispatcher = Dispatcher(runtime, channels, composer=composer, clock=clock, metrics=metrics)
     start_s, cpu = time.perf_counter(), cpu_self_seconds()
     running = asyncio.create_task(dispatcher.run())

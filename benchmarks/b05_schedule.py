@@ -19,7 +19,7 @@ from benchmarks.harness import ROUNDS, Report, cpu_self_seconds, quiet, rss_self
 from benchmarks.newsletter import make_project
 from benchmarks.processes import Sink, sink
 from engine.bootstrap import channel_names, open_channels, open_mailbox, open_project, open_runtime
-from engine.bootstrap.service import Renderer
+from engine.bootstrap.service import DeployedRenderer
 from engine.clock import SystemClock, to_rfc3339
 from engine.core.record import Event
 from engine.dispatch.links.tokens import SignedLinks, TokenSigner
@@ -70,7 +70,9 @@ async def broadcast(folder: Path, receiver: Sink, report: Report) -> dict[str, f
         report.wrong.append("the machine was too slow to load everybody before the broadcast began")
     mailbox = open_mailbox(project.var)
     channels = open_channels(project.settings, channel_names(project.catalog), mailbox)
-    composer = Composer(Renderer(project.templates), SignedLinks("https://shop.example", TokenSigner(b"x" * 32)))
+    composer = Composer(
+        DeployedRenderer(project.templates), SignedLinks("https://shop.example", TokenSigner(b"x" * 32))
+    )
     options = dispatch_options(project.settings)
     dispatcher = Dispatcher(runtime, channels, composer=composer, clock=clock, metrics=metrics, options=options)
     running = asyncio.create_task(dispatcher.run())

@@ -20,7 +20,7 @@ from benchmarks.newsletter import make_project
 from benchmarks.processes import Sink, sink
 from channels.contract import Channel, OutgoingMessage, Receipt
 from engine.bootstrap import channel_names, open_channels, open_mailbox, open_project, open_runtime
-from engine.bootstrap.service import Renderer
+from engine.bootstrap.service import DeployedRenderer
 from engine.clock import SystemClock
 from engine.core.record import Event, Identify
 from engine.dispatch.links.tokens import SignedLinks, TokenSigner
@@ -88,7 +88,9 @@ async def measure(folder: Path, receiver: Sink, report: Report, *, rate: float) 
     mailbox = open_mailbox(project.var)
     opened = open_channels(project.settings, channel_names(project.catalog), mailbox)
     timed = Timed(opened["email"])
-    composer = Composer(Renderer(project.templates), SignedLinks("https://shop.example", TokenSigner(b"x" * 32)))
+    composer = Composer(
+        DeployedRenderer(project.templates), SignedLinks("https://shop.example", TokenSigner(b"x" * 32))
+    )
     dispatcher = Dispatcher(
         runtime, {**opened, "email": timed}, composer=composer, clock=clock, metrics=metrics,
         options=dispatch_options(project.settings),

@@ -16,7 +16,7 @@ from channels.refusals.judge import Refusal, judge
 Phase = Literal["mail", "rcpt", "data"]  # which command the server answered; "data" includes the content
 
 
-class Outcome(enum.StrEnum):
+class DeliveryOutcome(enum.StrEnum):
     """Everything that can become of a message once it was queued."""
 
     SENT = "sent"  # a provider accepted it
@@ -36,23 +36,23 @@ class Outcome(enum.StrEnum):
 # Higher overwrites lower. The three answers of our own dispatch exclude each other, so the first one stays; `unknown`
 # gives way to anything learned later. A bounce may follow a delivery (the next server refused it); whoever opens, clicks
 # or complains has received it, whatever was reported before.
-RANK: dict[Outcome, int] = {
-    Outcome.UNKNOWN: 0,
-    Outcome.SENT: 10,
-    Outcome.FAILED: 10,
-    Outcome.SUPPRESSED: 10,
-    Outcome.DEFERRED: 20,
-    Outcome.DELIVERED: 30,
-    Outcome.BOUNCED: 40,
-    Outcome.OPENED: 50,
-    Outcome.CLICKED: 60,
-    Outcome.REPLIED: 70,
-    Outcome.UNSUBSCRIBED: 80,
-    Outcome.COMPLAINED: 90,
+RANK: dict[DeliveryOutcome, int] = {
+    DeliveryOutcome.UNKNOWN: 0,
+    DeliveryOutcome.SENT: 10,
+    DeliveryOutcome.FAILED: 10,
+    DeliveryOutcome.SUPPRESSED: 10,
+    DeliveryOutcome.DEFERRED: 20,
+    DeliveryOutcome.DELIVERED: 30,
+    DeliveryOutcome.BOUNCED: 40,
+    DeliveryOutcome.OPENED: 50,
+    DeliveryOutcome.CLICKED: 60,
+    DeliveryOutcome.REPLIED: 70,
+    DeliveryOutcome.UNSUBSCRIBED: 80,
+    DeliveryOutcome.COMPLAINED: 90,
 }
 
 
-def advance(state: Outcome | None, news: Outcome) -> Outcome:
+def advance(state: DeliveryOutcome | None, news: DeliveryOutcome) -> DeliveryOutcome:
     """Return the state after `news` arrived, in whatever order outcomes come."""
     if state is None or RANK[news] > RANK[state]:
         return news

@@ -39,7 +39,7 @@ _OURS = frozenset(
 )
 
 
-class Mailbox(msgspec.Struct, frozen=True):
+class NamedAddress(msgspec.Struct, frozen=True):
     """A display name ("" if none) and an address whose domain is ASCII (IDNA)."""
 
     name: str
@@ -87,16 +87,16 @@ def refused(reason: str) -> PermanentError:
     return PermanentError(reason, code="header", address_verdict=Verdict.MESSAGE)
 
 
-def recipient(address: str, name: str) -> Mailbox:
+def recipient(address: str, name: str) -> NamedAddress:
     """Return the one recipient; an address no server can have is `PermanentError` with verdict SUPPRESS."""
     try:
-        return Mailbox(name[:_NAME_CHARS_MAX], ascii_address(address))
+        return NamedAddress(name[:_NAME_CHARS_MAX], ascii_address(address))
     except ValueError as error:
         reason = f"the recipient's address {error}"
         raise PermanentError(reason, code="address", address_verdict=Verdict.SUPPRESS) from None
 
 
-def ours(value: str, *, configured: bool = False) -> Mailbox:
+def ours(value: str, *, configured: bool = False) -> NamedAddress:
     """Return a sender or reply-to of our own, "Shop <hello@shop.example>"; `PermanentError` if it is none.
 
     A bad sender in the settings is OUR_FAULT and concerns every message; one that a message brought (its template may have
@@ -111,18 +111,18 @@ def ours(value: str, *, configured: bool = False) -> Mailbox:
 
 
 @functools.lru_cache(maxsize=256)
-def mailbox(value: str) -> Mailbox:
+def mailbox(value: str) -> NamedAddress:
     """Parse "Name <address>" or an address alone. `ValueError`, to be read after "the … ", if it is neither.
 
     Whatever stands before the brackets is the name, with or without quotes: a comma in it adds no second address.
     """
     found = _MAILBOX.match(value)
     if found is None:
-        return Mailbox("", ascii_address(value.strip()))
+        return NamedAddress("", ascii_address(value.strip()))
     name, address = found.groups()
     if len(name) > 1 and name[0] == name[-1] == '"':
         name = re.sub(r"\\(.)", r"\1", name[1:-1])
-    return Mailbox(name[:_NAME_CHARS_MAX], ascii_address(address))
+    return NamedAddress(name[:_NAME_CHARS_MAX], ascii_address(address))
 
 
 def ascii_address(address: str) -> str:

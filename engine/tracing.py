@@ -21,7 +21,7 @@ from engine.extras import not_installed
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor
 
-__all__ = ["Cause", "Tracing", "Words", "open_tracing", "ratio_of", "span_id_of", "trace_id_of"]
+__all__ = ["TraceCause", "Tracing", "Words", "open_tracing", "ratio_of", "span_id_of", "trace_id_of"]
 
 RATIO = 0.01
 """Share of the traces that is kept when OTEL_TRACES_SAMPLER does not say."""
@@ -36,7 +36,7 @@ _RATIOS = {
 }  # fmt: skip
 
 
-class Cause(NamedTuple):
+class TraceCause(NamedTuple):
     """What led to a message: the event `event_id`, at once or (`later`) over a wait.
 
     A message that came later has a trace of its own, linked to the event's: traces of days help nobody.
@@ -53,7 +53,7 @@ class Cause(NamedTuple):
 
 
 def trace_id_of(origin: str) -> int:
-    """The trace of an event (its id) or of a message that came later (`Cause.origin`); 128 bits, never 0."""
+    """The trace of an event (its id) or of a message that came later (`TraceCause.origin`); 128 bits, never 0."""
     return int.from_bytes(hashlib.sha256(origin.encode("utf-8", "surrogatepass")).digest()[:16]) or 1
 
 
@@ -108,7 +108,7 @@ class Tracing:
     def evaluated(
         self,
         event_ids: Iterable[str],
-        causes: Iterable[Cause] = (),
+        causes: Iterable[TraceCause] = (),
         *,
         ended_ms: float,
         seconds: float,
@@ -127,7 +127,7 @@ class Tracing:
                 span = _Span(EVALUATE, cause.origin, {**words, "anlass.messages": 1}, link=cause.event_id)
                 self._make(span, ended_ms, seconds)
 
-    def sent(self, cause: Cause, words: Words, *, ended_ms: float, seconds: float, failed: bool) -> None:
+    def sent(self, cause: TraceCause, words: Words, *, ended_ms: float, seconds: float, failed: bool) -> None:
         """One attempt at a provider is over. `words` tell of it, `attempt` among them."""
         if self.keeps(cause.origin):
             named = f"{cause.message_id}:{words.get('attempt', 0)}"

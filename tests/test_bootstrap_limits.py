@@ -14,7 +14,7 @@ from msgspec import structs
 
 from engine.bootstrap import Service, dispatch_options, open_project, open_runtime
 from engine.core.record import Event, Identify
-from engine.dispatch.sending.dispatcher import Options
+from engine.dispatch.sending.dispatcher import DispatchOptions
 from engine.runtimes.embedded import EmbeddedRuntime
 from engine.settings import load_settings
 from tests.channels.conftest import Faults, SmtpDouble
@@ -135,8 +135,8 @@ def test_without_a_mail_server_the_dispatcher_has_its_own_limits(folder: Path, m
     (folder / "anlass.toml").write_text("[email]\nrate_per_second = 5\nconnections = 1\n", "utf-8")
     alone = dispatch_options(load_settings(folder))
     assert [limits.channels for limits in alone.providers] == [("task",)]  # which needs no settings
-    assert structs.replace(alone, providers=()) == Options()
-    assert Options().under_way_max == 20
+    assert structs.replace(alone, providers=()) == DispatchOptions()
+    assert DispatchOptions().under_way_max == 20
     monkeypatch.setenv("ANLASS_EMAIL__HOST", "127.0.0.1")
     (limits,) = [each for each in dispatch_options(load_settings(folder)).providers if "email" in each.channels]
     assert (limits.under_way_max, limits.rate) == (1, 5.0)

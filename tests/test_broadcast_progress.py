@@ -11,7 +11,7 @@ from engine.cli.operate.broadcast import broadcast
 from engine.clock import ManualClock, from_rfc3339
 from engine.core.record import Identify, Outcome, Pause, Winner
 from engine.dispatch.ports import Settlement
-from engine.operations.broadcasts import Standing, Watch, waiting
+from engine.operations.broadcasts import IssueStanding, Watch, waiting
 from engine.runtimes.memory_ports import MemoryRuntime
 from tests.core.stage import START, compiled, workflow
 from tests.core.test_broadcast import AB, MEMBERS, SEND
@@ -48,7 +48,7 @@ class Stage:
             [Settlement(message_id=each.message.id, status=status, at_ms=now_ms) for each in ready]  # type: ignore[arg-type]
         )
 
-    async def look(self) -> Standing:
+    async def look(self) -> IssueStanding:
         (standing,) = await self.watch.look(self.runtime, now_ms=self.runtime.memory.clock.now_ms())
         return standing
 

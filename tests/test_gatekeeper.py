@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from engine.bootstrap.doors import serve
-from engine.bootstrap.gatekeeper import CONNECTIONS_MIN, Gatekeeper, Rules, connections_for, files_allowed
+from engine.bootstrap.gatekeeper import CONNECTIONS_MIN, ConnectionLimits, Gatekeeper, connections_for, files_allowed
 from engine.clock import ManualClock
 from engine.collector import build_collector
 from engine.collector.listening import bind, url_of
@@ -24,7 +24,7 @@ HALF = b"POST /v1/track HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 
 
 @contextlib.asynccontextmanager
-async def _served(rules: Rules):  # type: ignore[no-untyped-def]  # noqa: ANN202 - a pair, for these tests
+async def _served(rules: ConnectionLimits):  # type: ignore[no-untyped-def]  # noqa: ANN202 - a pair, for these tests
     clock = ManualClock(T0)
     parts = make_parts(MemoryRuntime(catalog(), clock=clock), clock)
     metrics: Metrics = parts.metrics
@@ -42,7 +42,7 @@ async def _track(url: str, http: aiohttp.ClientSession) -> int:
 
 async def test_a_head_that_does_not_come_ends_its_connection() -> None:
     """Half a head, nothing at all, and half a head after a whole request; a slow body keeps its own limit."""
-    async with _served(Rules(connections_max=50, head_seconds=0.3)) as (url, metrics):
+    async with _served(ConnectionLimits(connections_max=50, head_seconds=0.3)) as (url, metrics):
         place = urlsplit(url)
         whole = HALF + b'Content-Length: 27\r\n\r\n{"userId":"c1","event":"E"}'
         for first, then in ((HALF, b""), (b"", b""), (whole, HALF)):
@@ -59,7 +59,10 @@ async def test_a_head_that_does_not_come_ends_its_connection() -> None:
 
 async def test_a_connection_that_is_kept_may_be_idle_between_requests() -> None:
     """Only a head that was begun has to be finished."""
-    async with _served(Rules(connections_max=50, head_seconds=0.2)) as (url, _), aiohttp.ClientSession() as http:
+    async with (
+        _served(ConnectionLimits(connections_max=50, head_seconds=0.2)) as (url, _),
+        aiohttp.ClientSession() as http,
+    ):
         for _ in range(3):
             assert await _track(url, http) == 200
             await asyncio.sleep(0.4)
@@ -70,7 +73,7 @@ async def test_eleven_hundred_half_open_connections_keep_nobody_out() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     try:
-        async with _served(Rules(connections_max=100, head_seconds=30)) as (url, metrics):
+        async with _served(ConnectionLimits(connections_max=100, head_seconds=30)) as (url, metrics):
             place = urlsplit(url)
             opened = []
             for _ in range(1_100):

@@ -10,7 +10,7 @@ from typing import Any
 from engine.bootstrap.lag import STANDING_SECONDS, LagGauge
 from engine.health import Condition, Health
 from engine.runtimes.embedded import EmbeddedRuntime
-from engine.runtimes.kafka.progress import Standing
+from engine.runtimes.kafka.progress import GroupStanding
 from engine.telemetry import Metrics
 from tests.conformance.shop import catalog
 from tests.conformance.test_contract import event
@@ -71,12 +71,12 @@ def test_a_partition_stands_when_records_wait_and_nothing_is_finished() -> None:
     gauge.mine = lambda: {0, 1, 2}
     late = -STANDING_SECONDS - 1  # as long ago as it takes
     now = time.monotonic()
-    gauge.took({number: Standing(5, 9 if number else 5) for number in range(4)}, now + late)
+    gauge.took({number: GroupStanding(5, 9 if number else 5) for number in range(4)}, now + late)
     assert gauge.standing() == "records of touchpoints wait on partition 1, 2, and nothing moves"
-    gauge.took({0: Standing(5, 8), 1: Standing(6, 20), 2: Standing(5, 9), 3: Standing(5, 9)}, now)
+    gauge.took({0: GroupStanding(5, 8), 1: GroupStanding(6, 20), 2: GroupStanding(5, 9), 3: GroupStanding(5, 9)}, now)
     assert gauge.standing() == "records of touchpoints wait on partition 2, and nothing moves"
     assert metrics.health.has(Condition.STANDING)
     gauge.took({}, now)
     assert metrics.health.has(Condition.TOPIC_GONE)
-    gauge.took({number: Standing(9, 9) for number in range(4)}, now)
+    gauge.took({number: GroupStanding(9, 9) for number in range(4)}, now)
     assert metrics.health.degraded == []

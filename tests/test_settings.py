@@ -137,7 +137,7 @@ def test_without_keys_nobody_else_is_let_in(project: Path, monkeypatch: pytest.M
         ("[email]\nrate_per_minute = 5", ["no rate_per_minute", "Did you mean rate_per_second?"]),
         ("port = 1", ["no section [port]"]),
         ("collector = 1", ["must be a section"]),
-        ("[collector", ["no valid TOML", "at end of document"]),
+        ("[collector", ["not valid TOML", "at end of document"]),
     ],
 )
 def test_a_mistake_in_the_file_is_named_with_its_mend(text: str, parts: list[str], project: Path) -> None:

@@ -273,6 +273,24 @@ def test_every_test_file_has_a_name_of_its_own() -> None:
     assert [name for name, times in names.items() if times > 1] == []
 
 
+def classes_said_twice(sources: dict[str, str]) -> dict[str, list[str]]:
+    """Names that more than one class has, wherever they are."""
+    said: dict[str, list[str]] = {}
+    for path, source in sources.items():
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.ClassDef):
+                said.setdefault(node.name, []).append(f"{path}:{node.lineno}")
+    return {name: places for name, places in said.items() if len(places) > 1}
+
+
+def test_every_class_has_a_name_of_its_own() -> None:
+    """A name in a log line, a search or a conversation means one thing."""
+    assert classes_said_twice({path: source_of(path) for path in python_files(*PACKAGES)}) == {}
+    assert classes_said_twice({"a.py": "class Slot: ...", "b.py": "def f():\n    class Slot: ..."}) == {
+        "Slot": ["a.py:1", "b.py:2"]
+    }
+
+
 def test_tracked_files_name_no_registry_and_no_machine() -> None:
     """A clone works anywhere: no tracked file names a package registry or somebody's folder."""
     git = shutil.which("git")

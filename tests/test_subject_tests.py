@@ -16,7 +16,7 @@ from engine.runtimes.memory_ports import MemoryRuntime
 from engine.settings import Settings
 from engine.telemetry import Metrics
 from engine.watches.subject_tests import SubjectTests, winner_of
-from engine.watches.watch import Surroundings
+from engine.watches.watch import WatchNeeds
 from tests.core.stage import START, compiled, workflow
 from tests.core.test_broadcast import AB, MEMBERS
 
@@ -49,7 +49,7 @@ class Watch:
         )
         self.clock = ManualClock(1_772_442_000_000)
         self.runtime = MemoryRuntime(catalog, clock=self.clock)
-        around = Surroundings(
+        around = WatchNeeds(
             settings=Settings(project=folder), runtime=self.runtime, clock=self.clock, metrics=Metrics()
         )
         self.companion = SubjectTests(around)

@@ -12,7 +12,7 @@ from engine.runtimes.memory_ports import MemoryRuntime
 from engine.settings import Settings
 from engine.telemetry import Metrics
 from engine.watches.tasks import TaskCounter
-from engine.watches.watch import Surroundings
+from engine.watches.watch import WatchNeeds
 from tests.conformance.shop import T0, catalog
 
 
@@ -23,7 +23,7 @@ async def test_open_and_overdue_tasks_are_counted(tmp_path: Path) -> None:
     await runtime.start()
     registry = CollectorRegistry()
     counter = TaskCounter(
-        Surroundings(settings=Settings(project=tmp_path), runtime=runtime, clock=clock, metrics=Metrics(registry))
+        WatchNeeds(settings=Settings(project=tmp_path), runtime=runtime, clock=clock, metrics=Metrics(registry))
     )
 
     async def counted() -> tuple[float | None, ...]:

@@ -19,12 +19,12 @@ from engine.core.message import Message
 from engine.dispatch.sending.cause import cause_of
 from engine.errors import SettingsError
 from engine.telemetry import Metrics
-from engine.tracing import Cause, Tracing, Words, open_tracing, ratio_of, span_id_of, trace_id_of
+from engine.tracing import TraceCause, Tracing, Words, open_tracing, ratio_of, span_id_of, trace_id_of
 
 BATCH = {"partition": 3, "offset": 41, "records": 2}
 AT_MS = 1_790_000_000_123
-AT_ONCE = Cause("m1", "web-4711", later=False)
-LATER = Cause("m2", "web-4711", later=True)
+AT_ONCE = TraceCause("m1", "web-4711", later=False)
+LATER = TraceCause("m2", "web-4711", later=True)
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_the_share_that_is_kept_is_the_sdks_own(exporter: InMemorySpanExporter) 
 
 def test_no_span_holds_what_a_person_could_be_known_by(exporter: InMemorySpanExporter) -> None:
     """An event's id may be an address that a shop chose: only its hash is there."""
-    cause = Cause("ab12", "canary@example.com", later=False)
+    cause = TraceCause("ab12", "canary@example.com", later=False)
     tracing = _tracing(exporter)
     tracing.took_in(["canary@example.com"], by="http", ended_ms=AT_MS, seconds=0.0)
     tracing.evaluated(["canary@example.com"], [cause], ended_ms=AT_MS, seconds=0.0, batch=BATCH)
@@ -138,24 +138,24 @@ def _message(**context: object) -> Message:
                 "enrollment": {"event": {"id": "e1"}, "entered_at": "2026-01-01T00:00:00Z"},
                 "now": "2026-01-01T00:00:00Z",
             },
-            Cause("m1", "e1", later=False),
+            TraceCause("m1", "e1", later=False),
         ),
         (
             {
                 "enrollment": {"event": {"id": "e1"}, "entered_at": "2026-01-01T00:00:00Z"},
                 "now": "2026-01-04T00:00:00Z",
             },
-            Cause("m1", "e1", later=True),
+            TraceCause("m1", "e1", later=True),
         ),
         (
             {"enrollment": {"event": {"id": "e1"}}, "event": {"id": "e2"}, "now": "2026-01-04T00:00:00Z"},
-            Cause("m1", "e2", later=False),
+            TraceCause("m1", "e2", later=False),
         ),
-        ({}, Cause("m1", "", later=False)),
+        ({}, TraceCause("m1", "", later=False)),
     ],
     ids=["at the entry", "after a wait", "ended by an event", "nothing known"],
 )
-def test_a_message_tells_which_event_led_to_it(context: dict[str, object], cause: Cause) -> None:
+def test_a_message_tells_which_event_led_to_it(context: dict[str, object], cause: TraceCause) -> None:
     """Read from what templates see, so that the dispatcher needs nothing else."""
     assert cause_of(_message(**context)) == cause
 

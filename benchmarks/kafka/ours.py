@@ -25,7 +25,7 @@ from engine.core.customer import decode_state
 from engine.runtimes.kafka.topics import (
     CHECKPOINT_KEY,
     PREFIX_BYTES,
-    Handover,
+    MessageHandover,
     Topics,
     decode_dispatch,
     encode_input,
@@ -142,7 +142,7 @@ def message_ids(stream: Stream, *, step: str) -> dict[str, str]:
 def read_message(_: bytes | None, value: bytes) -> tuple[str, int | None] | None:
     """What a decided message is named by: enrollment and step. Its id is salted with when its customer was seen first."""
     handed = decode_dispatch(value)
-    return (f"{handed.message.enrollment}:{handed.message.step}", None) if isinstance(handed, Handover) else None
+    return (f"{handed.message.enrollment}:{handed.message.step}", None) if isinstance(handed, MessageHandover) else None
 
 
 def read_state(key: bytes | None, value: bytes) -> tuple[str, int | None] | None:

@@ -23,11 +23,11 @@ from engine.core.record import Event, Identify
 from engine.runtimes.kafka.definitions import Definitions
 from engine.runtimes.kafka.intake.outlet import Outlet, Row
 from engine.runtimes.kafka.partition.arrival import Incoming
-from engine.runtimes.kafka.partition.changelog import Changelog, Place
-from engine.runtimes.kafka.partition.outgoing import Here
+from engine.runtimes.kafka.partition.changelog import Changelog, ChangelogPartition
+from engine.runtimes.kafka.partition.outgoing import PlanNeeds
 from engine.runtimes.kafka.partition.store import RowStore
 from engine.runtimes.kafka.topics import CHECKPOINT_KEY, Checkpoint, Topics, encode_checkpoint, pack_row, partition_of
-from engine.runtimes.kafka.worker.owner import Owner, Tools
+from engine.runtimes.kafka.worker.owner import Owner, OwnerNeeds
 from engine.telemetry import Metrics
 from tests.conformance.shop import T0, catalog
 from tests.services.kafka import create_topics
@@ -84,7 +84,7 @@ async def own(bootstrap: str, topics: Topics, *, folder: Path, partitions: int) 
     owners: list[Owner] = []
     tasks: list[asyncio.Task[None]] = []
     for number in range(partitions):
-        here = Here(
+        here = PlanNeeds(
             topics=topics,
             partition=number,
             partitions=partitions,
@@ -94,8 +94,8 @@ async def own(bootstrap: str, topics: Topics, *, folder: Path, partitions: int) 
         )
         store = RowStore(folder / str(number))
         store.open()
-        changelog = Changelog(Place(bootstrap, topics.states, number), store, outlet)
-        owners.append(Owner(here, store, changelog, tools=Tools(outlet, definitions, clock, Metrics())))
+        changelog = Changelog(ChangelogPartition(bootstrap, topics.states, number), store, outlet)
+        owners.append(Owner(here, store, changelog, tools=OwnerNeeds(outlet, definitions, clock, Metrics())))
         tasks.append(asyncio.create_task(owners[-1].run()))
     for owner in owners:
         await owner.ready.wait()

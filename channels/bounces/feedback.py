@@ -11,13 +11,13 @@ import msgspec
 
 from channels.bounces.naming import bare_address, quoted_headers
 from channels.bounces.parts import Mail, fields_of
-from channels.delivery import Outcome
+from channels.delivery import DeliveryOutcome
 
 _OUTCOME = {
-    "abuse": Outcome.COMPLAINED,
-    "fraud": Outcome.COMPLAINED,  # held for phishing: no less a wish to get nothing more of it
-    "opt-out": Outcome.UNSUBSCRIBED,
-    "opt-out-list": Outcome.UNSUBSCRIBED,
+    "abuse": DeliveryOutcome.COMPLAINED,
+    "fraud": DeliveryOutcome.COMPLAINED,  # held for phishing: no less a wish to get nothing more of it
+    "opt-out": DeliveryOutcome.UNSUBSCRIBED,
+    "opt-out-list": DeliveryOutcome.UNSUBSCRIBED,
 }
 _TYPE = re.compile(r"^feedback-type\s*:", re.IGNORECASE | re.MULTILINE)
 _MICROSOFT = ("x-hmxmroriginalrecipient", "x-original-recipient-hotmail", "x-ms-exchange-junkreport-recipient")
@@ -32,7 +32,7 @@ class Feedback(msgspec.Struct, frozen=True):
     """A report: `label` is its feedback type, "other" for an unknown one; `outcome` None: says nothing about the person."""
 
     label: str
-    outcome: Outcome | None
+    outcome: DeliveryOutcome | None
     recipients: tuple[str, ...]
     places: tuple[str, ...]
     """Values of fields that may name the message."""
@@ -83,4 +83,4 @@ def _of_spamcop(mail: Mail) -> Feedback | None:
 
 def _abuse(*recipients: str) -> Feedback:
     found = tuple(address for each in recipients if (address := bare_address(each)))
-    return Feedback("abuse", Outcome.COMPLAINED, found, ())
+    return Feedback("abuse", DeliveryOutcome.COMPLAINED, found, ())

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from channels.bounces.parts import Mail, Part, fields_of
+from channels.bounces.parts import Mail, MailPart, fields_of
 from channels.mail.marks import HEADER, Marks
 
 _OURS = re.compile(r"<([0-9a-f]{32})@[^<>\s]{1,255}>", re.IGNORECASE)
@@ -21,42 +21,42 @@ _QUOTED_HEADERS = frozenset({"text/rfc822-headers", "message/rfc822-headers", "m
 _IDS = ("message-id", "x-original-message-id", "in-reply-to", "references")
 
 
-class Named(msgspec.Struct, frozen=True):
+class NamedMessage(msgspec.Struct, frozen=True):
     """The message's id, "" when none was found, and whether a mark of ours says it."""
 
     message: str = ""
     proven: bool = False
 
 
-def find(mail: Mail, envelope_to: Sequence[str], marks: Marks | None) -> Named:
+def find(mail: Mail, envelope_to: Sequence[str], marks: Marks | None) -> NamedMessage:
     """The message that the mail is about: by its return path, by our header in what it quotes, by our Message-ID there."""
     quoted = list(quoted_headers(mail.parts))
     if marks is not None:
         for text in (*envelope_to, *_marked(mail, quoted)):
             if message := marks.read(text):
-                return Named(message, proven=True)
+                return NamedMessage(message, proven=True)
     for headers in quoted:
         for name in _IDS[:2]:
             if found := _OURS.search(headers.get(name, "")):
-                return Named(found[1].lower())
+                return NamedMessage(found[1].lower())
     own = [value for name in _IDS[2:] for value in mail.headers.get(name, ())]
     for text in (*own, *(part.text for part in mail.parts)):
         if found := _OURS.search(text):
-            return Named(found[1].lower())
-    return Named()
+            return NamedMessage(found[1].lower())
+    return NamedMessage()
 
 
-def addressed_to(mail: Mail, envelope_to: Sequence[str], marks: Marks | None) -> Named:
+def addressed_to(mail: Mail, envelope_to: Sequence[str], marks: Marks | None) -> NamedMessage:
     """The message whose own address the mail was sent to; else the one that it answers, unproven."""
     to = [value for name in _DELIVERED_TO for value in mail.headers.get(name, ())]
     for text in (*envelope_to, *to) if marks is not None else ():
         if marks is not None and (message := marks.read(text)):
-            return Named(message, proven=True)
+            return NamedMessage(message, proven=True)
     for name in _IDS[2:]:
         for value in mail.headers.get(name, ()):
             if found := _OURS.search(value):
-                return Named(found[1].lower())
-    return Named()
+                return NamedMessage(found[1].lower())
+    return NamedMessage()
 
 
 def bare_address(value: str) -> str:
@@ -65,7 +65,7 @@ def bare_address(value: str) -> str:
     return inner.split(";")[-1].strip() if "@" in inner else ""
 
 
-def quoted_headers(parts: Iterable[Part]) -> Iterator[dict[str, str]]:
+def quoted_headers(parts: Iterable[MailPart]) -> Iterator[dict[str, str]]:
     """The headers of each mail that is quoted, whole or its headers only."""
     for part in parts:
         if part.type in _QUOTED_MAILS:

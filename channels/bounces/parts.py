@@ -37,7 +37,7 @@ class Malformed(Exception):
         self.reason = reason
 
 
-class Part(msgspec.Struct, frozen=True):
+class MailPart(msgspec.Struct, frozen=True):
     """One part: its type, its headers by lower-case name (first of each), its text ("" for what is not text).
 
     A quoted mail is a part of its own, with the headers of that mail; its own parts follow and are `quoted`.
@@ -55,7 +55,7 @@ class Mail(msgspec.Struct, frozen=True):
     headers: dict[str, list[str]]
     type: str
     report_type: str
-    parts: tuple[Part, ...]
+    parts: tuple[MailPart, ...]
     tree: Message
 
     def first(self, name: str) -> str:
@@ -74,7 +74,7 @@ def open_mail(raw: bytes) -> Mail:
         raise Malformed("the mail has too many containers")
     try:
         tree = message_from_bytes(raw, policy=policy.compat32)
-        parts: list[Part] = []
+        parts: list[MailPart] = []
         _collect(tree, parts, depth=0)
         headers = _headers(tree)
         report_type = str(tree.get_param("report-type") or "").lower()
@@ -113,7 +113,7 @@ def date_ms(value: str) -> int:
         return 0
 
 
-def _collect(message: Message, parts: list[Part], *, depth: int, quoted: bool = False) -> None:
+def _collect(message: Message, parts: list[MailPart], *, depth: int, quoted: bool = False) -> None:
     if depth > DEPTH_MAX:
         raise Malformed(f"the mail has parts more than {DEPTH_MAX} deep")
     if len(parts) >= PARTS_MAX:
@@ -124,16 +124,16 @@ def _collect(message: Message, parts: list[Part], *, depth: int, quoted: bool = 
         # The standard library makes a part of each group of fields.
         blocks = [block for block in payload if isinstance(block, Message)]
         groups = ("".join(f"{name}: {value}\n" for name, value in block.items()) for block in blocks)
-        parts.append(Part(kind, _first(message), "\n".join(groups)[:TEXT_CHARS_MAX], quoted))
+        parts.append(MailPart(kind, _first(message), "\n".join(groups)[:TEXT_CHARS_MAX], quoted))
     elif isinstance(payload, list):
         children = [child for child in payload if isinstance(child, Message)]
         is_mail = kind.startswith("message/")
         if is_mail:
-            parts.append(Part(kind, _first(children[0]) if children else {}, "", quoted))
+            parts.append(MailPart(kind, _first(children[0]) if children else {}, "", quoted))
         for child in children:
             _collect(child, parts, depth=depth + 1, quoted=quoted or (is_mail and kind != "message/feedback-report"))
     else:
-        parts.append(Part(kind, _first(message), _text(message), quoted))
+        parts.append(MailPart(kind, _first(message), _text(message), quoted))
 
 
 def _unwrapped(message: Message) -> Message:

@@ -14,9 +14,9 @@ from flufl.bounce import all_failures
 
 from channels.bounces.machines import failure_in, speaks_of_delivery
 from channels.bounces.parts import Mail
-from channels.bounces.status import Fate
+from channels.bounces.status import DeliveryFate
 from channels.contract import Verdict
-from channels.delivery import Outcome
+from channels.delivery import DeliveryOutcome
 from channels.refusals.judge import Judgement, Refusal, judge, of_words
 
 _CODE = re.compile(
@@ -69,7 +69,7 @@ _LINES = 2
 _TEXT_CHARS_MAX = 20_000
 
 
-def read_prose(mail: Mail) -> Fate | None:
+def read_prose(mail: Mail) -> DeliveryFate | None:
     """What a bounce in words says; None when it is none."""
     if not speaks_of_delivery(mail):
         return None
@@ -84,13 +84,13 @@ def read_prose(mail: Mail) -> Fate | None:
     recipients = tuple(sorted({*permanent, *temporary, *(address for address in failed if "@" in address)}))
     about: dict[str, Any] = {"words": _around(text, code or _REPLY.search(text)), "recipients": recipients}
     if _ARRIVED.search(subject) and not code:
-        return Fate(outcome=Outcome.DELIVERED, **about)
+        return DeliveryFate(outcome=DeliveryOutcome.DELIVERED, **about)
     judged = _judged(text, " ".join(recipients))
     delayed = _DELAYED.search(subject) and judged.verdict is not Verdict.SUPPRESS
     trying = (delayed or _STILL_TRYING.search(text)) and not _GAVE_UP.search(text)
     if trying or (temporary and not permanent and judged.verdict is Verdict.SOFT and not judged.code.startswith("5")):
-        return Fate(outcome=Outcome.DEFERRED, code=judged.code, **about)
-    return Fate(outcome=Outcome.BOUNCED, verdict=judged.verdict, code=judged.code, **about)
+        return DeliveryFate(outcome=DeliveryOutcome.DEFERRED, code=judged.code, **about)
+    return DeliveryFate(outcome=DeliveryOutcome.BOUNCED, verdict=judged.verdict, code=judged.code, **about)
 
 
 def own_words(mail: Mail) -> str:

@@ -14,14 +14,14 @@ import msgspec
 
 from channels.bounces.feedback import Feedback, read_feedback
 from channels.bounces.machines import from_machine
-from channels.bounces.naming import Named, addressed_to, bare_address, find, quoted_headers
+from channels.bounces.naming import NamedMessage, addressed_to, bare_address, find, quoted_headers
 from channels.bounces.objections import asks_to_end
 from channels.bounces.parts import Mail, Malformed, open_mail
 from channels.bounces.prose import own_words, read_prose, server_said
 from channels.bounces.replies import answers_by_itself
-from channels.bounces.status import Fate, read_status
+from channels.bounces.status import DeliveryFate, read_status
 from channels.callbacks import Report
-from channels.delivery import Outcome, without_addresses
+from channels.delivery import DeliveryOutcome, without_addresses
 from channels.mail.marks import Marks
 
 REASON_CHARS_MAX = 300
@@ -87,11 +87,11 @@ def understand(raw: bytes, *, envelope_to: Sequence[str] = (), marks: Marks | No
     return Understood(kind=Kind.OTHER, label="other", reason="it is not a bounce, no complaint and no automatic answer")
 
 
-def _named(mail: Mail, envelope_to: Sequence[str], marks: Marks | None) -> Named:
+def _named(mail: Mail, envelope_to: Sequence[str], marks: Marks | None) -> NamedMessage:
     return find(mail, envelope_to, marks)
 
 
-def _bounce(kind: Kind, fate: Fate, named: Named, quoted_to: tuple[str, ...]) -> Understood:
+def _bounce(kind: Kind, fate: DeliveryFate, named: NamedMessage, quoted_to: tuple[str, ...]) -> Understood:
     label = _LABELS.get(str(fate.verdict), str(fate.verdict)) if fate.verdict else str(fate.outcome)
     recipients = tuple(dict.fromkeys((*fate.recipients, *quoted_to)))
     detail: dict[str, Any] = {"code": fate.code, "reason": without_addresses(fate.words)[:REASON_CHARS_MAX]}
@@ -102,7 +102,7 @@ def _bounce(kind: Kind, fate: Fate, named: Named, quoted_to: tuple[str, ...]) ->
     return _about(kind, label, (fate.outcome, detail, recipients), named)
 
 
-def _complaint(feedback: Feedback, named: Named) -> Understood:
+def _complaint(feedback: Feedback, named: NamedMessage) -> Understood:
     if feedback.outcome is None:
         return Understood(kind=Kind.FEEDBACK, label=feedback.label)
     return _about(
@@ -113,11 +113,13 @@ def _complaint(feedback: Feedback, named: Named) -> Understood:
 def _objection(mail: Mail, envelope_to: Sequence[str], marks: Marks | None) -> Understood:
     """The message whose return path it was written to, or that it answers; then the sender's own address has to fit."""
     sender = bare_address(mail.first("from"))
-    told = (Outcome.UNSUBSCRIBED, {"reason": "a mail asked for it"}, (sender,) if sender else ())
+    told = (DeliveryOutcome.UNSUBSCRIBED, {"reason": "a mail asked for it"}, (sender,) if sender else ())
     return _about(Kind.OBJECTION, "unsubscribe", told, addressed_to(mail, envelope_to, marks))
 
 
-def _about(kind: Kind, label: str, told: tuple[Outcome, dict[str, Any], tuple[str, ...]], named: Named) -> Understood:
+def _about(
+    kind: Kind, label: str, told: tuple[DeliveryOutcome, dict[str, Any], tuple[str, ...]], named: NamedMessage
+) -> Understood:
     outcome, detail, recipients = told
     if not named.message:
         reason = "it names no message of ours: neither its recipient, nor a header, nor a Message-ID"

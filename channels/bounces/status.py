@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
-from channels.bounces.parts import Part, fields_of
+from channels.bounces.parts import MailPart, fields_of
 from channels.contract import Verdict
-from channels.delivery import Outcome
+from channels.delivery import DeliveryOutcome
 from channels.refusals.judge import Refusal, judge
 
 GROUPS_MAX = 100
@@ -29,10 +29,10 @@ _MORE_WORDS = ("x-supplementary-info", "x-smtp-diagnostic", "x-diagnostic-code",
 _SAYS_SOMETHING = re.compile(r"[^\W\d_]{3}")
 
 
-class Fate(msgspec.Struct, frozen=True, kw_only=True):
+class DeliveryFate(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a message: `code` as "5.1.1" or "550 5.1.1"; `words` of the server, with addresses in them."""
 
-    outcome: Outcome
+    outcome: DeliveryOutcome
     verdict: Verdict | None = None
     code: str = ""
     words: str = ""
@@ -40,7 +40,7 @@ class Fate(msgspec.Struct, frozen=True, kw_only=True):
     action: str = ""
 
 
-def read_status(parts: tuple[Part, ...], *, to: Collection[str] = (), said: str = "") -> Fate | None:
+def read_status(parts: tuple[MailPart, ...], *, to: Collection[str] = (), said: str = "") -> DeliveryFate | None:
     """The fate that the first delivery report in the mail tells; None when there is no report that says anything.
 
     `to`: whom the mail that is given back was written to. `said`: the words of the server in the part for people, for reports
@@ -55,7 +55,7 @@ def read_status(parts: tuple[Part, ...], *, to: Collection[str] = (), said: str 
     return None
 
 
-def _fate(group: dict[str, str], said: str) -> Fate | None:
+def _fate(group: dict[str, str], said: str) -> DeliveryFate | None:
     """What one group says; None for the group about the whole message."""
     action = group.get("action", "").split("(")[0].split(";")[0].strip().lower()
     if not action and "status" not in group and "final-recipient" not in group:
@@ -73,28 +73,28 @@ def _fate(group: dict[str, str], said: str) -> Fate | None:
     told: dict[str, Any] = {"code": status, "words": words, "recipients": recipients, "action": action}
     class_ = status[:1]
     if action in _ARRIVED or (action not in _FAILED and class_ == "2"):
-        return Fate(outcome=Outcome.DELIVERED, **told)
+        return DeliveryFate(outcome=DeliveryOutcome.DELIVERED, **told)
     if action in _DELAYED or (not action and class_ == "4"):
-        return Fate(outcome=Outcome.DEFERRED, **told)
+        return DeliveryFate(outcome=DeliveryOutcome.DEFERRED, **told)
     if action in _FAILED and class_ == "2":  # contradicts itself
-        return Fate(outcome=Outcome.BOUNCED, verdict=Verdict.SOFT, **told)
+        return DeliveryFate(outcome=DeliveryOutcome.BOUNCED, verdict=Verdict.SOFT, **told)
     if action not in _FAILED and class_ != "5":
         return None
     where = " ".join((group.get("remote-mta", ""), *recipients))
     judged = judge(Refusal(words=words, status=status, where=where))
     told["code"] = judged.code
-    return Fate(outcome=Outcome.BOUNCED, verdict=judged.verdict, **told)
+    return DeliveryFate(outcome=DeliveryOutcome.BOUNCED, verdict=judged.verdict, **told)
 
 
-def _together(fates: list[Fate]) -> Fate:
+def _together(fates: list[DeliveryFate]) -> DeliveryFate:
     """One of our mails has one recipient, so several groups are what became of it further on: the mildest counts."""
     best = min(fates, key=lambda fate: (_order(fate.outcome), _MILD.index(fate.verdict or Verdict.MESSAGE)))
     recipients = tuple(dict.fromkeys(address for fate in fates for address in fate.recipients))
     return msgspec.structs.replace(best, recipients=recipients)
 
 
-def _order(outcome: Outcome) -> int:
-    return (Outcome.DELIVERED, Outcome.DEFERRED, Outcome.BOUNCED).index(outcome)
+def _order(outcome: DeliveryOutcome) -> int:
+    return (DeliveryOutcome.DELIVERED, DeliveryOutcome.DEFERRED, DeliveryOutcome.BOUNCED).index(outcome)
 
 
 def _address(value: str) -> str:

@@ -4,7 +4,7 @@ A `CallbackReader` translates one request of a provider into `Report`s and `Inbo
 `channels.delivery`. It holds no database, clock or network; the collector finds the customer and writes the records.
 
 Invariant: nothing is believed before its signature, over the raw bytes, was found good. What is forged raises `Forged`, what
-is signed and cannot be understood raises `Unreadable` (it is kept as a dead letter); no report is dropped silently.
+is signed and cannot be understood raises `UnreadableCallback` (it is kept as a dead letter); no report is dropped silently.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from channels.delivery import Outcome
+from channels.delivery import DeliveryOutcome
 
 Wish = Literal["stop", "start", "help", ""]
 
@@ -38,7 +38,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     id: str
-    outcome: Outcome
+    outcome: DeliveryOutcome
     message: str = ""
     provider_id: str = ""
     at_ms: int = 0
@@ -77,7 +77,7 @@ class Forged(Exception):
         self.reason = reason
 
 
-class Unreadable(Exception):
+class UnreadableCallback(Exception):
     """The provider did sign it, and it is not what was agreed: kept as a dead letter, answered with 200."""
 
     def __init__(self, reason: str) -> None:
@@ -92,7 +92,7 @@ class CallbackReader(Protocol):
     """
 
     def read(self, request: CallbackRequest) -> Heard:
-        """What the request says. Raises `Forged` or `Unreadable`, nothing else."""
+        """What the request says. Raises `Forged` or `UnreadableCallback`, nothing else."""
         ...
 
 

@@ -1,6 +1,6 @@
 """What the webhooks of all mail services have in common: reading JSON with bounds, finding our id, telling a bounce's verdict.
 
-Invariant: whatever the body is, reading it raises `Unreadable` and nothing else; no address gets into a report.
+Invariant: whatever the body is, reading it raises `UnreadableCallback` and nothing else; no address gets into a report.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
-from channels.callbacks import Forged, Report, Unreadable
+from channels.callbacks import Forged, Report, UnreadableCallback
 from channels.contract import Verdict
-from channels.delivery import Outcome, without_addresses
+from channels.delivery import DeliveryOutcome, without_addresses
 from channels.refusals.judge import Refusal, judge
 
 REASON_CHARS_MAX = 300
@@ -30,13 +30,13 @@ def json_in(body: bytes) -> Any:
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Unreadable("the body is not JSON") from error
+        raise UnreadableCallback("the body is not JSON") from error
 
 
 def object_in(value: object, what: str) -> dict[str, Any]:
     """The value, when it is an object. Raises Unreadable."""
     if not isinstance(value, dict):
-        raise Unreadable(f"{what} is not an object")
+        raise UnreadableCallback(f"{what} is not an object")
     return value
 
 
@@ -107,11 +107,11 @@ def delay_detail(status: str, words: str, *, reply: int = 0) -> dict[str, Any]:
 
 
 def report(
-    service: str, event: str, outcome: Outcome, *, message: str, provider_id: str, more: Mapping[str, Any]
+    service: str, event: str, outcome: DeliveryOutcome, *, message: str, provider_id: str, more: Mapping[str, Any]
 ) -> Report:
     """A report whose id is the same when the event comes again. `more`: `at_ms` and `detail`. Raises Unreadable."""
     if not message and not provider_id:
-        raise Unreadable(f"an event ({outcome}) names no message")
+        raise UnreadableCallback(f"an event ({outcome}) names no message")
     return Report(
         id=f"{message or provider_id}:{outcome}:{service}:{event}"[:200],
         outcome=outcome,

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from channels.callbacks import CallbackRequest, Forged, Heard, Unreadable
+from channels.callbacks import CallbackRequest, Forged, Heard, UnreadableCallback
 from channels.callbacks.mail_events import (
     bounce_detail,
     delay_detail,
@@ -28,14 +28,18 @@ from channels.callbacks.mail_events import (
     text_of,
 )
 from channels.contract import Verdict
-from channels.delivery import Outcome
+from channels.delivery import DeliveryOutcome
 from channels.section import read_section
 
 TOKENS_MAX = 100_000
 _SIMPLE = {
-    "accepted": Outcome.SENT, "delivered": Outcome.DELIVERED, "opened": Outcome.OPENED, "clicked": Outcome.CLICKED,
-    "unsubscribed": Outcome.UNSUBSCRIBED, "complained": Outcome.COMPLAINED,
-}  # fmt: skip
+    "accepted": DeliveryOutcome.SENT,
+    "delivered": DeliveryOutcome.DELIVERED,
+    "opened": DeliveryOutcome.OPENED,
+    "clicked": DeliveryOutcome.CLICKED,
+    "unsubscribed": DeliveryOutcome.UNSUBSCRIBED,
+    "complained": DeliveryOutcome.COMPLAINED,
+}
 _SUPPRESSED = {"suppress-bounce", "suppress-complaint"}
 
 
@@ -58,7 +62,7 @@ class MailgunReader:
     def read(self, request: CallbackRequest) -> Heard:
         try:
             body = object_in(json_in(request.body), "the body")
-        except Unreadable as error:
+        except UnreadableCallback as error:
             raise Forged("it is not signed") from error
         signature = part_of(body, "signature")
         at, token = text_of(signature, "timestamp"), text_of(signature, "token")
@@ -97,25 +101,27 @@ def create(settings: Mapping[str, object]) -> MailgunReader:
     return MailgunReader(read_section(settings, MailgunSettings, section="mailgun"))
 
 
-def _told(event: dict[str, Any]) -> tuple[Outcome, dict[str, Any]]:
+def _told(event: dict[str, Any]) -> tuple[DeliveryOutcome, dict[str, Any]]:
     kind, reason = text_of(event, "event"), text_of(event, "reason")
     status = part_of(event, "delivery-status")
     words = text_of(status, "message") or text_of(status, "description") or reason
     code = status.get("code")
     reply = code if isinstance(code, int) and 400 <= code < 560 else 0  # noqa: PLR2004 - above are Mailgun's own (605, 607)
     if kind == "failed" and text_of(event, "severity") == "temporary":
-        return Outcome.DEFERRED, delay_detail(text_of(status, "enhanced-code"), words, reply=reply)
+        return DeliveryOutcome.DEFERRED, delay_detail(text_of(status, "enhanced-code"), words, reply=reply)
     if kind == "failed" and reason == "suppress-unsubscribe":
-        return Outcome.UNSUBSCRIBED, {"reason": reason}
+        return DeliveryOutcome.UNSUBSCRIBED, {"reason": reason}
     if kind == "failed":
         verdict = Verdict.SUPPRESS if reason in _SUPPRESSED else None
-        return Outcome.BOUNCED, bounce_detail(text_of(status, "enhanced-code"), words, reply=reply, verdict=verdict)
+        return DeliveryOutcome.BOUNCED, bounce_detail(
+            text_of(status, "enhanced-code"), words, reply=reply, verdict=verdict
+        )
     if kind == "rejected":
         words = text_of(part_of(event, "reject"), "reason") or reason
-        return Outcome.BOUNCED, {"reason": words[:100], "verdict": str(Verdict.MESSAGE)}
+        return DeliveryOutcome.BOUNCED, {"reason": words[:100], "verdict": str(Verdict.MESSAGE)}
     outcome = _SIMPLE.get(kind)
     if outcome is None:
-        raise Unreadable("an event of a kind that is not known")
+        raise UnreadableCallback("an event of a kind that is not known")
     detail: dict[str, Any] = {"url": text_of(event, "url")} if kind == "clicked" else {}
     if text_of(part_of(event, "client-info"), "bot"):
         detail["machine"] = True

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from channels.callbacks import CallbackRequest, Forged, Heard, Unreadable
+from channels.callbacks import CallbackRequest, Forged, Heard, UnreadableCallback
 from channels.callbacks.mail_events import (
     bounce_detail,
     delay_detail,
@@ -25,7 +25,7 @@ from channels.callbacks.mail_events import (
     text_of,
 )
 from channels.contract import Verdict
-from channels.delivery import Outcome
+from channels.delivery import DeliveryOutcome
 from channels.section import read_section
 
 PASSWORD_CHARS_MIN = 16
@@ -80,38 +80,38 @@ def create(settings: Mapping[str, object]) -> PostmarkReader:
     return PostmarkReader(read_section(settings, PostmarkSettings, section="postmark"))
 
 
-def _told(event: dict[str, Any]) -> tuple[Outcome, dict[str, Any], str] | None:
+def _told(event: dict[str, Any]) -> tuple[DeliveryOutcome, dict[str, Any], str] | None:
     """Outcome, detail and time; None when nothing follows."""
     kind = text_of(event, "RecordType").lower()
     if kind == "bounce":
         return _bounce(event)
     if kind == "spamcomplaint":
-        return Outcome.COMPLAINED, {"reason": "abuse"}, text_of(event, "BouncedAt")
+        return DeliveryOutcome.COMPLAINED, {"reason": "abuse"}, text_of(event, "BouncedAt")
     if kind == "delivery":
-        return Outcome.DELIVERED, {}, text_of(event, "DeliveredAt")
+        return DeliveryOutcome.DELIVERED, {}, text_of(event, "DeliveredAt")
     if kind == "open":
-        return Outcome.OPENED, {}, text_of(event, "ReceivedAt")
+        return DeliveryOutcome.OPENED, {}, text_of(event, "ReceivedAt")
     if kind == "click":
-        return Outcome.CLICKED, {"url": text_of(event, "OriginalLink")}, text_of(event, "ReceivedAt")
+        return DeliveryOutcome.CLICKED, {"url": text_of(event, "OriginalLink")}, text_of(event, "ReceivedAt")
     if kind == "subscriptionchange":
         at, reason = text_of(event, "ChangedAt"), text_of(event, "SuppressionReason").lower()
         if event.get("SuppressSending") is not True or reason != "manualsuppression":
             return None  # bounces and complaints come as themselves, too; who wants mail again says so to the shop
-        return Outcome.UNSUBSCRIBED, {}, at
-    raise Unreadable("an event of a kind that is not known")
+        return DeliveryOutcome.UNSUBSCRIBED, {}, at
+    raise UnreadableCallback("an event of a kind that is not known")
 
 
-def _bounce(event: dict[str, Any]) -> tuple[Outcome, dict[str, Any], str] | None:
+def _bounce(event: dict[str, Any]) -> tuple[DeliveryOutcome, dict[str, Any], str] | None:
     kind, at = text_of(event, "Type").lower(), text_of(event, "BouncedAt")
     words = text_of(event, "Details") or text_of(event, "Description")
     if kind in _IGNORED:
         return None
     if kind == "transient":
-        return Outcome.DEFERRED, delay_detail("", words), at
+        return DeliveryOutcome.DEFERRED, delay_detail("", words), at
     if kind == "spamcomplaint":
-        return Outcome.COMPLAINED, {"reason": "abuse"}, at
+        return DeliveryOutcome.COMPLAINED, {"reason": "abuse"}, at
     if kind == "unsubscribe":
-        return Outcome.UNSUBSCRIBED, {}, at
+        return DeliveryOutcome.UNSUBSCRIBED, {}, at
     if kind not in _BOUNCES:
-        raise Unreadable("a bounce of a kind that is not known")
-    return Outcome.BOUNCED, bounce_detail("", words, verdict=_BOUNCES[kind]), at
+        raise UnreadableCallback("a bounce of a kind that is not known")
+    return DeliveryOutcome.BOUNCED, bounce_detail("", words, verdict=_BOUNCES[kind]), at

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from channels.callbacks import CallbackRequest, Forged, Heard, Report, Unreadable
+from channels.callbacks import CallbackRequest, Forged, Heard, Report, UnreadableCallback
 from channels.callbacks.mail_events import (
     EVENTS_MAX,
     bounce_detail,
@@ -31,16 +31,21 @@ from channels.callbacks.mail_events import (
     text_of,
 )
 from channels.contract import Verdict
-from channels.delivery import Outcome
+from channels.delivery import DeliveryOutcome
 from channels.section import read_section
 
 SIGNATURE = "x-twilio-email-event-webhook-signature"
 TIMESTAMP = "x-twilio-email-event-webhook-timestamp"
 _SIMPLE = {
-    "processed": Outcome.SENT, "delivered": Outcome.DELIVERED, "deferred": Outcome.DEFERRED, "open": Outcome.OPENED,
-    "click": Outcome.CLICKED, "spamreport": Outcome.COMPLAINED, "unsubscribe": Outcome.UNSUBSCRIBED,
-    "group_unsubscribe": Outcome.UNSUBSCRIBED,
-}  # fmt: skip
+    "processed": DeliveryOutcome.SENT,
+    "delivered": DeliveryOutcome.DELIVERED,
+    "deferred": DeliveryOutcome.DEFERRED,
+    "open": DeliveryOutcome.OPENED,
+    "click": DeliveryOutcome.CLICKED,
+    "spamreport": DeliveryOutcome.COMPLAINED,
+    "unsubscribe": DeliveryOutcome.UNSUBSCRIBED,
+    "group_unsubscribe": DeliveryOutcome.UNSUBSCRIBED,
+}
 _IGNORED = frozenset({"group_resubscribe"})  # who wants mail again says so to the shop
 _CLASSES = {
     "invalid address": Verdict.SUPPRESS, "reputation": Verdict.OUR_FAULT, "content": Verdict.MESSAGE,
@@ -78,13 +83,13 @@ class SendgridReader:
         must_be_fresh(seconds_ms(at), request.now_ms)
         events = json_in(request.body)
         if not isinstance(events, list) or len(events) > EVENTS_MAX:
-            raise Unreadable("the body is not a list of events")
+            raise UnreadableCallback("the body is not a list of events")
         reports: list[Report] = []
         wrong: list[str] = []
         for event in events:
             try:
                 found = _report(object_in(event, "an event"))
-            except Unreadable as error:
+            except UnreadableCallback as error:
                 wrong.append(error.reason)
             else:
                 reports += [found] if found is not None else []
@@ -109,25 +114,25 @@ def _report(event: dict[str, Any]) -> Report | None:
     )  # fmt: skip
 
 
-def _told(kind: str, event: dict[str, Any]) -> tuple[Outcome, dict[str, Any]]:
+def _told(kind: str, event: dict[str, Any]) -> tuple[DeliveryOutcome, dict[str, Any]]:
     reason = text_of(event, "reason") or text_of(event, "response")
     if kind == "bounce":
         verdict = _CLASSES.get(text_of(event, "bounce_classification").lower())
         if text_of(event, "type") == "blocked" and verdict in {None, Verdict.SUPPRESS}:
             verdict = Verdict.SOFT  # the server refused this mail; SendGrid itself goes on sending to the address
-        return Outcome.BOUNCED, bounce_detail(text_of(event, "status"), reason, verdict=verdict)
+        return DeliveryOutcome.BOUNCED, bounce_detail(text_of(event, "status"), reason, verdict=verdict)
     if kind == "dropped":
         said = reason.lower()
         if "unsubscribed" in said:
-            return Outcome.UNSUBSCRIBED, {"reason": "dropped: unsubscribed"}
+            return DeliveryOutcome.UNSUBSCRIBED, {"reason": "dropped: unsubscribed"}
         hard = "bounced address" in said or "spam reporting" in said or said.startswith("invalid")
-        return Outcome.BOUNCED, {
+        return DeliveryOutcome.BOUNCED, {
             "reason": f"dropped: {reason}"[:100],
             "verdict": str(Verdict.SUPPRESS if hard else Verdict.MESSAGE),
         }
     outcome = _SIMPLE.get(kind)
     if outcome is None:
-        raise Unreadable("an event of a kind that is not known")
+        raise UnreadableCallback("an event of a kind that is not known")
     detail: dict[str, Any] = {}
     if kind == "deferred":
         detail = delay_detail("", reason)

@@ -21,7 +21,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from channels.callbacks import CallbackRequest, Forged, Heard, Report, Unreadable
+from channels.callbacks import CallbackRequest, Forged, Heard, Report, UnreadableCallback
 from channels.callbacks.amazon import fetch
 from channels.callbacks.mail_events import (
     bounce_detail,
@@ -35,7 +35,7 @@ from channels.callbacks.mail_events import (
     text_of,
 )
 from channels.contract import Verdict
-from channels.delivery import Outcome
+from channels.delivery import DeliveryOutcome
 from channels.section import read_section
 
 _HOST = re.compile(r"sns\.[a-z0-9-]{3,30}\.amazonaws\.com(?:\.cn)?\Z")
@@ -48,9 +48,13 @@ _SIGNED = {
 }
 _CERTIFICATES_MAX = 16
 _SIMPLE = {
-    "delivery": Outcome.DELIVERED, "deliverydelay": Outcome.DEFERRED, "open": Outcome.OPENED, "click": Outcome.CLICKED,
-    "subscription": Outcome.UNSUBSCRIBED, "send": Outcome.SENT,
-}  # fmt: skip
+    "delivery": DeliveryOutcome.DELIVERED,
+    "deliverydelay": DeliveryOutcome.DEFERRED,
+    "open": DeliveryOutcome.OPENED,
+    "click": DeliveryOutcome.CLICKED,
+    "subscription": DeliveryOutcome.UNSUBSCRIBED,
+    "send": DeliveryOutcome.SENT,
+}
 _MESSAGE = frozenset({"messagetoolarge", "contentrejected", "attachmentrejected"})
 _NO_COMPLAINT = frozenset({"not-spam", "virus"})
 
@@ -80,7 +84,7 @@ class SesReader:
     def read(self, request: CallbackRequest) -> Heard:
         try:
             envelope = object_in(json_in(request.body), "the body")
-        except Unreadable as error:
+        except UnreadableCallback as error:
             raise Forged("it is not signed") from error
         kind = text_of(envelope, "Type")
         if kind not in _SIGNED or text_of(envelope, "TopicArn") not in self._topics:
@@ -90,7 +94,7 @@ class SesReader:
         if kind == "SubscriptionConfirmation":
             return self._confirm(envelope)
         if kind == "UnsubscribeConfirmation":
-            raise Unreadable("the subscription to the topic was ended")
+            raise UnreadableCallback("the subscription to the topic was ended")
         return _heard(object_in(json_in(text_of(envelope, "Message").encode()), "the message"), envelope)
 
     def _check(self, envelope: dict[str, Any], kind: str) -> None:
@@ -137,12 +141,12 @@ class SesReader:
         query = parse_qs(parts.query) if parts is not None else {}
         wanted = query.get("Action") == ["ConfirmSubscription"] and query.get("TopicArn") == [envelope["TopicArn"]]
         if not wanted:
-            raise Unreadable("the address that confirms the subscription is not Amazon's")
+            raise UnreadableCallback("the address that confirms the subscription is not Amazon's")
         try:
             self._fetch(url)
         except OSError as error:
             reason = "the subscription could not be confirmed; open the SubscribeURL in this letter"
-            raise Unreadable(reason) from error
+            raise UnreadableCallback(reason) from error
         return Heard()
 
 
@@ -176,22 +180,22 @@ def _heard(event: dict[str, Any], envelope: dict[str, Any]) -> Heard:
     return Heard(reports=(found,))
 
 
-def _told(kind: str, event: dict[str, Any]) -> tuple[Outcome | None, dict[str, Any], str]:
+def _told(kind: str, event: dict[str, Any]) -> tuple[DeliveryOutcome | None, dict[str, Any], str]:
     """Outcome (None: nothing follows), detail, and when."""
     if kind == "bounce":
         bounce = part_of(event, "bounce")
-        return Outcome.BOUNCED, _bounce(bounce), text_of(bounce, "timestamp")
+        return DeliveryOutcome.BOUNCED, _bounce(bounce), text_of(bounce, "timestamp")
     if kind == "complaint":
         complaint = part_of(event, "complaint")
         label = text_of(complaint, "complaintFeedbackType").lower() or "abuse"
-        outcome = None if label in _NO_COMPLAINT else Outcome.COMPLAINED
+        outcome = None if label in _NO_COMPLAINT else DeliveryOutcome.COMPLAINED
         return outcome, {"reason": label}, text_of(complaint, "timestamp")
     if kind in {"reject", "renderingfailure"}:
         words = text_of(part_of(event, "reject"), "reason") or "the service could not send it"
-        return Outcome.BOUNCED, {"reason": words[:100], "verdict": str(Verdict.MESSAGE)}, ""
+        return DeliveryOutcome.BOUNCED, {"reason": words[:100], "verdict": str(Verdict.MESSAGE)}, ""
     known = _SIMPLE.get(kind)
     if known is None:
-        raise Unreadable("an event of a kind that is not known")
+        raise UnreadableCallback("an event of a kind that is not known")
     told = part_of(event, "deliveryDelay" if kind == "deliverydelay" else kind)
     detail: dict[str, Any] = {"url": text_of(told, "link")} if kind == "click" else {}
     if kind == "deliverydelay":

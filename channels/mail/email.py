@@ -156,7 +156,7 @@ class EmailChannel:
         finally:
             pool.give_back(connection)
 
-    async def _compose(self, delivery: OutgoingMessage, *, eight_bit: bool) -> mime.Composed:
+    async def _compose(self, delivery: OutgoingMessage, *, eight_bit: bool) -> mime.WireMail:
         sender, signer = self.settings.from_, self._signer
         if self._signing is None:
             return mime.compose(delivery, sender=sender, eight_bit=eight_bit, signer=signer)

@@ -17,7 +17,7 @@ import msgspec
 
 from channels import guard
 from channels.contract import OutgoingMessage
-from channels.guard import Mailbox
+from channels.guard import NamedAddress
 from channels.mail import html_lines
 from channels.mail.dkim import DkimSigner
 
@@ -31,7 +31,7 @@ _NOT_IN_LABELS = re.compile(r"[^a-z0-9-]+")
 _FOLD_AT = re.compile(r"(?<=[!-~]) (?=[!-~])")
 
 
-class Composed(msgspec.Struct, frozen=True):
+class WireMail(msgspec.Struct, frozen=True):
     """A mail ready for the wire.
 
     `wire` has CRLF line ends, doubled leading dots and the final dot; `eight_bit` tells whether the server must offer
@@ -40,11 +40,11 @@ class Composed(msgspec.Struct, frozen=True):
 
     wire: bytes
     eight_bit: bool
-    sender: Mailbox
-    recipient: Mailbox
+    sender: NamedAddress
+    recipient: NamedAddress
 
 
-def compose(delivery: OutgoingMessage, *, sender: str, eight_bit: bool, signer: DkimSigner | None = None) -> Composed:
+def compose(delivery: OutgoingMessage, *, sender: str, eight_bit: bool, signer: DkimSigner | None = None) -> WireMail:
     """Build the mail. `sender` is used when the message names none; `eight_bit`: the server takes raw UTF-8; `signer`
     puts DKIM signatures before everything else.
 
@@ -86,7 +86,7 @@ def message_bytes(wire: bytes) -> bytes:
     return (b"\r\n" + wire[:-3]).replace(b"\r\n..", b"\r\n.")[2:]
 
 
-def _headers(delivery: OutgoingMessage, from_: Mailbox, to: Mailbox) -> list[tuple[str, str]]:
+def _headers(delivery: OutgoingMessage, from_: NamedAddress, to: NamedAddress) -> list[tuple[str, str]]:
     headers = [
         ("Date", _date(delivery.date_ms // 1000)),
         ("From", _address(from_, len("From: "))),
@@ -131,7 +131,7 @@ def _block(prefix: str, headers: list[tuple[str, str]]) -> bytes:
     return "".join((prefix, *lines, "\r\n")).encode("ascii")
 
 
-def _finish(headers: list[tuple[str, str]], body: bytes, raw: bool, from_: Mailbox, to: Mailbox) -> Composed:  # noqa: FBT001
+def _finish(headers: list[tuple[str, str]], body: bytes, raw: bool, from_: NamedAddress, to: NamedAddress) -> WireMail:  # noqa: FBT001
     head = _block("", headers)
     # The last line of defence: whatever was overlooked above, no header leaves that was not intended.
     lines = head.split(b"\r\n")
@@ -145,7 +145,7 @@ def _finish(headers: list[tuple[str, str]], body: bytes, raw: bool, from_: Mailb
     if b"\r\n." in body or body.startswith(b"."):
         body = (b"\r\n" + body).replace(b"\r\n.", b"\r\n..")[2:]
     end = b".\r\n" if body.endswith(b"\r\n") else b"\r\n.\r\n"
-    return Composed(b"".join((head, body, end)), raw, from_, to)
+    return WireMail(b"".join((head, body, end)), raw, from_, to)
 
 
 def _encode(text: str, *, eight_bit: bool) -> tuple[bytes, str]:
@@ -171,7 +171,7 @@ def _date(second: int) -> str:
 
 
 @functools.lru_cache(maxsize=128)
-def _address(mailbox: Mailbox, used: int) -> str:
+def _address(mailbox: NamedAddress, used: int) -> str:
     name = mailbox.name
     if not name:
         return mailbox.address

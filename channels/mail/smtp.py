@@ -21,7 +21,7 @@ import msgspec
 
 from channels.contract import ChannelError, PermanentError, Receipt, TransientError, UnknownOutcome, Verdict
 from channels.delivery import Phase, classify_reply, without_addresses
-from channels.mail.mime import Composed
+from channels.mail.mime import WireMail
 
 _REPLY_BYTES_MAX = 32_768
 _CONTENT_AT_ONCE_BYTES_MAX = 65_536  # asyncio's high-water mark: below it a write rarely waits
@@ -41,7 +41,7 @@ class Reply(msgspec.Struct, frozen=True):
     text: str
 
 
-class Lost(Exception):
+class ConnectionBroken(Exception):
     """The connection broke, timed out or spoke nonsense; `replies` are those that still came before it."""
 
     def __init__(self, why: str, replies: list[Reply]) -> None:
@@ -78,7 +78,7 @@ class SmtpConnection(asyncio.Protocol):
         """Whether another transaction may start on it."""
         return self._broken is None and not self._transport.is_closing()
 
-    async def transmit(self, mail: Composed, *, return_path: str, answer_timeout_seconds: float) -> Receipt:
+    async def transmit(self, mail: WireMail, *, return_path: str, answer_timeout_seconds: float) -> Receipt:
         """Send one mail to its one recipient. `answer_timeout_seconds`: how long the server may think after the dot."""
         assert self._waiter is None, "one transaction at a time"
         self.messages += 1
@@ -97,7 +97,7 @@ class SmtpConnection(asyncio.Protocol):
 
     async def alive(self) -> bool:
         """Ask with NOOP; False, and aborted, if the server does not answer 250."""
-        with contextlib.suppress(Lost):
+        with contextlib.suppress(ConnectionBroken):
             (reply,) = await self._exchange(b"NOOP\r\n", 1)
             if reply.code in _ACCEPTED:
                 return True
@@ -108,7 +108,7 @@ class SmtpConnection(asyncio.Protocol):
         """Leave politely; never raises and waits at most two seconds."""
         if self.usable:
             self._timeout_seconds = min(self._timeout_seconds, 2.0)
-            with contextlib.suppress(Lost):
+            with contextlib.suppress(ConnectionBroken):
                 await self._exchange(b"QUIT\r\n", 1)
         self.abort()
 
@@ -121,7 +121,7 @@ class SmtpConnection(asyncio.Protocol):
 
     # --------------------------------------------------------------------------------------------- the transaction
 
-    async def _envelope(self, mail: Composed, return_path: str) -> None:
+    async def _envelope(self, mail: WireMail, return_path: str) -> None:
         """MAIL, RCPT and DATA; returns when the server waits for the content, else raises what the refusal means."""
         size = len(mail.wire)
         if self.size_bytes_max and size > self.size_bytes_max:
@@ -144,7 +144,7 @@ class SmtpConnection(asyncio.Protocol):
                     replies += await self._exchange(command, 1)
                     if replies[-1].code >= _REFUSED_FROM:
                         break
-        except Lost as lost:
+        except ConnectionBroken as lost:
             _raise_refusal(replies + lost.replies)
             raise TransientError(f"the connection was lost before the content: {lost.why}", code="lost") from None
         if len(replies) == _ENVELOPE_REPLIES and replies[2].code == _START_INPUT and _refusal(replies) is not None:
@@ -165,7 +165,7 @@ class SmtpConnection(asyncio.Protocol):
             wire = wire[-3:]
         try:
             (reply,) = await self._exchange(wire, 1, timeout_seconds=answer_timeout_seconds)
-        except Lost as lost:
+        except ConnectionBroken as lost:
             raise UnknownOutcome(f"the content was sent and no answer came: {lost.why}") from None
         if reply.code >= _REFUSED_FROM:
             raise classify_reply(reply.code, reply.text, phase="data")
@@ -188,7 +188,7 @@ class SmtpConnection(asyncio.Protocol):
                 self._break("the server answered before the end of the content")
                 _raise_refusal([reply])
                 raise TransientError("the server answered before the end of the content", code="protocol")
-        except Lost as lost:
+        except ConnectionBroken as lost:
             raise TransientError(f"the connection was lost within the content: {lost.why}", code="lost") from None
         finally:
             self._waiter = None
@@ -201,16 +201,16 @@ class SmtpConnection(asyncio.Protocol):
             return False
         try:
             (reply,) = await self._exchange(b"RSET\r\n", 1)
-        except Lost:
+        except ConnectionBroken:
             return False
         return reply.code in _ACCEPTED
 
     # --------------------------------------------------------------------------------------------- writing and reading
 
     async def _exchange(self, data: bytes, expected: int, *, timeout_seconds: float = 0.0) -> list[Reply]:
-        """Write, then wait for exactly that many replies; `Lost` with those that came if there are fewer."""
+        """Write, then wait for exactly that many replies; `ConnectionBroken` with those that came if there are fewer."""
         if not self.usable:
-            raise Lost(self._broken or "it was closing", [])
+            raise ConnectionBroken(self._broken or "it was closing", [])
         self._expect(expected, timeout_seconds or self._timeout_seconds)
         waiter = self._waiter
         assert waiter is not None
@@ -246,7 +246,7 @@ class SmtpConnection(asyncio.Protocol):
         if self._broken is None:
             self._broken = why
         if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_exception(Lost(self._broken, self._replies))
+            self._waiter.set_exception(ConnectionBroken(self._broken, self._replies))
 
     def data_received(self, data: bytes) -> None:
         """Split into replies; `asyncio` calls this."""

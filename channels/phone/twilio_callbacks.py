@@ -15,9 +15,9 @@ import msgspec
 from twilio.request_validator import RequestValidator
 from twilio.twiml.messaging_response import MessagingResponse
 
-from channels.callbacks import CallbackRequest, Forged, Heard, Inbound, Report, Unreadable, Wish
+from channels.callbacks import CallbackRequest, Forged, Heard, Inbound, Report, UnreadableCallback, Wish
 from channels.contract import Verdict
-from channels.delivery import Outcome
+from channels.delivery import DeliveryOutcome
 from channels.phone import opt_out
 from channels.phone.twilio_account import NUMBER, verdict_of, words_of
 from channels.section import read_section
@@ -28,13 +28,21 @@ _MESSAGE_ID: Final = re.compile(r"[0-9a-f]{32}")
 _SID: Final = re.compile(r"[A-Z]{2}[0-9a-f]{32}")
 _ON_THE_WAY: Final = frozenset({"accepted", "scheduled", "queued", "sending", "receiving", "received"})
 _MESSAGES: Final = {
-    "sent": Outcome.SENT, "delivered": Outcome.DELIVERED, "read": Outcome.DELIVERED, "partially_delivered": Outcome.DELIVERED,
-    "undelivered": Outcome.BOUNCED, "failed": Outcome.BOUNCED, "canceled": Outcome.FAILED,
-}  # fmt: skip
+    "sent": DeliveryOutcome.SENT,
+    "delivered": DeliveryOutcome.DELIVERED,
+    "read": DeliveryOutcome.DELIVERED,
+    "partially_delivered": DeliveryOutcome.DELIVERED,
+    "undelivered": DeliveryOutcome.BOUNCED,
+    "failed": DeliveryOutcome.BOUNCED,
+    "canceled": DeliveryOutcome.FAILED,
+}
 _CALLS: Final = {
-    "completed": Outcome.DELIVERED, "busy": Outcome.BOUNCED, "no-answer": Outcome.BOUNCED, "failed": Outcome.BOUNCED,
-    "canceled": Outcome.FAILED,
-}  # fmt: skip
+    "completed": DeliveryOutcome.DELIVERED,
+    "busy": DeliveryOutcome.BOUNCED,
+    "no-answer": DeliveryOutcome.BOUNCED,
+    "failed": DeliveryOutcome.BOUNCED,
+    "canceled": DeliveryOutcome.FAILED,
+}
 _CALLS_ON_THE_WAY: Final = frozenset({"queued", "initiated", "ringing", "in-progress", "answered"})
 _TOLD_BY_TWILIO: Final[Mapping[str, Wish]] = {"STOP": "stop", "START": "start", "HELP": "help"}
 
@@ -76,7 +84,7 @@ class TwilioReader:
         form = self._believed(request)
         reader = _READERS.get(request.source)
         if reader is None:
-            raise Unreadable(
+            raise UnreadableCallback(
                 f"there is no source {request.source[:40]!r} of Twilio's; available: {', '.join(_READERS)}"
             )
         return reader(self, form, request)
@@ -124,7 +132,7 @@ class TwilioReader:
         kind, colon, rest = form.one("From").partition(":")
         channel, number = (kind, rest) if colon else ("sms", kind)
         if not _SID.fullmatch(sid) or channel not in {"sms", "whatsapp"} or not NUMBER.fullmatch(number):
-            raise Unreadable("an answer without an id, or from no number")
+            raise UnreadableCallback("an answer without an id, or from no number")
         text = form.one("Body").strip()[:TEXT_CHARS_MAX].replace("\0", "")
         told = form.one("OptOutType").upper()
         wish = _TOLD_BY_TWILIO.get(told) or self._wish(text, form)
@@ -151,22 +159,27 @@ _READERS: Final[Mapping[str, Callable[[TwilioReader, _Form, CallbackRequest], He
 
 
 def _reported(
-    status: str, sid: str, form: _Form, request: CallbackRequest, *, known: tuple[Mapping[str, Outcome], frozenset[str]]
+    status: str,
+    sid: str,
+    form: _Form,
+    request: CallbackRequest,
+    *,
+    known: tuple[Mapping[str, DeliveryOutcome], frozenset[str]],
 ) -> Heard:
     ends, on_the_way = known
     if not _SID.fullmatch(sid):
-        raise Unreadable("a report without the id of a message or call")
+        raise UnreadableCallback("a report without the id of a message or call")
     if status in on_the_way:
         return Heard()
     outcome = ends.get(status)
     if outcome is None:
-        raise Unreadable(f"a report of the unknown status {status[:40]!r}")
+        raise UnreadableCallback(f"a report of the unknown status {status[:40]!r}")
     message = request.query.get("message", "")
     if message and not _MESSAGE_ID.fullmatch(message):
-        raise Unreadable("a report about a message whose id is none of ours")
+        raise UnreadableCallback("a report about a message whose id is none of ours")
     code = _number(form.one("ErrorCode"))
     detail: dict[str, str] = {}
-    if outcome in {Outcome.BOUNCED, Outcome.FAILED}:
+    if outcome in {DeliveryOutcome.BOUNCED, DeliveryOutcome.FAILED}:
         outcome, detail = _failure(outcome, status, code)
     return Heard(
         reports=(
@@ -178,13 +191,13 @@ def _reported(
     )  # fmt: skip
 
 
-def _failure(outcome: Outcome, status: str, code: int) -> tuple[Outcome, dict[str, str]]:
+def _failure(outcome: DeliveryOutcome, status: str, code: int) -> tuple[DeliveryOutcome, dict[str, str]]:
     """What became of it, and why: only what says something about the number is a bounce."""
     verdict = verdict_of(code) if code else Verdict.SOFT
     if verdict is Verdict.OPT_OUT:
-        outcome = Outcome.UNSUBSCRIBED
-    elif verdict in {Verdict.MESSAGE, Verdict.OUR_FAULT} or outcome is Outcome.FAILED:
-        outcome = Outcome.FAILED
+        outcome = DeliveryOutcome.UNSUBSCRIBED
+    elif verdict in {Verdict.MESSAGE, Verdict.OUR_FAULT} or outcome is DeliveryOutcome.FAILED:
+        outcome = DeliveryOutcome.FAILED
         verdict = Verdict.MESSAGE if verdict is Verdict.SOFT else verdict
     reason = words_of(code) or f"Twilio reports {status}"
     return outcome, {"code": str(code) if code else status, "reason": reason, "verdict": str(verdict)}

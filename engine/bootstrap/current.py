@@ -25,7 +25,7 @@ NOTHING = Catalog(id="", workflows={}, versions={}, segments={}, policy=default_
 _log = get_log("current")
 
 
-class InForce:
+class DefinitionFollower:
     """Follows `definitions` from `start` until `stop`, and shows the catalog: for who renders nothing."""
 
     def __init__(self, definitions: Definitions, announcement: Announcement) -> None:
@@ -67,7 +67,7 @@ class InForce:
         self.catalog = made
 
 
-class Current(InForce):
+class Current(DefinitionFollower):
     """Catalog and templates. `on_change` is awaited before a new catalog is shown. Renders as the composer asks for it."""
 
     def __init__(

@@ -12,9 +12,9 @@ import socket
 
 from aiohttp import web
 
-from engine.bootstrap.gatekeeper import Gatekeeper, Rules, connections_for
+from engine.bootstrap.gatekeeper import ConnectionLimits, Gatekeeper, connections_for
 from engine.clock import Clock
-from engine.collector import Parts, build_collector, build_operators, operators_views
+from engine.collector import CollectorNeeds, build_collector, build_operators, operators_views
 from engine.collector.listening import BACKLOG_CONNECTIONS, bind
 from engine.collector.refusals import Refusals
 from engine.errors import SettingsError
@@ -41,7 +41,7 @@ class Doors:
             self.public.close()
             raise
 
-    async def serve(self, stack: contextlib.AsyncExitStack, settings: Settings, parts: Parts) -> None:
+    async def serve(self, stack: contextlib.AsyncExitStack, settings: Settings, parts: CollectorNeeds) -> None:
         """Answers at both until the stack is closed."""
         views = operators_views(settings.collector, parts)
         few = operators_keeper(parts.metrics, parts.clock)
@@ -88,11 +88,13 @@ async def serve(
 
 def operators_keeper(metrics: Metrics, clock: Clock) -> Gatekeeper:
     """Of the operators' port: they are few."""
-    rules = Rules(connections_max=OPERATORS_MAX, head_seconds=OPERATORS_HEAD_SECONDS)
+    rules = ConnectionLimits(connections_max=OPERATORS_MAX, head_seconds=OPERATORS_HEAD_SECONDS)
     return Gatekeeper(rules, refused=Refusals(metrics, clock).count)
 
 
 def public_keeper(collector: CollectorSection, metrics: Metrics, clock: Clock) -> Gatekeeper:
     """Of the public port: as many as the settings and the system allow."""
-    rules = Rules(connections_max=connections_for(collector.connections_max), head_seconds=collector.head_seconds)
+    rules = ConnectionLimits(
+        connections_max=connections_for(collector.connections_max), head_seconds=collector.head_seconds
+    )
     return Gatekeeper(rules, refused=Refusals(metrics, clock).count, counted=metrics.connections.set)

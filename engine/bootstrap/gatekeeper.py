@@ -17,7 +17,7 @@ from typing import cast
 import msgspec
 from aiohttp import web
 
-from engine.collector.refusals import Reason
+from engine.collector.refusals import RefusalReason
 
 FILES_KEPT = 512
 """Files that are kept free for everything else: the store, providers, the operators' port."""
@@ -29,7 +29,7 @@ _TOO_SLOW = (
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class Rules(msgspec.Struct, frozen=True, kw_only=True):
+class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How many may be connected, and how long a head may take."""
 
     connections_max: int
@@ -40,7 +40,11 @@ class Gatekeeper:
     """A protocol factory around that of aiohttp. `refused` is told why one was turned away, `counted` how many there are."""
 
     def __init__(
-        self, rules: Rules, *, refused: Callable[[Reason], None], counted: Callable[[int], None] = lambda _: None
+        self,
+        rules: ConnectionLimits,
+        *,
+        refused: Callable[[RefusalReason], None],
+        counted: Callable[[int], None] = lambda _: None,
     ) -> None:
         """Keeps what it is given; `serve` names the server."""
         self.rules = rules
@@ -74,7 +78,7 @@ class Gatekeeper:
     def enter(self, connection: _Connection) -> bool:
         """Whether a new connection may stay."""
         if len(self._open) >= self.rules.connections_max:
-            self.refused(Reason.CONNECTIONS)
+            self.refused(RefusalReason.CONNECTIONS)
             if not self._waiting:
                 return False
             oldest = next(iter(self._waiting))
@@ -167,7 +171,7 @@ class _Connection(asyncio.Protocol):
     def _too_slow(self) -> None:
         self._timer = None
         if self._transport is not None and not self._transport.is_closing():
-            self._keeper.refused(Reason.TOO_SLOW)
+            self._keeper.refused(RefusalReason.TOO_SLOW)
             self._transport.write(_TOO_SLOW)
             self._transport.close()
 

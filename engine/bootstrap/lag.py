@@ -77,7 +77,7 @@ class LagGauge:
             return
         self.took(found, time.monotonic())
 
-    def took(self, found: dict[int, progress.Standing], now: float) -> None:
+    def took(self, found: dict[int, progress.GroupStanding], now: float) -> None:
         """Notes an answer."""
         self._answered = max(self._answered, now)
         health = self._metrics.health

@@ -19,7 +19,7 @@ from channels.recording import Mailbox
 from engine.bootstrap.doors import Doors
 from engine.bootstrap.taking_deploys import take_deploys
 from engine.clock import Clock, SystemClock
-from engine.collector import Parts
+from engine.collector import CollectorNeeds
 from engine.collector.intake.key_use import FILE as KEY_USE_FILE
 from engine.collector.intake.key_use import KeyUses
 from engine.collector.listening import url_of
@@ -37,12 +37,12 @@ from engine.project.parts import dispatch_options, open_callbacks, open_mailbox,
 from engine.runtimes.embedded import handovers
 from engine.telemetry import Action, Metrics, get_log
 from engine.watches import running as companions
-from engine.watches.running import Surroundings, beside_collector, beside_journal
+from engine.watches.running import WatchNeeds, beside_collector, beside_journal
 
 _log = get_log("service")
 
 
-class Renderer:
+class DeployedRenderer:
     """The templates as the composer asks for them. `templates` may be replaced by those of a deploy."""
 
     def __init__(self, templates: TemplateSet) -> None:
@@ -101,7 +101,7 @@ class Service:
             self.url, self.operators_url = url_of(doors.public), url_of(doors.operators)
             signer = TokenSigner(*self.project.settings.link_secrets())
             base_url = self.project.settings.collector.public_url or self.url
-            renderer = Renderer(self.project.templates)
+            renderer = DeployedRenderer(self.project.templates)
             composer = Composer(renderer, SignedLinks(base_url, signer))
             dispatcher = Dispatcher(
                 self.runtime,
@@ -116,7 +116,7 @@ class Service:
             switch = functools.partial(self._switch, dispatcher, renderer)
             deploys = asyncio.create_task(take_deploys(self.runtime, lambda: self.project, switch=switch))
             stack.push_async_callback(_cancel, deploys)
-            parts = Parts(
+            parts = CollectorNeeds(
                 runtime=self.runtime,
                 clock=self._clock,
                 metrics=self.metrics,
@@ -129,7 +129,7 @@ class Service:
                 pause_after=self.project.settings.bounces.pause_after,
             )
             await doors.serve(stack, self.project.settings, parts)
-            around = Surroundings(
+            around = WatchNeeds(
                 settings=self.project.settings, runtime=self.runtime, clock=self._clock, metrics=self.metrics
             )
             await stack.enter_async_context(companions.running([*beside_collector(around), *beside_journal(around)]))
@@ -141,7 +141,7 @@ class Service:
         _log.info(Action.STARTED, url=self.url, operators=self.operators_url)
 
     async def _switch(
-        self, dispatcher: Dispatcher, renderer: Renderer, project: Project, handed: handovers.Handover
+        self, dispatcher: Dispatcher, renderer: DeployedRenderer, project: Project, handed: handovers.DeployHandover
     ) -> None:
         """Puts a deploy in force: its channels first, then catalog and templates at once, between two records."""
         assert self.mailbox is not None, "not started"

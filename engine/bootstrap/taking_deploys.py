@@ -30,7 +30,7 @@ async def take_deploys(
     runtime: EmbeddedRuntime,
     current: Callable[[], Project],
     *,
-    switch: Callable[[Project, handovers.Handover], Awaitable[None]],
+    switch: Callable[[Project, handovers.DeployHandover], Awaitable[None]],
 ) -> None:
     """Runs beside the service: takes what is handed over, compiles it with all checks, and has `switch` put it in force.
 
@@ -53,10 +53,10 @@ async def take_deploys(
 
 async def _take(
     runtime: EmbeddedRuntime,
-    handed: handovers.Handover,
+    handed: handovers.DeployHandover,
     current: Project,
     *,
-    switch: Callable[[Project, handovers.Handover], Awaitable[None]],
+    switch: Callable[[Project, handovers.DeployHandover], Awaitable[None]],
 ) -> None:
     try:
         # In a thread: compiling templates takes seconds, and events go on coming.

@@ -4,8 +4,8 @@ Invariant: a 200 is given only after the records are durable; whatever is refuse
 `message`, and never with a traceback.
 """
 
-from engine.collector.app import Parts, build_collector, operators_views
+from engine.collector.app import CollectorNeeds, build_collector, operators_views
 from engine.collector.intake.parse import parse_line
 from engine.collector.operators import Views, build_operators
 
-__all__ = ["Parts", "Views", "build_collector", "build_operators", "operators_views", "parse_line"]
+__all__ = ["CollectorNeeds", "Views", "build_collector", "build_operators", "operators_views", "parse_line"]

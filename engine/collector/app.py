@@ -47,7 +47,7 @@ _silent.disabled = True
 _HANDLER = {"auto_decompress": False, "logger": _silent}
 
 
-class Parts(msgspec.Struct, frozen=True, kw_only=True):
+class CollectorNeeds(msgspec.Struct, frozen=True, kw_only=True):
     """What the collector works with. `mailbox` is for the operators' port. `content` renders a message as HTML, for `/view`."""
 
     runtime: Front
@@ -66,7 +66,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     """Refusals for our own fault, of so many customers' messages within an hour, that pause a workflow."""
 
 
-def build_collector(settings: CollectorSection, parts: Parts) -> web.Application:
+def build_collector(settings: CollectorSection, parts: CollectorNeeds) -> web.Application:
     """The application, to be run at `settings.bind` (which is 127.0.0.1 when there are no write keys)."""
     refusals = Refusals(parts.metrics, parts.clock)
     middlewares = [refusals.middleware]
@@ -106,7 +106,7 @@ def build_collector(settings: CollectorSection, parts: Parts) -> web.Application
     return app
 
 
-def operators_views(settings: CollectorSection, parts: Parts) -> Views:
+def operators_views(settings: CollectorSection, parts: CollectorNeeds) -> Views:
     """What the operators' port shows of a collector."""
 
     async def measure() -> None:
@@ -141,7 +141,7 @@ async def _healthz(_request: web.Request) -> web.StreamResponse:
 class _Watch:
     """Looks after every request: errors, backlog, preflights, measuring."""
 
-    def __init__(self, settings: CollectorSection, parts: Parts) -> None:
+    def __init__(self, settings: CollectorSection, parts: CollectorNeeds) -> None:
         self._backlog_max = settings.backlog_max
         self._runtime = parts.runtime
         self._clock = parts.clock

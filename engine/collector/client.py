@@ -54,7 +54,7 @@ def _address(hop: str) -> str:
     return hop if as_address(hop) is not None else ""
 
 
-class Sources:
+class FormOrigins:
     """Notices that all forms seem to come from one address of this machine, and says so once."""
 
     def __init__(self) -> None:

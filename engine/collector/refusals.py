@@ -20,7 +20,7 @@ LINE_SECONDS = 60.0
 _log = get_log("collector")
 
 
-class Reason(StrEnum):
+class RefusalReason(StrEnum):
     """Why something was refused: the values of `reason` in `anlass_refused_total`."""
 
     KEYLESS = "keyless"
@@ -49,29 +49,29 @@ class Reason(StrEnum):
 
 
 _BY_CODE = {
-    "backlog": Reason.BACKLOG,
-    "browser_key": Reason.BROWSER_KEY,
-    "event_not_allowed": Reason.EVENT_NOT_ALLOWED,
-    "foreign": Reason.FOREIGN_FORM,
-    "foreign_host": Reason.FOREIGN_HOST,
-    "foreign_origin": Reason.FOREIGN_ORIGIN,
-    "forged": Reason.FORGED,
-    "keyless": Reason.KEYLESS,
-    "not_configured": Reason.NOT_CONFIGURED,
-    "unproven_user": Reason.UNPROVEN_USER,
+    "backlog": RefusalReason.BACKLOG,
+    "browser_key": RefusalReason.BROWSER_KEY,
+    "event_not_allowed": RefusalReason.EVENT_NOT_ALLOWED,
+    "foreign": RefusalReason.FOREIGN_FORM,
+    "foreign_host": RefusalReason.FOREIGN_HOST,
+    "foreign_origin": RefusalReason.FOREIGN_ORIGIN,
+    "forged": RefusalReason.FORGED,
+    "keyless": RefusalReason.KEYLESS,
+    "not_configured": RefusalReason.NOT_CONFIGURED,
+    "unproven_user": RefusalReason.UNPROVEN_USER,
 }
 _BY_STATUS = {
-    401: Reason.UNAUTHORIZED,
-    403: Reason.FORBIDDEN,
-    404: Reason.NOT_FOUND,
-    405: Reason.METHOD,
-    408: Reason.TOO_SLOW,
-    410: Reason.NOT_FOUND,
-    413: Reason.TOO_LARGE,
-    415: Reason.UNSUPPORTED,
-    429: Reason.TOO_OFTEN,
-    500: Reason.INTERNAL,
-    503: Reason.UNAVAILABLE,
+    401: RefusalReason.UNAUTHORIZED,
+    403: RefusalReason.FORBIDDEN,
+    404: RefusalReason.NOT_FOUND,
+    405: RefusalReason.METHOD,
+    408: RefusalReason.TOO_SLOW,
+    410: RefusalReason.NOT_FOUND,
+    413: RefusalReason.TOO_LARGE,
+    415: RefusalReason.UNSUPPORTED,
+    429: RefusalReason.TOO_OFTEN,
+    500: RefusalReason.INTERNAL,
+    503: RefusalReason.UNAVAILABLE,
 }
 
 
@@ -81,7 +81,7 @@ class Refusals:
     def __init__(self, metrics: Metrics, clock: Clock) -> None:
         self._metrics = metrics
         self._clock = clock
-        self._lines: dict[Reason, tuple[float, int]] = {}
+        self._lines: dict[RefusalReason, tuple[float, int]] = {}
         """When the last line was logged, and how many refusals there were since."""
         # aiohttp marks a middleware with an attribute, which a bound method cannot have.
         self.middleware = web.middleware(functools.partial(self._handle))
@@ -99,9 +99,9 @@ class Refusals:
 
     def refused(self, code: str) -> None:
         """A record of a batch that became a dead letter."""
-        self.count(_BY_CODE.get(code, Reason.INVALID), code=code)
+        self.count(_BY_CODE.get(code, RefusalReason.INVALID), code=code)
 
-    def count(self, reason: Reason, **fields: object) -> None:
+    def count(self, reason: RefusalReason, **fields: object) -> None:
         """One refusal more; logs it if none of this reason was logged within the minute."""
         self._metrics.refused.labels(reason=reason.value).inc()
         now = self._clock.monotonic()
@@ -115,14 +115,14 @@ class Refusals:
         _log.warning(Action.REQUEST_REFUSED, reason=reason.value, **fields)
 
 
-def reason_of(request: web.Request, answer: web.StreamResponse) -> Reason:
+def reason_of(request: web.Request, answer: web.StreamResponse) -> RefusalReason:
     """The word for an answer: by its code where that says more than the status."""
     known = _BY_CODE.get(answer.get(CODE, ""))
     if known is not None:
         return known
     if answer.status in {400, 403, 404} and "{token}" in route_of(request):
-        return {400: Reason.INVALID, 403: Reason.FORBIDDEN, 404: Reason.TOKEN}[answer.status]
-    return _BY_STATUS.get(answer.status, Reason.INVALID)
+        return {400: RefusalReason.INVALID, 403: RefusalReason.FORBIDDEN, 404: RefusalReason.TOKEN}[answer.status]
+    return _BY_STATUS.get(answer.status, RefusalReason.INVALID)
 
 
 def route_of(request: web.Request) -> str:

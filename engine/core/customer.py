@@ -79,7 +79,7 @@ class Entries(msgspec.Struct, frozen=True, array_like=True, gc=False):
     keys: dict[str, tuple[int, int]] = {}
 
 
-class Heard(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class HeardEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An event that an exit rule, a goal or a wait names, remembered for runs that a merge may bring; when it was applied."""
 
     cause: Cause
@@ -159,7 +159,7 @@ class CustomerState(msgspec.Struct, array_like=True, kw_only=True, gc=False):
     """Ids that were merged into this one: who is forgotten is forgotten under all of them."""
     waiting: dict[str, int] = {}
     """Broadcast → its time that came while it was paused; entered when it goes on. It arms no timer."""
-    heard: tuple[Heard, ...] = ()
+    heard: tuple[HeardEvent, ...] = ()
     """The newest events that matter to runs which a merge may bring."""
     salts: tuple[str, ...] = ()
     """What ids of messages are salted with: the own one first, then those of ids that were merged into this one."""

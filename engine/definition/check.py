@@ -35,7 +35,7 @@ class Templates(Protocol):
         """Whether there is a template of that name for that channel (or one that the channel falls back to)."""
 
 
-class Project:
+class ProjectDraft:
     """What the files of a project say, while it is put together."""
 
     def __init__(self) -> None:
@@ -54,7 +54,11 @@ class Project:
 
 
 def check_project(
-    project: Project, problems: Problems, *, templates: Templates | None, channels: Collection[str] | None = CHANNELS
+    project: ProjectDraft,
+    problems: Problems,
+    *,
+    templates: Templates | None,
+    channels: Collection[str] | None = CHANNELS,
 ) -> None:
     """Adds what is wrong to the problems. `channels` are those that exist; None: who published it knew them."""
     assert project.policy is not None
@@ -76,7 +80,7 @@ class _Checker:
     """Looks names up in one project."""
 
     def __init__(
-        self, project: Project, policy: Policy, *, templates: Templates | None, channels: Collection[str] | None
+        self, project: ProjectDraft, policy: Policy, *, templates: Templates | None, channels: Collection[str] | None
     ) -> None:
         self._project = project
         self._policy = policy

@@ -17,7 +17,7 @@ from engine.core.channel import CHANNELS
 from engine.core.journey.workflow import Workflow
 from engine.definition.assemble import assemble
 from engine.definition.case import TestFile, compile_tests
-from engine.definition.check import Project, Templates, check_project
+from engine.definition.check import ProjectDraft, Templates, check_project
 from engine.definition.compile import Compiled, compile_workflow
 from engine.definition.compile_policy import compile_policy, compile_segments, default_policy
 from engine.definition.documents.case import TestsDocument
@@ -43,7 +43,7 @@ class Loaded(msgspec.Struct, frozen=True):
     catalog: Catalog | None
     problems: tuple[Problem, ...]
     tests: tuple[TestFile, ...] = ()
-    project: Project | None = None
+    project: ProjectDraft | None = None
     """Where each thing was written, for who wants to say more about it; None when there is no catalog."""
 
 
@@ -109,8 +109,8 @@ def load_files(
     return _loaded(project, problems, extra_versions=extra_versions)
 
 
-def _project(files: Sequence[tuple[str, bytes]], problems: Problems) -> Project:
-    project = Project()
+def _project(files: Sequence[tuple[str, bytes]], problems: Problems) -> ProjectDraft:
+    project = ProjectDraft()
     for file, raw in files:
         source = parse(file, raw, problems=problems)
         if source is None:
@@ -123,7 +123,7 @@ def _project(files: Sequence[tuple[str, bytes]], problems: Problems) -> Project:
 
 
 def _loaded(
-    project: Project,
+    project: ProjectDraft,
     problems: Problems,
     *,
     extra_versions: Sequence[Workflow],
@@ -140,7 +140,7 @@ def _loaded(
     return Loaded(catalog, problems.sorted(), tuple(tests for tests, _ in project.tests), project)
 
 
-def _take(source: Source, project: Project, problems: Problems) -> None:
+def _take(source: Source, project: ProjectDraft, problems: Problems) -> None:
     """Compiles one file into the project."""
     keys = list(source.data) if isinstance(source.data, dict) else []
     kinds = [kind for kind in KINDS if kind in keys]
@@ -159,7 +159,7 @@ def _take(source: Source, project: Project, problems: Problems) -> None:
     take[kinds[0]](source, project, problems)
 
 
-def _take_workflow(source: Source, project: Project, problems: Problems) -> None:
+def _take_workflow(source: Source, project: ProjectDraft, problems: Problems) -> None:
     name = source.data["workflow"]
     # Known even when the document is broken, so that one mistake does not cause others elsewhere.
     project.names.update({name if isinstance(name, str) else "", PurePosixPath(source.file).stem} - {""})
@@ -179,7 +179,7 @@ def _take_workflow(source: Source, project: Project, problems: Problems) -> None
     project.written.append(compiled)
 
 
-def _take_segments(source: Source, project: Project, problems: Problems) -> None:
+def _take_segments(source: Source, project: ProjectDraft, problems: Problems) -> None:
     written = source.data["segments"]
     if isinstance(written, dict):
         project.segment_names.update(str(name) for name in written)
@@ -197,7 +197,7 @@ def _take_segments(source: Source, project: Project, problems: Problems) -> None
         project.segment_sites[name] = site
 
 
-def _take_policy(source: Source, project: Project, problems: Problems) -> None:
+def _take_policy(source: Source, project: ProjectDraft, problems: Problems) -> None:
     document, taken = validate(PolicyDocument, source, problems=problems)
     site = Site(source if taken is None else taken, problems)
     if project.policy_site is not None:
@@ -209,14 +209,14 @@ def _take_policy(source: Source, project: Project, problems: Problems) -> None:
         project.policy = compile_policy(document, site)
 
 
-def _take_tests(source: Source, project: Project, problems: Problems) -> None:
+def _take_tests(source: Source, project: ProjectDraft, problems: Problems) -> None:
     document, taken = validate(TestsDocument, source, problems=problems)
     if document is not None and taken is not None:
         site = Site(taken, problems)
         project.tests.append((compile_tests(document, site), site))
 
 
-def _remember_unread(file: str, raw: bytes, project: Project) -> None:
+def _remember_unread(file: str, raw: bytes, project: ProjectDraft) -> None:
     """What a file that is not YAML may define is not missed elsewhere: its words count as defined, and its name as a workflow."""
     text = raw[:BYTES_MAX].decode("utf-8", "replace")
     project.lost.update(_WORD.findall(text))

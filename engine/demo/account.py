@@ -25,7 +25,7 @@ _PAGE = 5_000
 _MAILBOX_KEEPS = 10_000
 
 
-class Doors(msgspec.Struct, frozen=True):
+class DemoDoors(msgspec.Struct, frozen=True):
     """Where messages leave through: the mail server, and the stand-in of Twilio."""
 
     postbox: Postbox
@@ -59,7 +59,7 @@ class Account(msgspec.Struct, kw_only=True):
         return self.latency_ms[min(len(self.latency_ms) - 1, int(share * len(self.latency_ms)))]
 
 
-async def draw_up(reader: Reader, *, shop: Shop, doors: Doors, seconds: float) -> Account:
+async def draw_up(reader: Reader, *, shop: Shop, doors: DemoDoors, seconds: float) -> Account:
     """Asks everybody. `seconds` is how long the shop was open."""
     postbox = doors.postbox
     counts = await reader.counts()
@@ -142,7 +142,7 @@ def _cause(message: Message) -> str:
     return str(enrollment["event"]["id"]) if direct else ""
 
 
-def _books(counts: dict[str, Any], doors: Doors) -> list[str]:
+def _books(counts: dict[str, Any], doors: DemoDoors) -> list[str]:
     """What the totals say."""
     wrong = []
     postbox, texts = doors.postbox, doors.texts.received

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from engine.demo.goods import COMPLAINTS_DE, COMPLAINTS_EN, GOODS, phone
 from engine.demo.postbox import GREYLISTED, HARD_BOUNCE
-from engine.demo.script import DAY_MS, MINUTES, Act, Pen, Person, person
+from engine.demo.script import DAY_MS, MINUTES, Pen, Person, ScriptedAct, person
 
 _SEED: Final = 1
 _LAMP: Final = GOODS[0]
@@ -251,8 +251,8 @@ def _stutterer(pen: Pen, number: int) -> None:
     pen.person.acts = [_twice(act) for act in pen.person.acts]
 
 
-def _twice(act: Act) -> Act:
-    return Act(at_ms=act.at_ms, who=act.who, crowd=act.crowd, body=act.body, twice=True)
+def _twice(act: ScriptedAct) -> ScriptedAct:
+    return ScriptedAct(at_ms=act.at_ms, who=act.who, crowd=act.crowd, body=act.body, twice=True)
 
 
 def _garbler(pen: Pen, number: int) -> None:
@@ -269,7 +269,7 @@ def _garbler(pen: Pen, number: int) -> None:
         pen.track(9 + week * 7, number, "Product Viewed", **pen.seen(_LAMP))
         pen.track(9 + week * 7, number, "")
     for week, body in enumerate(bodies):
-        act = Act(at_ms=pen.moment(10 + week * 5, number), who=pen.person.id, crowd=False, raw=body)
+        act = ScriptedAct(at_ms=pen.moment(10 + week * 5, number), who=pen.person.id, crowd=False, raw=body)
         pen.person.acts.append(act)
 
 

@@ -23,7 +23,7 @@ from rich.console import Console
 from engine.bootstrap import Project, Service, open_project
 from engine.clock import SystemClock
 from engine.core.channel import CHANNELS
-from engine.demo.account import Account, Doors, draw_up, mailbox_differences
+from engine.demo.account import Account, DemoDoors, draw_up, mailbox_differences
 from engine.demo.board import Board, Glance
 from engine.demo.cast import cast
 from engine.demo.crowd import crowd
@@ -85,7 +85,7 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     smtp: int
 
 
-class Result(msgspec.Struct, frozen=True):
+class DemoResult(msgspec.Struct, frozen=True):
     """`status` as the command line returns it; `account` None when the demo was interrupted before there was one."""
 
     status: int
@@ -127,7 +127,7 @@ def monday_for(now_ms: int) -> int:
     return latest_ms - (latest_ms - _FIRST_MONDAY_MS) % _WEEK_MS
 
 
-async def perform(wishes: Wishes, console: Console) -> Result:
+async def perform(wishes: Wishes, console: Console) -> DemoResult:
     """All of it, within a running loop."""
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -149,7 +149,7 @@ async def perform(wishes: Wishes, console: Console) -> Result:
             loop.remove_signal_handler(number)
 
 
-async def _perform(wishes: Wishes, console: Console, told: asyncio.Event, log: TextIO) -> Result:
+async def _perform(wishes: Wishes, console: Console, told: asyncio.Event, log: TextIO) -> DemoResult:
     configure_logging(stream=log)
     start_ms = monday_for(SystemClock().now_ms()) if wishes.start_ms is None else wishes.start_ms
     clock = CompressedClock(start_ms)
@@ -178,7 +178,7 @@ async def _perform(wishes: Wishes, console: Console, told: asyncio.Event, log: T
             f" mail by SMTP to 127.0.0.1:{smtp_port}, text messages to a stand-in of Twilio at {twilio_url}",
             highlight=False, soft_wrap=True,
         )  # fmt: skip
-        stage = _Stage(wishes, service, shop=shop, doors=Doors(postbox, texts), clock=clock)
+        stage = _Stage(wishes, service, shop=shop, doors=DemoDoors(postbox, texts), clock=clock)
         return await stage.perform(console, told, start_ms)
 
 
@@ -248,14 +248,16 @@ def _at_home(project: Project, ports: Ports, *, twilio_url: str) -> Project:
 class _Stage:
     """The parts while the shop is open."""
 
-    def __init__(self, wishes: Wishes, service: Service, *, shop: Shop, doors: Doors, clock: CompressedClock) -> None:
+    def __init__(
+        self, wishes: Wishes, service: Service, *, shop: Shop, doors: DemoDoors, clock: CompressedClock
+    ) -> None:
         self._wishes = wishes
         self._service = service
         self._shop = shop
         self._doors = doors
         self._clock = clock
 
-    async def perform(self, console: Console, told: asyncio.Event, start_ms: int) -> Result:
+    async def perform(self, console: Console, told: asyncio.Event, start_ms: int) -> DemoResult:
         """Opens, closes, accounts."""
         began = self._clock.monotonic()
         with Board(console) as board:
@@ -264,7 +266,7 @@ class _Stage:
             drained = await self._drain(told)
         if told.is_set():
             console.print("Interrupted; what was answered is stored, and `anlass run` goes on from there.")
-            return Result(INTERRUPTED, None)
+            return DemoResult(INTERRUPTED, None)
         days = min(DAYS, -(-(self._clock.now_ms() - start_ms) // DAY_MS))
         await self._doors.texts.telephone.quiet()
         account = await draw_up(self._service.runtime, shop=self._shop, doors=self._doors, seconds=seconds)
@@ -277,7 +279,7 @@ class _Stage:
                 f"\nThe mailbox is at {self._service.operators_url}/mailbox. Ctrl-C ends it.", highlight=False
             )
             await self._service.wait_until(told)
-        return Result(1 if account.differences else 0, account)
+        return DemoResult(1 if account.differences else 0, account)
 
     async def _open(self, board: Board, told: asyncio.Event, start_ms: int) -> None:
         """Until the last day or the last second, whichever comes first."""

@@ -32,7 +32,7 @@ _ID = re.compile(rb"^Message-ID:\s*<([0-9a-f]{32})@", re.IGNORECASE | re.MULTILI
 _HEAD_BYTES_MAX = 16_384
 
 
-class Letter(msgspec.Struct, frozen=True):
+class ReceivedMail(msgspec.Struct, frozen=True):
     """A mail as the server took it; `at` is the monotonic second of its 250."""
 
     id: str
@@ -49,7 +49,7 @@ class Postbox:
     def __init__(self, *, now: Callable[[], float]) -> None:
         """`now` gives monotonic seconds. Set `mailbox` and `on_letter` before the first mail comes."""
         self.mailbox: Mailbox | None = None
-        self.on_letter: Callable[[Letter], None] | None = None
+        self.on_letter: Callable[[ReceivedMail], None] | None = None
         self.received: Counter[str] = Counter()
         self.arrived_at: dict[str, float] = {}
         self.bounced = 0
@@ -114,7 +114,7 @@ class Postbox:
         mail = email.message_from_bytes(content)
         text, html = _parts(mail)
         unsubscribe = str(mail.get("List-Unsubscribe", "")).strip().partition(">")[0].lstrip("<")  # the first is https
-        letter = Letter(message_id, recipient, _decoded(mail.get("Subject")), text, unsubscribe, at)
+        letter = ReceivedMail(message_id, recipient, _decoded(mail.get("Subject")), text, unsubscribe, at)
         if self.mailbox is not None:
             to_name, _ = email.utils.parseaddr(_decoded(mail.get("To")))
             sent_at = email.utils.parsedate_to_datetime(mail["Date"])

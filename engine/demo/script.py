@@ -22,7 +22,7 @@ MINUTES: Final = 1 / 60
 FREE_SHIPPING_EUR: Final = 50
 
 
-class Act(msgspec.Struct, frozen=True, kw_only=True):
+class ScriptedAct(msgspec.Struct, frozen=True, kw_only=True):
     """One thing somebody does. `body` is a Segment item without its time; `raw`, when not empty, is sent instead of it."""
 
     at_ms: int
@@ -46,7 +46,7 @@ class Person(msgspec.Struct, kw_only=True):
     """Follows the link of a double opt-in mail."""
     leaves: bool = False
     """Unsubscribes from the first mail that offers it, by the button in the mail program."""
-    acts: list[Act] = []
+    acts: list[ScriptedAct] = []
 
     @property
     def email(self) -> str:
@@ -81,7 +81,7 @@ class Pen:
     def put(self, day: float, hour: float, body: dict[str, Any], **more: Any) -> None:
         """Adds an act."""
         body = {"messageId": self.next_id(), **body}
-        act = Act(at_ms=self.moment(day, hour), who=self.person.id, crowd=self.person.crowd, body=body, **more)
+        act = ScriptedAct(at_ms=self.moment(day, hour), who=self.person.id, crowd=self.person.crowd, body=body, **more)
         self.person.acts.append(act)
 
     def identify(self, day: float, hour: float = 6, *, anonymous: str = "", **traits: Any) -> None:

@@ -19,8 +19,8 @@ from typing import Any, Final, NamedTuple
 import aiohttp
 
 from engine.clock import Clock, to_rfc3339
-from engine.demo.postbox import Letter
-from engine.demo.script import HOUR_MS, Act, Person
+from engine.demo.postbox import ReceivedMail
+from engine.demo.script import HOUR_MS, Person, ScriptedAct
 from engine.errors import ServiceUnreachable
 
 LANES: Final = 4
@@ -57,7 +57,7 @@ class Shop:
         self._key = key
         self._clock = clock
         self._order = itertools.count()
-        self._queue: list[tuple[int, int, Act | _Link]] = []
+        self._queue: list[tuple[int, int, ScriptedAct | _Link]] = []
         self._by_address = {one.email: one for one in people if one.email}
         self._http: aiohttp.ClientSession | None = None
         for act in sorted((act for one in people for act in one.acts), key=lambda act: act.at_ms):
@@ -78,19 +78,19 @@ class Shop:
             await self._http.close()
             self._http = None
 
-    def _put(self, at_ms: int, what: Act | _Link) -> None:
+    def _put(self, at_ms: int, what: ScriptedAct | _Link) -> None:
         heapq.heappush(self._queue, (at_ms, next(self._order), what))
 
     async def play(self, until_ms: int) -> None:
         """Everything that is due. Raises ServiceUnreachable when the collector does not answer."""
-        lanes: list[list[Act | _Link]] = [[] for _ in range(LANES)]
+        lanes: list[list[ScriptedAct | _Link]] = [[] for _ in range(LANES)]
         while self._queue and self._queue[0][0] <= until_ms:
             _, _, what = heapq.heappop(self._queue)
             if self._lets_in(what):
                 lanes[zlib.crc32(what.who.encode()) % LANES].append(what)
         await asyncio.gather(*(self._lane(lane) for lane in lanes if lane))
 
-    def _lets_in(self, what: Act | _Link) -> bool:
+    def _lets_in(self, what: ScriptedAct | _Link) -> bool:
         if isinstance(what, _Link) or not what.crowd or what.who in self._inside:
             return True
         if self.busy or what.who in self.turned_away:
@@ -99,10 +99,10 @@ class Shop:
         self._inside.add(what.who)
         return True
 
-    async def _lane(self, lane: list[Act | _Link]) -> None:
-        basket: list[Act] = []
+    async def _lane(self, lane: list[ScriptedAct | _Link]) -> None:
+        basket: list[ScriptedAct] = []
         for what in lane:
-            if isinstance(what, Act) and _can_wait(what) and len(basket) < _BATCH_MAX:
+            if isinstance(what, ScriptedAct) and _can_wait(what) and len(basket) < _BATCH_MAX:
                 basket.append(what)
                 continue
             await self._batch(basket)
@@ -115,14 +115,14 @@ class Shop:
                 await self._single(what)
         await self._batch(basket)
 
-    def _item(self, act: Act) -> dict[str, Any]:
+    def _item(self, act: ScriptedAct) -> dict[str, Any]:
         item = dict(act.body)
         if act.happened_ms:
             item["timestamp"] = to_rfc3339(act.happened_ms)
         self.told_at[item["messageId"]] = self._clock.monotonic()
         return item
 
-    async def _single(self, act: Act) -> None:
+    async def _single(self, act: ScriptedAct) -> None:
         item = self._item(act)
         path = f"/v1/{item.pop('type')}"
         body = json.dumps(item).encode()
@@ -131,7 +131,7 @@ class Shop:
             self.counts["duplicates"] += 1
             await self._post(path, body, events=1)
 
-    async def _batch(self, acts: list[Act]) -> None:
+    async def _batch(self, acts: list[ScriptedAct]) -> None:
         if acts:
             items = [self._item(act) for act in acts]
             again = [item for item, act in zip(items, acts, strict=True) if act.twice]
@@ -168,7 +168,7 @@ class Shop:
                 await answer.read()
                 self.counts[link.kind if answer.status == 200 else f"{link.kind} failed"] += 1  # noqa: PLR2004 - HTTP
 
-    def read(self, letter: Letter) -> None:
+    def read(self, letter: ReceivedMail) -> None:
         """A mail has arrived: its recipient may do something about it."""
         person = self._by_address.get(letter.to)
         if person is None:
@@ -182,7 +182,7 @@ class Shop:
             self._put(self._clock.now_ms() + HOUR_MS, _Link("unsubscribe", letter.unsubscribe_url, person.id))
 
 
-def _can_wait(act: Act) -> bool:
+def _can_wait(act: ScriptedAct) -> bool:
     if act.raw:
         return False
     kind = act.body["type"]

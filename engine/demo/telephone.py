@@ -55,7 +55,7 @@ FINE: Final = Mood()
 UNREACHABLE: Final = Mood(reports=("queued", "sent", "undelivered"), code=30003)
 
 
-class Taken(msgspec.Struct, kw_only=True):
+class PhoneMessage(msgspec.Struct, kw_only=True):
     """A text or a call; `kind` is `messages` or `calls`, `form` what was asked for."""
 
     sid: str
@@ -74,12 +74,12 @@ class Telephone:
 
     def __init__(self, *, now_ms: Callable[[], int], token: str = AUTH_TOKEN, sid: str = ACCOUNT_SID) -> None:
         """`now_ms` is the time that resources get, UTC milliseconds."""
-        self.taken: list[Taken] = []
+        self.taken: list[PhoneMessage] = []
         self.requests = 0
         self.moods: deque[Mood] = deque()
         self.mood_of: Callable[[Mapping[str, str]], Mood] = lambda _form: FINE
         self.opted_out: set[str] = set()
-        self.on_text: Callable[[Taken], None] | None = None
+        self.on_text: Callable[[PhoneMessage], None] | None = None
         self.answers: list[tuple[int, str]] = []
         """What our reports were answered: status and body."""
         self.inbound_url = ""
@@ -191,8 +191,8 @@ class Telephone:
             return _error(400, 21602)
         return _error(400, 21610) if form["To"] in self.opted_out else None
 
-    def _take(self, kind: str, form: dict[str, str]) -> Taken:
-        taken = Taken(
+    def _take(self, kind: str, form: dict[str, str]) -> PhoneMessage:
+        taken = PhoneMessage(
             sid=self._next_sid("SM" if kind == "messages" else "CA"), kind=kind, to=form["To"], sender=form.get("From", ""),
             text=form.get("Body", "") or form.get("Twiml", ""), form=form, created_ms=self._now_ms(),
         )  # fmt: skip
@@ -223,7 +223,7 @@ class Telephone:
 
         return listing
 
-    def _shown(self, one: Taken) -> dict[str, Any]:
+    def _shown(self, one: PhoneMessage) -> dict[str, Any]:
         """The resource as Twilio shows it."""
         created = email.utils.formatdate(one.created_ms // 1_000, usegmt=True).replace("GMT", "+0000")
         shown: dict[str, Any] = {
@@ -241,13 +241,13 @@ class Telephone:
 
     # ----------------------------------------------------------------------------------------------------------- reports
 
-    def _report(self, taken: Taken, mood: Mood) -> None:
+    def _report(self, taken: PhoneMessage, mood: Mood) -> None:
         reports = mood.reports if mood.reports is not None else _DELIVERED if taken.kind == "messages" else _ANSWERED
         task = asyncio.create_task(self._reporting(taken, mood, reports))
         self._reports.add(task)
         task.add_done_callback(self._reports.discard)
 
-    async def _reporting(self, taken: Taken, mood: Mood, reports: tuple[str, ...]) -> None:
+    async def _reporting(self, taken: PhoneMessage, mood: Mood, reports: tuple[str, ...]) -> None:
         name = "Message" if taken.kind == "messages" else "Call"
         url = taken.form.get("StatusCallback", "")
         for number, status in enumerate(reports):

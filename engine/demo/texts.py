@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 from channels.contract import OutgoingMessage
 from channels.recording import Mailbox
 from engine.demo.goods import phone
-from engine.demo.telephone import FINE, UNREACHABLE, Mood, Taken, Telephone
+from engine.demo.telephone import FINE, UNREACHABLE, Mood, PhoneMessage, Telephone
 
 SENDER: Final = "+4930123456"
 TIRED: Final = phone(12)
@@ -46,7 +46,7 @@ class Texts:
     def _mood(self, form: Mapping[str, str]) -> Mood:
         return UNREACHABLE if form["To"] == OFF else FINE
 
-    def _take(self, taken: Taken) -> None:
+    def _take(self, taken: PhoneMessage) -> None:
         message = parse_qs(urlsplit(taken.form.get("StatusCallback", "")).query).get("message", [""])[0]
         self.received[message] += 1
         if self.mailbox is not None and message:

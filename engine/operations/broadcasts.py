@@ -29,7 +29,7 @@ COUNT_PAUSE = 20
 """Looking at every customer takes at most one part in so many of the time."""
 
 
-class Standing(msgspec.Struct, frozen=True, kw_only=True):
+class IssueStanding(msgspec.Struct, frozen=True, kw_only=True):
     """One issue as it stands. Counts are of people (`audience`, `reached`, `paused`) and messages (the others)."""
 
     workflow: str
@@ -128,7 +128,7 @@ class Watch:
         self._count_seconds = 0.0
         self._entered_then = 0
 
-    async def look(self, reader: Reader, *, now_ms: int) -> list[Standing]:
+    async def look(self, reader: Reader, *, now_ms: int) -> list[IssueStanding]:
         """How every issue stands that somebody has come to, or will within a day."""
         async for seq, line in lines_of(reader, self._workflow.name, kinds=KINDS, after_seq=self._seen):
             self._seen = seq
@@ -180,7 +180,7 @@ class Watch:
                 if running:
                     self._last_ms = max(self._last_ms, at_ms)
 
-    def _standing(self, name: str, issue: _Issue, *, now_ms: int) -> Standing:
+    def _standing(self, name: str, issue: _Issue, *, now_ms: int) -> IssueStanding:
         counts = Counter(status for status, _ in issue.statuses.values())
         answers = Counter(issue.answers.values())
         since_ms = now_ms - RATE_MS
@@ -191,7 +191,7 @@ class Watch:
         queued = answers["queued"] - sum(counts[status] for status in FINAL)
         left = to_come + len(issue.paused) + answers["held"] + queued
         eta_ms = 0 if not left or not rate else max(now_ms + int(left * 1_000 / rate), self._last_ms)
-        return Standing(
+        return IssueStanding(
             workflow=self._workflow.name,
             issue=name,
             audience=len(issue.entered) + len(issue.paused) + to_come,

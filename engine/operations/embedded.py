@@ -23,16 +23,16 @@ from engine.definition.phone_numbers import with_phone_numbers
 from engine.definition.public_holidays import with_public_holidays
 from engine.errors import DefinitionError, ServiceUnreachable
 from engine.operations.deploy import publish
-from engine.operations.port import Audited, Kept, Operations, operator_name
+from engine.operations.port import Audited, Operations, StillKept, operator_name
 from engine.project.opening import VERSIONS_MAX, open_project
 from engine.project.parts import open_runtime
 from engine.runtimes.audit import Act, Head
-from engine.runtimes.base import History, Reader, Receipt, Replayed
+from engine.runtimes.base import ErasureReceipt, History, Reader, Replayed
 from engine.runtimes.consent_chain import LedgerCheck
 from engine.runtimes.embedded import audit, consents, inbox, operators, suppression
 from engine.runtimes.embedded.keys import keyed_hash, read_key
 from engine.runtimes.embedded.store import is_running
-from engine.runtimes.suppression import Entry
+from engine.runtimes.suppression import SuppressionEntry
 from engine.settings import Settings, load_settings
 
 RUNNING_FILE = "running.json"
@@ -155,11 +155,11 @@ class EmbeddedOperations:
         await self.submit([Erase(customer=customer, at_ms=self._erased_ms, id=f"operator:{self._erased_ms}")])
         await self.settle()
 
-    async def receipt(self, customer: str) -> Receipt | None:
+    async def receipt(self, customer: str) -> ErasureReceipt | None:
         found = operators.receipt(self._var, customer)
         return found if found is not None and found.requested_ms >= self._erased_ms else None
 
-    async def kept(self) -> list[Kept]:
+    async def kept(self) -> list[StillKept]:
         return []  # the log is cleaned as well
 
     async def deployed(self) -> dict[str, str]:
@@ -187,13 +187,13 @@ class EmbeddedOperations:
         number, _, digest = audit.read_head(self._var).partition(":")
         return {"audit": Head(number=int(number), hash=digest) if digest else Head(), "consents": ledger}
 
-    async def suppressions(self) -> list[Entry]:
+    async def suppressions(self) -> list[SuppressionEntry]:
         return suppression.listed(self._var)
 
-    async def suppress(self, entries: Sequence[Entry]) -> None:
+    async def suppress(self, entries: Sequence[SuppressionEntry]) -> None:
         suppression.suppress(self._var, entries)
 
-    async def lift(self, entries: Sequence[Entry]) -> None:
+    async def lift(self, entries: Sequence[SuppressionEntry]) -> None:
         suppression.lift(self._var, entries)
 
     def text_hash(self, text: str) -> bytes:

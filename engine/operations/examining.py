@@ -19,13 +19,13 @@ from engine.errors import NotFound
 from engine.project.opening import VERSIONS_MAX, Project, open_project
 from engine.runtimes.embedded import handovers
 from engine.runtimes.embedded.examining import examine
-from engine.runtimes.embedded.mending import Mended, mend
+from engine.runtimes.embedded.mending import MendedRow, mend
 from engine.runtimes.embedded.store import FILE, connect, translated
-from engine.runtimes.rebuild import InForce
-from engine.runtimes.unreadable import Finding
+from engine.runtimes.rebuild import CatalogInForce
+from engine.runtimes.unreadable import UnreadableFinding
 
 
-def unreadable_rows(var: Path) -> list[Finding]:
+def unreadable_rows(var: Path) -> list[UnreadableFinding]:
     """Every row of the store that cannot be read, whether an engine runs or not. Raises NotFound without a store."""
     if not (var / FILE).exists():
         raise NotFound(f"There is no engine data in {var}.", mend="Run `anlass run` there first.")
@@ -33,23 +33,23 @@ def unreadable_rows(var: Path) -> list[Finding]:
         return list(examine(connection))
 
 
-def mend_rows(folder: Path, *, give_up: bool) -> list[Mended]:
+def mend_rows(folder: Path, *, give_up: bool) -> list[MendedRow]:
     """Mends what the log allows, and with `give_up` lets go of the rest. Raises StorageBusy while an engine runs."""
     project = open_project(folder, with_templates=False)
     return mend(project.var, _catalogs(project.var, project), give_up=give_up, now_ms=SystemClock().now_ms())
 
 
-def _catalogs(var: Path, project: Project) -> Sequence[InForce]:
+def _catalogs(var: Path, project: Project) -> Sequence[CatalogInForce]:
     """What was in force when; a version that does not compile any more is left out, and then the replay does not fit."""
     current = project.catalog
-    found: list[InForce] = []
+    found: list[CatalogInForce] = []
     for each in reversed(handovers.deployed(var, limit=VERSIONS_MAX)):
         if each.catalog == current.id:
-            found.append(InForce(each.deployed_ms, current))
+            found.append(CatalogInForce(each.deployed_ms, current))
             continue
         loaded = load_files([(name, text.encode()) for name, text in each.files.items()], channels=None)
         if loaded.catalog is not None:
             versions = {**current.versions, **loaded.catalog.versions}
             catalog = msgspec.structs.replace(loaded.catalog, versions=versions)
-            found.append(InForce(each.deployed_ms, with_phone_numbers(with_public_holidays(catalog))))
-    return found or [InForce(0, current)]
+            found.append(CatalogInForce(each.deployed_ms, with_phone_numbers(with_public_holidays(catalog))))
+    return found or [CatalogInForce(0, current)]

@@ -12,8 +12,8 @@ from engine.project.cluster import Cluster
 from engine.runtimes.kafka.intake.outlet import Outlet
 from engine.runtimes.kafka.operating import examining, replaying
 from engine.runtimes.kafka.operating.examining import PartitionFinding
-from engine.runtimes.kafka.operating.replaying import History
-from engine.runtimes.kafka.partition.outgoing import Here
+from engine.runtimes.kafka.operating.replaying import PartitionHistory
+from engine.runtimes.kafka.partition.outgoing import PlanNeeds
 from engine.runtimes.kafka.topics import Mended, Outgoing, encode_input
 from engine.runtimes.rebuild import Rebuilt
 
@@ -54,7 +54,7 @@ class Examination:
         cluster, customer = self._cluster, finding.customer
         kept = await examining.waiting(cluster.bootstrap, cluster.topics, finding.partition, customer=customer)
         found = await replaying.history(cluster.bootstrap, self._here(finding), customer, catalogs=self._catalogs)
-        begins = found.begins if isinstance(found, History) else -1
+        begins = found.begins if isinstance(found, PartitionHistory) else -1
         waits = [each for each in kept if each.offset > begins]
         until = min((each.offset for each in waits), default=-1)
         record, why = self._record(finding, found, until=until, give_up=give_up)
@@ -67,14 +67,14 @@ class Examination:
         return ("given up", why) if record.state is None and not record.keep else ("rebuilt", "")
 
     def _record(
-        self, finding: PartitionFinding, found: History | str, *, until: int, give_up: bool
+        self, finding: PartitionFinding, found: PartitionHistory | str, *, until: int, give_up: bool
     ) -> tuple[Mended | None, str]:
         now_ms, customer = SystemClock().now_ms(), finding.customer
         if "although it can be read" in finding.reason:
             return Mended(customer=customer, at_ms=now_ms, keep=True), ""
         replay: Rebuilt | str = (
             replaying.rebuilt(self._here(finding), self._catalogs, found, until=until)
-            if isinstance(found, History)
+            if isinstance(found, PartitionHistory)
             else found
         )
         if isinstance(replay, Rebuilt) and replay.state is not None:
@@ -82,9 +82,9 @@ class Examination:
         why = replay if isinstance(replay, str) else "the log does not lead to it"
         return (Mended(customer=customer, at_ms=now_ms), why) if give_up else (None, why)
 
-    def _here(self, finding: PartitionFinding) -> Here:
+    def _here(self, finding: PartitionFinding) -> PlanNeeds:
         cluster = self._cluster
-        return Here(
+        return PlanNeeds(
             topics=cluster.topics,
             partition=finding.partition,
             partitions=cluster.partitions,

@@ -28,7 +28,7 @@ SEGMENTS = "(segments)"
 """Stands for memberships that a window changes: they belong to no workflow."""
 
 
-class Waiting(msgspec.Struct, kw_only=True):
+class WaitingWork(msgspec.Struct, kw_only=True):
     """What waits of one workflow: messages in the outbox, and what is due of customers; times are those of the oldest."""
 
     workflow: str
@@ -38,12 +38,12 @@ class Waiting(msgspec.Struct, kw_only=True):
     due_ms: int = 0
 
 
-async def waiting_by_workflow(reader: Reader, *, now_ms: int) -> list[Waiting]:
+async def waiting_by_workflow(reader: Reader, *, now_ms: int) -> list[WaitingWork]:
     """Every workflow of which something waits now, by name. Reads every customer: it takes a while where there are many."""
-    found: dict[str, Waiting] = {}
+    found: dict[str, WaitingWork] = {}
 
-    def of(workflow: str) -> Waiting:
-        return found.setdefault(workflow, Waiting(workflow=workflow))
+    def of(workflow: str) -> WaitingWork:
+        return found.setdefault(workflow, WaitingWork(workflow=workflow))
 
     for each in await reader.messages(status="pending", limit=MESSAGES_MAX):
         row = of(each.message.workflow)

@@ -13,20 +13,20 @@ from engine.clock import SystemClock
 from engine.collector.intake.foreign import parse_foreign
 from engine.core.record import Erase, Record
 from engine.errors import ServiceUnreachable
-from engine.operations.port import Audited, Kept, operator_name
+from engine.operations.port import Audited, StillKept, operator_name
 from engine.project.cluster import Cluster
 from engine.runtimes.audit import Act, Head, customer_of, follow, verify
-from engine.runtimes.base import History, Reader, Receipt, Replayed
+from engine.runtimes.base import ErasureReceipt, History, Reader, Replayed
 from engine.runtimes.consent_chain import LedgerCheck
 from engine.runtimes.journal import Database, DatabaseReader, ledger
 from engine.runtimes.kafka import admin, progress
 from engine.runtimes.kafka.intake.intake import KafkaIntake
 from engine.runtimes.kafka.operating import audit, suppression
-from engine.runtimes.kafka.operating.dead_letters import Replay, kept_ms
+from engine.runtimes.kafka.operating.dead_letters import DeadLetterReplay, kept_ms
 from engine.runtimes.kafka.operating.history import newest_of
 from engine.runtimes.kafka.passed import passed
 from engine.runtimes.kafka.topics import Topics, partition_of
-from engine.runtimes.suppression import Entry
+from engine.runtimes.suppression import SuppressionEntry
 from engine.settings import Settings
 
 PASSED_SECONDS_MAX = 15.0
@@ -59,7 +59,7 @@ class KafkaOperations:
             self._bootstrap, self._topics, customer, partitions=self._partitions, parse=parse_foreign, limit=limit
         )
 
-    async def receipt(self, customer: str) -> Receipt | None:
+    async def receipt(self, customer: str) -> ErasureReceipt | None:
         partition, offset = self._erasure
         return await self._with_database(
             lambda reader: reader.receipt(customer, partition=partition, since_offset=offset)
@@ -76,10 +76,10 @@ class KafkaOperations:
         finally:
             await database.close()
 
-    async def kept(self) -> list[Kept]:
+    async def kept(self) -> list[StillKept]:
         now_ms = SystemClock().now_ms()
         found = await asyncio.to_thread(kept_ms, self._bootstrap, self._topics)
-        return [Kept(topic=topic, until_ms=now_ms + for_ms if for_ms else 0) for topic, for_ms in found.items()]
+        return [StillKept(topic=topic, until_ms=now_ms + for_ms if for_ms else 0) for topic, for_ms in found.items()]
 
     async def deployed(self) -> dict[str, str]:
         return {path: text for files in reversed(await self.published()) for path, text in files.items()}
@@ -124,7 +124,7 @@ class KafkaOperations:
 
     async def put_back(self, dead_letter_ids: Sequence[int]) -> Replayed:
         await self._check()
-        replay = Replay(self._bootstrap, self._topics, partitions=self._partitions)
+        replay = DeadLetterReplay(self._bootstrap, self._topics, partitions=self._partitions)
         try:
             return await self._with_database(lambda reader: replay.put_back(reader, dead_letter_ids))
         finally:
@@ -165,15 +165,15 @@ class KafkaOperations:
         texts = (await self.audit()).texts
         return {"audit": verify(texts).head, "consents": await self._with_ledger(ledger.head_of)}
 
-    async def suppressions(self) -> list[Entry]:
+    async def suppressions(self) -> list[SuppressionEntry]:
         await self._check()
         return await suppression.listed(self._bootstrap, self._topics)
 
-    async def suppress(self, entries: Sequence[Entry]) -> None:
+    async def suppress(self, entries: Sequence[SuppressionEntry]) -> None:
         await self._check()
         await suppression.write(self._bootstrap, self._topics, entries)
 
-    async def lift(self, entries: Sequence[Entry]) -> None:
+    async def lift(self, entries: Sequence[SuppressionEntry]) -> None:
         await self._check()
         await suppression.write(self._bootstrap, self._topics, entries, gone=True)
 

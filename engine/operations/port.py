@@ -14,9 +14,9 @@ import msgspec
 
 from engine.core.record import Record
 from engine.runtimes.audit import Act, Head
-from engine.runtimes.base import History, Reader, Receipt, Replayed
+from engine.runtimes.base import ErasureReceipt, History, Reader, Replayed
 from engine.runtimes.consent_chain import LedgerCheck
-from engine.runtimes.suppression import Entry
+from engine.runtimes.suppression import SuppressionEntry
 
 OPERATOR = "ANLASS_OPERATOR"
 """The variable that names the operator, where several work as one user of the system."""
@@ -24,7 +24,7 @@ OPERATOR = "ANLASS_OPERATOR"
 T = TypeVar("T")
 
 
-class Kept(msgspec.Struct, frozen=True, kw_only=True):
+class StillKept(msgspec.Struct, frozen=True, kw_only=True):
     """What still holds records about a customer who was erased, and until when at most (UTC milliseconds; 0: for ever)."""
 
     topic: str
@@ -59,10 +59,10 @@ class Operations(Protocol):
     async def erase(self, customer: str) -> None:
         """Hands an erasure over, and settles."""
 
-    async def receipt(self, customer: str) -> Receipt | None:
+    async def receipt(self, customer: str) -> ErasureReceipt | None:
         """Of the erasure that `erase` handed over, once it is done."""
 
-    async def kept(self) -> list[Kept]:
+    async def kept(self) -> list[StillKept]:
         """What holds records of this customer for a while yet, after the receipt."""
 
     async def deployed(self) -> dict[str, str]:
@@ -86,13 +86,13 @@ class Operations(Protocol):
     async def heads(self) -> dict[str, Head]:
         """Where the audit log (`audit`) and the consent ledger (`consents`) end."""
 
-    async def suppressions(self) -> list[Entry]:
+    async def suppressions(self) -> list[SuppressionEntry]:
         """What is kept about addresses that nothing may be sent to."""
 
-    async def suppress(self, entries: Sequence[Entry]) -> None:
+    async def suppress(self, entries: Sequence[SuppressionEntry]) -> None:
         """Adds such entries; durable when it returns."""
 
-    async def lift(self, entries: Sequence[Entry]) -> None:
+    async def lift(self, entries: Sequence[SuppressionEntry]) -> None:
         """Takes such entries out; durable when it returns."""
 
     def text_hash(self, text: str) -> bytes:

@@ -20,7 +20,7 @@ from engine.core.policy import Policy
 from engine.core.record import Lift
 from engine.operations.port import Operations
 from engine.runtimes.audit import Act
-from engine.runtimes.suppression import OPERATOR, Entry, about, entries_of
+from engine.runtimes.suppression import OPERATOR, SuppressionEntry, about, entries_of
 
 PAGE = 1_000
 STANDS = (OBJECTED, ERASED)
@@ -45,8 +45,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 class Lifted(msgspec.Struct, frozen=True, kw_only=True):
     """What came of it: entries taken out, entries that stay, customers whose state knew of it."""
 
-    gone: tuple[Entry, ...]
-    stays: tuple[Entry, ...]
+    gone: tuple[SuppressionEntry, ...]
+    stays: tuple[SuppressionEntry, ...]
     customers: tuple[str, ...]
 
 
@@ -54,7 +54,7 @@ async def add(operations: Operations, wanted: Sequence[Wanted], *, why: str, rea
     """Suppresses addresses; how many were not suppressed before. Raises NotFound when the project never ran."""
     now_ms = SystemClock().now_ms()
     known = {each.hash for each in await operations.suppressions() if not each.is_shadow}
-    found: dict[str, Entry] = {}
+    found: dict[str, SuppressionEntry] = {}
     fresh: set[str] = set()
     for each in wanted:
         kind, address = mailbox(each.channel, each.address)
@@ -67,13 +67,13 @@ async def add(operations: Operations, wanted: Sequence[Wanted], *, why: str, rea
     return len(fresh)
 
 
-async def restore(operations: Operations, entries: Sequence[Entry], *, why: str) -> None:
+async def restore(operations: Operations, entries: Sequence[SuppressionEntry], *, why: str) -> None:
     """Adds entries of an export, which are hashes already."""
     await operations.note(Act(act="suppression", what="import of hashes", count=len(entries), why=why))
     await operations.suppress(entries)
 
 
-async def find(operations: Operations, channel: str, address: str) -> list[Entry]:
+async def find(operations: Operations, channel: str, address: str) -> list[SuppressionEntry]:
     """What is kept about an address on a channel, objections and erasures too."""
     kind, _ = mailbox(channel, address)
     entries = [each for each in await operations.suppressions() if mailbox(each.channel, "")[0] == kind]

@@ -110,12 +110,12 @@ class Cluster:
             "instance": kafka.instance,
         }
 
-    def folder(self, role: str) -> Slot:
+    def folder(self, role: str) -> InstanceFolder:
         """A folder for this process alone: the first that no other uses, so that a restart finds its rows again."""
-        return Slot(self.settings.kafka_folder / role)
+        return InstanceFolder(self.settings.kafka_folder / role)
 
 
-class Slot:
+class InstanceFolder:
     """A numbered folder with a lock, until `release`."""
 
     def __init__(self, root: Path) -> None:

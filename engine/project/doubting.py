@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from engine.definition.check import Project
+from engine.definition.check import ProjectDraft
 from engine.definition.doubts.expressions import expression_doubts
 from engine.definition.doubts.names import Mention, mentions_of, named_once
 from engine.definition.doubts.plans import plans
@@ -27,7 +27,7 @@ _IN_TEMPLATES = {
 _OF_EVENTS = frozenset({"id", "name", "time", "properties"})
 
 
-def doubts(project: Project, texts: Mapping[str, str], *, folder: Path, now_ms: int) -> list[Problem]:
+def doubts(project: ProjectDraft, texts: Mapping[str, str], *, folder: Path, now_ms: int) -> list[Problem]:
     """Every warning about workflows, policy and templates that stand in `texts`, the files by name."""
     files = template_files(texts)
     names = [*mentions_of(project), *mentions_in_templates(files)]

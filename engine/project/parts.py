@@ -18,11 +18,11 @@ from channels.callbacks import CallbackReader
 from channels.letters import PrintSettings, Spool
 from channels.recording import Mailbox
 from engine.clock import Clock
-from engine.dispatch.sending.dispatcher import Options as DispatchOptions
+from engine.dispatch.sending.dispatcher import DispatchOptions
 from engine.dispatch.sending.limits import Limits
 from engine.errors import SettingsError, StorageError
 from engine.project.opening import Project
-from engine.runtimes.embedded import EmbeddedRuntime, Options
+from engine.runtimes.embedded import EmbeddedOptions, EmbeddedRuntime
 from engine.settings import Settings
 from engine.telemetry import Action, Metrics, get_log
 
@@ -42,7 +42,7 @@ def open_runtime(
     `accept_loss`: it starts though its key or its database is gone.
     """
     database = project.settings.database
-    options = Options(
+    options = EmbeddedOptions(
         backlog_max=project.settings.collector.backlog_max,
         synchronous="FULL" if database.synchronous == "full" else "NORMAL",
         log_days=database.log_days,

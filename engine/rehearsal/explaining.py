@@ -23,7 +23,7 @@ from engine.core.record import Event
 from engine.core.time import when_allowed
 from engine.core.time.schedule import rfc3339
 from engine.core.turn import Turn
-from engine.definition.expression.parts import Part, parts_of
+from engine.definition.expression.parts import ConditionPart, parts_of
 from engine.errors import ExpressionError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ Refusal = Callable[[Message], str]
 """Why a message may not leave because of its address (`engine.core.consent.suppression.refusal`, and since when), or ""."""
 
 
-class Finding(msgspec.Struct, frozen=True):
+class ExplainedLine(msgspec.Struct, frozen=True):
     """One line. `holds` is yes, no, or None where the line is not a question; `depth` indents it below what it belongs to."""
 
     section: str
@@ -53,7 +53,7 @@ class Explained(msgspec.Struct, frozen=True):
     """All lines in the order of the evaluator's work, and the answer in one sentence."""
 
     answer: str
-    findings: tuple[Finding, ...]
+    findings: tuple[ExplainedLine, ...]
 
 
 def explain(
@@ -79,7 +79,7 @@ class _Explainer:
         self._events = events
         self._now_ms = now_ms
         self._turn = Turn(catalog, state, Event(customer=state.id, at_ms=now_ms, id=TRIED_ID, name="", time_ms=now_ms))
-        self._found: list[Finding] = []
+        self._found: list[ExplainedLine] = []
         self._runs = [run for run in state.enrollments if run.workflow == workflow.name]
         self._unsent: list[str] = []
 
@@ -99,7 +99,7 @@ class _Explainer:
             shown = "missing"
         if len(shown) > VALUE_CHARS_MAX:
             shown = shown[: VALUE_CHARS_MAX - 1] + "…"
-        self._found.append(Finding(section, text, holds, shown, depth))
+        self._found.append(ExplainedLine(section, text, holds, shown, depth))
 
     # ------------------------------------------------------------------------------------------------------- entry
 
@@ -203,9 +203,9 @@ class _Explainer:
             return f"{who} is not in {name}. What does not hold: {no.text}{value}."
         return f"{who} is not in {name}; nothing that can be seen from here keeps them out."
 
-    def _first_no(self) -> Finding | None:
+    def _first_no(self) -> ExplainedLine | None:
         """What keeps them out: the first line that does not hold, and of a compound condition the first part that does not."""
-        no: Finding | None = None
+        no: ExplainedLine | None = None
         for each in self._found:
             if no is not None and each.depth <= no.depth:
                 break
@@ -346,7 +346,7 @@ class _Explainer:
         self._say(section, f"{label} {expression.text}", value=error or value, depth=depth)
 
 
-def _asked(part: Part, turn: Turn, level: int = 0) -> Iterator[tuple[int, str, bool, str]]:
+def _asked(part: ConditionPart, turn: Turn, level: int = 0) -> Iterator[tuple[int, str, bool, str]]:
     """The part and what it consists of: depth, text, whether it holds, and the values that were looked at."""
     value, error = _value(part.expression, turn)
     shown = [error] if error else []

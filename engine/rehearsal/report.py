@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
     from engine.core.effect import Decision
     from engine.definition.case import Expected, Moment, Range
-    from engine.rehearsal.testing import Result
+    from engine.rehearsal.testing import CaseResult
 
 COLUMN_CHARS = 52
 _LOCAL = "%a %d %b %H:%M:%S"
 _DETAILS = ("channel", "template", "answer", "reason", "until", "variant")
 
 
-def failure(result: Result) -> Iterator[str]:
+def failure(result: CaseResult) -> Iterator[str]:
     """The lines that show a failed case."""
     zone = zone_named(result.zone)
     yield f"FAILED {result.file}:{result.line} {result.case}"
@@ -43,7 +43,7 @@ def failure(result: Result) -> Iterator[str]:
         yield f"! {note}"
 
 
-def _expected(expected: Expected, result: Result, zone: ZoneInfo) -> str:
+def _expected(expected: Expected, result: CaseResult, zone: ZoneInfo) -> str:
     when = "" if expected.at is None else f"{_range(expected.at, result, zone)} "
     parts = [f"{when}{expected.kind}: {expected.name or _values(expected.values)}"]
     if expected.kind == "send":
@@ -54,12 +54,12 @@ def _expected(expected: Expected, result: Result, zone: ZoneInfo) -> str:
     return " ".join(parts)
 
 
-def _range(moments: Range, result: Result, zone: ZoneInfo) -> str:
+def _range(moments: Range, result: CaseResult, zone: ZoneInfo) -> str:
     first, last = (_moment(moment, result, zone) for moment in (moments.first, moments.last))
     return first if first == last else f"{first}..{last}"
 
 
-def _moment(moment: Moment, result: Result, zone: ZoneInfo) -> str:
+def _moment(moment: Moment, result: CaseResult, zone: ZoneInfo) -> str:
     """As it was written, if that is a time after the start; else where the customer is, as what happened is shown."""
     if moment.offset is not None:
         return str(moment.offset)
@@ -70,7 +70,7 @@ def _values(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}: {json.dumps(value, ensure_ascii=False, default=str)}" for name, value in values.items())
 
 
-def _actual(decision: Decision, result: Result, zone: ZoneInfo) -> str:
+def _actual(decision: Decision, result: CaseResult, zone: ZoneInfo) -> str:
     local = local_datetime(decision.at_ms, zone)
     subject = subject_of(decision) or _values(decision.detail.get("traits", {}))
     if decision.kind in ("send", "exited") and decision.workflow != result.workflow:

@@ -12,7 +12,7 @@ import msgspec
 
 from engine.core.effect import KINDS
 from engine.core.time.schedule import Duration, add, parse_duration, zone_named
-from engine.rehearsal.stage import Stage
+from engine.rehearsal.stage import RehearsalStage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -75,7 +75,7 @@ def simulate(
     zone = zone_named(catalog.policy.zone)
     summary.start_ms = ordered[0].at_ms
     until_ms = add(ordered[-1].at_ms, UNTIL_DEFAULT, zone) if until is None else add(summary.start_ms, until, zone)
-    stage = Stage(catalog, start_ms=summary.start_ms, templates=templates, on_decision=decided)
+    stage = RehearsalStage(catalog, start_ms=summary.start_ms, templates=templates, on_decision=decided)
     stage.memory.on_failure = lambda _position, record, error: summary.failures.append(
         f"{record.customer}: {type(record).__name__}: {error!r}"
     )
@@ -93,7 +93,9 @@ def simulate(
     return summary
 
 
-def _play_out(stage: Stage, summary: Summary, until_ms: int, on_progress: Callable[[Summary], None] | None) -> None:
+def _play_out(
+    stage: RehearsalStage, summary: Summary, until_ms: int, on_progress: Callable[[Summary], None] | None
+) -> None:
     """Fires what is still pending, a day at a time so that progress can be shown."""
     while (due_ms := stage.memory.next_due_ms) and due_ms <= until_ms:
         stage.memory.run_until(min(until_ms, due_ms + 86_400_000))
@@ -102,7 +104,7 @@ def _play_out(stage: Stage, summary: Summary, until_ms: int, on_progress: Callab
             on_progress(summary)
 
 
-def _measure(summary: Summary, stage: Stage, now_ms: int) -> None:
+def _measure(summary: Summary, stage: RehearsalStage, now_ms: int) -> None:
     summary.until_ms = now_ms
     summary.customers = len(stage.memory.states)
     summary.timers = stage.memory.position - summary.records

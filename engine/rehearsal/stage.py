@@ -42,7 +42,7 @@ class Shown(NamedTuple):
     locale: str
 
 
-class Stage:
+class RehearsalStage:
     """Plays records and reports every decision to `on_decision`, in order. `templates` None: nothing is rendered."""
 
     def __init__(

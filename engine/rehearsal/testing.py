@@ -19,7 +19,7 @@ from engine.core.record import Consent, Enroll, Event, Identify, Outcome, Record
 from engine.core.time.schedule import add, parse_duration, zone_named, zone_of
 from engine.definition.assemble import assemble
 from engine.definition.case import split_name
-from engine.rehearsal.stage import Shown, Stage
+from engine.rehearsal.stage import RehearsalStage, Shown
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -38,7 +38,7 @@ _SUBJECTS = {
 }  # fmt: skip
 
 
-class Result(msgspec.Struct, frozen=True, kw_only=True):
+class CaseResult(msgspec.Struct, frozen=True, kw_only=True):
     """What came of one case. It passed when nothing is missing and nothing unexpected happened."""
 
     file: str
@@ -59,20 +59,20 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         return not self.notes and all(expected is not None and actual is not None for expected, actual in self.pairs)
 
 
-def run_tests(catalog: Catalog, files: Sequence[TestFile], *, templates: TemplateSet | None) -> Iterator[Result]:
+def run_tests(catalog: Catalog, files: Sequence[TestFile], *, templates: TemplateSet | None) -> Iterator[CaseResult]:
     """Runs every case of every file, in order."""
     for file in files:
         for case in file.cases:
             yield run_case(catalog, file, case, templates=templates)
 
 
-def run_case(catalog: Catalog, file: TestFile, case: TestCase, *, templates: TemplateSet | None) -> Result:
+def run_case(catalog: Catalog, file: TestFile, case: TestCase, *, templates: TemplateSet | None) -> CaseResult:
     """Plays one case until nothing is pending, at most until its `until` (a year by default)."""
     project_zone = zone_named(catalog.policy.zone)
     zone = zone_of(case.traits, project_zone)
     start_ms = case.start.at_ms(0, project_zone)
     decisions: list[Decision] = []
-    stage = Stage(
+    stage = RehearsalStage(
         _isolated(catalog, file.workflow, case), start_ms=start_ms, templates=templates, on_decision=decisions.append
     )
     until_ms = add(start_ms, _YEAR, zone) if case.until is None else case.until.at_ms(start_ms, zone)
@@ -80,7 +80,7 @@ def run_case(catalog: Catalog, file: TestFile, case: TestCase, *, templates: Tem
     stage.memory.play(record for record in records if record.at_ms <= until_ms)
     stage.memory.run_until(until_ms)
     pairs = _compare(file.workflow, case, decisions, start_ms, zone)
-    return Result(
+    return CaseResult(
         file=file.file,
         line=case.line,
         workflow=file.workflow,

@@ -25,6 +25,7 @@ __all__ = [
     "FINAL",
     "PAUSES",
     "DeadLetter",
+    "ErasureReceipt",
     "Front",
     "History",
     "Intake",
@@ -35,7 +36,6 @@ __all__ = [
     "Pending",
     "Query",
     "Reader",
-    "Receipt",
     "Replayed",
     "Runtime",
     "Settlement",
@@ -73,7 +73,7 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
     never_records: tuple[int, ...]
 
 
-class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+class ErasureReceipt(msgspec.Struct, frozen=True, kw_only=True):
     """What is kept about an erasure. `finished_ms` is 0 while the log still holds records."""
 
     requested_ms: int

@@ -22,7 +22,7 @@ from engine.runtimes import consents
 from engine.runtimes.audit import FIRST, Head
 from engine.runtimes.consents import STAYS, KeyedHash
 
-__all__ = ["FIRST", "Chain", "Head", "LedgerCheck", "Linked", "Links"]
+__all__ = ["FIRST", "Chain", "ChainColumns", "Head", "LedgerCheck", "Linked"]
 
 SALT_BYTES = 16
 
@@ -31,7 +31,7 @@ def _encode(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=True, sort_keys=True, separators=(",", ":")).encode()
 
 
-class Links(msgspec.Struct, frozen=True):
+class ChainColumns(msgspec.Struct, frozen=True):
     """The columns of the chain. `hidden` is what the record and its address are called after an erasure."""
 
     salt: str
@@ -47,7 +47,7 @@ class Linked(msgspec.Struct, frozen=True):
     number: int
     where: tuple[int, ...]
     row: tuple[Any, ...]
-    links: Links
+    links: ChainColumns
 
 
 class LedgerCheck(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +62,7 @@ class LedgerCheck(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the end that was asked about is in there."""
 
 
-def link(number: int, where: Sequence[int], row: Sequence[Any], *, prev: str, keyed_hash: KeyedHash) -> Links:
+def link(number: int, where: Sequence[int], row: Sequence[Any], *, prev: str, keyed_hash: KeyedHash) -> ChainColumns:
     """The columns of a row that follows the hash `prev`."""
     record = consents.record_of(row)
     if row[-1]:  # it comes without its person
@@ -73,7 +73,7 @@ def link(number: int, where: Sequence[int], row: Sequence[Any], *, prev: str, ke
         seal = _seal(salt, row)
         after = consents.without_person(record, alias="", keyed_hash=keyed_hash)
         hidden = f"{after.id} {after.address}"
-    links = Links(salt, seal, hidden, prev, "")
+    links = ChainColumns(salt, seal, hidden, prev, "")
     return msgspec.structs.replace(links, hash=_hash(number, where, row, links))
 
 
@@ -158,7 +158,7 @@ def _seal(salt: str, row: Sequence[Any]) -> str:
     return hmac.digest(salt.encode(), _encode([row[0], row[1], row[6], row[-2]]), "sha256").hex()
 
 
-def _hash(number: int, where: Sequence[int], row: Sequence[Any], links: Links) -> str:
+def _hash(number: int, where: Sequence[int], row: Sequence[Any], links: ChainColumns) -> str:
     """Over what stays: where it stands, what was said, when, with which words; and over the digest of who it was."""
     stays = [*row[2:6], row[7], *row[8:11], _kept(json.loads(row[-2]))]
     return hashlib.sha256(_encode([number, list(where), stays, links.hidden, links.seal, links.prev])).hexdigest()

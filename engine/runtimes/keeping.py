@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 DAY_MS = 86_400_000
 
 
-class Kept(msgspec.Struct, frozen=True, kw_only=True):
+class RetentionDays(msgspec.Struct, frozen=True, kw_only=True):
     """Days; 0: for ever."""
 
     log: int
@@ -24,9 +24,9 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     dead_letters: int
 
 
-def kept(said: Retention, *, log: int = 0, journal: int = 0, messages: int = 0, dead_letters: int = 0) -> Kept:
+def kept(said: Retention, *, log: int = 0, journal: int = 0, messages: int = 0, dead_letters: int = 0) -> RetentionDays:
     """What holds: `said` is the policy's, the others are what holds where it says nothing."""
-    return Kept(
+    return RetentionDays(
         log=log if said.log is None else said.log,
         journal=journal if said.journal is None else said.journal,
         messages=messages if said.messages is None else said.messages,

@@ -31,7 +31,7 @@ from engine.runtimes.base import (
 from engine.runtimes.consents import without_person
 from engine.runtimes.effects import flushes
 from engine.runtimes.memory import Memory
-from engine.runtimes.memory_reader import Entry, MemoryReader, keyed_hash
+from engine.runtimes.memory_reader import LedgerLine, MemoryReader, keyed_hash
 from engine.runtimes.unreadable import set_aside_sentence, why_waiting
 
 
@@ -255,13 +255,17 @@ class MemoryRuntime(MemoryReader):
         self._work.set()
 
     def _sent_elsewhere(self, message: str, at_ms: int) -> None:
-        entry = self._ledger.setdefault(message, Entry(message=NOWHERE, number=len(self._ledger), updated_ms=at_ms))
+        entry = self._ledger.setdefault(
+            message, LedgerLine(message=NOWHERE, number=len(self._ledger), updated_ms=at_ms)
+        )
         if entry.status in {"pending", "unknown"}:
             entry.status, entry.updated_ms, entry.reason = "sent", at_ms, SENT_ELSEWHERE
 
     def _dispatched(self, message: Message) -> None:
         later_ms = message.due_ms if message.due_ms > message.decided_ms else 0
-        entry = Entry(message=message, number=len(self._ledger), updated_ms=message.decided_ms, not_before_ms=later_ms)
+        entry = LedgerLine(
+            message=message, number=len(self._ledger), updated_ms=message.decided_ms, not_before_ms=later_ms
+        )
         self._ledger.setdefault(message.id, entry)
         self._work.set()
 

@@ -30,7 +30,7 @@ from engine.runtimes.consents import looked_up
 from engine.runtimes.memory import Memory
 
 
-class Entry(msgspec.Struct, kw_only=True):
+class LedgerLine(msgspec.Struct, kw_only=True):
     """A line of the ledger."""
 
     message: Message
@@ -54,7 +54,7 @@ class MemoryReader:
         self._pauses: dict[str, Paused] = {}
         self._paces: Counter[tuple[str, int, str]] = Counter()
         self._journal: list[tuple[int, int, Decision]] = []
-        self._ledger: dict[str, Entry] = {}
+        self._ledger: dict[str, LedgerLine] = {}
         self._consents: list[tuple[int, ConsentRecord]] = []
         self._letters: list[DeadLetter] = []
 
@@ -160,7 +160,7 @@ def keyed_hash(text: str) -> bytes:
     return hmac.digest(b"a key of this memory", text.encode("utf-8", "surrogatepass"), "sha256")
 
 
-def _statuses(entries: Iterable[Entry]) -> Iterator[MessageStatus]:
+def _statuses(entries: Iterable[LedgerLine]) -> Iterator[MessageStatus]:
     for entry in entries:
         yield MessageStatus(
             message=entry.message,

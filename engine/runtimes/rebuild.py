@@ -24,7 +24,7 @@ Line = tuple[str, str, str, str]
 """Kind, enrollment, step and message (or task) of a decision."""
 
 
-class InForce(msgspec.Struct, frozen=True):
+class CatalogInForce(msgspec.Struct, frozen=True):
     """A catalog, and from when on it decided."""
 
     from_ms: int
@@ -116,7 +116,7 @@ def agreeing(play: Callable[[int], Replay], told: Sequence[Line]) -> Rebuilt | s
 
 
 def rebuild(
-    catalogs: Sequence[InForce], customer: str, records: Iterable[tuple[int, Record]], *, told: Sequence[Line]
+    catalogs: Sequence[CatalogInForce], customer: str, records: Iterable[tuple[int, Record]], *, told: Sequence[Line]
 ) -> Rebuilt | str:
     """Replays (position, record) of one customer, control records among them, where what was appended is on the log as well.
 
@@ -127,7 +127,7 @@ def rebuild(
 
 
 def _played(
-    catalogs: Sequence[InForce], customer: str, records: Sequence[tuple[int, Record]], *, unsalted: int
+    catalogs: Sequence[CatalogInForce], customer: str, records: Sequence[tuple[int, Record]], *, unsalted: int
 ) -> Replay:
     replay, at = Replay(catalogs[0].catalog, customer, unsalted=unsalted), 0
     for position, record in records:

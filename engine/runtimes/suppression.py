@@ -17,7 +17,7 @@ TextHash = Callable[[str], bytes]
 """The keyed hash of a text of `engine.core.consent.suppression.names`."""
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class SuppressionEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One row. `kind` is that of `engine.core.consent.suppression.Place`; `since_ms` is 0 where nobody knows."""
 
     hash: str
@@ -49,16 +49,16 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         return self.kind.startswith(f"{REFUSED}/")
 
 
-def about(entries: Iterable[Entry], address: str, text_hash: TextHash) -> list[Entry]:
+def about(entries: Iterable[SuppressionEntry], address: str, text_hash: TextHash) -> list[SuppressionEntry]:
     """The entries about an address, under whichever form it was written down."""
     found = list(entries)
     hashes = {(kind, text_hash(text).hex()) for kind in {each.kind for each in found} for text in names(kind, address)}
     return [each for each in found if (each.kind, each.hash) in hashes]
 
 
-def entries_of(kind: str, address: str, reason: str, *, at_ms: int, text_hash: TextHash) -> list[Entry]:
+def entries_of(kind: str, address: str, reason: str, *, at_ms: int, text_hash: TextHash) -> list[SuppressionEntry]:
     """What is written when somebody refuses an address: for old readers too, and that it is not a bounce."""
     return [
-        Entry(hash=text_hash(names(each, address)[0]).hex(), kind=each, reason=reason, since_ms=at_ms)
+        SuppressionEntry(hash=text_hash(names(each, address)[0]).hex(), kind=each, reason=reason, since_ms=at_ms)
         for each in (kind, f"{REFUSED}/{kind}")
     ]

@@ -46,7 +46,7 @@ class SetAside(msgspec.Struct, frozen=True, kw_only=True):
         return self.kind != "message" and bool(self.customer)
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
+class UnreadableFinding(msgspec.Struct, frozen=True, kw_only=True):
     """A row that cannot be read. `set_aside`: the engine has found it as well."""
 
     table: str

@@ -10,7 +10,7 @@ import ssl
 
 from channels.bounces import Marks
 from engine.clock import Clock
-from engine.collector.bounces.fetching import Account
+from engine.collector.bounces.fetching import MailboxAccount
 from engine.collector.bounces.intake import BounceDesk
 from engine.collector.bounces.listener import Taking, listen
 from engine.collector.bounces.mailbox import MailboxReader
@@ -20,7 +20,7 @@ from engine.errors import SettingsError
 from engine.runtimes.base import Front
 from engine.settings import Settings
 from engine.telemetry import Action, Metrics, get_log
-from engine.watches.watch import Companion, Surroundings
+from engine.watches.watch import Companion, WatchNeeds
 
 _log = get_log("bounces")
 
@@ -71,7 +71,7 @@ class Listener:
             server.close()
 
 
-def listener(around: Surroundings) -> Companion | None:
+def listener(around: WatchNeeds) -> Companion | None:
     """The listener, when the settings ask for one."""
     if not around.settings.bounces.listen:
         return None
@@ -79,7 +79,7 @@ def listener(around: Surroundings) -> Companion | None:
     return Listener(around.settings, desk, marks_of(around.settings))
 
 
-def mailbox_reader(around: Surroundings) -> Companion | None:
+def mailbox_reader(around: WatchNeeds) -> Companion | None:
     """The reader of a mailbox, when the settings ask for one."""
     bounces = around.settings.bounces
     if not bounces.mailbox:
@@ -88,7 +88,7 @@ def mailbox_reader(around: Surroundings) -> Companion | None:
         raise SettingsError(
             "The mailbox of bounces has no password.", mend="Set ANLASS_BOUNCES__PASSWORD or bounces.password_file."
         )
-    account = Account(
+    account = MailboxAccount(
         protocol=bounces.mailbox,
         host=bounces.mailbox_host,
         port=bounces.port_of_mailbox,

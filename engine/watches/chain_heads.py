@@ -15,7 +15,7 @@ from engine.runtimes.audit import Head
 from engine.telemetry import Action, get_log
 
 if TYPE_CHECKING:
-    from engine.watches.watch import Surroundings
+    from engine.watches.watch import WatchNeeds
 
 POLL_SECONDS = 30.0
 DIGITS = 16
@@ -28,7 +28,7 @@ class ChainHeads:
 
     name = "chains"
 
-    def __init__(self, around: Surroundings) -> None:
+    def __init__(self, around: WatchNeeds) -> None:
         self._project = around.settings.project
         self._metrics = around.metrics
         self._said: dict[str, Head] = {}

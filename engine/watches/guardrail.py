@@ -26,7 +26,7 @@ from engine.telemetry import Action, get_log
 
 if TYPE_CHECKING:
     from engine.core.policy_values import BlastRadius
-    from engine.watches.watch import Surroundings
+    from engine.watches.watch import WatchNeeds
 
 POLL_SECONDS = 2.0
 DAY_MS = 86_400_000
@@ -40,7 +40,7 @@ class Guardrail:
 
     name = "guardrail"
 
-    def __init__(self, around: Surroundings) -> None:
+    def __init__(self, around: WatchNeeds) -> None:
         self._runtime = around.runtime
         self._clock = around.clock
         self._metrics = around.metrics

@@ -15,15 +15,15 @@ from engine.watches.chain_heads import ChainHeads
 from engine.watches.guardrail import Guardrail
 from engine.watches.subject_tests import SubjectTests
 from engine.watches.tasks import TaskCounter
-from engine.watches.watch import Companion, Surroundings
+from engine.watches.watch import Companion, WatchNeeds
 
-__all__ = ["JOURNAL", "Companion", "Surroundings", "beside_collector", "beside_journal", "running"]
+__all__ = ["JOURNAL", "Companion", "WatchNeeds", "beside_collector", "beside_journal", "running"]
 
 RETRY_SECONDS = 5.0
 _log = get_log("companion")
 
 
-def beside_collector(around: Surroundings) -> list[Companion]:
+def beside_collector(around: WatchNeeds) -> list[Companion]:
     """Those that take something in from outside: they run where the collector runs. Raises SettingsError."""
     asked = around.settings.bounces
     if not asked.listen and not asked.mailbox:
@@ -35,12 +35,12 @@ def beside_collector(around: Surroundings) -> list[Companion]:
     ]
 
 
-def beside_journal(around: Surroundings) -> list[Companion]:
+def beside_journal(around: WatchNeeds) -> list[Companion]:
     """Those that watch what was decided and sent: they run once for the whole project, where the journal is written."""
     return [build(around) for build in JOURNAL]
 
 
-JOURNAL: tuple[Callable[[Surroundings], Companion], ...] = (Guardrail, SubjectTests, TaskCounter, ChainHeads)
+JOURNAL: tuple[Callable[[WatchNeeds], Companion], ...] = (Guardrail, SubjectTests, TaskCounter, ChainHeads)
 
 
 @contextlib.asynccontextmanager

@@ -22,7 +22,7 @@ from engine.telemetry import Action, get_log
 
 if TYPE_CHECKING:
     from engine.core.catalog import Catalog
-    from engine.watches.watch import Surroundings
+    from engine.watches.watch import WatchNeeds
 
 POLL_SECONDS = 2.0
 PROPOSE_AGAIN_MS = 60_000
@@ -88,7 +88,7 @@ class SubjectTests:
 
     name = "subject-tests"
 
-    def __init__(self, around: Surroundings) -> None:
+    def __init__(self, around: WatchNeeds) -> None:
         """Nothing is read before `run`."""
         self._runtime = around.runtime
         self._clock = around.clock

@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from engine.core.journey.task import KINDS, Task, gather
+from engine.core.journey.task import KINDS, FollowUp, gather
 from engine.runtimes.base import Query
 
 if TYPE_CHECKING:
-    from engine.watches.watch import Surroundings
+    from engine.watches.watch import WatchNeeds
 
 POLL_SECONDS = 30.0
 PAGE = 1_000
@@ -25,11 +25,11 @@ class TaskCounter:
 
     name = "tasks"
 
-    def __init__(self, around: Surroundings) -> None:
+    def __init__(self, around: WatchNeeds) -> None:
         self._runtime = around.runtime
         self._clock = around.clock
         self._metrics = around.metrics
-        self._tasks: dict[str, Task] = {}
+        self._tasks: dict[str, FollowUp] = {}
         self._after = dict.fromkeys(KINDS.values(), 0)
         self._looks = 0
 

@@ -15,7 +15,7 @@ from engine.settings import Settings
 from engine.telemetry import Metrics
 
 
-class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
+class WatchNeeds(msgspec.Struct, frozen=True, kw_only=True):
     """What a companion works with. On Kafka `runtime` answers from the journal's database and writes to the cluster."""
 
     settings: Settings

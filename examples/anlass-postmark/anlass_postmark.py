@@ -116,7 +116,7 @@ def create(settings: Mapping[str, object]) -> PostmarkChannel:
         raise ValueError(f"The [postmark_api] settings cannot be used: {error}.") from None
 
 
-def _written(mailbox: guard.Mailbox) -> str:
+def _written(mailbox: guard.NamedAddress) -> str:
     """As Postmark reads it; the name is quoted, so that a comma in it adds nobody."""
     name = mailbox.name.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{name}" <{mailbox.address}>' if name else mailbox.address

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from channels.contract import PermanentError, TransientError, Verdict
-from channels.delivery import RANK, Outcome, advance, classify_reply, enhanced_status, without_addresses
+from channels.delivery import RANK, DeliveryOutcome, advance, classify_reply, enhanced_status, without_addresses
 
 
-@given(st.lists(st.sampled_from(Outcome), max_size=12))
-def test_a_state_never_moves_backwards(news: list[Outcome]) -> None:
+@given(st.lists(st.sampled_from(DeliveryOutcome), max_size=12))
+def test_a_state_never_moves_backwards(news: list[DeliveryOutcome]) -> None:
     """Whatever arrives in whatever order, the rank only grows."""
-    state: Outcome | None = None
+    state: DeliveryOutcome | None = None
     for outcome in news:
         before = state
         state = advance(state, outcome)
@@ -24,26 +24,34 @@ def test_a_state_never_moves_backwards(news: list[Outcome]) -> None:
 
 def test_the_order_of_arrival_does_not_matter() -> None:
     """Provider callbacks come out of order; the end is the same."""
-    for order in permutations([Outcome.SENT, Outcome.DEFERRED, Outcome.DELIVERED, Outcome.OPENED, Outcome.COMPLAINED]):
-        state: Outcome | None = None
+    for order in permutations(
+        [
+            DeliveryOutcome.SENT,
+            DeliveryOutcome.DEFERRED,
+            DeliveryOutcome.DELIVERED,
+            DeliveryOutcome.OPENED,
+            DeliveryOutcome.COMPLAINED,
+        ]
+    ):
+        state: DeliveryOutcome | None = None
         for outcome in order:
             state = advance(state, outcome)
-        assert state is Outcome.COMPLAINED
+        assert state is DeliveryOutcome.COMPLAINED
 
 
 def test_our_own_answers_exclude_each_other() -> None:
     """Sent stays sent, failed stays failed; unknown may be resolved; a bounce overrides a delivery."""
-    assert advance(Outcome.SENT, Outcome.FAILED) is Outcome.SENT
-    assert advance(Outcome.FAILED, Outcome.SENT) is Outcome.FAILED
-    assert advance(Outcome.SENT, Outcome.UNKNOWN) is Outcome.SENT
-    assert advance(Outcome.UNKNOWN, Outcome.SENT) is Outcome.SENT
-    assert advance(Outcome.DELIVERED, Outcome.BOUNCED) is Outcome.BOUNCED
-    assert advance(Outcome.BOUNCED, Outcome.DELIVERED) is Outcome.BOUNCED
+    assert advance(DeliveryOutcome.SENT, DeliveryOutcome.FAILED) is DeliveryOutcome.SENT
+    assert advance(DeliveryOutcome.FAILED, DeliveryOutcome.SENT) is DeliveryOutcome.FAILED
+    assert advance(DeliveryOutcome.SENT, DeliveryOutcome.UNKNOWN) is DeliveryOutcome.SENT
+    assert advance(DeliveryOutcome.UNKNOWN, DeliveryOutcome.SENT) is DeliveryOutcome.SENT
+    assert advance(DeliveryOutcome.DELIVERED, DeliveryOutcome.BOUNCED) is DeliveryOutcome.BOUNCED
+    assert advance(DeliveryOutcome.BOUNCED, DeliveryOutcome.DELIVERED) is DeliveryOutcome.BOUNCED
 
 
 def test_every_outcome_has_a_rank() -> None:
     """None can be forgotten."""
-    assert set(RANK) == set(Outcome)
+    assert set(RANK) == set(DeliveryOutcome)
 
 
 VERDICTS = [

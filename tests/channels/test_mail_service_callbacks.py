@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from channels.callbacks import CallbackReader, CallbackRequest, Forged, Heard, Unreadable
+from channels.callbacks import CallbackReader, CallbackRequest, Forged, Heard, UnreadableCallback
 from channels.callbacks.sendgrid import SendgridReader, SendgridSettings
 from channels.callbacks.ses import SesReader, SesSettings
 from channels.registry import CALLBACKS, load_callbacks
@@ -107,7 +107,7 @@ UNREADABLE = [
 def test_what_is_signed_and_not_understood_is_said_to_be_so(called: tuple[CallbackReader, CallbackRequest]) -> None:
     """It becomes a dead letter, never silence."""
     reader, asked = called
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableCallback):
         reader.read(asked)
 
 
@@ -228,7 +228,7 @@ def test_a_subscription_is_confirmed_at_amazon_only() -> None:
         good.replace("amazonaws.com", "amazonaws.com.evil.example"), "file:///etc/passwd", "",
     ):  # fmt: skip
         key.fetched.clear()
-        with pytest.raises(Unreadable):
+        with pytest.raises(UnreadableCallback):
             ses(key).read(request(key.envelope("x", Type="SubscriptionConfirmation", Token="t", SubscribeURL=bad)))
         assert key.fetched == [CERTIFICATE_URL]
 
@@ -315,7 +315,7 @@ def test_signed_nonsense_never_raises_anything_else(
     }
     try:
         heard = calls[name]()
-    except Unreadable:
+    except UnreadableCallback:
         pass
     else:
         assert all(0 < len(report.id) <= 200 for report in heard.reports)

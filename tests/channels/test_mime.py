@@ -15,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from channels.contract import OutgoingMessage, PermanentError, Verdict
-from channels.guard import Mailbox
+from channels.guard import NamedAddress
 from channels.mail import html_lines
 from channels.mail.mime import _finish, compose, message_bytes
 
@@ -270,7 +270,7 @@ def test_it_is_many_times_faster_than_the_standard_library() -> None:
 @pytest.mark.parametrize("value", ["a\r\nBcc: x@example.com", "a\nBcc: x@example.com", "a\rBcc: x", "x" * 1_200])
 def test_the_finished_head_is_checked_once_more(value: str) -> None:
     """Should a header value ever get past the guard, the finished bytes are refused."""
-    box = Mailbox("", "a@example.com")
+    box = NamedAddress("", "a@example.com")
     with pytest.raises(PermanentError) as caught:
         _finish([("Subject", value), ("MIME-Version", "1.0")], b"x", False, box, box)
     assert caught.value.address_verdict is Verdict.MESSAGE

@@ -301,8 +301,8 @@ async def test_reports_are_asked_for_where_we_can_be_reached() -> None:
     ("changes", "words"),
     [
         ({"from": ""}, "ANLASS_SMS__FROM"),
-        ({"from": "Lindenhof Berlin"}, "no sender"),
-        ({"from": "015112345678901"}, "no sender"),
+        ({"from": "Lindenhof Berlin"}, "not a sender"),
+        ({"from": "015112345678901"}, "not a sender"),
         ({"messaging_service": "x"}, "begins with MG"),
         ({"timeout_seconds": 0}, "timeout_seconds"),
         ({"typo": 1}, "typo"),

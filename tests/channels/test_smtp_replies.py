@@ -9,7 +9,7 @@ from typing import Any, cast
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from channels.mail.smtp import Lost, Reply, SmtpConnection
+from channels.mail.smtp import ConnectionBroken, Reply, SmtpConnection
 
 
 class Wire:
@@ -47,7 +47,7 @@ def hear(pieces: list[bytes], expected: int) -> tuple[list[Reply], str | None, b
         usable = connection.usable
         try:
             return await exchange, None, usable
-        except Lost as lost:
+        except ConnectionBroken as lost:
             return lost.replies, lost.why, usable
         finally:
             connection.abort()
@@ -73,7 +73,7 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
 @example([b"250 ok\r\n250 ok\r\n354 go\r\n"], [3, 7, 8, 9], 3)
 @example([b"250-" + b"x" * 40_000], [], 1)
 def test_pieces_do_not_matter(stream: list[bytes], places: list[int], expected: int) -> None:
-    """The same bytes in other pieces give the same replies, and never another error than `Lost`."""
+    """The same bytes in other pieces give the same replies, and never another error than `ConnectionBroken`."""
     data = b"".join(stream)
     whole, why, _ = hear([data], expected)
     pieces, why_pieces, _ = hear(cut(data, places), expected)

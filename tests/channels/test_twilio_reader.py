@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from channels.callbacks import CallbackRequest, Forged, Heard, Unreadable
+from channels.callbacks import CallbackRequest, Forged, Heard, UnreadableCallback
 from channels.phone.twilio_callbacks import create_callbacks
 from engine.demo.telephone import AUTH_TOKEN, Telephone
 
@@ -59,7 +59,7 @@ def _read(form: dict[str, str], *, source: str = "status", query: str = "", own:
 )
 def test_signed_nonsense_is_unreadable(source: str, form: dict[str, str], query: str) -> None:
     """It is kept as a dead letter, never guessed at."""
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableCallback):
         _read(form, source=source, query=query)
 
 
@@ -122,7 +122,7 @@ def test_whatever_is_signed_is_read_or_unreadable(form: dict[str, str], source: 
     """Nothing else is raised, and reasons repeat no number."""
     try:
         heard = _read(form, source=source)
-    except Unreadable as error:
+    except UnreadableCallback as error:
         assert NUMBER not in error.reason  # noqa: PT017 - only one of both happens
     else:
         assert isinstance(heard, Heard)

@@ -20,8 +20,8 @@ from engine.runtimes.kafka.topics import (
     ORIGIN,
     PREFIX_BYTES,
     Answered,
-    Handover,
     JournalLine,
+    MessageHandover,
     Topics,
     decision_of,
     decode_dispatch,
@@ -143,7 +143,7 @@ def _check_dispatches(verdict: Verdict, dispatches: Topic, reference: Replayed) 
             handover = decode_dispatch(each.value or b"")
             if isinstance(handover, Answered):  # what a dispatcher heard of a provider after it had lost the partition
                 continue
-            assert isinstance(handover, Handover), "nobody is erased in these tests"
+            assert isinstance(handover, MessageHandover), "nobody is erased in these tests"
             message, mine = handover.message, (number, each.value or b"")
             if message.id in seen:
                 again += 1
@@ -155,7 +155,7 @@ def _check_dispatches(verdict: Verdict, dispatches: Topic, reference: Replayed) 
                 disordered.append(message.id)
             last[message.customer] = handover.offset
     wanted = {
-        key: (number, encode_json(Handover(offset, message)))
+        key: (number, encode_json(MessageHandover(offset, message)))
         for key, (number, offset, message) in reference.messages.items()
     }
     verdict.duplicates["dispatches"] = again

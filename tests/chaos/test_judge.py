@@ -20,7 +20,7 @@ from engine.collector.intake.foreign import parse_foreign
 from engine.core.catalog import Catalog
 from engine.core.record import Timer
 from engine.definition.load import load_project
-from engine.runtimes.kafka.partition.arrival import Here, Incoming
+from engine.runtimes.kafka.partition.arrival import Incoming, PlanNeeds
 from engine.runtimes.kafka.partition.store import RowStore
 from engine.runtimes.kafka.topics import (
     CHECKPOINT_KEY,
@@ -33,7 +33,7 @@ from engine.runtimes.kafka.topics import (
     partition_of,
     unpack_prefix,
 )
-from engine.runtimes.kafka.worker.plan import Planner
+from engine.runtimes.kafka.worker.plan import CommitPlanner
 from tests.chaos.judge import judge
 from tests.chaos.load import POISON_KEY, Acknowledged
 from tests.chaos.measure import Happened, measure
@@ -109,12 +109,14 @@ class Stage:
         new = self.logs.touchpoints[number][checkpoint.applied + 1 :]
         if not new:
             return False
-        here = Here(
+        here = PlanNeeds(
             topics=TOPICS, partition=number, partitions=PARTITIONS, parse=parse_foreign,
             alias=lambda customer: customer, address_key=lambda channel, address: f"{channel}:{address}".encode(),
         )  # fmt: skip
         incoming = [Incoming(each.offset, each.at_ms, each.key, each.value, each.headers) for each in new]
-        plan = Planner(here, self._stores[number]).plan({self.catalog.id: self.catalog}, checkpoint, incoming=incoming)
+        plan = CommitPlanner(here, self._stores[number]).plan(
+            {self.catalog.id: self.catalog}, checkpoint, incoming=incoming
+        )
         body = encode_checkpoint(plan.checkpoint)
         self._append(self.logs.states, number, CHECKPOINT_KEY, body)
         for change in plan.changes:

@@ -75,7 +75,7 @@ def test_the_ledger_is_shown_given_to_and_taken_from(run: Run, tmp_path: Path) -
         (("grant", "ana", "--purpose", "marketting", "--channel", "email", "--reason", "x"), "marketing"),
         (("grant", "ana", "--purpose", "marketing", "--channel", "email", "--reason", " "), "reason"),
         (("show", "nobody"), "nothing about"),
-        (("show",), "Nothing says whose"),
+        (("show",), "This needs a customer or an address"),
     ):
         refused = anlass("consent", *wrong, "--project", folder)
         assert refused.status

@@ -6,16 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.cli.people.consent_rows import Refused, Row, Rules, Skipped, decoded, read
+from engine.cli.people.consent_rows import Refused, Row, RowRules, Skipped, decoded, read
 from engine.errors import UsageError
 
 NOW_MS = 1_800_000_000_000
-RULES = Rules(origin="Old shop", purposes=frozenset({"marketing", "service"}), now_ms=NOW_MS, basis="consent")
+RULES = RowRules(origin="Old shop", purposes=frozenset({"marketing", "service"}), now_ms=NOW_MS, basis="consent")
 HEADER = "customer,purpose,channel,address,given_at"
 GOOD = "ana,marketing,email,Ana@Example.com,2024-05-06T07:08:09+02:00"
 
 
-def taken(*lines: str, header: str = HEADER, rules: Rules = RULES) -> list[Row | Refused]:
+def taken(*lines: str, header: str = HEADER, rules: RowRules = RULES) -> list[Row | Refused]:
     return [each for each in read("\n".join((header, *lines)), rules) if not isinstance(each, Skipped)]
 
 
@@ -43,20 +43,20 @@ BAD = {
     "no time": ("a,marketing,email,a@b.de,", "given_at is empty"),
     "purpose": ("a,news,email,a@b.de,2024-05-06T07:08:09Z", "no purpose 'news'"),
     "channel": ("a,marketing,fax,a@b.de,2024-05-06T07:08:09Z", "no channel 'fax'"),
-    "at": ("a,marketing,email,ab.de,2024-05-06T07:08:09Z", "no e-mail address"),
-    "two ats": ("a,marketing,email,a@b@c.de,2024-05-06T07:08:09Z", "no e-mail address"),
-    "no domain": ("a,marketing,email,a@,2024-05-06T07:08:09Z", "no e-mail address"),
-    "no dot": ("a,marketing,email,a@localhost,2024-05-06T07:08:09Z", "no e-mail address"),
-    "space": ("a,marketing,email,a b@c.de,2024-05-06T07:08:09Z", "no e-mail address"),
-    "two dots": ("a,marketing,email,a..b@c.de,2024-05-06T07:08:09Z", "no e-mail address"),
-    "list": ('a,marketing,email,"a@b.de,c@d.de",2024-05-06T07:08:09Z', "no e-mail address"),
-    "brackets": ("a,marketing,email,<a@b.de>,2024-05-06T07:08:09Z", "no e-mail address"),
-    "hyphen": ("a,marketing,email,a@-b.de,2024-05-06T07:08:09Z", "no e-mail address"),
-    "long local": (f"a,marketing,email,{'x' * 65}@b.de,2024-05-06T07:08:09Z", "no e-mail address"),
-    "number without country": ("a,marketing,sms,01511 2345678,2024-05-06T07:08:09Z", "no telephone number"),
-    "short number": ("a,marketing,sms,+49 12,2024-05-06T07:08:09Z", "no telephone number"),
-    "letters": ("a,marketing,sms,call me,2024-05-06T07:08:09Z", "no telephone number"),
-    "mail for a number": ("a,marketing,sms,a@b.de,2024-05-06T07:08:09Z", "no telephone number"),
+    "at": ("a,marketing,email,ab.de,2024-05-06T07:08:09Z", "not an e-mail address"),
+    "two ats": ("a,marketing,email,a@b@c.de,2024-05-06T07:08:09Z", "not an e-mail address"),
+    "no domain": ("a,marketing,email,a@,2024-05-06T07:08:09Z", "not an e-mail address"),
+    "no dot": ("a,marketing,email,a@localhost,2024-05-06T07:08:09Z", "not an e-mail address"),
+    "space": ("a,marketing,email,a b@c.de,2024-05-06T07:08:09Z", "not an e-mail address"),
+    "two dots": ("a,marketing,email,a..b@c.de,2024-05-06T07:08:09Z", "not an e-mail address"),
+    "list": ('a,marketing,email,"a@b.de,c@d.de",2024-05-06T07:08:09Z', "not an e-mail address"),
+    "brackets": ("a,marketing,email,<a@b.de>,2024-05-06T07:08:09Z", "not an e-mail address"),
+    "hyphen": ("a,marketing,email,a@-b.de,2024-05-06T07:08:09Z", "not an e-mail address"),
+    "long local": (f"a,marketing,email,{'x' * 65}@b.de,2024-05-06T07:08:09Z", "not an e-mail address"),
+    "number without country": ("a,marketing,sms,01511 2345678,2024-05-06T07:08:09Z", "not a telephone number"),
+    "short number": ("a,marketing,sms,+49 12,2024-05-06T07:08:09Z", "not a telephone number"),
+    "letters": ("a,marketing,sms,call me,2024-05-06T07:08:09Z", "not a telephone number"),
+    "mail for a number": ("a,marketing,sms,a@b.de,2024-05-06T07:08:09Z", "not a telephone number"),
     "no zone": ("a,marketing,email,a@b.de,2024-05-06T07:08:09", "with its zone"),
     "a date": ("a,marketing,email,a@b.de,2024-05-06", "with its zone"),
     "german date": ("a,marketing,email,a@b.de,06.05.2024", "with its zone"),
@@ -152,7 +152,7 @@ def test_a_header_that_does_not_fit_refuses_the_file(header: str) -> None:
 
 def test_without_a_basis_each_row_has_to_name_one() -> None:
     """A consent without a legal basis is none."""
-    rules = Rules(origin="x", purposes=frozenset({"marketing"}), now_ms=NOW_MS)
+    rules = RowRules(origin="x", purposes=frozenset({"marketing"}), now_ms=NOW_MS)
     with pytest.raises(UsageError, match="basis"):
         taken(GOOD, rules=rules)
     rows = [f"{GOOD},consent", f"{GOOD.replace('ana', 'ben')},", f"{GOOD.replace('ana', 'cy')},gut feeling"]

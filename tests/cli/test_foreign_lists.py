@@ -6,19 +6,19 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from engine.cli.people.consent_columns import Reading
-from engine.cli.people.consent_rows import Refused, Row, Rules, Skipped, decoded, read
+from engine.cli.people.consent_columns import ListReading
+from engine.cli.people.consent_rows import Refused, Row, RowRules, Skipped, decoded, read
 from engine.errors import UsageError
 
-RULES = Rules(
+RULES = RowRules(
     origin="list", purposes=frozenset({"marketing"}), now_ms=1_790_000_000_000, basis="consent",
-    foreign=Reading(purpose="marketing", zone=ZoneInfo("Europe/Berlin"), given_at="2023-05-06T05:08:00Z"),
+    foreign=ListReading(purpose="marketing", zone=ZoneInfo("Europe/Berlin"), given_at="2023-05-06T05:08:00Z"),
 )  # fmt: skip
 MAY_6 = 1_683_349_680_000
 """2023-05-06T07:08:00+02:00."""
 
 
-def rows(text: str | bytes, rules: Rules = RULES) -> list[Row | Refused | Skipped]:
+def rows(text: str | bytes, rules: RowRules = RULES) -> list[Row | Refused | Skipped]:
     """What becomes of a file."""
     return list(read(decoded(text.encode() if isinstance(text, str) else text), rules))
 
@@ -112,7 +112,7 @@ def test_what_is_not_understood_is_refused(text: str, why: str) -> None:
 
 def test_a_list_has_to_say_what_it_is_about() -> None:
     """A column about consent that nobody knows, a missing purpose, a missing time: before any row is read."""
-    blank = Rules(origin="list", purposes=frozenset({"marketing"}), now_ms=1, basis="consent")
+    blank = RowRules(origin="list", purposes=frozenset({"marketing"}), now_ms=1, basis="consent")
     for text, rules, why in (
         ("email,Newsletter-Einwilligung\nmia@example.com,ja\n", RULES, "seems to be about consent"),
         ("email,status\nmia@example.com,yes\n", blank, "what the consents are for"),

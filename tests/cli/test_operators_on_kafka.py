@@ -361,7 +361,7 @@ def test_without_a_worker_a_command_waits_on_the_log(shop: Shop) -> None:
     try:
         refused = shop.run("pause", "fragile")
         assert refused.returncode == 3, refused.stderr
-        assert "it is on the log and is done as soon as one is" in refused.stderr
+        assert "it is on the log and will be done as soon as one is" in refused.stderr
         assert "anlass worker" in refused.stderr
         traits = {"email": "hans@shop.example", "points": 9}
         shop.post(

@@ -110,6 +110,6 @@ def test_a_project_that_never_ran_has_no_list(tmp_path: Path) -> None:
     """It is said, and no key is made, which would look like a lost store to the first start."""
     (tmp_path / "anlass.toml").write_text("")
     for arguments in (("list",), ("add", "a@b.example", "--reason", "x"), ("lift", "a@b.example", "--reason", "x")):
-        with pytest.raises(NotFound, match="no engine's data"):
+        with pytest.raises(NotFound, match="no engine data"):
             told(tmp_path, *arguments)
     assert not (tmp_path / "var" / "secret.key").exists()

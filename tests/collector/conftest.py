@@ -16,7 +16,7 @@ from aiohttp import web
 
 from channels.recording import Mailbox
 from engine.clock import ManualClock
-from engine.collector import Parts, build_collector, build_operators, operators_views
+from engine.collector import CollectorNeeds, build_collector, build_operators, operators_views
 from engine.core.catalog import Catalog, Interest
 from engine.core.journey.workflow import EventMatch, Send, Trigger, Workflow
 from engine.core.policy import Policy, Purpose
@@ -111,9 +111,9 @@ class Served:
         await self._runner.cleanup()
 
 
-def make_parts(runtime: Runtime, clock: ManualClock, mailbox: Mailbox | None = None) -> Parts:
+def make_parts(runtime: Runtime, clock: ManualClock, mailbox: Mailbox | None = None) -> CollectorNeeds:
     """What bootstrap would hand over."""
-    return Parts(
+    return CollectorNeeds(
         runtime=runtime,
         clock=clock,
         metrics=Metrics(),

@@ -10,7 +10,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from engine.clock import ManualClock, from_rfc3339
-from engine.collector import Parts, build_collector
+from engine.collector import CollectorNeeds, build_collector
 from engine.core.record import Identify, Pause, Winner
 from engine.definition.load import load_files
 from engine.dispatch.links.tokens import TokenSigner
@@ -80,7 +80,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
     runtime = MemoryRuntime(loaded.catalog, clock=clock)
     traits = {"email": "ana@example.com", "first_name": "Canary"}
     await runtime.append([Identify(customer="ana", at_ms=START_MS, id="i", time_ms=START_MS, traits=traits)])
-    parts = Parts(
+    parts = CollectorNeeds(
         runtime=runtime, clock=clock, metrics=Metrics(), signer=TokenSigner(b"x" * 32),
         render=_Templates(tmp_path / "templates").render,
     )  # fmt: skip

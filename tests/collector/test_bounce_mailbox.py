@@ -14,7 +14,7 @@ import pytest
 
 from channels.bounces import Marks
 from engine.clock import ManualClock
-from engine.collector.bounces.fetching import Account, ImapMailbox, Mailbox, PopMailbox, mailbox_of
+from engine.collector.bounces.fetching import ImapMailbox, MailboxAccount, MailboxVisit, PopMailbox, mailbox_of
 from engine.collector.bounces.intake import UNKNOWN_MS_MAX, BounceDesk
 from engine.collector.bounces.mailbox import MAILS_A_VISIT, MailboxReader
 from engine.collector.callbacks.reports import Reports
@@ -25,7 +25,7 @@ from engine.settings import Settings
 from engine.settings.bounces import BouncesSection
 from engine.telemetry import Metrics
 from engine.watches import bounces as building
-from engine.watches.watch import Surroundings
+from engine.watches.watch import WatchNeeds
 from tests.channels.conftest import certificate as _certificate
 from tests.channels.returned_mails import MARKS, plain, report_of
 from tests.collector.conftest import T0, catalog, taken_in
@@ -84,7 +84,7 @@ class Stage:
         group = f"Final-Recipient: rfc822; {address}\nAction: failed\nStatus: 5.1.1\n"
         return report_of(group, to=f"b+{MARKS.mark(message)}@bounces.shop.example")
 
-    def reader(self, account: Account, *, wrapped: type[Mailbox] | None = None) -> MailboxReader:
+    def reader(self, account: MailboxAccount, *, wrapped: type[MailboxVisit] | None = None) -> MailboxReader:
         """A reader of its own, as after a restart."""
         reports = Reports(self.runtime, self.clock, self.metrics)
         desk = BounceDesk(self.runtime, self.clock, self.metrics, marks=MARKS, reports=reports)
@@ -99,10 +99,12 @@ async def stage() -> Stage:
     return Stage()
 
 
-def account(server: GreenMail, protocol: str = "imap", tls: str = "none", **more: Any) -> Account:
+def account(server: GreenMail, protocol: str = "imap", tls: str = "none", **more: Any) -> MailboxAccount:
     """The inbox of the server."""
     port = server.ports[protocol + ("s" if tls == "implicit" else "")]
-    return Account(protocol=protocol, host="127.0.0.1", port=port, tls=tls, username=USER, password=PASSWORD, **more)
+    return MailboxAccount(
+        protocol=protocol, host="127.0.0.1", port=port, tls=tls, username=USER, password=PASSWORD, **more
+    )
 
 
 @pytest.mark.parametrize("protocol", ["imap", "pop3"])
@@ -212,9 +214,11 @@ async def test_a_wrong_login_ends_nothing(stage: Stage, mails: GreenMail, capsys
     good = account(mails)
     tried: list[float] = []
 
-    def opened(_account: Account) -> Mailbox:
+    def opened(_account: MailboxAccount) -> MailboxVisit:
         tried.append(time.monotonic())
-        wrong = Account(**{name: getattr(good, name) for name in good.__struct_fields__} | {"password": "wrong-secret"})
+        wrong = MailboxAccount(
+            **{name: getattr(good, name) for name in good.__struct_fields__} | {"password": "wrong-secret"}
+        )
         return ImapMailbox(wrong if len(tried) < 3 else good)
 
     reader = stage.reader(good)
@@ -230,12 +234,12 @@ async def test_a_wrong_login_ends_nothing(stage: Stage, mails: GreenMail, capsys
 
 
 @pytest.mark.parametrize("kind", [ImapMailbox, PopMailbox])
-async def test_a_silent_server_does_not_hold_up_the_end(stage: Stage, kind: type[Mailbox]) -> None:
+async def test_a_silent_server_does_not_hold_up_the_end(stage: Stage, kind: type[MailboxVisit]) -> None:
     """It greets and says no more: cancelling ends the visit within seconds."""
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as silent:
         port = silent.getsockname()[1]
         protocol = "imap" if kind is ImapMailbox else "pop3"
-        where = Account(protocol=protocol, host="127.0.0.1", port=port, tls="none", username="u", password="p")
+        where = MailboxAccount(protocol=protocol, host="127.0.0.1", port=port, tls="none", username="u", password="p")
         visit = asyncio.create_task(stage.reader(where).visit())
         connection, _ = await asyncio.to_thread(silent.accept)
         connection.sendall(b"* OK ready\r\n" if kind is ImapMailbox else b"+OK ready\r\n")
@@ -253,9 +257,9 @@ def test_the_settings_build_the_reader(tmp_path: Path) -> None:
     clock = ManualClock(T0)
     runtime = MemoryRuntime(catalog(), clock=clock)
 
-    def around(**more: Any) -> Surroundings:
+    def around(**more: Any) -> WatchNeeds:
         settings = Settings(project=tmp_path, bounces=BouncesSection(**more))
-        return Surroundings(settings=settings, runtime=runtime, clock=clock, metrics=Metrics())
+        return WatchNeeds(settings=settings, runtime=runtime, clock=clock, metrics=Metrics())
 
     assert building.mailbox_reader(around()) is None
     with pytest.raises(SettingsError, match="no password"):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from channels.delivery import Outcome
+from channels.delivery import DeliveryOutcome
 from engine.bootstrap import Service, open_project
 from engine.core.record import Pause
 from engine.errors import StorageFull
@@ -202,7 +202,7 @@ async def test_soft_bounces_add_up(way: Way) -> None:
     (mail,) = await way.sent("ana@example.com")
     raw = report_of(_group("ana@example.com", "5.2.2", "552 5.2.2 <ana@example.com> over quota"))
     assert (await way.hand_in(mail.sender, raw)).startswith("250")
-    assert (await way.outcomes("ana@example.com"))[-1] == ("outcome", str(Outcome.BOUNCED))
+    assert (await way.outcomes("ana@example.com"))[-1] == ("outcome", str(DeliveryOutcome.BOUNCED))
     state = await way.service.runtime.state("ana@example.com")
     assert state is not None
     assert len(state.soft_bounces["email:ana@example.com"]) == 1

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from engine.clock import ManualClock, SystemClock
 from engine.collector import build_collector, build_operators, operators_views
 from engine.core.record import Event
-from engine.runtimes.embedded import EmbeddedRuntime, Options
+from engine.runtimes.embedded import EmbeddedOptions, EmbeddedRuntime
 from engine.runtimes.memory_ports import MemoryRuntime
 from engine.settings import CollectorSection
 from engine.telemetry import configure_logging
@@ -138,7 +138,7 @@ async def test_our_own_mistake_is_an_id_in_the_answer_and_in_the_log() -> None:
 @pytest.fixture
 async def embedded(tmp_path: Path) -> AsyncIterator[EmbeddedRuntime]:
     """The real store, on a disk that a test can fill."""
-    runtime = EmbeddedRuntime(tmp_path / "var", catalog(), options=Options(append_records_max=5_000))
+    runtime = EmbeddedRuntime(tmp_path / "var", catalog(), options=EmbeddedOptions(append_records_max=5_000))
     await runtime.start()
     yield runtime
     await runtime.stop()
@@ -193,7 +193,7 @@ async def test_a_full_disk_is_a_503_and_nothing_is_corrupted(embedded: EmbeddedR
 
 async def test_too_much_waiting_is_a_429_that_says_when_to_come_again(tmp_path: Path) -> None:
     """The bound is the runtime's; nothing of the batch is taken."""
-    runtime = EmbeddedRuntime(tmp_path / "var", catalog(), options=Options(backlog_max=3))
+    runtime = EmbeddedRuntime(tmp_path / "var", catalog(), options=EmbeddedOptions(backlog_max=3))
     await runtime.start()
     parts = make_parts(runtime, SystemClock())  # type: ignore[arg-type]
     async with Served(build_collector(CollectorSection(), parts)) as served, aiohttp.ClientSession() as http:

@@ -226,7 +226,7 @@ async def test_orders_are_shown_from_what_is_known_and_asked_about(ana: Ana) -> 
     for what in ("again", "again", "state"):
         status, text = await ana.post("/orders?lang=en", {"what": what, "order": "o-17"})
         assert status == 200
-        assert "The answer comes as a message" in text
+        assert "We will answer with a message" in text
     again, _, state = ana.events
     assert (again.name, again.properties["total"], again.properties["ordered_at"][:10]) == (
         "Order Confirmation Requested", 49.9, "2026-03-27",

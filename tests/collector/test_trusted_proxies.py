@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from engine.collector.client import FORMS_MIN, Proxies, Sources
+from engine.collector.client import FORMS_MIN, FormOrigins, Proxies
 from engine.core.record import Consent
 from engine.settings import CollectorSection
 from tests.collector.conftest import Collector
@@ -94,7 +94,7 @@ def test_forms_that_all_come_from_this_machine_are_said_once(
     customers: int, warned: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A proxy is there that nobody named, when several customers have one loopback address."""
-    sources = Sources()
+    sources = FormOrigins()
     for number in range(3 * FORMS_MIN):
         sources.note("127.0.0.1", f"c{number % customers}")
     said = capsys.readouterr()
@@ -103,7 +103,7 @@ def test_forms_that_all_come_from_this_machine_are_said_once(
 
 def test_forms_from_elsewhere_are_as_they_should_be(capsys: pytest.CaptureFixture[str]) -> None:
     """One address of the world is enough to know that addresses are known."""
-    sources = Sources()
+    sources = FormOrigins()
     sources.note("192.0.2.7", "c")
     for number in range(3 * FORMS_MIN):
         sources.note("127.0.0.1", f"c{number}")

@@ -20,7 +20,7 @@ from engine.core.record import Record, decode_record
 from engine.dispatch.ports import Settlement
 from engine.errors import StorageError
 from engine.runtimes.base import MessageStatus, Query, Runtime
-from engine.runtimes.embedded import EmbeddedRuntime, Options
+from engine.runtimes.embedded import EmbeddedOptions, EmbeddedRuntime
 from engine.runtimes.memory_ports import MemoryRuntime
 
 Table = Literal["states", "ledger"]
@@ -198,7 +198,7 @@ class EmbeddedHarness:
             self._var,
             self._catalog,
             clock=self.clock,
-            options=Options(inbox_poll_seconds=0.01),
+            options=EmbeddedOptions(inbox_poll_seconds=0.01),
             connection=FaultyConnection,
         )
         try:

@@ -11,7 +11,7 @@ import pytest
 
 from channels.contract import OutgoingMessage, PermanentError, Receipt, Verdict
 from channels.task import TaskChannel, TaskSettings
-from engine.core.journey.task import KINDS, Task, gather
+from engine.core.journey.task import KINDS, FollowUp, gather
 from engine.core.record import Erase, Event, Identify, Outcome
 from engine.definition.load import load_files
 from engine.dispatch.sending import feedback
@@ -75,7 +75,7 @@ def _event(name: str, *, id: str = "", at_ms: int = T0, **properties: Any) -> Ev
     return Event(customer="ana", at_ms=at_ms, id=id or name, name=name, time_ms=at_ms, properties=properties)
 
 
-async def _tasks(house: Harness) -> list[Task]:
+async def _tasks(house: Harness) -> list[FollowUp]:
     lines = []
     for kind in KINDS.values():
         lines += await house.runtime.decisions(Query(kinds=(kind,), oldest_first=True))

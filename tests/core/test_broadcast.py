@@ -350,9 +350,9 @@ def test_the_winner_of_one_issue_is_not_that_of_the_next() -> None:
     ("test", "fault"),
     [
         ("{subjects: [a], after: 4h}", "at least 2"),
-        ("{subjects: [a, a], after: 4h}", "stands twice"),
-        ("{subjects: [a, b], after: 4h, test: 0%}", "no share"),
-        ("{subjects: [a, b], after: 4h, test: 101%}", "no share"),
+        ("{subjects: [a, a], after: 4h}", "appears twice"),
+        ("{subjects: [a, b], after: 4h, test: 0%}", "not a share"),
+        ("{subjects: [a, b], after: 4h, test: 101%}", "not a share"),
         ("{subjects: [a, b], after: 90m}", "still spread over 2h"),
         ("{subjects: [a, b]}", "after"),
         ("{subjects: [a, b], after: 4h, by: bought}", "opened"),

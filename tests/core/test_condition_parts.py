@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from engine.core.expression.scope import Scope
 from engine.core.time.schedule import zone_named
 from engine.definition.expression.parse import compile_expression, parse_tree
-from engine.definition.expression.parts import Part, parts_of, written
+from engine.definition.expression.parts import ConditionPart, parts_of, written
 
 TEXTS = [
     "event.total >= 50 and customer.country == 'AT'",
@@ -32,7 +32,7 @@ def scope() -> Scope:
     return made
 
 
-def leaves(part: Part) -> list[Part]:
+def leaves(part: ConditionPart) -> list[ConditionPart]:
     return [leaf for each in part.parts for leaf in leaves(each)] if part.parts else [part]
 
 
@@ -48,7 +48,7 @@ def test_what_is_written_again_means_the_same(text: str) -> None:
 def test_the_parts_make_up_the_whole(text: str) -> None:
     """`and`, `or` and `not` of the parts' values are the value of the whole, on every level."""
 
-    def asked(part: Part) -> bool:
+    def asked(part: ConditionPart) -> bool:
         value = part.expression.holds(scope())
         if part.word == "and":
             assert value == all(asked(each) for each in part.parts)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from engine.core.effect import Decision
 from engine.core.evaluate import evaluate
-from engine.core.journey.task import Task, gather
+from engine.core.journey.task import FollowUp, gather
 from engine.core.record import Event
 from tests.conformance.shop import T0, catalog
 
@@ -43,7 +43,7 @@ def test_events_about_tasks_write_lines_though_no_workflow_asks_for_them() -> No
     ]
     assert lines[0].workflow == "w"
     [task] = gather(enumerate(lines)).values()
-    assert task == Task(
+    assert task == FollowUp(
         id="t1", customer="ana", title="Call Ana", queue="service", assignee="bea", due_ms=1_775_037_600_000, workflow="w",
         opened_ms=T0, outcome="reached", answer="ok", done_ms=T0 + 2,
     )  # fmt: skip

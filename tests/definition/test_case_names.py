@@ -9,7 +9,7 @@ import pytest
 from engine.definition.load import load_files
 from engine.project.opening import open_rehearsal
 from engine.rehearsal.report import failure
-from engine.rehearsal.testing import Result, run_tests
+from engine.rehearsal.testing import CaseResult, run_tests
 
 ONE = """workflow: one
 purpose: transactional
@@ -67,7 +67,7 @@ def test_what_is_right_is_no_problem() -> None:
     assert _problems(f"    with: [two]\n    expect: [{expect}]\n") == []
 
 
-def _played(folder: Path, expect: str, *, others: str = "", more: str = "") -> Result:
+def _played(folder: Path, expect: str, *, others: str = "", more: str = "") -> CaseResult:
     (folder / "workflows").mkdir(exist_ok=True)
     (folder / "templates" / "email").mkdir(parents=True, exist_ok=True)
     mail = "---\nsubject: Grüß dich\n---\n<p>Heute &amp; <b>morgen</b></p>\n"

@@ -176,7 +176,7 @@ def test_unknown_words_are_named_with_the_nearest_one(old: str, new: str, place:
         ),
         ("- {else: [{enroll: other}]}", "- {else: [], steps: []}", "31:9 only-with", "`steps` belongs to `if`"),
         ("id: reminder", "id: two words", "16:9 wrong-value", "use letters"),
-        ("    id: reminder", "    id: steps.0", "16:9 duplicate-id", "already in line 14"),
+        ("    id: reminder", "    id: steps.0", "16:9 duplicate-id", "already on line 14"),
         ("of: reminder, then", "of: remainder, then", "19:34 unknown-step", "did you mean `reminder`?"),
         ("of: reminder, then", "of: steps.0, then", "19:34 unknown-step", "is not a send"),
         ("segment: vip", "segment: vips", "20:21 unknown-segment", "did you mean `vip`?"),

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from engine.demo.pace import CompressedClock
-from engine.demo.postbox import GREYLISTED, HARD_BOUNCE, Letter, Postbox
+from engine.demo.postbox import GREYLISTED, HARD_BOUNCE, Postbox, ReceivedMail
 
 MAIL = (
     "From: Lindenhof <hello@shop.example>\r\nTo: =?utf-8?q?J=C3=BCrgen?= <j@mail.example>\r\n"
@@ -55,7 +55,7 @@ async def test_walking_is_real_time() -> None:
 
 async def test_a_mail_is_taken_counted_and_read() -> None:
     """By Python's own client: the id, the decoded subject, the text and the link to unsubscribe."""
-    letters: list[Letter] = []
+    letters: list[ReceivedMail] = []
     box = Postbox(now=time.monotonic)
     box.on_letter = letters.append
     port = await box.start()

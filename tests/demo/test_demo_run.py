@@ -15,7 +15,7 @@ from rich.console import Console
 
 from engine.clock import from_rfc3339
 from engine.demo.folder import MARK
-from engine.demo.perform import INTERRUPTED, Result, Wishes, perform
+from engine.demo.perform import INTERRUPTED, DemoResult, Wishes, perform
 
 START_MS = from_rfc3339("2026-03-02T00:00:00Z")
 SECONDS = 24.0
@@ -27,7 +27,7 @@ ASKED_FOR = frozenset({"access-link", "address-change", "order-copy", "order-sta
 
 
 @pytest.fixture(scope="module")
-def performance(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, str, Path]:
+def performance(tmp_path_factory: pytest.TempPathFactory) -> tuple[DemoResult, str, Path]:
     folder = tmp_path_factory.mktemp("demo") / "shop"
     page = io.StringIO()
     wishes = Wishes(seconds=SECONDS, folder=folder, stay=False, seed=7, start_ms=START_MS)
@@ -36,7 +36,7 @@ def performance(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, str, 
 
 
 @pytest.mark.slow
-def test_the_books_agree_and_the_status_is_0(performance: tuple[Result, str, Path]) -> None:
+def test_the_books_agree_and_the_status_is_0(performance: tuple[DemoResult, str, Path]) -> None:
     """Every message that the ledger calls sent arrived once, and the command ends well."""
     result, page, _ = performance
     assert result.account is not None
@@ -46,7 +46,7 @@ def test_the_books_agree_and_the_status_is_0(performance: tuple[Result, str, Pat
 
 
 @pytest.mark.slow
-def test_every_shipped_workflow_takes_somebody_in(performance: tuple[Result, str, Path]) -> None:
+def test_every_shipped_workflow_takes_somebody_in(performance: tuple[DemoResult, str, Path]) -> None:
     """Also those that need months, a birthday, a segment or another workflow; and nobody's run fails."""
     result, _, folder = performance
     assert result.account is not None
@@ -58,7 +58,7 @@ def test_every_shipped_workflow_takes_somebody_in(performance: tuple[Result, str
 
 
 @pytest.mark.slow
-def test_every_mail_template_is_sent(performance: tuple[Result, str, Path]) -> None:
+def test_every_mail_template_is_sent(performance: tuple[DemoResult, str, Path]) -> None:
     """Each of them left by SMTP at least once, in one of its languages."""
     result, _, folder = performance
     assert result.account is not None
@@ -68,7 +68,7 @@ def test_every_mail_template_is_sent(performance: tuple[Result, str, Path]) -> N
 
 
 @pytest.mark.slow
-def test_the_answers_of_real_life_are_among_them(performance: tuple[Result, str, Path]) -> None:
+def test_the_answers_of_real_life_are_among_them(performance: tuple[DemoResult, str, Path]) -> None:
     """Bounced, deferred, unsubscribed, confirmed, refused, dead-lettered, doubled, held and suppressed for several reasons."""
     result, _, _ = performance
     account = result.account
@@ -87,7 +87,7 @@ def test_the_answers_of_real_life_are_among_them(performance: tuple[Result, str,
 
 
 @pytest.mark.slow
-def test_latency_is_measured_where_the_mail_arrives(performance: tuple[Result, str, Path]) -> None:
+def test_latency_is_measured_where_the_mail_arrives(performance: tuple[DemoResult, str, Path]) -> None:
     """There are mails that an event caused at once, and each took some time."""
     result, _, _ = performance
     assert result.account is not None
@@ -96,7 +96,7 @@ def test_latency_is_measured_where_the_mail_arrives(performance: tuple[Result, s
 
 
 @pytest.mark.slow
-def test_the_last_page_names_somebody_worth_looking_at(performance: tuple[Result, str, Path]) -> None:
+def test_the_last_page_names_somebody_worth_looking_at(performance: tuple[DemoResult, str, Path]) -> None:
     """The commands on it can be typed: the customer is one that the store knows, and `show` tells the story."""
     _, page, folder = performance
     found = re.search(r"anlass show customer (\S+) --project", page)
@@ -108,7 +108,7 @@ def test_the_last_page_names_somebody_worth_looking_at(performance: tuple[Result
 
 
 @pytest.mark.slow
-def test_a_second_demo_replaces_the_first_and_ctrl_c_ends_it(performance: tuple[Result, str, Path]) -> None:
+def test_a_second_demo_replaces_the_first_and_ctrl_c_ends_it(performance: tuple[DemoResult, str, Path]) -> None:
     """The folder is ours, so it is made anew; an interrupt ends everything within seconds, in order, with status 130."""
     _, _, folder = performance
     assert (folder / MARK).is_file()

@@ -3,12 +3,12 @@
 from engine.demo.cast import cast
 from engine.demo.crowd import crowd
 from engine.demo.perform import monday_for
-from engine.demo.script import DAY_MS, DAYS, Act, Person
+from engine.demo.script import DAY_MS, DAYS, Person, ScriptedAct
 
 START_MS = 1_772_409_600_000  # Monday, 2 March 2026
 
 
-def acts(people: list[Person]) -> list[Act]:
+def acts(people: list[Person]) -> list[ScriptedAct]:
     return [act for one in people for act in one.acts]
 
 

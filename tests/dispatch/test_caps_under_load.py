@@ -15,7 +15,7 @@ from engine.core.record import Event, Identify
 from engine.definition.load import load_files
 from engine.dispatch.links.tokens import SignedLinks, TokenSigner
 from engine.dispatch.sending.compose import Composer
-from engine.dispatch.sending.dispatcher import Dispatcher, Options
+from engine.dispatch.sending.dispatcher import Dispatcher, DispatchOptions
 from engine.dispatch.templates.template_set import TemplateSet
 from engine.runtimes.embedded import EmbeddedRuntime
 from engine.telemetry import Metrics
@@ -112,7 +112,12 @@ async def test_a_cap_holds_while_events_and_sends_happen_at_once(
     gateway = Gateway("email", clock)
     await runtime.start()
     dispatcher = Dispatcher(
-        runtime, {"email": gateway}, composer=composer, clock=clock, metrics=Metrics(), options=Options(under_way_max=8)
+        runtime,
+        {"email": gateway},
+        composer=composer,
+        clock=clock,
+        metrics=Metrics(),
+        options=DispatchOptions(under_way_max=8),
     )
     running = asyncio.create_task(dispatcher.run())
     await _people(runtime, 40, EVENING_MS)
@@ -158,7 +163,12 @@ async def test_what_waits_at_the_door_when_the_night_begins_leaves_in_the_mornin
     await runtime.append(late)
     await runtime.idle()
     dispatcher = Dispatcher(
-        runtime, {"sms": gateway}, composer=composer, clock=clock, metrics=Metrics(), options=Options(under_way_max=50)
+        runtime,
+        {"sms": gateway},
+        composer=composer,
+        clock=clock,
+        metrics=Metrics(),
+        options=DispatchOptions(under_way_max=50),
     )
     running = asyncio.create_task(dispatcher.run())
     await asyncio.sleep(0.5)

@@ -17,7 +17,7 @@ from engine.definition.load import load_files
 from engine.dispatch.links.tokens import SignedLinks, TokenSigner
 from engine.dispatch.ports import Settlement
 from engine.dispatch.sending.compose import Composer
-from engine.dispatch.sending.dispatcher import Dispatcher, Options
+from engine.dispatch.sending.dispatcher import Dispatcher, DispatchOptions
 from engine.dispatch.sending.limits import Limits
 from engine.dispatch.templates.render import Rendered
 from engine.dispatch.templates.template_set import TemplateSet
@@ -102,7 +102,7 @@ class House:
             composer=self.composer,
             clock=self.clock,
             metrics=Metrics(),
-            options=Options(**options),
+            options=DispatchOptions(**options),
         )
 
     @contextlib.asynccontextmanager
@@ -354,7 +354,7 @@ async def test_a_channel_that_is_not_configured_fails_the_message_with_its_name(
     await house.customer("ana")
     await house.event("ana")
     dispatcher = Dispatcher(
-        house.runtime, {}, composer=house.composer, clock=house.clock, metrics=Metrics(), options=Options()
+        house.runtime, {}, composer=house.composer, clock=house.clock, metrics=Metrics(), options=DispatchOptions()
     )
     task = asyncio.create_task(dispatcher.run())
     await house.until(lambda statuses: statuses == ["failed"])

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from engine.dispatch.filters.values import Budget, RenderFailure
 from engine.dispatch.templates.build import Builder
-from engine.dispatch.templates.compiled import Part
-from engine.dispatch.templates.grammar import Sources
+from engine.dispatch.templates.compiled import CompiledPart
+from engine.dispatch.templates.grammar import TemplateSources
 
 NAMES = ("a", "b", "items", "é")
 
@@ -113,9 +113,9 @@ bodies = st.recursive(
 )  # fmt: skip
 
 
-def part(source: str, kind: str) -> Part | None:
+def part(source: str, kind: str) -> CompiledPart | None:
     """Build the body of one source; None when it is refused."""
-    sources = Sources()
+    sources = TemplateSources()
     file = f"push/a.{kind}"
     builder = Builder({}, frozenset(), sources=sources, problems=[])
     parts = builder.build("push", {kind: (source, sources.add(file, source))})

@@ -21,7 +21,7 @@ from engine.definition.load import load_files
 from engine.demo.telephone import Mood, Telephone
 from engine.dispatch.links.tokens import SignedLinks, TokenSigner
 from engine.dispatch.sending.compose import Composer
-from engine.dispatch.sending.dispatcher import Dispatcher, Options
+from engine.dispatch.sending.dispatcher import Dispatcher, DispatchOptions
 from engine.dispatch.templates.template_set import TemplateSet
 from engine.runtimes.base import MessageStatus
 from engine.runtimes.embedded import EmbeddedRuntime
@@ -67,7 +67,7 @@ class House:
     async def dispatching(self, **changes: Any) -> AsyncIterator[Dispatcher]:
         """A dispatcher that runs within the block."""
         channel = SmsChannel(read_settings(section(self.telephone, timeout_seconds=0.4, **changes)))
-        options = Options(resolve_pauses_seconds=(0.05, 0.1), stop_seconds_max=2.0)
+        options = DispatchOptions(resolve_pauses_seconds=(0.05, 0.1), stop_seconds_max=2.0)
         dispatcher = Dispatcher(
             self.runtime,
             {"sms": channel},

@@ -18,7 +18,7 @@ from engine.core.record import Event, Identify
 from engine.definition.load import load_files
 from engine.dispatch.links.tokens import SignedLinks, TokenSigner
 from engine.dispatch.sending.compose import Composer
-from engine.dispatch.sending.dispatcher import Dispatcher, Options
+from engine.dispatch.sending.dispatcher import Dispatcher, DispatchOptions
 from engine.dispatch.sending.limits import Limits
 from engine.dispatch.templates.template_set import TemplateSet
 from engine.runtimes.embedded import EmbeddedRuntime
@@ -119,7 +119,7 @@ class Shop:
         channels: dict[str, Channel] = {"email": EmailChannel(settings), "sms": self.gateway}
         dispatcher = Dispatcher(
             self.runtime, channels, composer=self.composer, clock=self.clock, metrics=Metrics(),
-            options=Options(providers=(MAIL, SMS), stop_seconds_max=0.2, **options),
+            options=DispatchOptions(providers=(MAIL, SMS), stop_seconds_max=0.2, **options),
         )  # fmt: skip
         task = asyncio.create_task(dispatcher.run())
         try:

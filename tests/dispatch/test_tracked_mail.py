@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from engine.clock import SystemClock
-from engine.collector import Parts, build_collector
+from engine.collector import CollectorNeeds, build_collector
 from engine.core.record import Consent
 from engine.definition.load import load_files
 from engine.dispatch.links.tokens import SignedLinks, TokenSigner
@@ -65,7 +65,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
 
 async def serve(house: House) -> Served:
     """A collector; mails from now on lead to it."""
-    parts = Parts(runtime=house.runtime, clock=Later(), metrics=Metrics(), signer=SIGNER)
+    parts = CollectorNeeds(runtime=house.runtime, clock=Later(), metrics=Metrics(), signer=SIGNER)
     served = await Served(build_collector(CollectorSection(), parts)).__aenter__()
     templates = TemplateSet.load(Path(house.runtime._store.path).parents[1] / "templates")
     house.composer = Composer(_Renderer(templates), SignedLinks(served.url, SIGNER))

@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import web
 
 from engine.clock import ManualClock
-from engine.collector import Parts, build_collector
+from engine.collector import CollectorNeeds, build_collector
 from engine.core.record import Consent
 from engine.dispatch.templates.render import Rendered
 from engine.runtimes.memory_ports import MemoryRuntime
@@ -30,7 +30,7 @@ def _nothing(channel: str, name: str, locale: str, *, context: Mapping[str, obje
     raise AssertionError((channel, name, locale, context))
 
 
-def _application() -> tuple[MemoryRuntime, Parts, web.Application]:
+def _application() -> tuple[MemoryRuntime, CollectorNeeds, web.Application]:
     clock = ManualClock(T0)
     runtime = MemoryRuntime(catalog(), clock=clock)
     parts = make_parts(runtime, clock)

@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 from ruamel.yaml import YAML
 
 from engine.cli.entry import COMMANDS, anlass
-from engine.dispatch.sending.dispatcher import Options
+from engine.dispatch.sending.dispatcher import DispatchOptions
 from engine.errors import ServiceUnreachable
 from engine.runtimes.kafka.group import app, host
 from engine.settings import CollectorSection, Settings, load_settings
@@ -151,7 +151,7 @@ def test_what_is_needed_is_beside_it(compose: Any, settings: dict[str, Settings]
 
 def test_the_roles_end_in_order(compose: Any) -> None:
     """Docker waits longer than a role takes to finish its batch and its sends, and to close."""
-    needed = 1.5 * app.STOP_SECONDS_MAX + host.STOP_SECONDS_MAX + Options().stop_seconds_max
+    needed = 1.5 * app.STOP_SECONDS_MAX + host.STOP_SECONDS_MAX + DispatchOptions().stop_seconds_max
     for service in ROLES:
         assert _seconds(compose["services"][service]["stop_grace_period"]) > needed
 

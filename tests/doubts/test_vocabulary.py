@@ -16,7 +16,7 @@ from engine.definition.load import load_project
 from engine.project.doubting import mentions_in_templates, project_texts
 from engine.project.opening import Rehearsal, open_rehearsal
 from engine.project.template_doubts import template_files
-from engine.rehearsal.stage import Stage
+from engine.rehearsal.stage import RehearsalStage
 
 ROOT = Path(__file__).resolve().parents[2]
 START_MS = 1_774_602_000_000
@@ -92,7 +92,9 @@ def _project() -> Rehearsal:
 def _played(*events: tuple[float, str, dict[str, object]]) -> list[Decision]:
     project = _project()
     decisions: list[Decision] = []
-    stage = Stage(project.catalog, start_ms=START_MS, templates=project.templates, on_decision=decisions.append)
+    stage = RehearsalStage(
+        project.catalog, start_ms=START_MS, templates=project.templates, on_decision=decisions.append
+    )
     traits = {"email": "u1@example.com", "consent": {"marketing": ["email"]}, "timezone": "Europe/Berlin"}
     stage.memory.step(Identify(customer="u1", at_ms=START_MS, id="i", time_ms=START_MS, traits=traits))
     for index, (hours, name, properties) in enumerate(events):

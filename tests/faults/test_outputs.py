@@ -65,7 +65,7 @@ def test_a_store_that_never_began_is_no_store(project: Path) -> None:
     for command in (("show", "customer", "ana"), ("export", "ana"), ("pause", "welcome")):
         refused = anlass(*command, "--project", project)
         assert refused.status == 1
-        assert "There is no engine's data" in refused.err
+        assert "There is no engine data" in refused.err
 
 
 def test_files_that_cannot_be_read_are_named(project: Path) -> None:

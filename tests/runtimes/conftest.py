@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engine.clock import ManualClock
-from engine.runtimes.embedded import EmbeddedRuntime, Options
+from engine.runtimes.embedded import EmbeddedOptions, EmbeddedRuntime
 from tests.conformance.shop import T0, catalog
 
 Open = Callable[..., Awaitable[EmbeddedRuntime]]
@@ -33,7 +33,7 @@ async def open_runtime(var: Path, clock: ManualClock) -> AsyncIterator[Open]:
     opened: list[EmbeddedRuntime] = []
 
     async def open_one(**more: Any) -> EmbeddedRuntime:
-        options = more.pop("options", Options(inbox_poll_seconds=0.01))
+        options = more.pop("options", EmbeddedOptions(inbox_poll_seconds=0.01))
         runtime = EmbeddedRuntime(var, more.pop("catalog", catalog()), clock=clock, options=options, **more)
         await runtime.start()
         opened.append(runtime)

@@ -16,7 +16,7 @@ from channels.contract import Capabilities, ChannelError, OutgoingMessage, Recei
 from engine.core.customer import CustomerState
 from engine.dispatch.links.tokens import SignedLinks, TokenSigner
 from engine.dispatch.sending.compose import Composer
-from engine.dispatch.sending.dispatcher import Dispatcher, Options
+from engine.dispatch.sending.dispatcher import Dispatcher, DispatchOptions
 from engine.dispatch.templates.template_set import TemplateSet
 from engine.runtimes.kafka.dispatcher.copies import Suppressions
 from engine.runtimes.kafka.dispatcher.ledger_owner import LedgerOwner, own_partition
@@ -25,7 +25,7 @@ from engine.runtimes.kafka.intake.outlet import Outlet
 from engine.runtimes.kafka.leaving import stopped
 from engine.runtimes.kafka.partition.arrival import Incoming
 from engine.runtimes.kafka.partition.store import RowStore
-from engine.runtimes.kafka.topics import Handover, Outgoing, encode_json, partition_of
+from engine.runtimes.kafka.topics import MessageHandover, Outgoing, encode_json, partition_of
 from engine.telemetry import Metrics
 from tests.dispatch.test_dispatcher import _Renderer
 from tests.runtimes.ledger_stage import PARTITIONS, Stage, message
@@ -102,7 +102,7 @@ class Process:
             composer=Composer(_Renderer(TemplateSet.load(templates)), links),
             clock=stage.clock,
             metrics=Metrics(),
-            options=Options(stop_seconds_max=0.2, **options),  # type: ignore[arg-type]
+            options=DispatchOptions(stop_seconds_max=0.2, **options),  # type: ignore[arg-type]
         )
         self._running = asyncio.create_task(self.dispatcher.run())
         for number in partitions:
@@ -198,7 +198,9 @@ async def decide(
             await stage.write_states(*known, applied=offset, number=number)
         await outlet.send(
             [
-                Outgoing(stage.topics.dispatches, number, each.customer.encode(), encode_json(Handover(offset, each)))
+                Outgoing(
+                    stage.topics.dispatches, number, each.customer.encode(), encode_json(MessageHandover(offset, each))
+                )
                 for each in mine
             ]
         )

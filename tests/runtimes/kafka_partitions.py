@@ -17,15 +17,15 @@ from engine.core.journey.broadcast import in_force, waits
 from engine.core.message import Message
 from engine.core.record import CONTROL, Event, Record, Resume, Timer
 from engine.errors import BadRecord
-from engine.runtimes.kafka.partition.arrival import Here, Incoming, read_arrival
+from engine.runtimes.kafka.partition.arrival import Incoming, PlanNeeds, read_arrival
 from engine.runtimes.kafka.partition.store import RowStore
 from engine.runtimes.kafka.topics import (
     PREFIX_BYTES,
     Checkpoint,
     Deployed,
-    Handover,
     Input,
     Mended,
+    MessageHandover,
     Outgoing,
     Removed,
     Shard,
@@ -38,7 +38,7 @@ from engine.runtimes.kafka.topics import (
     partition_of,
     unpack_prefix,
 )
-from engine.runtimes.kafka.worker.plan import Plan, Planner
+from engine.runtimes.kafka.worker.plan import CommitPlan, CommitPlanner
 from engine.runtimes.memory import Memory
 
 TOPICS = Topics("t.")
@@ -55,9 +55,9 @@ def parse_foreign(key: bytes | None, value: bytes, headers: Mapping[str, str], a
     return found
 
 
-def here(partition: int, partitions: int, topics: Topics = TOPICS) -> Here:
+def here(partition: int, partitions: int, topics: Topics = TOPICS) -> PlanNeeds:
     """Where a partition's plans are made."""
-    return Here(
+    return PlanNeeds(
         topics=topics,
         partition=partition,
         partitions=partitions,
@@ -89,7 +89,7 @@ class Read:
                 self._line(outgoing)
             case "dispatches":
                 handed = decode_dispatch(outgoing.value)
-                if isinstance(handed, Handover):
+                if isinstance(handed, MessageHandover):
                     known = self.messages.setdefault(handed.message.id, handed.message)
                     assert known == handed.message, "one id, two messages"
             case "dead-letters":
@@ -123,12 +123,12 @@ class Read:
 class Partition:
     """One partition's log, rows and checkpoint."""
 
-    def __init__(self, folder: Path, catalogs: Mapping[str, Catalog], *, place: Here, in_force: str) -> None:
+    def __init__(self, folder: Path, catalogs: Mapping[str, Catalog], *, place: PlanNeeds, in_force: str) -> None:
         self.here = place
         self.catalogs = dict(catalogs)
         self.store = RowStore(folder)
         self.store.open()
-        self.planner = Planner(place, self.store)
+        self.planner = CommitPlanner(place, self.store)
         self.checkpoint = Checkpoint(catalog=in_force)
         self.log: list[Incoming] = []
         self._changelog_end = -1
@@ -143,12 +143,12 @@ class Partition:
         """Anybody's bytes."""
         self.log.append(Incoming(len(self.log), at_ms, key, value))
 
-    def plan(self, incoming: Sequence[Incoming] | None = None) -> Plan:
+    def plan(self, incoming: Sequence[Incoming] | None = None) -> CommitPlan:
         """Of everything that is not applied, or of `incoming`."""
         todo = self.log[self.checkpoint.applied + 1 :] if incoming is None else incoming
         return self.planner.plan(self.catalogs, self.checkpoint, incoming=todo)
 
-    def apply(self, incoming: Sequence[Incoming] | None = None) -> Plan:
+    def apply(self, incoming: Sequence[Incoming] | None = None) -> CommitPlan:
         """Plans and writes."""
         plan = self.plan(incoming)
         if plan.checkpoint.applied > self.checkpoint.applied:
@@ -246,7 +246,7 @@ class Cluster:
 class Share(Memory):
     """A memory that holds one partition: what goes to another one comes back on that one's log, and walks are records of it."""
 
-    def __init__(self, catalog: Catalog, place: Here) -> None:
+    def __init__(self, catalog: Catalog, place: PlanNeeds) -> None:
         super().__init__(catalog)
         self._here = place
         self.journal: list[tuple[int, Decision]] = []

@@ -20,7 +20,7 @@ from engine.core.record import Event, Identify, Record
 from engine.runtimes.kafka.definitions import Definitions
 from engine.runtimes.kafka.intake.outlet import Outlet
 from engine.runtimes.kafka.partition.arrival import Incoming
-from engine.runtimes.kafka.partition.changelog import Changelog, Place
+from engine.runtimes.kafka.partition.changelog import Changelog, ChangelogPartition
 from engine.runtimes.kafka.partition.store import Change, RowStore
 from engine.runtimes.kafka.topics import (
     BATCH_BYTES_MAX,
@@ -32,7 +32,7 @@ from engine.runtimes.kafka.topics import (
     encode_input,
     unpack_prefix,
 )
-from engine.runtimes.kafka.worker.owner import Options, Owner, Tools
+from engine.runtimes.kafka.worker.owner import Owner, OwnerNeeds, OwnerOptions
 from engine.telemetry import Metrics
 from tests.conformance.shop import T0
 from tests.runtimes.kafka_partitions import Read, here
@@ -131,7 +131,7 @@ class Stage:
         self.clock = clock
         self.definitions = definitions
         self.pack_records = 3
-        self.options = Options()
+        self.options = OwnerOptions()
         self._shop = Outlet(bootstrap, client="shop")
         self._log: list[Incoming] = []
         self._acting: list[Acting] = []
@@ -169,8 +169,8 @@ class Stage:
         store = FaultyStore(folder)
         store.faults = outlet.faults
         store.open()
-        changelog = Changelog(Place(self.bootstrap, self.topics.states, 0), store, outlet)
-        tools = Tools(outlet, self.definitions, self.clock, Metrics(), self.options)
+        changelog = Changelog(ChangelogPartition(self.bootstrap, self.topics.states, 0), store, outlet)
+        tools = OwnerNeeds(outlet, self.definitions, self.clock, Metrics(), self.options)
         acting = Acting(Owner(here(0, 1, self.topics), store, changelog, tools=tools), store, outlet)
         self._acting.append(acting)
         return acting

@@ -28,12 +28,12 @@ from engine.runtimes.kafka.dispatcher.ledger_entry import LedgerEntry
 from engine.runtimes.kafka.dispatcher.ledger_log import LedgerLog, LedgerStore
 from engine.runtimes.kafka.intake.outlet import Outlet, Row
 from engine.runtimes.kafka.partition.arrival import Incoming
-from engine.runtimes.kafka.partition.changelog import Place
+from engine.runtimes.kafka.partition.changelog import ChangelogPartition
 from engine.runtimes.kafka.topics import (
     CHECKPOINT_KEY,
     Checkpoint,
     Forgotten,
-    Handover,
+    MessageHandover,
     Outgoing,
     Topics,
     decode_input,
@@ -192,7 +192,7 @@ class Stage:
         outlet.at, outlet.after = at, after
         store = FullDisk(self.folder / name / str(number))
         store.open()
-        log = LedgerLog(Place(self.bootstrap, self.topics.ledger, number), store, outlet)
+        log = LedgerLog(ChangelogPartition(self.bootstrap, self.topics.ledger, number), store, outlet)
         held = Held(LedgerPartition(number, store, log, tools=tools), store, outlet)
         self.held.append(held)
         try:
@@ -266,9 +266,9 @@ def message(name: str, **more: Any) -> Message:
     return replace(base, **more)
 
 
-def handover(name: str, *, offset: int = 0, **more: Any) -> Handover:
+def handover(name: str, *, offset: int = 0, **more: Any) -> MessageHandover:
     """A message on its way to the dispatcher."""
-    return Handover(offset, message(name, **more))
+    return MessageHandover(offset, message(name, **more))
 
 
 def forgotten(customer: str, offset: int) -> Forgotten:

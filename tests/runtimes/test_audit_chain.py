@@ -25,7 +25,7 @@ from engine.runtimes.memory_ports import MemoryRuntime
 from engine.settings import Settings, load_settings
 from engine.telemetry import Metrics
 from engine.watches.chain_heads import ChainHeads
-from engine.watches.watch import Surroundings
+from engine.watches.watch import WatchNeeds
 from tests.conformance.shop import catalog
 
 T0 = 1_800_000_000_000
@@ -212,7 +212,7 @@ def test_where_chains_end_is_said_once_in_log_and_metrics(tmp_path: Path, capsys
     """A chain that became shorter, or another one, is an error."""
     metrics = Metrics()
     settings = Settings(project=tmp_path)
-    around = Surroundings(settings=settings, runtime=MemoryRuntime(catalog()), clock=SystemClock(), metrics=metrics)
+    around = WatchNeeds(settings=settings, runtime=MemoryRuntime(catalog()), clock=SystemClock(), metrics=metrics)
     heads = ChainHeads(around)
     for number, digest in ((1, "a"), (1, "a"), (2, "b"), (2, "c")):
         heads.say({"audit": Head(number=number, hash=digest * 64)})

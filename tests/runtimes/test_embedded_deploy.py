@@ -71,17 +71,17 @@ async def test_a_handover_is_answered_once_with_those_before_it(open_runtime: An
     assert second is not None
     assert handovers.answer_of(var, second) is None
     handed = runtime.handed_over()
-    assert handed == handovers.Handover(number=second, versions="end", files={"workflows/a.yaml": "ä"})
+    assert handed == handovers.DeployHandover(number=second, versions="end", files={"workflows/a.yaml": "ä"})
     await runtime.deploy(next_catalog(), sources=handed.files, versions="end", handover=second)
     assert runtime.handed_over() is None
-    assert handovers.answer_of(var, second) == handovers.Answer(catalog="shop-2", problem="")
+    assert handovers.answer_of(var, second) == handovers.DeployAnswer(catalog="shop-2", problem="")
     replaced = handovers.answer_of(var, first)
     assert replaced is not None
     assert (replaced.catalog, replaced.problem) == ("", "a newer deploy came before it was taken")
     third = handovers.hand_over(var, {}, versions="pin", handed_ms=T0)
     assert third is not None
     runtime.refuse_handover(third, "no")
-    assert handovers.answer_of(var, third) == handovers.Answer(catalog="", problem="no")
+    assert handovers.answer_of(var, third) == handovers.DeployAnswer(catalog="", problem="no")
     assert runtime._store.connection.execute("SELECT sum(length(files)) FROM handovers").fetchone() == (0,)
 
 

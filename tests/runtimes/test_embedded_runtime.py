@@ -21,7 +21,7 @@ from engine.core.record import Erase, Event, Identify, Outcome, Recheck, Timer, 
 from engine.core.time.schedule import parse_duration
 from engine.errors import NotFound
 from engine.runtimes.base import Settlement
-from engine.runtimes.embedded import Options
+from engine.runtimes.embedded import EmbeddedOptions
 from engine.runtimes.embedded.inbox import open_reader, stored_sources, submit
 from engine.runtimes.embedded.store import Store
 from engine.telemetry import Metrics
@@ -183,7 +183,7 @@ async def test_old_log_rows_go_and_the_position_stays(open_runtime: Any, clock: 
 
 async def test_records_nobody_asks_about_need_not_be_kept(open_runtime: Any) -> None:
     """A setting: they are counted, not stored."""
-    runtime = await open_runtime(options=Options(keep_unconcerned=False))
+    runtime = await open_runtime(options=EmbeddedOptions(keep_unconcerned=False))
     await runtime.append([event("a", "Nobody Asks"), event("a")])
     rows = runtime._store.connection.execute("SELECT seq FROM log").fetchall()
     assert rows == [(2,)]

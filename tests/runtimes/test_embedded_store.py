@@ -14,7 +14,7 @@ import pytest
 from engine.core.record import Event
 from engine.errors import Backlog, BadRecord, LimitExceeded, StorageBusy, StorageError, StorageFull
 from engine.runtimes.base import DeadLetter
-from engine.runtimes.embedded import EmbeddedRuntime, Options
+from engine.runtimes.embedded import EmbeddedOptions, EmbeddedRuntime
 from engine.runtimes.embedded.statements import MIGRATIONS, SQL
 from engine.runtimes.embedded.store import Store, is_running, migrate
 from tests.conformance.shop import T0, catalog
@@ -99,7 +99,7 @@ async def test_timers_wait_for_room_on_the_disk(open_runtime: Any, clock: Any) -
 
 async def test_too_much_at_once_or_waiting_is_refused_whole(open_runtime: Any) -> None:
     """Bounds on one call and on what waits; nothing of a refused call is taken."""
-    runtime = await open_runtime(options=Options(backlog_max=50, append_records_max=40))
+    runtime = await open_runtime(options=EmbeddedOptions(backlog_max=50, append_records_max=40))
     with pytest.raises(LimitExceeded, match="41 records"):
         await runtime.append([event("a", number=number) for number in range(41)])
     calls = [runtime.append([event("a", number=at * 100 + number) for number in range(20)]) for at in range(5)]

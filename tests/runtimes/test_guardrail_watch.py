@@ -20,7 +20,7 @@ from engine.runtimes.memory_ports import MemoryRuntime
 from engine.settings import Settings
 from engine.telemetry import Metrics
 from engine.watches.guardrail import Guardrail
-from engine.watches.watch import Surroundings
+from engine.watches.watch import WatchNeeds
 
 T0 = 1_800_000_000_000
 HOUR_MS = 3_600_000
@@ -47,7 +47,7 @@ class Watched:
 
     def __init__(self, runtime: Any, clock: ManualClock, folder: Path) -> None:
         self.runtime, self.clock, self.metrics = runtime, clock, Metrics()
-        around = Surroundings(settings=Settings(project=folder), runtime=runtime, clock=clock, metrics=self.metrics)
+        around = WatchNeeds(settings=Settings(project=folder), runtime=runtime, clock=clock, metrics=self.metrics)
         self.guard = Guardrail(around)
         self.number = 0
 

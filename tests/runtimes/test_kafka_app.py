@@ -16,7 +16,7 @@ from faust.types import TP
 
 from engine.errors import StorageError
 from engine.runtimes.kafka.group import app as module
-from engine.runtimes.kafka.group.app import Settings, build_app, start_app
+from engine.runtimes.kafka.group.app import AppSettings, build_app, start_app
 from engine.runtimes.kafka.group.host import Host
 from engine.telemetry import Metrics
 
@@ -35,7 +35,7 @@ async def _nothing() -> None:
 async def app(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[Any]:
     """An app whose consumer has one partition, and whose recovery runs; neither is connected to anything."""
     monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
-    settings = Settings(
+    settings = AppSettings(
         bootstrap="127.0.0.1:1", group="g", source="in", changelog="rows", partitions=1, folder=tmp_path
     )
     made: Any = build_app(settings, Host(_nobody, _nobody), metrics=Metrics())
@@ -94,7 +94,7 @@ async def test_it_makes_folders_only_where_it_was_told(tmp_path: Path, monkeypat
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)
-    settings = Settings(
+    settings = AppSettings(
         bootstrap="127.0.0.1:1", group="g", source="in", changelog="rows", partitions=1, folder=tmp_path
     )
     made: Any = build_app(settings, Host(_nobody, _nobody), metrics=Metrics())
@@ -105,7 +105,7 @@ async def test_it_makes_folders_only_where_it_was_told(tmp_path: Path, monkeypat
 
 async def test_brokers_that_go_away_during_the_start_are_an_error_that_says_so(tmp_path: Path) -> None:
     """The role was let in a moment ago; it ends with a sentence, and not with the client's exception."""
-    settings = Settings(
+    settings = AppSettings(
         bootstrap="127.0.0.1:1", group="g", source="in", changelog="rows", partitions=1, folder=tmp_path
     )
     made: Any = build_app(settings, Host(_nobody, _nobody), metrics=Metrics())

@@ -9,7 +9,7 @@ import asyncio
 
 from aiokafka import TopicPartition
 
-from engine.runtimes.kafka.partition.changelog import Place, bounds, reader
+from engine.runtimes.kafka.partition.changelog import ChangelogPartition, bounds, reader
 from tests.services.kafka import create_topics
 
 MOMENTS = 12
@@ -18,7 +18,7 @@ SECONDS_MAX = 3.0
 
 async def test_a_cancellation_while_a_consumer_stops_is_not_lost(kafka: str, topic_prefix: str) -> None:
     """A copy that was let go just when it had read all there was went on to follow, and held up the release for ever."""
-    place = Place(kafka, f"{topic_prefix}rows", 0)
+    place = ChangelogPartition(kafka, f"{topic_prefix}rows", 0)
     await asyncio.to_thread(create_topics, kafka, {place.topic: 1})
 
     async def restore_and_follow(read: asyncio.Event) -> None:

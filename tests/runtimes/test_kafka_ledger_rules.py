@@ -17,9 +17,16 @@ from engine.core.record import Pause
 from engine.dispatch.ports import Closed, Settlement, Status, shared_out
 from engine.runtimes.kafka.dispatcher.draft import Draft
 from engine.runtimes.kafka.dispatcher.ledger_entry import LedgerEntry, decode_entry, encode_entry
-from engine.runtimes.kafka.dispatcher.ledger_queue import PendingQueue, Slot
+from engine.runtimes.kafka.dispatcher.ledger_queue import PendingQueue, QueuedMessage
 from engine.runtimes.kafka.dispatcher.transitions import MessageOutline, Outline, due_of, fresh, outline_of, slot_of
-from engine.runtimes.kafka.topics import Answered, Handover, decode_dispatch, encode_json, pack_row, unpack_prefix
+from engine.runtimes.kafka.topics import (
+    Answered,
+    MessageHandover,
+    decode_dispatch,
+    encode_json,
+    pack_row,
+    unpack_prefix,
+)
 from engine.runtimes.memory_ports import MemoryRuntime
 from tests.conformance.shop import T0, catalog
 from tests.runtimes.ledger_stage import answer, bounced, message
@@ -47,12 +54,12 @@ steps = st.lists(
 def test_the_queue_answers_as_a_sorted_list_does(script: list[Any]) -> None:
     """Whatever comes, goes, waits, is gated or excluded, and however often it is asked."""
     queue = PendingQueue()
-    known: dict[bytes, Slot] = {}
+    known: dict[bytes, QueuedMessage] = {}
     open_until, now_ms = -1, 0
     for step in script:
         if step[0] == "put":
             _, number, priority, offset, due_ms = step
-            slot = Slot(
+            slot = QueuedMessage(
                 b"%d" % number,
                 (int(number % 3 > 0), -priority, number),
                 lane=lane(number),
@@ -116,7 +123,7 @@ def test_a_message_goes_the_ways_that_it_goes_in_the_memory_runtime(script: list
     for number, name in enumerate(NAMES):
         told = message(name, priority=number % 2, due_ms=T0 + (2 if name == "c" else 0))
         memory._dispatched(told)
-        _apply(rows, {name.encode(): fresh(Handover(0, told), number)})
+        _apply(rows, {name.encode(): fresh(MessageHandover(0, told), number)})
 
     async def play() -> None:
         for verb, what in script:

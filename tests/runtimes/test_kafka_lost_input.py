@@ -18,7 +18,7 @@ from engine.core.record import Event
 from engine.errors import SettingsError
 from engine.runtimes.kafka.intake.outlet import Outlet
 from engine.runtimes.kafka.partition.arrival import Incoming, read_arrival
-from engine.runtimes.kafka.partition.changelog import Changelog, Place
+from engine.runtimes.kafka.partition.changelog import Changelog, ChangelogPartition
 from engine.runtimes.kafka.partition.missing import take_unbroken
 from engine.runtimes.kafka.partition.store import Change, RowStore
 from engine.runtimes.kafka.topics import Checkpoint, Topics, encode_checkpoint, encode_input, pack_row
@@ -39,7 +39,7 @@ async def test_an_input_topic_that_was_made_anew_is_refused(kafka: str, topic_pr
     outlet = Outlet(kafka, client="test")
     await outlet.start()
     try:
-        changelog = Changelog(Place(kafka, topics.states, 0), store, outlet)
+        changelog = Changelog(ChangelogPartition(kafka, topics.states, 0), store, outlet)
         await changelog.restore()
         await changelog.check_input(topics.touchpoints)
         await changelog.commit([], Checkpoint(applied=41))
@@ -121,7 +121,7 @@ async def test_holes_that_hold_nothing_are_passed_over(kafka: str, topic_prefix:
         taken.extend(records)
 
     handed = [Incoming(0, 1, None, b"1"), Incoming(4, 1, None, b"3")]
-    await take_unbroken(Place(kafka, topic, 0), handed, applied=-1, take=take)
+    await take_unbroken(ChangelogPartition(kafka, topic, 0), handed, applied=-1, take=take)
     assert [(each.offset, each.value) for each in taken] == [(0, b"1"), (2, b"2"), (4, b"3")]
 
 
@@ -143,7 +143,7 @@ async def test_what_kafka_has_no_more_is_said(
         taken.extend(each.offset for each in records)
 
     capsys.readouterr()
-    await take_unbroken(Place(kafka, topic, 0), [Incoming(3, 1, None, b"3")], applied=-1, take=take)
+    await take_unbroken(ChangelogPartition(kafka, topic, 0), [Incoming(3, 1, None, b"3")], applied=-1, take=take)
     assert taken == [2, 3]
     said = capsys.readouterr()
     [line] = [line for line in (said.out + said.err).splitlines() if "records_missed" in line]

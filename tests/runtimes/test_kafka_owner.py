@@ -17,10 +17,10 @@ from engine.core.customer import decode_state
 from engine.core.record import Erase, Pause, Record
 from engine.errors import StorageError
 from engine.runtimes.kafka.intake.outlet import Outlet
-from engine.runtimes.kafka.partition.changelog import Changelog, Place
+from engine.runtimes.kafka.partition.changelog import Changelog, ChangelogPartition
 from engine.runtimes.kafka.partition.store import RowStore
 from engine.runtimes.kafka.topics import CHECKPOINT_KEY, PREFIX_BYTES, REASON, Checkpoint, headers_of
-from engine.runtimes.kafka.worker.owner import Options
+from engine.runtimes.kafka.worker.owner import OwnerOptions
 from tests.conformance.shop import T0, catalog
 from tests.runtimes.kafka_stage import Acting, Crash, Faults, Stage, defined, event, identify, make_topics
 from tests.services.kafka import admin, create_topics
@@ -183,7 +183,7 @@ async def test_two_owners_at_once_agree(make: Make, kafka: str, topic_prefix: st
     stage = await make()
     owners = []
     for size in (1, 3):
-        stage.options = Options(batch_records_max=size)
+        stage.options = OwnerOptions(batch_records_max=size)
         owners.append(await stage.open(tmp_path / str(size)))
     for step in STEPS:
         if isinstance(step, int):
@@ -381,7 +381,7 @@ async def test_an_owner_whose_catalog_is_not_there_waits_for_it(make: Make, kafk
     store.open()
     outlet = Outlet(kafka, client="test")
     await outlet.start()
-    changelog = Changelog(Place(kafka, stage.topics.states, 0), store, outlet)
+    changelog = Changelog(ChangelogPartition(kafka, stage.topics.states, 0), store, outlet)
     await changelog.restore()
     await changelog.commit([], Checkpoint(catalog="shop-later"))
     store.close()

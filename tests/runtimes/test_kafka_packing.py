@@ -12,7 +12,7 @@ from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.runtimes.kafka.group.app import Settings, build_app
+from engine.runtimes.kafka.group.app import AppSettings, build_app
 from engine.runtimes.kafka.group.host import Host
 from engine.runtimes.kafka.group.packing import PACK_RECORDS_MAX, PackingScheduler
 from engine.runtimes.kafka.intake.outlet import Outlet
@@ -89,7 +89,7 @@ class Member:
     def __init__(self, bootstrap: str, prefix: str, folder: Path) -> None:
         self.owners: dict[int, Slow] = {}
         self.host = Host(self._own, lambda _: Slow())
-        self._settings = Settings(
+        self._settings = AppSettings(
             bootstrap=bootstrap,
             group=f"{prefix}group",
             source=f"{prefix}in",

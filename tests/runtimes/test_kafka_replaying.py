@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from engine.core.customer import CustomerState
 from engine.core.record import Erase, Merge, Pause, Record
-from engine.runtimes.kafka.operating.replaying import History, Reading, rebuilt
+from engine.runtimes.kafka.operating.replaying import PartitionHistory, Reading, rebuilt
 from engine.runtimes.kafka.topics import (
     Deployed,
     JournalLine,
@@ -34,7 +34,7 @@ from tests.runtimes.test_kafka_plan_histories import History as Played
 CATALOGS = {"shop-1": replace(catalog(), id="shop-1"), "shop-2": replace(catalog(), id="shop-2")}
 
 
-def _read(cluster: Cluster, partition: Partition, customer: str) -> History:
+def _read(cluster: Cluster, partition: Partition, customer: str) -> PartitionHistory:
     work = Reading(partition.here, customer)
     for each in partition.log:
         work.learn(each)
@@ -142,7 +142,7 @@ def test_a_merged_customer_is_erased_under_every_id(tmp_path: Path) -> None:
     cluster.close()
 
 
-def _before_salts(cluster: Cluster, customer: str) -> History:
+def _before_salts(cluster: Cluster, customer: str) -> PartitionHistory:
     """The history as a version without salts would have written its journal."""
     memory, told = Memory(CATALOGS["shop-1"]), list[JournalLine | Removed]()
     memory.states[customer] = CustomerState(id=customer, first_seen_ms=T0)

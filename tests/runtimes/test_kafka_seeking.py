@@ -16,7 +16,7 @@ from kafka.admin import MemberToRemove
 
 from engine.runtimes.kafka import progress
 from engine.runtimes.kafka.connect import connected
-from engine.runtimes.kafka.group.app import Settings, build_app, end_app, start_app
+from engine.runtimes.kafka.group.app import AppSettings, build_app, end_app, start_app
 from engine.runtimes.kafka.group.host import Host
 from engine.runtimes.kafka.partition.arrival import Incoming
 from engine.telemetry import Metrics
@@ -63,7 +63,7 @@ async def test_what_the_brokers_refused_is_committed_once_they_know_the_member_a
     source, rows, group = f"{topic_prefix}in", f"{topic_prefix}rows", f"{topic_prefix}group"
     await asyncio.to_thread(create_topics, kafka, {source: 1, rows: 1})
     await asyncio.to_thread(_append, kafka, source)
-    settings = Settings(
+    settings = AppSettings(
         bootstrap=kafka,
         group=group,
         source=source,

@@ -10,7 +10,7 @@ from engine.errors import SettingsError
 from engine.runtimes.kafka import admin
 from engine.runtimes.kafka.operating import suppression
 from engine.runtimes.kafka.topics import Topics
-from engine.runtimes.suppression import Entry, about, entries_of
+from engine.runtimes.suppression import SuppressionEntry, about, entries_of
 
 pytestmark = pytest.mark.timeout(200)
 
@@ -43,7 +43,9 @@ async def test_another_secret_is_refused_once_there_are_hashes(kafka: str, topic
     """Nothing is lost as long as nobody is suppressed; accepted, the new one is the right one."""
     await suppression.check_secret(kafka, topics, "one", accept_loss=False)
     await suppression.check_secret(kafka, topics, "two", accept_loss=False)
-    await suppression.write(kafka, topics, [Entry(hash="ab" * 32, kind="email", reason="bounced", since_ms=1)])
+    await suppression.write(
+        kafka, topics, [SuppressionEntry(hash="ab" * 32, kind="email", reason="bounced", since_ms=1)]
+    )
     await suppression.check_secret(kafka, topics, "two", accept_loss=False)
     with pytest.raises(SettingsError, match=r"another secret.*--accept-loss"):
         await suppression.check_secret(kafka, topics, "three", accept_loss=False)

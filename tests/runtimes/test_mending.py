@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from engine.core.customer import CustomerState
 from engine.core.record import Record
 from engine.runtimes.embedded.examining import examine
-from engine.runtimes.embedded.mending import Mended, mend
-from engine.runtimes.rebuild import InForce
+from engine.runtimes.embedded.mending import MendedRow, mend
+from engine.runtimes.rebuild import CatalogInForce
 from tests.conformance.harness import EmbeddedHarness, decisions, messages, states
 from tests.conformance.shop import T0, catalog
 from tests.conformance.test_contract import HOUR, event, identify
@@ -38,8 +38,8 @@ async def _damaged(var: Path) -> EmbeddedHarness:
     return harness
 
 
-def _mend(var: Path, *, give_up: bool = False) -> list[Mended]:
-    return mend(var, [InForce(0, catalog())], give_up=give_up, now_ms=T0 + HOUR)
+def _mend(var: Path, *, give_up: bool = False) -> list[MendedRow]:
+    return mend(var, [CatalogInForce(0, catalog())], give_up=give_up, now_ms=T0 + HOUR)
 
 
 def _found(var: Path) -> list[str]:

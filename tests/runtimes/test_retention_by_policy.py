@@ -12,10 +12,10 @@ from engine.core.record import Consent, Event, Identify
 from engine.definition.load import load_files
 from engine.dispatch.ports import Settlement
 from engine.runtimes.base import DeadLetter
-from engine.runtimes.embedded import EmbeddedRuntime, Options
+from engine.runtimes.embedded import EmbeddedOptions, EmbeddedRuntime
 from engine.runtimes.journal import Database, DatabaseReader, Projection
 from engine.runtimes.journal.pruning import Pruning
-from engine.runtimes.keeping import Kept, before_ms, kept
+from engine.runtimes.keeping import RetentionDays, before_ms, kept
 from tests.runtimes.journal_records import letter, stretch
 
 T0 = 1_800_000_000_000
@@ -33,7 +33,7 @@ steps:
 def test_the_policy_goes_before_the_settings() -> None:
     """Where it says something, also `forever`; else what the settings or the store say."""
     said = Retention(log=30, journal=0)
-    assert kept(said, log=90, journal=365, messages=90) == Kept(log=30, journal=0, messages=90, dead_letters=0)
+    assert kept(said, log=90, journal=365, messages=90) == RetentionDays(log=30, journal=0, messages=90, dead_letters=0)
     assert before_ms(0, T0) is None
     assert before_ms(2, T0) == T0 - 2 * DAY_MS
 
@@ -56,7 +56,7 @@ async def test_what_is_too_old_goes_and_the_rest_stays(said: str, left: dict[str
     loaded = load_files([("workflows/policy.yaml", policy.encode()), ("workflows/w.yaml", FLOW)])
     assert loaded.catalog is not None, loaded.problems
     clock = ManualClock(T0)
-    options = Options(log_days=5, tidy_interval_seconds=3_600.0)
+    options = EmbeddedOptions(log_days=5, tidy_interval_seconds=3_600.0)
     runtime = EmbeddedRuntime(tmp_path, loaded.catalog, clock=clock, options=options)
     await runtime.start()
     purposes = {"marketing": ["email"]}

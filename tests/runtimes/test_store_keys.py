@@ -10,12 +10,12 @@ import pytest
 
 from engine.errors import StorageError
 from engine.runtimes.embedded import suppression
-from engine.runtimes.embedded.store import Options, Store
+from engine.runtimes.embedded.store import EmbeddedOptions, Store
 from engine.settings import load_settings
 
 
 def opened(var: Path, *, accept_loss: bool = False) -> Store:
-    store = Store(var, options=Options(accept_loss=accept_loss))
+    store = Store(var, options=EmbeddedOptions(accept_loss=accept_loss))
     store.open()
     return store
 

@@ -11,7 +11,7 @@ from engine.bootstrap.current import Current
 from engine.bootstrap.doors import Doors
 from engine.bootstrap.service import page_of
 from engine.clock import Clock, SystemClock
-from engine.collector import Parts
+from engine.collector import CollectorNeeds
 from engine.collector.intake.key_use import FILE as KEY_USE_FILE
 from engine.collector.intake.key_use import KeyUses
 from engine.collector.listening import url_of
@@ -24,7 +24,7 @@ from engine.runtimes.kafka.front import KafkaFront
 from engine.runtimes.kafka.intake.intake import IntakeOptions, KafkaIntake
 from engine.telemetry import Action, Metrics, get_log
 from engine.watches import running
-from engine.watches.running import Surroundings, beside_collector
+from engine.watches.running import WatchNeeds, beside_collector
 
 _log = get_log("role")
 
@@ -59,7 +59,7 @@ class CollectorRole:
 
             composer = Composer(current, links)
             reader = DatabaseReader(database, clock=self._clock)
-            parts = Parts(
+            parts = CollectorNeeds(
                 runtime=KafkaFront(intake, reader, catalog=lambda: current.catalog),
                 clock=self._clock,
                 metrics=self.metrics,
@@ -72,7 +72,7 @@ class CollectorRole:
                 pause_after=settings.bounces.pause_after,
             )
             await doors.serve(stack, settings, parts)
-            around = Surroundings(settings=settings, runtime=parts.runtime, clock=self._clock, metrics=self.metrics)
+            around = WatchNeeds(settings=settings, runtime=parts.runtime, clock=self._clock, metrics=self.metrics)
             await stack.enter_async_context(running.running(beside_collector(around)))
             self._exit = stack.pop_all()
         _log.info(Action.STARTED, role="collector", url=self.url, operators=self.operators_url)

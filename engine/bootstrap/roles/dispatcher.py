@@ -24,7 +24,7 @@ from engine.dispatch.sending.dispatcher import Dispatcher
 from engine.errors import SettingsError
 from engine.operations.holding import begin_hold, say_held
 from engine.project.channels import channel_names, open_channels
-from engine.project.cluster import Cluster, Slot
+from engine.project.cluster import Cluster, InstanceFolder
 from engine.project.parts import dispatch_options, forget_customer, open_mailbox
 from engine.runtimes.kafka.dispatcher.role import Postroom, PostroomSettings
 from engine.telemetry import Action, Metrics, get_log
@@ -66,7 +66,7 @@ class DispatcherRole:
         async with contextlib.AsyncExitStack() as stack:
             sock = bind_status(settings, "dispatcher")
             stack.callback(sock.close)
-            slot: Slot = cluster.folder("dispatcher")
+            slot: InstanceFolder = cluster.folder("dispatcher")
             stack.callback(slot.release)
             self._mailbox = open_mailbox(settings.database_path.parent)
             stack.callback(self._mailbox.close)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from engine.bootstrap.current import InForce
+from engine.bootstrap.current import DefinitionFollower
 from engine.bootstrap.doors import bind_status
 from engine.bootstrap.roles.collector import open_intake
 from engine.bootstrap.status import Status, StatusServer
@@ -20,7 +20,7 @@ from engine.runtimes.journal.sink import Sink, SinkOptions
 from engine.runtimes.kafka.front import KafkaFront
 from engine.telemetry import Action, Metrics, get_log
 from engine.watches import running
-from engine.watches.running import Surroundings, beside_journal
+from engine.watches.running import WatchNeeds, beside_journal
 
 _log = get_log("role")
 
@@ -64,7 +64,7 @@ class SinkRole:
             await status.start(sock)
             self.url = self.operators_url = url_of(sock)
             await database.open()
-            current = InForce(self._cluster.definitions(), self._cluster.announcement("sink"))
+            current = DefinitionFollower(self._cluster.definitions(), self._cluster.announcement("sink"))
             stack.push_async_callback(current.stop)
             await current.start()
             intake = await open_intake(self._cluster, stack, self.metrics)
@@ -72,7 +72,7 @@ class SinkRole:
             stack.push_async_callback(self._end)
             reader = DatabaseReader(database, clock=self._clock)
             front = KafkaFront(intake, reader, catalog=lambda: current.catalog)
-            around = Surroundings(settings=settings, runtime=front, clock=self._clock, metrics=self.metrics)
+            around = WatchNeeds(settings=settings, runtime=front, clock=self._clock, metrics=self.metrics)
             await stack.enter_async_context(running.running(beside_journal(around)))
             self._exit = stack.pop_all()
         _log.info(Action.STARTED, role="sink", url=self.url)

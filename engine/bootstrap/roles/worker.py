@@ -16,7 +16,7 @@ from engine.clock import Clock, SystemClock
 from engine.collector.intake.foreign import parse_foreign
 from engine.collector.listening import url_of
 from engine.operations.holding import begin_hold, say_held
-from engine.project.cluster import Cluster, Slot
+from engine.project.cluster import Cluster, InstanceFolder
 from engine.runtimes.kafka.worker.role import Worker, WorkerSettings
 from engine.telemetry import Action, Metrics, get_log
 
@@ -51,7 +51,7 @@ class WorkerRole:
         async with contextlib.AsyncExitStack() as stack:
             sock = bind_status(cluster.settings, "worker")
             stack.callback(sock.close)
-            slot: Slot = cluster.folder("worker")
+            slot: InstanceFolder = cluster.folder("worker")
             stack.callback(slot.release)
             settings = WorkerSettings(
                 **cluster.membership(slot.path),

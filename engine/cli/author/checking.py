@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from engine.core.time.schedule import Duration
     from engine.definition.problem import Problem
     from engine.rehearsal.simulation import Summary
-    from engine.rehearsal.testing import Result
+    from engine.rehearsal.testing import CaseResult
 
 
 @click.command()
@@ -144,7 +144,7 @@ def test(folder: Path, as_json: bool, only: str) -> int:  # noqa: FBT001 - click
     return 1 if failed else 0
 
 
-def _lines(result: Result, *, as_json: bool) -> list[str]:
+def _lines(result: CaseResult, *, as_json: bool) -> list[str]:
     from engine.core.effect import KINDS
     from engine.rehearsal.report import failure
 

@@ -18,7 +18,7 @@ from engine.definition.problem import nearest
 from engine.errors import NotFound
 
 if TYPE_CHECKING:
-    from engine.rehearsal.explaining import Explained, Finding
+    from engine.rehearsal.explaining import Explained, ExplainedLine
 
 EVENTS_MAX = 500
 TITLES = {"entry": "Does it enter?", "run": "\nIn the workflow", "steps": "\nIts steps, as things are now"}
@@ -64,7 +64,7 @@ def explain(workflow: str, customer: str, *, as_json: bool, reason: str, folder:
         out.print(shown)
 
 
-def _line(finding: Finding) -> str:
+def _line(finding: ExplainedLine) -> str:
     mark = {True: "yes", False: "no ", None: "   "}[finding.holds]
     value = f"  ({finding.value})" if finding.value else ""
     return f"  {mark}  {'  ' * finding.depth}{safe(finding.text)}{safe(value)}"

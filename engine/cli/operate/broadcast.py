@@ -18,7 +18,7 @@ from engine.errors import NotFound
 
 if TYPE_CHECKING:
     from engine.core.journey.workflow import Workflow
-    from engine.operations.broadcasts import Standing, Watch
+    from engine.operations.broadcasts import IssueStanding, Watch
     from engine.runtimes.base import Reader
 
 WATCH_SECONDS = 3.0
@@ -47,7 +47,7 @@ def list_broadcasts(*, as_json: bool, folder: Path) -> None:
     found, zone = _broadcasts(root)
     watches = {name: _watch(workflow, zone) for name, workflow in found.items()}
 
-    async def question(reader: Reader) -> dict[str, list[Standing]]:
+    async def question(reader: Reader) -> dict[str, list[IssueStanding]]:
         return {name: await watch.look(reader, now_ms=_now_ms()) for name, watch in watches.items()}
 
     standings = _ask(root, question, {name: [] for name in watches}) if watches else {}
@@ -92,7 +92,7 @@ def show_broadcast(name: str, *, issue: str, watch: bool, as_json: bool, folder:
         raise NotFound(sentence(f"There is no broadcast `{name}`{nearest(name, found)}"))
     watching = _watch(found[name], zone)
 
-    async def question(reader: Reader) -> list[Standing]:
+    async def question(reader: Reader) -> list[IssueStanding]:
         return await watching.look(reader, now_ms=_now_ms())
 
     while True:
@@ -143,12 +143,12 @@ def _now_ms() -> int:
     return SystemClock().now_ms()
 
 
-def _done(standing: Standing) -> bool:
+def _done(standing: IssueStanding) -> bool:
     left = standing.audience - standing.reached + standing.queued + standing.held
     return not left
 
 
-def _flat(standing: Standing) -> dict[str, Any]:
+def _flat(standing: IssueStanding) -> dict[str, Any]:
     """As JSON: every field, times as RFC 3339."""
     import msgspec
 
@@ -159,7 +159,7 @@ def _flat(standing: Standing) -> dict[str, Any]:
     return {**flat, "eta": to_rfc3339(eta_ms) if eta_ms else None, "done": _done(standing)}
 
 
-def _print(standing: Standing) -> None:
+def _print(standing: IssueStanding) -> None:
     from engine.clock import to_rfc3339
 
     out, one = console(), standing

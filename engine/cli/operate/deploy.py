@@ -18,7 +18,7 @@ from engine.cli.output import console, json_line, progress, quiet_log, safe, tab
 from engine.errors import NotFound
 
 if TYPE_CHECKING:
-    from engine.core.journey.deployment import Group, WorkflowPlan
+    from engine.core.journey.deployment import PeopleAtStep, WorkflowPlan
     from engine.operations.deploy import Prepared, Status
     from engine.operations.deploy_kafka import KafkaDeploy
 
@@ -181,7 +181,7 @@ def _show_plans(prepared: Prepared) -> None:
         click.echo(f"{quiet} workflow{'' if quiet == 1 else 's'} unchanged.")
 
 
-def _people(group: Group) -> str:
+def _people(group: PeopleAtStep) -> str:
     noun = "person" if group.people == 1 else "people"
     return f"{group.people} {noun} at {group.step} of {group.version}: {group}"
 

@@ -52,13 +52,13 @@ def held(context: click.Context, *, as_json: bool, folder: Path) -> None:
         return
     from engine import bootstrap
     from engine.clock import SystemClock
-    from engine.operations.holding import Waiting, waiting_by_workflow
+    from engine.operations.holding import WaitingWork, waiting_by_workflow
 
     quiet_log()
     now_ms = SystemClock().now_ms()
     root = project_folder(folder)
 
-    async def question(reader: Reader) -> list[Waiting]:
+    async def question(reader: Reader) -> list[WaitingWork]:
         return await waiting_by_workflow(reader, now_ms=now_ms)
 
     rows = asyncio.run(bootstrap.ask(root, question))

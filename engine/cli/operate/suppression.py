@@ -22,7 +22,7 @@ from engine.errors import NotFound, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from engine.runtimes.suppression import Entry
+    from engine.runtimes.suppression import SuppressionEntry
 
 HASH_SHOWN = 12
 CAUSES = ("bounced", "complained", "operator", "import", "objected", "erased")
@@ -177,7 +177,7 @@ def export(file: Path, *, reason: str, folder: Path) -> None:
     click.echo(f"{len(entries)} rows written to {file}.")
 
 
-def _entries(root: Path, address: str, channel: str) -> Sequence[Entry]:
+def _entries(root: Path, address: str, channel: str) -> Sequence[SuppressionEntry]:
     from engine import bootstrap
     from engine.operations import suppressing
 
@@ -188,7 +188,7 @@ def _entries(root: Path, address: str, channel: str) -> Sequence[Entry]:
     return asyncio.run(operations.suppressions())
 
 
-def _fields(entry: Entry) -> dict[str, str | None]:
+def _fields(entry: SuppressionEntry) -> dict[str, str | None]:
     from engine.clock import to_rfc3339
 
     since = to_rfc3339(entry.since_ms) if entry.since_ms else None

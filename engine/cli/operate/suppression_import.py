@@ -30,7 +30,7 @@ from engine.errors import BadRecord, UsageError
 if TYPE_CHECKING:
     from engine.cli.people.consent_rows import Refused
     from engine.operations.suppressing import Wanted
-    from engine.runtimes.suppression import Entry
+    from engine.runtimes.suppression import SuppressionEntry
 
 COLUMNS = ("address", "hash", "kind", "channel", "purpose", "reason", "since")
 _HASH = re.compile(r"[0-9a-f]{64}\Z")
@@ -96,12 +96,12 @@ def sound(address: str, channel: str) -> str:
         ) from None
 
 
-def _read(file: Path, *, channel: str, encoding: str) -> tuple[list[Wanted], list[Entry], list[Refused]]:
+def _read(file: Path, *, channel: str, encoding: str) -> tuple[list[Wanted], list[SuppressionEntry], list[Refused]]:
     from engine.cli.people import consent_rows
     from engine.operations.suppressing import Wanted
 
     wanted: list[Wanted] = []
-    entries: list[Entry] = []
+    entries: list[SuppressionEntry] = []
     refused: list[Refused] = []
     for number, raw, values in _rows(consent_rows.decoded(bytes_of(file), encoding)):
         try:
@@ -140,12 +140,12 @@ def _rows(text: str) -> Iterator[tuple[int, str, dict[str, str] | None]]:
             yield number, raw, dict(zip(names, (field.strip() for field in fields), strict=False))
 
 
-def _made(values: dict[str, str] | None, channel: str) -> Wanted | Entry:
+def _made(values: dict[str, str] | None, channel: str) -> Wanted | SuppressionEntry:
     """What a row becomes. Raises BadRecord."""
     from engine.cli.people.consent_rows import moment, sound_address
     from engine.core.facts.address import plain
     from engine.operations.suppressing import Wanted
-    from engine.runtimes.suppression import IMPORTED, Entry
+    from engine.runtimes.suppression import IMPORTED, SuppressionEntry
 
     if values is None:
         raise BadRecord("row", "it is not a row of a table: a quote is not closed, or stands in the wrong place")
@@ -160,4 +160,4 @@ def _made(values: dict[str, str] | None, channel: str) -> Wanted | Entry:
         raise BadRecord("address", "it has neither an address nor a hash of 64 hexadecimal digits")
     if not _KIND.match(kind):
         raise BadRecord("kind", f"kind is {kind[:60]!r}, which no export writes")
-    return Entry(hash=key, kind=kind, reason=values.get("reason") or IMPORTED, since_ms=since_ms)
+    return SuppressionEntry(hash=key, kind=kind, reason=values.get("reason") or IMPORTED, since_ms=since_ms)

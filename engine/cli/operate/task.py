@@ -16,7 +16,7 @@ from engine.cli.output import console, json_line, plain, quiet_log, safe, table
 from engine.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
-    from engine.core.journey.task import Task
+    from engine.core.journey.task import FollowUp
     from engine.runtimes.base import Reader
 
 PAGE = 1_000
@@ -141,14 +141,14 @@ def assign(number: str, assignee: str, *, queue: str, folder: Path) -> None:
     click.echo(f"{safe(found.title)}: {safe(assignee or queue)}.")
 
 
-def _tasks(folder: Path) -> dict[str, Task]:
+def _tasks(folder: Path) -> dict[str, FollowUp]:
     from engine import bootstrap
 
     quiet_log()
     return asyncio.run(bootstrap.ask(project_folder(folder), _read))
 
 
-async def _read(reader: Reader) -> dict[str, Task]:
+async def _read(reader: Reader) -> dict[str, FollowUp]:
     from engine.core.journey.task import KINDS, gather
     from engine.runtimes.base import Query
 
@@ -161,7 +161,7 @@ async def _read(reader: Reader) -> dict[str, Task]:
     return gather(lines)
 
 
-def _the(number: str, tasks: dict[str, Task]) -> Task:
+def _the(number: str, tasks: dict[str, FollowUp]) -> FollowUp:
     """The task of this id, or of the one id that begins so. Raises NotFound, UsageError."""
     if number in tasks:
         return tasks[number]
@@ -173,12 +173,12 @@ def _the(number: str, tasks: dict[str, Task]) -> Task:
     return found[0]
 
 
-def _line(each: Task) -> dict[str, Any]:
+def _line(each: FollowUp) -> dict[str, Any]:
     line: dict[str, Any] = plain(each)
     return {"id": line.pop("id"), "status": each.status, **line}
 
 
-def _print(found: list[Task], *, as_json: bool, none: str) -> None:
+def _print(found: list[FollowUp], *, as_json: bool, none: str) -> None:
     from engine.clock import SystemClock
 
     found.sort(key=lambda each: (each.done_ms > 0, each.due_ms or 2**62, each.opened_ms, each.id))
@@ -201,7 +201,7 @@ def _print(found: list[Task], *, as_json: bool, none: str) -> None:
     console().print(rows)
 
 
-def _write(folder: Path, found: Task, name: str, properties: dict[str, str], *, id: str) -> None:
+def _write(folder: Path, found: FollowUp, name: str, properties: dict[str, str], *, id: str) -> None:
     from engine import bootstrap
     from engine.clock import SystemClock
     from engine.core.record import Event

@@ -56,7 +56,7 @@ _NEVER = OBJECTED | frozenset({"cleaned", "bounced", "unconfirmed", "nonsubscrib
 _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss"})
 
 
-class Reading(msgspec.Struct, frozen=True, kw_only=True):
+class ListReading(msgspec.Struct, frozen=True, kw_only=True):
     """What a list of another system does not say: for which purpose and channel, in which zone its clocks are, and since when."""
 
     purpose: str = ""
@@ -81,7 +81,7 @@ def is_foreign(names: list[str], known: tuple[str, ...]) -> bool:
     )
 
 
-def check_header(names: list[str], reading: Reading) -> None:
+def check_header(names: list[str], reading: ListReading) -> None:
     """Refuses a column about consent that is not understood, and a list without what it leaves open. Raises UsageError."""
     doubtful = [name for name in names if folded(name) not in _COLUMNS and any(mark in folded(name) for mark in _MARKS)]
     if doubtful:
@@ -101,7 +101,7 @@ def check_header(names: list[str], reading: Reading) -> None:
         )
 
 
-def as_ours(row: Mapping[str, str], reading: Reading, now_ms: int, *, confirms: bool) -> dict[str, str]:
+def as_ours(row: Mapping[str, str], reading: ListReading, now_ms: int, *, confirms: bool) -> dict[str, str]:
     """A row by its own column names, as one by ours; `confirms`: the list has a column for confirmations.
 
     Raises LeftOut, or BadRecord for what is not understood.

@@ -25,7 +25,7 @@ from engine.cli.output import progress, quiet_log
 from engine.errors import AnlassError, UsageError
 
 if TYPE_CHECKING:
-    from engine.cli.people.consent_columns import Reading
+    from engine.cli.people.consent_columns import ListReading
     from engine.cli.people.consent_rows import Refused, Row
     from engine.core.policy import Policy
 
@@ -101,7 +101,7 @@ def _read(
         raise UsageError("--origin is empty or too long.", mend="Say in a few words where the list comes from.")
     data = bytes_of(file)
     project = bootstrap.open_project(root, with_templates=False)
-    rules = consent_rows.Rules(
+    rules = consent_rows.RowRules(
         origin=origin.strip(),
         purposes=frozenset(project.catalog.policy.purposes),
         now_ms=SystemClock().now_ms(),
@@ -121,8 +121,8 @@ def _read(
     return rows, refused, skipped
 
 
-def _reading(policy: Policy, *, purpose: str, channel: str, zone: str, given_at: str) -> Reading:
-    from engine.cli.people.consent_columns import Reading
+def _reading(policy: Policy, *, purpose: str, channel: str, zone: str, given_at: str) -> ListReading:
+    from engine.cli.people.consent_columns import ListReading
     from engine.core.reading.zones import read_zone
     from engine.core.time.zone import parse_time, rfc3339, zone_named
 
@@ -136,7 +136,7 @@ def _reading(policy: Policy, *, purpose: str, channel: str, zone: str, given_at:
     at_ms = parse_time(given_at, zone_named(name)) if given_at else None
     if given_at and at_ms is None:
         raise UsageError("--given-at is not a time that can be read.", mend="Write it as 2023-05-06T07:08:00+02:00.")
-    return Reading(
+    return ListReading(
         purpose=purpose,
         channel=channel or "email",
         zone=zone_named(name),

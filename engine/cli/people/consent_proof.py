@@ -40,7 +40,7 @@ _FONTS = (
 """With letters of most languages; without one of these the document has Latin ones, and names others by their number."""
 
 
-class Section(msgspec.Struct, frozen=True):
+class ProofSection(msgspec.Struct, frozen=True):
     """A headline with facts below it."""
 
     title: str
@@ -52,8 +52,8 @@ class Proof(msgspec.Struct, frozen=True):
 
     subject: str
     printed_at: str
-    stands: tuple[Section, ...]
-    entries: tuple[Section, ...]
+    stands: tuple[ProofSection, ...]
+    entries: tuple[ProofSection, ...]
 
 
 def proof_of(subject: str, records: Iterable[ConsentRecord], *, printed_ms: int) -> Proof:
@@ -72,8 +72,8 @@ def proof_of(subject: str, records: Iterable[ConsentRecord], *, printed_ms: int)
             "Withdrawn": to_rfc3339(each.withdrawn.at_ms) if each.withdrawn else "",
             "Rests on record": last.id if last is not None else "",
         }
-        stands.append(Section(f"{each.purpose} by {each.channel}", _pairs(facts)))
-    entries = [Section(_ACTIONS.get(record.action, record.action), _pairs(_facts(record))) for record in found]
+        stands.append(ProofSection(f"{each.purpose} by {each.channel}", _pairs(facts)))
+    entries = [ProofSection(_ACTIONS.get(record.action, record.action), _pairs(_facts(record))) for record in found]
     return Proof(subject, to_rfc3339(printed_ms), tuple(stands), tuple(entries))
 
 

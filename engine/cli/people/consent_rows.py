@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from engine.cli.people.consent_columns import LeftOut, Reading, as_ours, check_header, has_confirmations, is_foreign
+from engine.cli.people.consent_columns import LeftOut, ListReading, as_ours, check_header, has_confirmations, is_foreign
 from engine.core.channel import ADDRESS_TRAITS
 from engine.core.consent.may_send import BASES, normal_address
 from engine.core.consent.proof import PROOF_CHARS_MAX
@@ -52,14 +52,14 @@ class Refused(msgspec.Struct, frozen=True):
     text: str
 
 
-class Rules(msgspec.Struct, frozen=True, kw_only=True):
+class RowRules(msgspec.Struct, frozen=True, kw_only=True):
     """What rows are measured against. `purposes` are the policy's; `basis` of rows that name none ("": each has to)."""
 
     origin: str
     purposes: frozenset[str]
     now_ms: int
     basis: str = ""
-    foreign: Reading = Reading()
+    foreign: ListReading = ListReading()
     """What a list of another system leaves open."""
 
 
@@ -95,7 +95,7 @@ def _is_excels(data: bytes) -> bool:
     return not any(byte in data for byte in _NOT_WINDOWS) and any(byte in data for byte in _LETTERS)
 
 
-def read(text: str, rules: Rules) -> Iterator[Row | Refused | Skipped]:
+def read(text: str, rules: RowRules) -> Iterator[Row | Refused | Skipped]:
     """All rows below the header. Raises UsageError for a header that lacks a column or has one that nobody knows."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     first = next((number for number, line in enumerate(lines) if line.strip()), None)
@@ -129,7 +129,7 @@ def read(text: str, rules: Rules) -> Iterator[Row | Refused | Skipped]:
         yield Row(number, record)
 
 
-def _header(line: str, rules: Rules, separator: str) -> tuple[str, list[str]]:
+def _header(line: str, rules: RowRules, separator: str) -> tuple[str, list[str]]:
     def known(delimiter: str) -> list[str]:
         return [name.strip().lower() for name in next(csv.reader([line], delimiter=delimiter), [])]
 
@@ -197,7 +197,7 @@ def _values(names: list[str], fields: list[str] | None, raw: str) -> dict[str, s
     return values
 
 
-def _record(values: Mapping[str, str], raw: str, rules: Rules) -> Consent:
+def _record(values: Mapping[str, str], raw: str, rules: RowRules) -> Consent:
     for name in NEEDED:
         if name not in values:
             raise BadRecord("missing", f"{name} is empty")

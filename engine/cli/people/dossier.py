@@ -110,14 +110,14 @@ class _NoLinks(SignedLinks):
 def content_of(root: Path) -> Content:
     """How to find what a message said: in the local mailbox, else by rendering it again with the project's templates."""
     from engine import bootstrap
-    from engine.bootstrap.service import Renderer
+    from engine.bootstrap.service import DeployedRenderer
     from engine.dispatch.sending.compose import Composer
 
     composer = None
     project = None
     with contextlib.suppress(AnlassError):  # a project in the middle of being edited still has its data exported
         project = bootstrap.open_project(root)
-        composer = Composer(Renderer(project.templates), _NoLinks("", TokenSigner(bytes(32))))
+        composer = Composer(DeployedRenderer(project.templates), _NoLinks("", TokenSigner(bytes(32))))
 
     def content(status: MessageStatus) -> dict[str, Any]:
         message = status.message

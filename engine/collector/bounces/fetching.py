@@ -23,7 +23,7 @@ _LINE_BYTES_MAX = 100_000
 """Of a line by POP3 so much is read, as by the listener."""
 
 
-class Account(msgspec.Struct, frozen=True, kw_only=True):
+class MailboxAccount(msgspec.Struct, frozen=True, kw_only=True):
     """Where the mailbox is and how it is entered. `done_folder` "": what is done is deleted."""
 
     protocol: str
@@ -37,7 +37,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     done_folder: str = ""
 
 
-class Mailbox(Protocol):
+class MailboxVisit(Protocol):
     """One visit: opened, read, told what is done, closed."""
 
     def open(self) -> None:
@@ -59,7 +59,7 @@ class Mailbox(Protocol):
 class ImapMailbox:
     """A folder by IMAP."""
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: MailboxAccount) -> None:
         self._account = account
         self._client: IMAPClient | None = None
 
@@ -144,7 +144,7 @@ class _PopWithTls(_LongLines, poplib.POP3_SSL):
 class PopMailbox:
     """A mailbox by POP3."""
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: MailboxAccount) -> None:
         self._account = account
         self._client: poplib.POP3 | None = None
 
@@ -186,12 +186,12 @@ class PopMailbox:
         return self._client
 
 
-def mailbox_of(account: Account) -> Mailbox:
+def mailbox_of(account: MailboxAccount) -> MailboxVisit:
     """The mailbox of the account, not opened."""
     return ImapMailbox(account) if account.protocol == "imap" else PopMailbox(account)
 
 
-def _context(account: Account) -> ssl.SSLContext | None:
+def _context(account: MailboxAccount) -> ssl.SSLContext | None:
     return None if account.tls == "none" else ssl.create_default_context(cafile=account.ca_file or None)
 
 

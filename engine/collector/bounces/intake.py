@@ -28,7 +28,7 @@ _WAITING_MAX = 10_000
 _log = get_log("bounces")
 
 
-class Taken(msgspec.Struct, frozen=True, kw_only=True):
+class BounceTaken(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a mail. `kept`: `outcome`, `dead_letter` or `counted`; `reason` says why it is not an outcome."""
 
     understood: Understood
@@ -47,7 +47,7 @@ class BounceDesk:
         self._reports = reports
         self._waiting: OrderedDict[str, int] = OrderedDict()
 
-    async def take(self, raw: bytes, *, envelope_to: Sequence[str], origin: str) -> Taken:
+    async def take(self, raw: bytes, *, envelope_to: Sequence[str], origin: str) -> BounceTaken:
         """Understands and keeps it. Raises Backlog (come again) and StorageError.
 
         `origin` is the way it came: `lmtp`, `smtp`, `imap`, `pop3`, `file`.
@@ -61,11 +61,11 @@ class BounceDesk:
         )  # fmt: skip
         return taken
 
-    async def _keep(self, understood: Understood, raw: bytes, origin: str) -> Taken:
+    async def _keep(self, understood: Understood, raw: bytes, origin: str) -> BounceTaken:
         report = understood.report
         if report is None:
             if understood.ignored:
-                return Taken(understood=understood, kept="counted")
+                return BounceTaken(understood=understood, kept="counted")
             return await self._put_aside(understood, understood.reason, raw, origin)
         about = await self._reports.message_of(report.message, patience_seconds=0.0)
         if about is None and understood.proven:
@@ -76,7 +76,7 @@ class BounceDesk:
         if not believable(understood, about):
             return await self._put_aside(understood, UNBELIEVABLE, raw, origin, customer=about.message.customer)
         await self._runtime.append(await self._reports.records(report, about))
-        return Taken(understood=understood, kept="outcome")
+        return BounceTaken(understood=understood, kept="outcome")
 
     def _wait_for(self, message: str) -> None:
         """Raises Backlog while the journal's database may still be about to learn of the message."""
@@ -90,13 +90,13 @@ class BounceDesk:
 
     async def _put_aside(
         self, understood: Understood, reason: str, raw: bytes, origin: str, *, customer: str = ""
-    ) -> Taken:
+    ) -> BounceTaken:
         letter = DeadLetter(
             at_ms=self._clock.now_ms(), origin=f"mail:{origin}", reason=f"{understood.kind}: {reason}",
             body=raw[:LETTER_BYTES_MAX], customer=customer,
         )  # fmt: skip
         await self._runtime.dead_letter([letter])
-        return Taken(understood=understood, kept="dead_letter", reason=reason)
+        return BounceTaken(understood=understood, kept="dead_letter", reason=reason)
 
 
 def believable(understood: Understood, about: MessageStatus) -> bool:

@@ -44,7 +44,7 @@ class Taking(msgspec.Struct, frozen=True, kw_only=True):
     tls_context: ssl.SSLContext | None = None
 
 
-class Handler:
+class SmtpHooks:
     """aiosmtpd's hooks."""
 
     def __init__(self, desk: BounceDesk, taking: Taking) -> None:
@@ -119,7 +119,7 @@ async def listen(sock: socket.socket, desk: BounceDesk, taking: Taking) -> async
     loop = asyncio.get_running_loop()
     counted = _Counted()
     kind = _protocol(LMTP if taking.protocol == "lmtp" else SMTP, counted)
-    handler = Handler(desk, taking)
+    handler = SmtpHooks(desk, taking)
 
     build: Callable[[], SMTP] = lambda: kind(  # noqa: E731 - a factory of one expression
         handler,

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
-from engine.collector.bounces.fetching import Account, Mailbox, mailbox_of
+from engine.collector.bounces.fetching import MailboxAccount, MailboxVisit, mailbox_of
 from engine.collector.bounces.intake import BounceDesk
 from engine.errors import AnlassError, Backlog
 from engine.telemetry import Action, get_log
@@ -30,10 +30,10 @@ class MailboxReader:
     def __init__(
         self,
         desk: BounceDesk,
-        account: Account,
+        account: MailboxAccount,
         *,
         poll_seconds: float,
-        open_mailbox: Callable[[Account], Mailbox] = mailbox_of,
+        open_mailbox: Callable[[MailboxAccount], MailboxVisit] = mailbox_of,
     ) -> None:
         """Keeps what it is given; connects to nothing yet."""
         self._desk = desk

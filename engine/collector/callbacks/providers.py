@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from channels.callbacks import CallbackReader, CallbackRequest, Forged, Heard, Report, Unreadable
+from channels.callbacks import CallbackReader, CallbackRequest, Forged, Heard, Report, UnreadableCallback
 from engine.clock import Clock
 from engine.collector import answers
 from engine.collector.callbacks import from_people
@@ -69,7 +69,7 @@ class CallbackApi:
         except Forged as error:
             _log.debug(Action.REQUEST_REFUSED, provider=provider, reason=error.reason)
             return answers.refusal(403, "forged", f"This callback could not be verified: {error.reason}.")
-        except Unreadable as error:
+        except UnreadableCallback as error:
             letter = self._letter(provider, error.reason, asked.body, now_ms=now_ms)
             await self._runtime.dead_letter([letter])
             _log.info(Action.RECORD_DEAD_LETTERED, provider=provider, reason=error.reason)

@@ -19,7 +19,7 @@ BIRTH_YEAR_MIN = 1900
 _NOT_EMAIL = frozenset('\t"(),:;<>[]\\ ')
 
 
-class Field(msgspec.Struct, frozen=True):
+class FormField(msgspec.Struct, frozen=True):
     """One field. `trait` may lie in an object (`address.city`); `complete` is HTML's word for what a browser may fill in."""
 
     name: str
@@ -29,15 +29,15 @@ class Field(msgspec.Struct, frozen=True):
 
 
 FIELDS = (
-    Field("first_name", "first_name", "text", "given-name"),
-    Field("last_name", "last_name", "text", "family-name"),
-    Field("street", "address.street", "text", "street-address"),
-    Field("postal_code", "address.postalCode", "text", "postal-code"),
-    Field("city", "address.city", "text", "address-level2"),
-    Field("country", "address.country", "text", "country-name"),
-    Field("birthday", "birthday", "date", "bday"),
-    Field("locale", "locale", "language", "off"),
-    Field("email", "email", "email", "email"),
+    FormField("first_name", "first_name", "text", "given-name"),
+    FormField("last_name", "last_name", "text", "family-name"),
+    FormField("street", "address.street", "text", "street-address"),
+    FormField("postal_code", "address.postalCode", "text", "postal-code"),
+    FormField("city", "address.city", "text", "address-level2"),
+    FormField("country", "address.country", "text", "country-name"),
+    FormField("birthday", "birthday", "date", "bday"),
+    FormField("locale", "locale", "language", "off"),
+    FormField("email", "email", "email", "email"),
 )
 
 
@@ -50,7 +50,7 @@ class Filled(msgspec.Struct, frozen=True, kw_only=True):
     written: dict[str, str]
 
 
-def shown_value(field: Field, traits: Mapping[str, Any]) -> str:
+def shown_value(field: FormField, traits: Mapping[str, Any]) -> str:
     """What stands in the field now; "" for what is not text."""
     trait, _, member = field.trait.partition(".")
     value = traits.get(trait)
@@ -88,7 +88,7 @@ def filled(form: Mapping[str, list[str]], traits: Mapping[str, Any], *, now_ms: 
     )
 
 
-def _put(changed: dict[str, Any], traits: Mapping[str, Any], field: Field, text: str) -> None:
+def _put(changed: dict[str, Any], traits: Mapping[str, Any], field: FormField, text: str) -> None:
     trait, _, member = field.trait.partition(".")
     if not member:
         changed[trait] = text or None
@@ -102,7 +102,7 @@ def _put(changed: dict[str, Any], traits: Mapping[str, Any], field: Field, text:
     changed[trait] = inside or None
 
 
-def _sound(field: Field, text: str, *, now_ms: int) -> bool:
+def _sound(field: FormField, text: str, *, now_ms: int) -> bool:
     if not text.isprintable() or len(text) > (254 if field.kind == "email" else TEXT_CHARS_MAX):
         return False
     match field.kind:

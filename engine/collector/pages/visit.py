@@ -17,7 +17,7 @@ from aiohttp import web
 
 from engine.clock import Clock
 from engine.collector.answers import CODE
-from engine.collector.client import Proxies, Sources
+from engine.collector.client import FormOrigins, Proxies
 from engine.collector.intake.body import read_body
 from engine.collector.intake.segment import Handler
 from engine.collector.pages.page import page
@@ -96,7 +96,7 @@ class Entrance:
     ) -> None:
         """`public_url` is what customers' browsers call this service, when a proxy stands in front; `proxies` are believed."""
         self._proxies = proxies or Proxies()
-        self._sources = Sources()
+        self._sources = FormOrigins()
         self._signer = signer
         self._clock = clock
         self._host = urlsplit(public_url).netloc.lower()

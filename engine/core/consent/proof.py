@@ -47,7 +47,7 @@ class ConsentRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     proof: dict[str, Any] = {}
 
 
-class Standing(msgspec.Struct, frozen=True, kw_only=True):
+class ConsentStanding(msgspec.Struct, frozen=True, kw_only=True):
     """Where one purpose and channel stands: the status, and the records it follows from (None: there is none)."""
 
     purpose: str
@@ -87,13 +87,13 @@ def records_of(decision: Decision) -> list[ConsentRecord]:
     return [msgspec.convert({**shared, **each}, ConsentRecord) for each in entries]
 
 
-def standing(records: Iterable[ConsentRecord]) -> list[Standing]:
+def standing(records: Iterable[ConsentRecord]) -> list[ConsentStanding]:
     """Where each purpose and channel stands after all these records: the newest by the time it happened decides."""
-    found: dict[tuple[str, str], Standing] = {}
+    found: dict[tuple[str, str], ConsentStanding] = {}
     for record in sorted(records, key=lambda each: (each.at_ms, each.recorded_ms)):
         place = (record.purpose, record.channel)
         known = found.get(place)
-        now = known or Standing(purpose=record.purpose, channel=record.channel, status="", address="", basis="")
+        now = known or ConsentStanding(purpose=record.purpose, channel=record.channel, status="", address="", basis="")
         if record.action == "withdraw":
             now = msgspec.structs.replace(now, status="withdrawn", withdrawn=record)
         elif record.basis != "consent" and now.withdrawn is not None:

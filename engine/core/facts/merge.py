@@ -12,7 +12,7 @@ import msgspec
 
 from engine.core.consent import changes
 from engine.core.consent.suppression import BOUNCED
-from engine.core.customer import HEARD_MAX, CustomerState, Entries, Granted, Heard
+from engine.core.customer import HEARD_MAX, CustomerState, Entries, Granted, HeardEvent
 from engine.core.effect import Append
 from engine.core.facts import aggregate, moving, profile
 from engine.core.journey import sending
@@ -166,7 +166,7 @@ def _entries(mine: CustomerState, other: CustomerState) -> dict[str, Entries]:
     return joined
 
 
-def _heard(mine: CustomerState, other: CustomerState) -> tuple[Heard, ...]:
+def _heard(mine: CustomerState, other: CustomerState) -> tuple[HeardEvent, ...]:
     """The newest events that both remember for runs which a further merge may bring."""
     both = sorted((*mine.heard, *other.heard), key=lambda each: (each.at_ms, each.cause.id))
     return tuple(both[-HEARD_MAX:])

@@ -23,7 +23,7 @@ Counts = Mapping[tuple[str, str, str], int]
 Change = Literal["new", "changed", "removed", "unchanged"]
 
 
-class Group(msgspec.Struct, frozen=True, kw_only=True):
+class PeopleAtStep(msgspec.Struct, frozen=True, kw_only=True):
     """People at one step of one version. `fate` as in `migrate.Fate`, `to` the step they go on with."""
 
     version: str
@@ -57,10 +57,10 @@ class WorkflowPlan(msgspec.Struct, frozen=True, kw_only=True):
     before: str
     after: str
     rule: str
-    groups: tuple[Group, ...] = ()
+    groups: tuple[PeopleAtStep, ...] = ()
 
     @property
-    def stuck(self) -> tuple[Group, ...]:
+    def stuck(self) -> tuple[PeopleAtStep, ...]:
         """Who would have to move and cannot."""
         return tuple(group for group in self.groups if group.fate == "stuck")
 
@@ -73,11 +73,11 @@ def plan_deploy(
     `before` is workflow → version now in force; `counts` who is in flight; `versions` is `pin`, `migrate` or `end`.
     """
     names = {*catalog.workflows, *before, *(workflow for workflow, _, _ in counts)}
-    waiting: dict[str, list[Group]] = {name: [] for name in names}
+    waiting: dict[str, list[PeopleAtStep]] = {name: [] for name in names}
     for (workflow, version, step), people in sorted(counts.items()):
         if people:
             what = fate(catalog, workflow, version=version, step=step, versions=versions)
-            group = Group(version=version, step=step, people=people, fate=what.kind, to=what.step)
+            group = PeopleAtStep(version=version, step=step, people=people, fate=what.kind, to=what.step)
             waiting[workflow].append(group)
     plans = []
     for name in sorted(names):

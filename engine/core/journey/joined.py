@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from engine.core.customer import HEARD_MAX, CustomerState, Heard
+from engine.core.customer import HEARD_MAX, CustomerState, HeardEvent
 from engine.core.journey import enter
 from engine.core.journey import run as runs
 from engine.core.journey.enrollment import AT_TRIGGER, Cause
@@ -42,7 +42,7 @@ def remember(turn: Turn, event: Event, names: tuple[str, ...]) -> None:
     }  # fmt: skip
     since_ms = turn.now_ms - HEARD_DAYS * DAY_MS
     kept = tuple(each for each in turn.state.heard[-(HEARD_MAX - 1) :] if each.at_ms >= since_ms)
-    turn.state.heard = (*kept, Heard(Cause(event.id, event.name, event.time_ms, properties), turn.now_ms))
+    turn.state.heard = (*kept, HeardEvent(Cause(event.id, event.name, event.time_ms, properties), turn.now_ms))
 
 
 def ask(turn: Turn, mine: CustomerState, other: CustomerState) -> None:
@@ -74,7 +74,7 @@ def _changes(turn: Turn, before: CustomerState) -> list[tuple[str, bool]]:
     ]
 
 
-def _stimuli(run: Enrollment, heard: tuple[Heard, ...], facts: list[tuple[str, bool]]) -> list[Stimulus]:
+def _stimuli(run: Enrollment, heard: tuple[HeardEvent, ...], facts: list[tuple[str, bool]]) -> list[Stimulus]:
     events = [_stimulus(each) for each in heard if each.at_ms >= run.entered_ms]
     return [*events, Stimulus(facts=facts)] if facts else events
 
@@ -118,7 +118,7 @@ def _ask_goals(turn: Turn, mine: CustomerState, other: CustomerState) -> None:
             runs.show_goals(turn, seen, only=ids)
 
 
-def _stimulus(heard: Heard) -> Stimulus:
+def _stimulus(heard: HeardEvent) -> Stimulus:
     cause = heard.cause
     event = Event(
         customer="", at_ms=heard.at_ms, id=cause.id, name=cause.name, time_ms=cause.time_ms,

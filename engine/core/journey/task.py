@@ -31,7 +31,7 @@ TEXT_CHARS_MAX = 2_000
 ID_CHARS_MAX = 100
 
 
-class Task(msgspec.Struct, frozen=True, kw_only=True):
+class FollowUp(msgspec.Struct, frozen=True, kw_only=True):
     """One follow-up. `due_ms` 0: without a date; `done_ms` 0: still open. Times are UTC milliseconds."""
 
     id: str
@@ -89,7 +89,7 @@ def _word(properties: dict[str, Any], name: str) -> str:
     return value[:TEXT_CHARS_MAX] if isinstance(value, str) else ""
 
 
-def gather(lines: Iterable[tuple[int, Decision]], known: dict[str, Task] | None = None) -> dict[str, Task]:
+def gather(lines: Iterable[tuple[int, Decision]], known: dict[str, FollowUp] | None = None) -> dict[str, FollowUp]:
     """The tasks by id, from journal lines with their sequence numbers, on top of what is `known`.
 
     A line about a task that is not known says nothing.
@@ -115,9 +115,9 @@ def gather(lines: Iterable[tuple[int, Decision]], known: dict[str, Task] | None 
 _STAGE = {kind: stage for stage, kind in enumerate(KINDS.values())}
 
 
-def _opened(id: str, line: Decision) -> Task:
+def _opened(id: str, line: Decision) -> FollowUp:
     detail = line.detail
-    return Task(
+    return FollowUp(
         id=id,
         customer=line.customer,
         title=str(detail.get("title", "")),

@@ -52,7 +52,7 @@ _MINUTES_MAX = 24 * 60
 _LEAP_SECOND = 60
 
 
-class Written(NamedTuple):
+class WrittenTime(NamedTuple):
     """A text as a calendar says it: `at` is aware when the text names its offset; `timed`: it has a time of day."""
 
     at: dt.datetime
@@ -81,17 +81,17 @@ def epoch_of_text(text: str) -> int | None:
     return int(dotnet[1]) if dotnet is not None else None
 
 
-def written(text: str) -> Written | None:
+def written(text: str) -> WrittenTime | None:
     """What date and time a text says; None when it says none, two, or one that does not exist. Numbers are `epoch_of_text`'s."""
     text = text.strip()
     if not text or len(text) > TIME_CHARS_MAX:
         return None
     compact = _compact(text)
     if compact is not None:
-        return Written(compact, timed=True)
+        return WrittenTime(compact, timed=True)
     if _ISO.fullmatch(text):
         try:
-            return Written(dt.datetime.fromisoformat(text.upper()), timed=len(text) > len("2026-W01-1"))
+            return WrittenTime(dt.datetime.fromisoformat(text.upper()), timed=len(text) > len("2026-W01-1"))
         except ValueError:
             pass  # a near miss, such as a blank before the offset, may be one of the forms below
     for form in _FORMS:
@@ -112,7 +112,7 @@ def _compact(text: str) -> dt.datetime | None:
         return None
 
 
-def _assembled(part: dict[str, str | None]) -> Written | None:
+def _assembled(part: dict[str, str | None]) -> WrittenTime | None:
     month_day = _month_day(part)
     if month_day is None:
         return None
@@ -124,7 +124,7 @@ def _assembled(part: dict[str, str | None]) -> Written | None:
         return None
     zone = None if offset is None else dt.timezone(dt.timedelta(minutes=offset))
     try:
-        return Written(
+        return WrittenTime(
             dt.datetime(int(part["year"] or 0), *month_day, *clock, tzinfo=zone), timed=bool(part.get("hour"))
         )
     except ValueError:

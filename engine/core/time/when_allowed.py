@@ -27,7 +27,7 @@ ROUNDS_MAX = 16
 NO_HOLIDAYS: frozenset[dt.date] = frozenset()
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class WhenAllowed(msgspec.Struct, frozen=True):
     """`at_ms` is when it may leave; `why` names what stood in the way before; `refused` is a reason of the closed list."""
 
     at_ms: int
@@ -35,7 +35,9 @@ class Verdict(msgspec.Struct, frozen=True):
     refused: str = ""
 
 
-def when_allowed(catalog: Catalog, state: CustomerState, message: Message, *, now_ms: int, zone: ZoneInfo) -> Verdict:
+def when_allowed(
+    catalog: Catalog, state: CustomerState, message: Message, *, now_ms: int, zone: ZoneInfo
+) -> WhenAllowed:
     """The earliest moment, not before `now_ms`, at which the message may leave; or why it may never."""
     policy = catalog.policy
     at_ms, why, spread_ms = now_ms, "", 0
@@ -44,18 +46,18 @@ def when_allowed(catalog: Catalog, state: CustomerState, message: Message, *, no
         if quiet is not None:
             rule, until_ms = quiet
             if (message.quiet_hours or rule.then) == "drop":
-                return Verdict(at_ms, refused="quiet_hours_dropped")
+                return WhenAllowed(at_ms, refused="quiet_hours_dropped")
             at_ms, why = until_ms, why or "quiet_hours"
             spread_ms = 0 if rule.spread is None else rule.spread.span_ms
             continue
         cap = next((cap for cap in policy.frequency if _applies(cap, message) and _full(cap, state, at_ms, zone)), None)
         if cap is None:
-            return Verdict(at_ms + (spread(message.id, spread_ms) if spread_ms else 0), why)
+            return WhenAllowed(at_ms + (spread(message.id, spread_ms) if spread_ms else 0), why)
         free_ms = _free_at(cap, state, at_ms, zone)
         if cap.hold_up_to is None or free_ms > add(message.decided_ms, cap.hold_up_to, zone):
-            return Verdict(at_ms, refused="frequency_cap")
+            return WhenAllowed(at_ms, refused="frequency_cap")
         at_ms, why, spread_ms = free_ms, "frequency_cap", 0
-    return Verdict(at_ms, refused="frequency_cap")
+    return WhenAllowed(at_ms, refused="frequency_cap")
 
 
 def quiet_end(catalog: Catalog, state: CustomerState, message: Message, *, at_ms: int, zone: ZoneInfo) -> int | None:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from engine.definition.check import Project
+from engine.definition.check import ProjectDraft
 from engine.definition.doubts.negations import Negation, negations
 from engine.definition.doubts.reading import number_paths, quoted_numbers, trees
 from engine.definition.problem import WARNING, Problem
 from engine.definition.site import Site
 
 
-def expression_doubts(project: Project) -> Iterator[Problem]:
+def expression_doubts(project: ProjectDraft) -> Iterator[Problem]:
     """The warnings about every expression of workflows, segments, policy and tests."""
     sites = {id(compiled.site): compiled.site for compiled in project.written}
     sites |= {id(site): site for site in project.segment_sites.values()}

@@ -15,7 +15,7 @@ from engine.core.journey import workflow as core
 from engine.core.reading.nearest import nearest
 from engine.core.reading.spelling import CANONICAL, OTHER
 from engine.definition.case import TestFile
-from engine.definition.check import Project, matches_of
+from engine.definition.check import ProjectDraft, matches_of
 from engine.definition.compile import Compiled
 from engine.definition.doubts.reading import names_in, trees
 from engine.definition.doubts.vocabulary import EVENTS, PROPERTIES, TRAITS
@@ -113,7 +113,7 @@ def _distance(one: str, other: str, bound: int) -> int:
 # ------------------------------------------------------------------------------------------------------- where named
 
 
-def mentions_of(project: Project) -> Iterator[Mention]:
+def mentions_of(project: ProjectDraft) -> Iterator[Mention]:
     """Every name in workflows, segments, policy and tests."""
     for compiled in project.written:
         yield from _of_workflow(compiled)

@@ -17,7 +17,7 @@ from engine.core.journey import workflow as core
 from engine.core.policy import Policy, QuietRule
 from engine.core.time.schedule import When, resolve_local, zone_named
 from engine.core.time.window import Window
-from engine.definition.check import Project, matches_of
+from engine.definition.check import ProjectDraft, matches_of
 from engine.definition.compile import Compiled
 from engine.definition.doubts.reading import names_in, path_of, trees
 from engine.definition.problem import WARNING, Problem
@@ -34,7 +34,7 @@ class _Doubt(msgspec.Struct, frozen=True):
     message: str
 
 
-def plans(project: Project, *, now_ms: int) -> Iterator[Problem]:
+def plans(project: ProjectDraft, *, now_ms: int) -> Iterator[Problem]:
     """The warnings about all workflows and the policy."""
     policy = project.policy
     assert policy is not None

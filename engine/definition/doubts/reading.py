@@ -25,7 +25,7 @@ _ARITHMETIC = (nodes.Add, nodes.Sub, nodes.Mul, nodes.Div, nodes.FloorDiv, nodes
 _ORDERS = frozenset({"lt", "lteq", "gt", "gteq"})
 
 
-class Named(msgspec.Struct, frozen=True, order=True):
+class NameUsed(msgspec.Struct, frozen=True, order=True):
     """A name in an expression. `kind` is `event`, `property` or `trait`."""
 
     kind: str
@@ -60,7 +60,7 @@ def path_of(node: nodes.Node) -> tuple[str, ...]:
     return (node.name, *reversed(steps)) if isinstance(node, nodes.Name) and steps else ()
 
 
-def names_in(node: nodes.Node) -> Iterator[Named]:
+def names_in(node: nodes.Node) -> Iterator[NameUsed]:
     """Every event, property and trait that is named, once a place."""
     path = path_of(node)
     if path:
@@ -69,17 +69,17 @@ def names_in(node: nodes.Node) -> Iterator[Named]:
     if isinstance(node, nodes.Call) and isinstance(node.node, nodes.Name) and node.node.name in _COUNTED:
         given = [*node.args, *(keyword.value for keyword in node.kwargs if keyword.key in ("event", "property"))]
         words = [each.value for each in given if isinstance(each, nodes.Const) and isinstance(each.value, str)]
-        yield from (Named("event", word) for word in words[:1])
+        yield from (NameUsed("event", word) for word in words[:1])
         if node.node.name == "sum":
-            yield from (Named("property", word.partition(".")[0]) for word in words[1:2])
+            yield from (NameUsed("property", word.partition(".")[0]) for word in words[1:2])
         return
     for child in node.iter_child_nodes():
         yield from names_in(child)
 
 
-def _of_path(path: tuple[str, ...]) -> Iterator[Named]:
+def _of_path(path: tuple[str, ...]) -> Iterator[NameUsed]:
     if path[0] == "customer":
-        yield Named("trait", path[1])
+        yield NameUsed("trait", path[1])
     if path[:2] == ("enrollment", "event"):
         path = path[1:]
     if path[0] != "event" or len(path) == 1:
@@ -87,7 +87,7 @@ def _of_path(path: tuple[str, ...]) -> Iterator[Named]:
     if path[1] == "properties" and len(path) > 2:  # noqa: PLR2004 - event, properties and the name
         path = path[1:]
     if path[1] not in _OF_EVENTS:
-        yield Named("property", path[1])
+        yield NameUsed("property", path[1])
 
 
 # ------------------------------------------------------------------------------------------------- numbers in quotes

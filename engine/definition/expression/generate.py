@@ -16,7 +16,7 @@ from engine.core.expression.scope import Scope
 from engine.core.time.zone import UTC
 from engine.definition.expression.calls import FUNCTIONS, call
 from engine.definition.expression.comparison import compare, times
-from engine.definition.expression.generated import NAMES, NOTHING, ZONE_TRAITS, Code, Reason, as_given
+from engine.definition.expression.generated import NAMES, NOTHING, ZONE_TRAITS, Code, ExpressionReason, as_given
 from engine.definition.expression.paths import path
 from engine.definition.problem import nearest
 from engine.errors import ExpressionError
@@ -67,8 +67,8 @@ class Generator:
 
     def __init__(self, names: frozenset[str]) -> None:
         self.names = names
-        self.reasons: list[Reason] = []
-        self.doubts: list[Reason] = []
+        self.reasons: list[ExpressionReason] = []
+        self.doubts: list[ExpressionReason] = []
         self.counted: set[tuple[str, str, int]] = set()
         self.traits: set[str] = set()
         self.segments: set[str] = set()
@@ -83,14 +83,14 @@ class Generator:
 
     def refuse(self, code: str, message: str) -> Code:
         """Notes why this is not an expression; the code returned is never run."""
-        reason = Reason(code, message)
+        reason = ExpressionReason(code, message)
         if reason not in self.reasons:
             self.reasons.append(reason)
         return NOTHING
 
     def doubt(self, message: str) -> None:
         """Notes that it can never work, though it can be compiled."""
-        reason = Reason("never-works", message)
+        reason = ExpressionReason("never-works", message)
         if reason not in self.doubts:
             self.doubts.append(reason)
 

@@ -14,7 +14,7 @@ ZONE_TRAITS = ("country", "timezone")
 """Traits that decide the customer's zone, so whatever depends on local time depends on them."""
 
 
-class Reason(NamedTuple):
+class ExpressionReason(NamedTuple):
     """Why a text is not an expression."""
 
     code: str

@@ -16,7 +16,7 @@ from jinja2.parser import Parser
 
 from engine.core.expression.condition import Expression
 from engine.definition.expression.generate import DEPTH_MAX, Generator
-from engine.definition.expression.generated import NAMES, Reason
+from engine.definition.expression.generated import NAMES, ExpressionReason
 
 LENGTH_MAX = 2_000
 NESTING_MAX = 40
@@ -35,7 +35,7 @@ _HOLE = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 class BadExpression(ValueError):
     """The text is not an expression; `reasons` holds all that is wrong with it."""
 
-    def __init__(self, reasons: list[Reason]) -> None:
+    def __init__(self, reasons: list[ExpressionReason]) -> None:
         super().__init__("; ".join(reason.message for reason in reasons))
         self.reasons = reasons
 
@@ -44,7 +44,7 @@ class Checked(NamedTuple):
     """An expression, and why it can never work, if so."""
 
     expression: Expression
-    doubts: tuple[Reason, ...]
+    doubts: tuple[ExpressionReason, ...]
 
 
 def compile_expression(text: str, names: frozenset[str] = NAMES) -> Expression:
@@ -70,7 +70,7 @@ def compile_text(text: str, names: frozenset[str] = NAMES) -> Expression:
 def check_text(text: str, names: frozenset[str] = NAMES) -> Checked:
     """The same, with what a look at its constants tells. Raises BadExpression."""
     parts: list[nodes.Expr] = []
-    reasons: list[Reason] = []
+    reasons: list[ExpressionReason] = []
     end = 0
     for hole in _HOLE.finditer(text):
         parts.append(nodes.Const(text[end : hole.start()]))
@@ -83,7 +83,9 @@ def check_text(text: str, names: frozenset[str] = NAMES) -> Checked:
     parts.append(nodes.Const(rest))
     if "{{" in rest or "{%" in text:
         reasons.append(
-            Reason("expression-syntax", "only `{{ expression }}` can appear in this text, and it has to be closed")
+            ExpressionReason(
+                "expression-syntax", "only `{{ expression }}` can appear in this text, and it has to be closed"
+            )
         )
     if reasons:
         raise BadExpression(reasons)
@@ -98,9 +100,11 @@ def literal(value: Any) -> Expression:
 def parse_tree(text: str) -> nodes.Expr:
     """The tree of one expression, of which nothing is checked yet. Raises BadExpression."""
     if len(text) > LENGTH_MAX:
-        raise BadExpression([Reason("expression-too-long", f"the expression is longer than {LENGTH_MAX:,} characters")])
+        raise BadExpression(
+            [ExpressionReason("expression-too-long", f"the expression is longer than {LENGTH_MAX:,} characters")]
+        )
     if not text.strip():
-        raise BadExpression([Reason("expression-syntax", "the expression is empty")])
+        raise BadExpression([ExpressionReason("expression-syntax", "the expression is empty")])
     if _nesting(text) > NESTING_MAX:
         raise _too_deep()
     try:
@@ -109,22 +113,22 @@ def parse_tree(text: str) -> nodes.Expr:
         if not parser.stream.eos:
             token = parser.stream.current
             raise BadExpression(
-                [Reason("expression-syntax", f"`{_shown(text)}`: `{token.value}` is not expected here")]
+                [ExpressionReason("expression-syntax", f"`{_shown(text)}`: `{token.value}` is not expected here")]
             )
     except TemplateSyntaxError as error:
         why = (error.message or "not an expression").replace("end of template", "end of the expression")
-        raise BadExpression([Reason("expression-syntax", f"`{_shown(text)}`: {why}{_hint(text)}")]) from None
+        raise BadExpression([ExpressionReason("expression-syntax", f"`{_shown(text)}`: {why}{_hint(text)}")]) from None
     except RecursionError:
         raise _too_deep() from None
     except ValueError as error:
         if isinstance(error, BadExpression):
             raise
-        raise BadExpression([Reason("expression-syntax", f"`{_shown(text)}`: {error}")]) from None
+        raise BadExpression([ExpressionReason("expression-syntax", f"`{_shown(text)}`: {error}")]) from None
     return expression
 
 
 def _too_deep() -> BadExpression:
-    return BadExpression([Reason("expression-too-deep", "the expression is nested too deeply; split it")])
+    return BadExpression([ExpressionReason("expression-too-deep", "the expression is nested too deeply; split it")])
 
 
 def _nesting(text: str) -> int:
@@ -165,7 +169,7 @@ def _compiled(text: str, tree: nodes.Expr, names: frozenset[str]) -> Checked:
         raise _too_deep() from None
     if generator.reasons:
         raise BadExpression(
-            [Reason(reason.code, f"`{_shown(text)}`: {reason.message}") for reason in generator.reasons]
+            [ExpressionReason(reason.code, f"`{_shown(text)}`: {reason.message}") for reason in generator.reasons]
         )
     source = (
         "def run(s):\n"
@@ -184,5 +188,5 @@ def _compiled(text: str, tree: nodes.Expr, names: frozenset[str]) -> Checked:
         segments=tuple(sorted(generator.segments)),
         timed=generator.timed,
     )
-    doubts = (Reason(doubt.code, f"`{_shown(text)}`: {doubt.message}") for doubt in generator.doubts)
+    doubts = (ExpressionReason(doubt.code, f"`{_shown(text)}`: {doubt.message}") for doubt in generator.doubts)
     return Checked(expression, tuple(doubts))

@@ -25,35 +25,35 @@ _BINARY = {
 _WORDS = {nodes.And: "and", nodes.Or: "or", nodes.Not: "not"}
 
 
-class Part(msgspec.Struct, frozen=True):
+class ConditionPart(msgspec.Struct, frozen=True):
     """A condition or a piece of one. `word` is `and`, `or` or `not` where `parts` are joined by it, else ""."""
 
     text: str
     expression: Expression
     word: str = ""
-    parts: tuple[Part, ...] = ()
+    parts: tuple[ConditionPart, ...] = ()
     operands: tuple[tuple[str, Expression], ...] = ()
     """What a comparison looks at, other than constants: how it is written, and its value."""
 
 
 @functools.lru_cache(maxsize=512)
-def parts_of(text: str, names: frozenset[str] = NAMES) -> Part:
+def parts_of(text: str, names: frozenset[str] = NAMES) -> ConditionPart:
     """The parts of a condition that compiles. Raises BadExpression, as `compile_expression` does."""
     return _part(parse_tree(text), names, [PARTS_MAX])
 
 
-def _part(node: nodes.Expr, names: frozenset[str], left: list[int]) -> Part:
+def _part(node: nodes.Expr, names: frozenset[str], left: list[int]) -> ConditionPart:
     left[0] -= 1
     text = written(node)
     compiled = compile_tree(text, node, names)
     word = _WORDS.get(type(node), "")
     if left[0] <= 0:
-        return Part(text, compiled)
+        return ConditionPart(text, compiled)
     if isinstance(node, nodes.Not):
-        return Part(text, compiled, word, (_part(node.node, names, left),))
+        return ConditionPart(text, compiled, word, (_part(node.node, names, left),))
     if isinstance(node, nodes.And | nodes.Or):
-        return Part(text, compiled, word, tuple(_part(each, names, left) for each in _chain(node)))
-    return Part(text, compiled, operands=tuple(_operands(node, names)))
+        return ConditionPart(text, compiled, word, tuple(_part(each, names, left) for each in _chain(node)))
+    return ConditionPart(text, compiled, operands=tuple(_operands(node, names)))
 
 
 def _chain(node: nodes.Expr) -> list[nodes.Expr]:

@@ -42,7 +42,7 @@ class Selected(msgspec.Struct, frozen=True):
         return declaration.important, css_rules.specificity(self.selector), self.order
 
 
-class Document(msgspec.Struct, frozen=True):
+class NumberedDocument(msgspec.Struct, frozen=True):
     """The document whose start tags have numbers, and what is known of it without rendering it."""
 
     text: str
@@ -65,7 +65,7 @@ def inlined(document: str, sheet: str) -> str:
 class Cascade:
     """All rules of a document, in the order of its sheets."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: NumberedDocument) -> None:
         self._document = document
         self._known: list[tuple[str, Rule, bool]] = []
         self._selected: list[Selected] = []

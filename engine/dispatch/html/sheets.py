@@ -15,7 +15,7 @@ import msgspec
 from jinja2 import nodes
 
 from engine.dispatch.html import css_rules
-from engine.dispatch.html.cascade import Cascade, Document, inlined, unimportant
+from engine.dispatch.html.cascade import Cascade, NumberedDocument, inlined, unimportant
 from engine.dispatch.html.css_rules import Rule
 from engine.dispatch.html.markup import SCAN, attributes
 from engine.dispatch.templates.grammar import walk
@@ -116,7 +116,7 @@ class Sheets:
             self._styles[number] = css_rules.declarations(html.unescape(told["style"]))
         return f'{name.group()} {self._marker}="{number}"{markup[name.end() :]}'
 
-    def _described(self) -> Document:
+    def _described(self) -> NumberedDocument:
         pieces = self._spelling.pieces
         values = [pieces[int(found[1])] for found in self._token.finditer(self._classes)]
         words = {
@@ -127,7 +127,7 @@ class Sheets:
             if isinstance(node, nodes.Const) and isinstance(node.value, str)
             for word in node.value.split()
         }
-        return Document(
+        return NumberedDocument(
             text=self._document,
             marker=self._marker,
             names=frozenset(self._names),

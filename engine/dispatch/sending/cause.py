@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from engine.core.message import Message
-from engine.tracing import Cause
+from engine.tracing import TraceCause
 
 
-def cause_of(message: Message) -> Cause:
+def cause_of(message: Message) -> TraceCause:
     """The event that led to it: the one that a wait ended with, else the trigger's.
 
     It came `later` when it was decided neither with an event of its own nor in the moment of the entry.
@@ -20,6 +20,6 @@ def cause_of(message: Message) -> Cause:
     enrollment: dict[str, Any] = context.get("enrollment", {})
     event: dict[str, Any] | None = context.get("event")
     if event is not None:
-        return Cause(message.id, str(event.get("id", "")), later=False)
+        return TraceCause(message.id, str(event.get("id", "")), later=False)
     later = enrollment.get("entered_at", "") != context.get("now", "")
-    return Cause(message.id, str(enrollment.get("event", {}).get("id", "")), later=later)
+    return TraceCause(message.id, str(enrollment.get("event", {}).get("id", "")), later=later)

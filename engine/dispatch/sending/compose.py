@@ -37,7 +37,7 @@ class Renderer(Protocol):
         ...
 
 
-class Links(Trails, Protocol):
+class MessageLinks(Trails, Protocol):
     """Where a message's own links lead."""
 
     def of(self, message: Message) -> dict[str, str]:
@@ -57,7 +57,7 @@ class Composed(msgspec.Struct, frozen=True):
 class Composer:
     """Composes messages with one set of templates and links."""
 
-    def __init__(self, renderer: Renderer, links: Links) -> None:
+    def __init__(self, renderer: Renderer, links: MessageLinks) -> None:
         """Keeps both; holds nothing else."""
         self._renderer = renderer
         self._links = links

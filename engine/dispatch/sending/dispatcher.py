@@ -43,7 +43,7 @@ STORAGE_RETRY_SECONDS = 1.0
 _log = get_log("dispatcher")
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True):
+class DispatchOptions(msgspec.Struct, frozen=True, kw_only=True):
     """`under_way_max` bounds the messages of a channel that are claimed and not yet settled, where no provider is named."""
 
     under_way_max: int = UNDER_WAY_MAX
@@ -67,7 +67,7 @@ class Dispatcher:
         composer: Composer,
         clock: Clock,
         metrics: Metrics,
-        options: Options | None = None,
+        options: DispatchOptions | None = None,
     ) -> None:
         """`channels` by name; a message for a channel that is not there is settled as failed."""
         self._outbox = outbox
@@ -75,7 +75,7 @@ class Dispatcher:
         self._composer = composer
         self._clock = clock
         self._metrics = metrics
-        self._options = options or Options()
+        self._options = options or DispatchOptions()
         providers = Providers(self._options.providers, under_way_max=self._options.under_way_max)
         self._lanes = Lanes(providers, clock=clock, metrics=metrics)
         self._ending = contextlib.AsyncExitStack()

@@ -14,10 +14,10 @@ from engine.core import utm
 from engine.core.channel import MAIL_CHANNELS, OWN_CHANNELS
 from engine.dispatch.html.inline_css import Unfit, has_style, inline, with_preheader
 from engine.dispatch.html.text_part import generate
-from engine.dispatch.templates.compiled import Part
+from engine.dispatch.templates.compiled import CompiledPart
 from engine.dispatch.templates.flatten import Flattener, undeclared
-from engine.dispatch.templates.front_matter import VARIANT, Field, FrontMatter, split
-from engine.dispatch.templates.grammar import LINES_PER_FILE, Sources, parse, walk
+from engine.dispatch.templates.front_matter import VARIANT, FrontMatter, FrontMatterField, split
+from engine.dispatch.templates.grammar import LINES_PER_FILE, TemplateSources, parse, walk
 from engine.dispatch.templates.linear import linearize
 from engine.dispatch.templates.render import ENROLLMENT_MEMBERS, NAMES, OWN_NAMES
 from engine.dispatch.templates.template_problem import TemplateProblem, nearest
@@ -40,7 +40,7 @@ class Builder:
         layouts: Mapping[str, nodes.Template],
         broken: Collection[str],
         *,
-        sources: Sources,
+        sources: TemplateSources,
         problems: list[TemplateProblem],
     ) -> None:
         self._broken = broken
@@ -48,15 +48,15 @@ class Builder:
         self._problems = problems
         self._flattener = Flattener(layouts, broken, sources=sources, problems=problems)
 
-    def build(self, channel: str, files: Mapping[str, tuple[str, int]]) -> dict[str, Part] | None:
+    def build(self, channel: str, files: Mapping[str, tuple[str, int]]) -> dict[str, CompiledPart] | None:
         """Return the parts by field of `Rendered`, front matter first. `files` has text and index by kind."""
         main, index = files.get("html") or files["txt"]
         front = split(self._sources.files[index], main, problems=self._problems)
-        parts: dict[str, Part | None] = {}
+        parts: dict[str, CompiledPart | None] = {}
         trees = self._fields(front, index, channel)
         for key, tree in trees.items():
             parts[FIELDS.get(key, key)] = self._compile(tree, frozenset())
-        if channel in MAIL_CHANNELS and not front.fields.get("subject", Field("", 0, 0)).source:
+        if channel in MAIL_CHANNELS and not front.fields.get("subject", FrontMatterField("", 0, 0)).source:
             message = "an email needs a subject; start the file with lines of '---', 'subject: ...', '---'"
             self._report(index, 1, "missing_subject", message)
         body = self._straight(front.body, index, front.body_line)
@@ -99,10 +99,10 @@ class Builder:
         preheader: nodes.Template | None,
         files: Mapping[str, tuple[str, int]],
         own: frozenset[str],
-    ) -> dict[str, Part | None]:
+    ) -> dict[str, CompiledPart | None]:
         """Compile the HTML part, and the text part from its file or else from the HTML."""
         index = files["html"][1]
-        parts: dict[str, Part | None] = {}
+        parts: dict[str, CompiledPart | None] = {}
         if not self._names_known(body, own):
             return {"html": None}
         try:
@@ -123,7 +123,7 @@ class Builder:
             return {"html": None}
         return parts
 
-    def _sibling(self, source: str, index: int, own: frozenset[str]) -> Part | None:
+    def _sibling(self, source: str, index: int, own: frozenset[str]) -> CompiledPart | None:
         front = split(self._sources.files[index], source, problems=self._problems)
         if front.body_line > 1:
             self._report(index, 1, "front_matter", "the front matter belongs in the .html file beside this one")
@@ -131,12 +131,12 @@ class Builder:
         tree = self._straight(front.body, index, front.body_line)
         return None if tree is None else self._compile(tree, own)
 
-    def _compile(self, tree: nodes.Template, own: frozenset[str]) -> Part | None:
+    def _compile(self, tree: nodes.Template, own: frozenset[str]) -> CompiledPart | None:
         return self._part(tree, html=False) if self._names_known(tree, own) else None
 
-    def _part(self, tree: nodes.Template, *, html: bool) -> Part | None:
+    def _part(self, tree: nodes.Template, *, html: bool) -> CompiledPart | None:
         try:
-            return Part(tree, html=html)
+            return CompiledPart(tree, html=html)
         except ValueError as error:
             self._problems.append(self._sources.problem(tree.lineno, "too_large", message=str(error)))
             return None

@@ -1,6 +1,6 @@
 """One part of a template (a subject, an HTML body, a text) as a function of the context.
 
-Invariant: `Part.render` returns the whole text within all bounds or raises `RenderFailure` with the line, if it is known.
+Invariant: `CompiledPart.render` returns the whole text within all bounds or raises `RenderFailure` with the line, if it is known.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from engine.dispatch.templates.partial import compile_tree
 FILENAME: Final = "<template>"
 
 
-class Part:
+class CompiledPart:
     """A compiled straight tree. Threads may share it."""
 
     __slots__ = ("_fast", "_template", "html", "tree")

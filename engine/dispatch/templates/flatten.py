@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 from jinja2 import nodes
 
-from engine.dispatch.templates.grammar import Sources, node_count, walk
+from engine.dispatch.templates.grammar import TemplateSources, node_count, walk
 from engine.dispatch.templates.template_problem import TemplateProblem, nearest
 
 FLAT_NODES_MAX: Final = 50_000
@@ -25,7 +25,7 @@ class FlattenError(Exception):
     """The tree cannot be resolved; the problem has been reported."""
 
 
-class Scope(msgspec.Struct, frozen=True):
+class ExpansionScope(msgspec.Struct, frozen=True):
     """What a body may refer to while it is being expanded."""
 
     blocks: Mapping[str, list[list[nodes.Node]]]
@@ -45,7 +45,7 @@ class Flattener:
         trees: Mapping[str, nodes.Template],
         broken: Collection[str],
         *,
-        sources: Sources,
+        sources: TemplateSources,
         problems: list[TemplateProblem],
     ) -> None:
         self._trees = trees
@@ -58,7 +58,7 @@ class Flattener:
         """Return the straight tree, or None after reporting a problem."""
         self._count = 0
         try:
-            body = self._file(tree, Scope(blocks={}, macros={}))
+            body = self._file(tree, ExpansionScope(blocks={}, macros={}))
         except FlattenError:
             return None
         return nodes.Template(body, lineno=tree.lineno)
@@ -79,7 +79,7 @@ class Flattener:
         message = f"there is no '{name.value}' in templates/{LAYOUTS}{known}"
         raise self._fail(node, "missing_layout", message, name.value)
 
-    def _file(self, tree: nodes.Template, scope: Scope) -> list[nodes.Node]:
+    def _file(self, tree: nodes.Template, scope: ExpansionScope) -> list[nodes.Node]:
         """Expand a file: its chain of layouts first, then the outermost layout's body."""
         self._deeper(tree, scope)
         chain = [tree]
@@ -96,7 +96,7 @@ class Flattener:
                     message = f"the layout has no block '{block.name}'{nearest(block.name, blocks)}"
                     raise self._fail(block, "unknown_block", message, block.name)
                 blocks.setdefault(block.name, []).insert(0, block.body)
-        inner = Scope(blocks=blocks, macros=dict(scope.macros), depth=scope.depth + 1, controls=scope.controls)
+        inner = ExpansionScope(blocks=blocks, macros=dict(scope.macros), depth=scope.depth + 1, controls=scope.controls)
         return self._body([*hoisted, *chain[-1].body], inner)
 
     def _outside_blocks(self, tree: nodes.Template) -> list[nodes.Node]:
@@ -112,17 +112,17 @@ class Flattener:
                 raise self._fail(node, "not_allowed", "a template with a layout shows only what is in its blocks")
         return kept
 
-    def _deeper(self, node: nodes.Node, scope: Scope) -> None:
+    def _deeper(self, node: nodes.Node, scope: ExpansionScope) -> None:
         if scope.depth > NESTING_MAX:
             raise self._fail(node, "recursion", f"nested more than {NESTING_MAX} deep; does it include itself?")
 
-    def _body(self, body: list[nodes.Node], scope: Scope) -> list[nodes.Node]:
+    def _body(self, body: list[nodes.Node], scope: ExpansionScope) -> list[nodes.Node]:
         found: list[nodes.Node] = []
         for node in body:
             found.extend(self._node(node, scope))
         return found
 
-    def _node(self, node: nodes.Node, scope: Scope) -> list[nodes.Node]:
+    def _node(self, node: nodes.Node, scope: ExpansionScope) -> list[nodes.Node]:
         match node:
             case nodes.Output():
                 return self._output(node, scope)
@@ -152,7 +152,7 @@ class Flattener:
             message = f"with its layouts, partials and macros it has more than {FLAT_NODES_MAX} elements"
             raise self._fail(node, "too_large", message)
 
-    def _control(self, node: nodes.If | nodes.For | nodes.With, scope: Scope) -> nodes.Node:
+    def _control(self, node: nodes.If | nodes.For | nodes.With, scope: ExpansionScope) -> nodes.Node:
         if scope.controls >= LOOP_NESTING_MAX:
             raise self._fail(node, "too_large", f"more than {LOOP_NESTING_MAX} of if, for and with inside each other")
         inner = msgspec.structs.replace(scope, controls=scope.controls + 1, macros=dict(scope.macros))
@@ -167,7 +167,7 @@ class Flattener:
         body, else_ = self._body(node.body, inner), self._body(node.else_, inner)
         return nodes.For(node.target, node.iter, body, else_, node.test, False, lineno=line)  # noqa: FBT003 - Jinja's order
 
-    def _output(self, node: nodes.Output, scope: Scope) -> list[nodes.Node]:
+    def _output(self, node: nodes.Output, scope: ExpansionScope) -> list[nodes.Node]:
         found: list[nodes.Node] = []
         for child in node.nodes:
             if isinstance(child, nodes.Call):
@@ -177,7 +177,7 @@ class Flattener:
                 found.append(nodes.Output([child], lineno=child.lineno))
         return found
 
-    def _call(self, call: nodes.Call, scope: Scope) -> list[nodes.Node]:
+    def _call(self, call: nodes.Call, scope: ExpansionScope) -> list[nodes.Node]:
         assert isinstance(call.node, nodes.Name), "the rewriter leaves only calls of names"
         name = call.node.name
         if name == "super" and scope.above is not None:
@@ -188,7 +188,7 @@ class Flattener:
             return [_scoped(call, scope.caller)]
         return self._macro(call, scope, None)
 
-    def _block(self, node: nodes.Node, name: str, level: int, scope: Scope) -> list[nodes.Node]:
+    def _block(self, node: nodes.Node, name: str, level: int, scope: ExpansionScope) -> list[nodes.Node]:
         self._deeper(node, scope)
         bodies = scope.blocks.get(name, [])
         if level >= len(bodies):
@@ -196,10 +196,10 @@ class Flattener:
         inner = msgspec.structs.replace(_deeper_scope(scope), above=(name, level))
         return [_scoped(node, self._body(bodies[level], inner))]
 
-    def _imported(self, node: nodes.FromImport, scope: Scope) -> list[nodes.Node]:
+    def _imported(self, node: nodes.FromImport, scope: ExpansionScope) -> list[nodes.Node]:
         self._deeper(node, scope)
         tree = self._tree(node, node.template)
-        inner = Scope(blocks={}, macros={}, depth=scope.depth + 1)
+        inner = ExpansionScope(blocks={}, macros={}, depth=scope.depth + 1)
         for child in tree.body:
             if isinstance(child, nodes.Macro | nodes.FromImport):
                 self._node(child, inner)
@@ -214,7 +214,7 @@ class Flattener:
             scope.macros.setdefault(name, macro)
         return []
 
-    def _macro(self, call: nodes.Call, scope: Scope, caller: list[nodes.Node] | None) -> list[nodes.Node]:
+    def _macro(self, call: nodes.Call, scope: ExpansionScope, caller: list[nodes.Node] | None) -> list[nodes.Node]:
         assert isinstance(call.node, nodes.Name), "the rewriter leaves only calls of names"
         name = call.node.name
         macro = scope.macros.get(name)
@@ -227,7 +227,7 @@ class Flattener:
         values = self._arguments(call, macro)
         for value in values:
             self._pay(value)
-        inner = Scope(
+        inner = ExpansionScope(
             blocks={},
             macros=dict(scope.macros),
             caller=caller,
@@ -262,7 +262,7 @@ def _extends(tree: nodes.Template) -> nodes.Extends | None:
     return next((node for node in tree.body if isinstance(node, nodes.Extends)), None)
 
 
-def _deeper_scope(scope: Scope) -> Scope:
+def _deeper_scope(scope: ExpansionScope) -> ExpansionScope:
     return msgspec.structs.replace(scope, depth=scope.depth + 1, macros=dict(scope.macros))
 
 

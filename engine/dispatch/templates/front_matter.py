@@ -27,7 +27,7 @@ FENCE: Final = "---"
 _TAGS: Final = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "timestamp"))
 
 
-class Field(msgspec.Struct, frozen=True):
+class FrontMatterField(msgspec.Struct, frozen=True):
     """One value of the front matter, a template of its own, with the place it starts at."""
 
     source: str
@@ -38,7 +38,7 @@ class Field(msgspec.Struct, frozen=True):
 class FrontMatter(msgspec.Struct, frozen=True):
     """The fields by key, and the body with the line of the file it starts at (from 1)."""
 
-    fields: dict[str, Field]
+    fields: dict[str, FrontMatterField]
     body: str
     body_line: int
 
@@ -59,7 +59,7 @@ def split(file: str, source: str, *, problems: list[TemplateProblem]) -> FrontMa
     return FrontMatter(fields=fields, body="\n".join(lines[end + 1 :]), body_line=end + 2)
 
 
-def _fields(file: str, yaml: str, problems: list[TemplateProblem]) -> dict[str, Field]:
+def _fields(file: str, yaml: str, problems: list[TemplateProblem]) -> dict[str, FrontMatterField]:
     if len(yaml) > LENGTH_MAX:
         problems.append(
             TemplateProblem(file, 2, 1, "front_matter", f"the front matter is longer than {LENGTH_MAX} characters")
@@ -97,8 +97,8 @@ def _yaml_reason(error: MarkedYAMLError) -> str:
     return f"this is not YAML: {str(reason).splitlines()[0]}{mend}"
 
 
-def _mapping(file: str, root: MappingNode, problems: list[TemplateProblem]) -> dict[str, Field]:
-    fields: dict[str, Field] = {}
+def _mapping(file: str, root: MappingNode, problems: list[TemplateProblem]) -> dict[str, FrontMatterField]:
+    fields: dict[str, FrontMatterField] = {}
     for key_node, value_node in root.value:
         line, column = key_node.start_mark.line + 2, key_node.start_mark.column + 1
         key = key_node.value if isinstance(key_node, ScalarNode) else ""
@@ -115,5 +115,5 @@ def _mapping(file: str, root: MappingNode, problems: list[TemplateProblem]) -> d
             message = f"'{key}' must be a text; put a value that starts with '{{{{' into quotes"
             problems.append(TemplateProblem(file, line, column, "front_matter", message))
             continue
-        fields[key] = Field(source=value_node.value.strip(), line=line, column=column)
+        fields[key] = FrontMatterField(source=value_node.value.strip(), line=line, column=column)
     return fields

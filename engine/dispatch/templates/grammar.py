@@ -52,7 +52,7 @@ TAGS: Final = {
 }
 
 
-class Sources:
+class TemplateSources:
     """The files of a template set, so that an encoded line finds its way back. Grows while loading, then is only read."""
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ class Sources:
 
 
 def parse(
-    source: str, index: int, *, first_line: int, sources: Sources, problems: list[TemplateProblem]
+    source: str, index: int, *, first_line: int, sources: TemplateSources, problems: list[TemplateProblem]
 ) -> nodes.Template:
     """Parse one file, or one value of its front matter, that starts at `first_line` of file `index`.
 
@@ -142,7 +142,7 @@ def filter_call(value: nodes.Expr, name: str, *args: Any) -> nodes.Filter:
 class Rewriter(NodeTransformer):
     """Checks every node and replaces what is not bounded by itself."""
 
-    def __init__(self, base: int, *, sources: Sources, problems: list[TemplateProblem]) -> None:
+    def __init__(self, base: int, *, sources: TemplateSources, problems: list[TemplateProblem]) -> None:
         """`base` is added to each line, so that lines of different files can stand in one tree."""
         self._base = base
         self._sources = sources

@@ -44,7 +44,7 @@ _LOOP: Final = {
 }
 
 
-class Unsupported(Exception):
+class NeedsJinja(Exception):
     """The tree has something that only Jinja2 does right."""
 
 
@@ -62,7 +62,7 @@ def compile_tree(tree: nodes.Template, *, html: bool) -> Renderer | None:
     writer = _Writer(html=html, charged=_hole_count(tree.body) > HOLES_FREE_MAX)
     try:
         return writer.function(tree)
-    except (Unsupported, RecursionError, MemoryError, SyntaxError):
+    except (NeedsJinja, RecursionError, MemoryError, SyntaxError):
         return None
 
 
@@ -155,7 +155,7 @@ class _Writer:
                 case nodes.Assign():
                     self._assign(node, scope, depth)
                 case _:
-                    raise Unsupported
+                    raise NeedsJinja
 
     def _block(self, body: list[nodes.Node], scope: _Scope, depth: int) -> None:
         start = len(self._lines)
@@ -171,7 +171,7 @@ class _Writer:
             elif isinstance(child, nodes.Filter) and child.name == "_out" and child.node is not None:
                 self._run.append(self._hole(child.node, scope))
             else:
-                raise Unsupported
+                raise NeedsJinja
 
     def _hole(self, node: nodes.Expr, scope: _Scope) -> str:
         full = f"hole({self._expr(node, scope)}, budget)"
@@ -212,7 +212,7 @@ class _Writer:
         inner = _Scope(variables=variables, loop=(index, length), charged=True)
         if node.test is not None:
             if not isinstance(node.target, nodes.Name):
-                raise Unsupported
+                raise NeedsJinja
             test = self._expr(node.test, _Scope(variables=variables, loop=scope.loop, charged=True))
             self._line(depth, f"{items} = [{target} for {target} in {items} if {test}]")
         self._line(depth, f"{length} = len({items})")
@@ -228,7 +228,7 @@ class _Writer:
             return variable
         if isinstance(target, nodes.Tuple) and target.items:
             return f"({', '.join(self._target(item, variables) for item in target.items)},)"
-        raise Unsupported
+        raise NeedsJinja
 
     def _with(self, node: nodes.With, scope: _Scope, depth: int) -> None:
         variables = dict(scope.variables)
@@ -242,10 +242,10 @@ class _Writer:
     def _assign(self, node: nodes.Assign, scope: _Scope, depth: int) -> None:
         # Setting a name again, or one from outside, has rules of its own in Jinja2; it is rare in templates.
         if not scope.assigns or not isinstance(node.target, nodes.Name) or node.target.name in scope.variables:
-            raise Unsupported
+            raise NeedsJinja
         text = self._expr(node.node, scope)
         if node.target.name in self._roots:
-            raise Unsupported
+            raise NeedsJinja
         self._line(depth, f"{self._target(node.target, scope.variables)} = {text}")
 
     def _expr(self, node: nodes.Node, scope: _Scope) -> str:
@@ -259,7 +259,7 @@ class _Writer:
             case nodes.Test():
                 given = [node.node, *node.args]
                 if node.kwargs or node.dyn_args or node.dyn_kwargs:
-                    raise Unsupported
+                    raise NeedsJinja
                 name = self._function("is_", node.name, TESTS)
                 return f"{name}({', '.join(self._expr(arg, scope) for arg in given)})"
             case nodes.Compare():
@@ -279,7 +279,7 @@ class _Writer:
             case nodes.Getattr(node=nodes.Name(name="loop")) if scope.loop and node.attr in _LOOP:
                 return _LOOP[node.attr].format(i=scope.loop[0], n=scope.loop[1])
             case _:
-                raise Unsupported
+                raise NeedsJinja
 
     def _name(self, name: str, scope: _Scope) -> str:
         if name in scope.variables:
@@ -290,7 +290,7 @@ class _Writer:
 
     def _filter(self, node: nodes.Filter, scope: _Scope) -> str:
         if node.node is None:
-            raise Unsupported
+            raise NeedsJinja
         value = self._expr(node.node, scope)
         given = [self._expr(arg, scope) for arg in node.args]
         given += [f"{keyword.key}={self._expr(keyword.value, scope)}" for keyword in node.kwargs]

@@ -14,7 +14,7 @@ from jinja2 import nodes
 from engine.dispatch.filters.local_format import known_locale, known_zone
 from engine.dispatch.filters.values import Budget, RenderFailure
 from engine.dispatch.links.schemes import harmless_html, harmless_text, written
-from engine.dispatch.templates.compiled import Part
+from engine.dispatch.templates.compiled import CompiledPart
 from engine.dispatch.templates.flatten import paths, undeclared
 from engine.dispatch.templates.front_matter import VARIANT
 from engine.dispatch.templates.grammar import LINES_PER_FILE, walk
@@ -65,7 +65,7 @@ class Template:
         "version",
     )
 
-    def __init__(self, key: TemplateKey, parts: Mapping[str, Part], *, files: Sequence[str]) -> None:
+    def __init__(self, key: TemplateKey, parts: Mapping[str, CompiledPart], *, files: Sequence[str]) -> None:
         """Built by `TemplateSet.load`. `parts` are by field of `Rendered`; `files` by the index encoded in lines."""
         self.channel = key.channel
         self.name = key.name
@@ -87,11 +87,11 @@ class Template:
         `time`), `enrollment` (`event`, `entered_at`, `key`), `data`, `now` (RFC 3339, datetime or milliseconds), and
         the addresses; `variant` chooses the subject. Raises `TemplateError` with file, line and, for a missing value, its name.
         """
-        return self._render(context, Part.render)
+        return self._render(context, CompiledPart.render)
 
     def render_fully(self, context: Mapping[str, Any]) -> Rendered:
         """Do as `render`, always by Jinja2 alone: the reference that `render` is tested against."""
-        return self._render(context, Part.render_fully)
+        return self._render(context, CompiledPart.render_fully)
 
     def _render(self, context: Mapping[str, Any], way: Any) -> Rendered:
         names = dict(context)
@@ -125,7 +125,7 @@ class Template:
             raise self._error(failure) from None
         return Rendered(**done, warnings=tuple(budget.notes))
 
-    def _subject(self, variant: Any, plain: Part) -> Part:
+    def _subject(self, variant: Any, plain: CompiledPart) -> CompiledPart:
         """The subject of a variant that is tested, or the plain one."""
         return self._parts.get(f"{VARIANT}{variant}", plain) if variant else plain
 

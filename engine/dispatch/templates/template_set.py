@@ -17,7 +17,7 @@ from jinja2 import nodes
 from engine.core.channel import TEMPLATE_OPTIONAL, TEXT_CHANNELS, template_channel
 from engine.dispatch.filters.local_format import known_locale
 from engine.dispatch.templates.build import Builder
-from engine.dispatch.templates.grammar import SOURCE_LENGTH_MAX, Sources, parse
+from engine.dispatch.templates.grammar import SOURCE_LENGTH_MAX, TemplateSources, parse
 from engine.dispatch.templates.render import Template, TemplateKey
 from engine.dispatch.templates.template_problem import TemplateError, TemplateProblem, nearest
 
@@ -111,7 +111,7 @@ class _Loader:
         self._locale = locale
         self._zone = zone
         self._problems: list[TemplateProblem] = []
-        self._sources = Sources()
+        self._sources = TemplateSources()
         self._files: dict[tuple[str, str, str], dict[str, _File]] = {}
         self._layouts: dict[str, _File] = {}
 

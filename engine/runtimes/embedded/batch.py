@@ -21,13 +21,13 @@ from engine.dispatch.sending.feedback import INTERRUPTED, NOWHERE, SENT_ELSEWHER
 from engine.runtimes.base import DeadLetter
 from engine.runtimes.effects import encode_message
 from engine.runtimes.embedded import consents, erasure
-from engine.runtimes.embedded.plan import Plan, Planner, Slot, Work
+from engine.runtimes.embedded.plan import CustomerSlot, TransactionPlan, TransactionPlanner, Work
 from engine.runtimes.embedded.statements import SQL
-from engine.runtimes.embedded.store import Options, Store
+from engine.runtimes.embedded.store import EmbeddedOptions, Store
 from engine.runtimes.unreadable import SetAside, UnreadableRow, read_state, readable
 
 
-class Order(msgspec.Struct, kw_only=True):
+class BatchOrder(msgspec.Struct, kw_only=True):
     """Everything one transaction is asked to do, besides what is decided on the way."""
 
     records: list[tuple[Record, bytes]] = []
@@ -51,10 +51,10 @@ class Order(msgspec.Struct, kw_only=True):
     now_ms: int
 
 
-class Result(msgspec.Struct, kw_only=True):
+class BatchResult(msgspec.Struct, kw_only=True):
     """What became of an order."""
 
-    plan: Plan
+    plan: TransactionPlan
     claimed: frozenset[str]
     more_to_send: bool
     more_on_log: bool
@@ -63,10 +63,12 @@ class Result(msgspec.Struct, kw_only=True):
 class Batches:
     """Carries out orders, one transaction each. Keeps the log position; not safe for use by two at once."""
 
-    def __init__(self, store: Store, options: Options) -> None:
+    def __init__(self, store: Store, options: EmbeddedOptions) -> None:
         self._store = store
         self._options = options
-        self._planner = Planner(self._load, keep_unconcerned=options.keep_unconcerned, stopped=store.asides.stopped)
+        self._planner = TransactionPlanner(
+            self._load, keep_unconcerned=options.keep_unconcerned, stopped=store.asides.stopped
+        )
         self.log_seq = 0
         self.applied_seq = 0
 
@@ -76,7 +78,7 @@ class Batches:
         self.log_seq = progress["log"]
         self.applied_seq = progress["applied"]
 
-    def commit(self, catalog: Catalog, order: Order) -> Result:
+    def commit(self, catalog: Catalog, order: BatchOrder) -> BatchResult:
         """Evaluates and writes. Raises StorageError and its kind; then nothing has happened."""
         with self._store.transaction() as connection:
             claimed = frozenset(
@@ -108,7 +110,7 @@ class Batches:
                 connection.execute(SQL["progress_advance"], {"log": plan.log_seq, "applied": plan.applied_seq})
         self.log_seq = plan.log_seq
         self.applied_seq = plan.applied_seq
-        return Result(
+        return BatchResult(
             plan=plan,
             claimed=claimed,
             more_to_send=bool(plan.ledger_rows)
@@ -152,7 +154,7 @@ class Batches:
                 answers.extend((record, encode_record(record)) for record in each.records)
         return answers
 
-    def _load(self, customers: Iterable[str]) -> dict[str, Slot]:
+    def _load(self, customers: Iterable[str]) -> dict[str, CustomerSlot]:
         names = list(customers)
         if not names:
             return {}
@@ -163,15 +165,15 @@ class Batches:
         return {customer: _slot(customer, number, due_ms, body=state) for customer, number, due_ms, state in rows}
 
 
-def _slot(customer: str, number: int, due_ms: int, *, body: bytes) -> Slot:
+def _slot(customer: str, number: int, due_ms: int, *, body: bytes) -> CustomerSlot:
     try:
-        return Slot(number, due_ms, state=read_state(body, customer))
+        return CustomerSlot(number, due_ms, state=read_state(body, customer))
     except UnreadableRow as error:
         found = SetAside(kind="state", key=customer, customer=customer, reason=str(error), body=body)
-        return Slot(number, due_ms, state=None, aside=found)
+        return CustomerSlot(number, due_ms, state=None, aside=found)
 
 
-def write_plan(store: Store, plan: Plan) -> None:
+def write_plan(store: Store, plan: TransactionPlan) -> None:
     """Writes what was decided. Order matters only for readers of this function: it is one transaction."""
     _write_consents(store, plan)  # first: of whom this plan forgets the proof stays, without the person
     if plan.forgets:
@@ -220,7 +222,7 @@ def write_plan(store: Store, plan: Plan) -> None:
         _settle_elsewhere(store.connection, plan)
 
 
-def _settle_elsewhere(connection: sqlite3.Connection, plan: Plan) -> None:
+def _settle_elsewhere(connection: sqlite3.Connection, plan: TransactionPlan) -> None:
     """What is known and not final becomes `sent`; of the rest a row stays, so that it is not sent when it is decided."""
     body = encode_message(NOWHERE)
     for message, at_ms in plan.sent_elsewhere:
@@ -234,13 +236,13 @@ def _control_row(record: Pause) -> tuple[str, int, int, str, int]:
     return record.workflow, int(record.paused), record.at_ms, record.reason, since_ms
 
 
-def _write_consents(store: Store, plan: Plan) -> None:
+def _write_consents(store: Store, plan: TransactionPlan) -> None:
     records = [(seq, record) for seq, decision in plan.decisions for record in records_of(decision)]
     if records:
         consents.add(store.connection, records, store.keyed_hash)
 
 
-def _pace_rows(plan: Plan) -> list[tuple[int, str, int, int, int]]:
+def _pace_rows(plan: TransactionPlan) -> list[tuple[int, str, int, int, int]]:
     places = dict.fromkeys((bucket_ms, workflow) for workflow, bucket_ms, _ in plan.paced)
     paced = plan.paced
     return [
@@ -249,7 +251,7 @@ def _pace_rows(plan: Plan) -> list[tuple[int, str, int, int, int]]:
     ]
 
 
-def _write_rest(connection: sqlite3.Connection, order: Order) -> None:
+def _write_rest(connection: sqlite3.Connection, order: BatchOrder) -> None:
     if order.letters:
         connection.executemany(
             SQL["dead_letter_insert"],

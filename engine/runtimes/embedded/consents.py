@@ -16,7 +16,7 @@ from engine.core.consent.proof import ConsentRecord
 from engine.core.customer import decode_state
 from engine.core.effect import Decision
 from engine.runtimes import before_ledger, consents
-from engine.runtimes.consent_chain import Chain, Head, LedgerCheck, Linked, Links, link
+from engine.runtimes.consent_chain import Chain, ChainColumns, Head, LedgerCheck, Linked, link
 from engine.runtimes.embedded.statements import SQL
 
 PAGE = 1_000
@@ -82,7 +82,7 @@ def check(connection: sqlite3.Connection, known: Head | None = None) -> LedgerCh
 def chained(connection: sqlite3.Connection, *, after: int) -> list[Linked]:
     """The next rows after a number, those included that are gone."""
     rows = connection.execute(SQL["consents_chain"], {"after": after, "limit": PAGE}).fetchall()
-    return [Linked(row[0], (row[1],), row[2:15] if row[2] else (), Links(*row[15:])) for row in rows]
+    return [Linked(row[0], (row[1],), row[2:15] if row[2] else (), ChainColumns(*row[15:])) for row in rows]
 
 
 def _from_journal(connection: sqlite3.Connection, keyed_hash: KeyedHash) -> int:

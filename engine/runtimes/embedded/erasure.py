@@ -17,7 +17,7 @@ from engine.errors import StorageError
 from engine.runtimes import consents
 from engine.runtimes.base import same_addresses
 from engine.runtimes.consent_chain import hidden_from
-from engine.runtimes.embedded.plan import Plan
+from engine.runtimes.embedded.plan import TransactionPlan
 from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import Store
 from engine.telemetry import Action, get_log
@@ -29,7 +29,7 @@ _log = get_log("erasure")
 _encode_decision = msgspec.msgpack.Encoder().encode
 
 
-def forget(store: Store, plan: Plan) -> None:
+def forget(store: Store, plan: TransactionPlan) -> None:
     """Carries out the plan's erasures, and takes the customers out of what the plan itself is about to write."""
     connection = store.connection
     for seq, record in plan.forgets:
@@ -67,7 +67,7 @@ def forget(store: Store, plan: Plan) -> None:
         )
 
 
-def _forget_nameless_letters(connection: sqlite3.Connection, plan: Plan) -> int:
+def _forget_nameless_letters(connection: sqlite3.Connection, plan: TransactionPlan) -> int:
     """Dead letters that do not say whose they are, and hold an address of somebody who is erased."""
     erased = {each.address for each in plan.suppressions if each.channel.startswith(f"{ERASED}/") and each.address}
     addresses = {text for address in erased for text in same_addresses(address)}

@@ -16,7 +16,7 @@ from engine.core.record import decode_record
 from engine.runtimes.embedded.handovers import unpacked
 from engine.runtimes.embedded.outbox import read_message
 from engine.runtimes.embedded.statements import SQL
-from engine.runtimes.unreadable import Finding, UnreadableRow, read_state, readable
+from engine.runtimes.unreadable import UnreadableFinding, UnreadableRow, read_state, readable
 
 _decode_decision = msgspec.msgpack.Decoder(Decision).decode
 _decode_links = msgspec.json.Decoder(dict[str, str]).decode
@@ -27,19 +27,21 @@ KINDS = {"states": "state", "log": "log", "ledger": "message"}
 """Table → what its rows are called in `set_aside`."""
 
 
-def examine(connection: sqlite3.Connection) -> Iterator[Finding]:
+def examine(connection: sqlite3.Connection) -> Iterator[UnreadableFinding]:
     """Every row that cannot be read. Raises StorageError (translated by the caller) when SQLite itself cannot read its pages."""
     aside = {(kind, key) for kind, key, _, _ in connection.execute(SQL["set_aside_all"])}
     for page in connection.execute("PRAGMA quick_check(20)"):
         if page[0] != "ok":
-            yield Finding(table="file", key="anlass.db", reason=page[0])
+            yield UnreadableFinding(table="file", key="anlass.db", reason=page[0])
     for table, (statement, read) in _TABLES.items():
         for key, customer, *values in connection.execute(SQL[statement]):
             try:
                 read(key, customer, *values)
             except UnreadableRow as error:
                 known = (KINDS.get(table, ""), str(key)) in aside
-                yield Finding(table=table, key=str(key), customer=customer, reason=str(error), set_aside=known)
+                yield UnreadableFinding(
+                    table=table, key=str(key), customer=customer, reason=str(error), set_aside=known
+                )
 
 
 def _message(key: str, customer: str, body: bytes, links: str) -> None:

@@ -45,7 +45,7 @@ _Run = _only(Enrollment, dict.fromkeys(("workflow", "version", "step"), (str, ""
 _decode = msgspec.msgpack.Decoder(_only(CustomerState, {"enrollments": (tuple[_Run, ...], ())})).decode  # type: ignore[valid-type]
 
 
-class Handover(msgspec.Struct, frozen=True, kw_only=True):
+class DeployHandover(msgspec.Struct, frozen=True, kw_only=True):
     """A deploy that waits to be taken. `files` are `workflows/…` and `templates/…`, name → text."""
 
     number: int
@@ -53,14 +53,14 @@ class Handover(msgspec.Struct, frozen=True, kw_only=True):
     files: dict[str, str]
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
+class DeployAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one: `catalog` is in force, or `problem` says why it was not taken."""
 
     catalog: str
     problem: str
 
 
-class Deployed(msgspec.Struct, frozen=True, kw_only=True):
+class PastDeploy(msgspec.Struct, frozen=True, kw_only=True):
     """A project that was put in force: when last, and its definitions."""
 
     catalog: str
@@ -100,10 +100,10 @@ def unpacked_or_none(catalog: str, files: bytes) -> dict[str, str] | None:
 # ----------------------------------------------------------------------------------------- in the engine's own connection
 
 
-def pending(connection: sqlite3.Connection) -> Handover | None:
+def pending(connection: sqlite3.Connection) -> DeployHandover | None:
     """The newest that nobody answered. Raises UnreadableRow."""
     row = connection.execute(SQL["handover_newest"]).fetchone()
-    return None if row is None else Handover(number=row[0], versions=row[1], files=unpacked(row[2]))
+    return None if row is None else DeployHandover(number=row[0], versions=row[1], files=unpacked(row[2]))
 
 
 def answer(
@@ -136,14 +136,14 @@ def hand_over(var: Path, files: Mapping[str, str], *, versions: str, handed_ms: 
         return number
 
 
-def answer_of(var: Path, number: int) -> Answer | None:
+def answer_of(var: Path, number: int) -> DeployAnswer | None:
     """What became of a deploy that was handed over; None while nobody has taken it."""
     with translated(), contextlib.closing(connect(var / FILE, read_only=True)) as connection:
         row = connection.execute(SQL["handover_one"], {"number": number}).fetchone()
-    return None if row is None or not row[0] else Answer(catalog=row[1], problem=row[2])
+    return None if row is None or not row[0] else DeployAnswer(catalog=row[1], problem=row[2])
 
 
-def deployed(var: Path, *, limit: int) -> list[Deployed]:
+def deployed(var: Path, *, limit: int) -> list[PastDeploy]:
     """Projects that were put in force, newest first; empty when nothing was ever run there."""
     if not _is_there(var):
         return []
@@ -153,7 +153,9 @@ def deployed(var: Path, *, limit: int) -> list[Deployed]:
         rows = connection.execute(SQL["definitions_newest"], {"limit": limit}).fetchall()
     read = [(catalog, at_ms, unpacked_or_none(catalog, files)) for catalog, at_ms, files in rows]
     return [
-        Deployed(catalog=catalog, deployed_ms=at_ms, files=files) for catalog, at_ms, files in read if files is not None
+        PastDeploy(catalog=catalog, deployed_ms=at_ms, files=files)
+        for catalog, at_ms, files in read
+        if files is not None
     ]
 
 

@@ -17,10 +17,10 @@ from engine.core.record import Flush, Recheck, Resume, Timer, encode_record
 from engine.errors import AnlassError, StorageError
 from engine.health import Condition
 from engine.runtimes.embedded import outbox
-from engine.runtimes.embedded.batch import Batches, Order, Result
-from engine.runtimes.embedded.plan import Plan
+from engine.runtimes.embedded.batch import Batches, BatchOrder, BatchResult
+from engine.runtimes.embedded.plan import TransactionPlan
 from engine.runtimes.embedded.statements import SQL
-from engine.runtimes.embedded.store import Options, Store
+from engine.runtimes.embedded.store import EmbeddedOptions, Store
 from engine.runtimes.failures import log_failures
 from engine.runtimes.unreadable import WAITS
 from engine.telemetry import Action, Metrics, get_log
@@ -31,10 +31,10 @@ SHARE_MIN = 50
 """Timers or rechecks that a batch takes at least when they are due, however much comes in."""
 
 
-class _Request(msgspec.Struct, kw_only=True):
+class _LoopRequest(msgspec.Struct, kw_only=True):
     """Something somebody waits for; the answer is which messages are claimed."""
 
-    order: Order
+    order: BatchOrder
     done: asyncio.Future[frozenset[str]]
 
 
@@ -66,7 +66,9 @@ class Walk(msgspec.Struct, frozen=True):
 class BatchLoop:
     """Owns the queue, the catalog in force and the timers' alarm. `work` is set when a message may be ready to leave."""
 
-    def __init__(self, store: Store, options: Options, *, catalog: Catalog, clock: Clock, metrics: Metrics) -> None:
+    def __init__(
+        self, store: Store, options: EmbeddedOptions, *, catalog: Catalog, clock: Clock, metrics: Metrics
+    ) -> None:
         self.catalog = catalog
         self.batches = Batches(store, options)
         self.recheck_after = -1
@@ -83,7 +85,7 @@ class BatchLoop:
         self._clock = clock
         self._metrics = metrics
         self._log = get_log("runtime")
-        self._queue: deque[_Request] = deque()
+        self._queue: deque[_LoopRequest] = deque()
         self._waiting_records = 0
         self._wake = asyncio.Event()
         self._alarm: asyncio.Task[None] | None = None
@@ -113,12 +115,12 @@ class BatchLoop:
             self._took_effect(self.batches.commit(self.catalog, recovery), recovery)
         self.timer_ms = self._next_timer_ms()
 
-    async def ask(self, order: Order) -> frozenset[str]:
+    async def ask(self, order: BatchOrder) -> frozenset[str]:
         """Waits until the order is durable. Raises StorageError and its kinds; then nothing of it has happened."""
         if self._stopping:
             raise StorageError("The engine is being stopped.")
         done: asyncio.Future[frozenset[str]] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Request(order=order, done=done))
+        self._queue.append(_LoopRequest(order=order, done=done))
         self._waiting_records += len(order.records)
         self._wake.set()
         return await done
@@ -201,10 +203,10 @@ class BatchLoop:
                 request.done.set_result(result.claimed)
         return True
 
-    def _gather(self) -> tuple[list[_Request], Order]:
+    def _gather(self) -> tuple[list[_LoopRequest], BatchOrder]:
         """Takes whole requests from the queue until the batch is full."""
-        order = Order(now_ms=self._clock.now_ms())
-        requests: list[_Request] = []
+        order = BatchOrder(now_ms=self._clock.now_ms())
+        requests: list[_LoopRequest] = []
         while self._queue and len(order.records) < self._options.batch_records_max:
             request = self._queue.popleft()
             requests.append(request)
@@ -220,10 +222,10 @@ class BatchLoop:
             self._waiting_records -= len(asked.records)
         return requests, order
 
-    def _share(self, order: Order) -> int:
+    def _share(self, order: BatchOrder) -> int:
         return max(SHARE_MIN, self._options.batch_records_max - len(order.records))
 
-    def _add_timers(self, order: Order) -> None:
+    def _add_timers(self, order: BatchOrder) -> None:
         now_ms = order.now_ms
         if not self._options.timers or not self.timer_ms or self.timer_ms > now_ms:
             return
@@ -233,7 +235,7 @@ class BatchLoop:
             order.records.append((timer, encode_record(timer)))
             self._metrics.timer_lag_seconds.observe((now_ms - due_ms) / 1_000)
 
-    def _add_rechecks(self, order: Order) -> None:
+    def _add_rechecks(self, order: BatchOrder) -> None:
         if self.recheck_after < 0:
             return
         parameters = {"after": self.recheck_after, "limit": self._share(order)}
@@ -244,7 +246,7 @@ class BatchLoop:
             recheck = self.walk.recheck(customer, number, at_ms=order.now_ms)
             order.records.append((recheck, encode_record(recheck)))
 
-    def _add_resumes(self, order: Order) -> None:
+    def _add_resumes(self, order: BatchOrder) -> None:
         if self.resume_after < 0:
             return
         parameters = {"after": self.resume_after, "limit": self._share(order)}
@@ -254,7 +256,7 @@ class BatchLoop:
             resume = Resume(customer=customer, at_ms=order.now_ms, id=f"resume:{order.now_ms}:{number}")
             order.records.append((resume, encode_record(resume)))
 
-    def _took_effect(self, result: Result, order: Order) -> None:
+    def _took_effect(self, result: BatchResult, order: BatchOrder) -> None:
         plan = result.plan
         self.catalog = plan.catalog
         if order.recheck_after is not None:
@@ -292,7 +294,7 @@ class BatchLoop:
             action = Action.WORKFLOW_PAUSED if record.paused else Action.WORKFLOW_RESUMED
             self._log.info(action, workflow=record.workflow)
 
-    def _timer_after(self, plan: Plan) -> int:
+    def _timer_after(self, plan: TransactionPlan) -> int:
         """The next timer after this plan. The index is asked only when the one that was next may be gone."""
         if any(due_ms <= self.timer_ms for due_ms, _ in plan.timer_deletes):
             return self._next_timer_ms()

@@ -20,8 +20,8 @@ from engine.runtimes.effects import encode_message
 from engine.runtimes.embedded.examining import KINDS, examine
 from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import Store
-from engine.runtimes.rebuild import InForce, Rebuilt, line_of, rebuild
-from engine.runtimes.unreadable import SET_ASIDE, Finding, UnreadableRow, read_state, readable
+from engine.runtimes.rebuild import CatalogInForce, Rebuilt, line_of, rebuild
+from engine.runtimes.unreadable import SET_ASIDE, UnreadableFinding, UnreadableRow, read_state, readable
 from engine.telemetry import Action, get_log
 
 CANNOT_GO = frozenset(("consents", "file"))
@@ -30,15 +30,15 @@ _decode_decision = msgspec.msgpack.Decoder(Decision).decode
 _log = get_log("mending")
 
 
-class Mended(msgspec.Struct, frozen=True, kw_only=True):
+class MendedRow(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a row: `rebuilt`, `given up`, or `left` and why."""
 
-    finding: Finding
+    finding: UnreadableFinding
     outcome: str
     why: str = ""
 
 
-def mend(var: Path, catalogs: Sequence[InForce], *, give_up: bool, now_ms: int) -> list[Mended]:
+def mend(var: Path, catalogs: Sequence[CatalogInForce], *, give_up: bool, now_ms: int) -> list[MendedRow]:
     """Mends what can be mended. Raises StorageBusy while an engine runs, StorageError."""
     store = Store(var)
     store.open()
@@ -54,19 +54,19 @@ def mend(var: Path, catalogs: Sequence[InForce], *, give_up: bool, now_ms: int) 
         store.close()
 
 
-def _stops(each: Mended) -> bool:
+def _stops(each: MendedRow) -> bool:
     return each.finding.table in {"states", "log"}
 
 
 class _Mending:
-    def __init__(self, store: Store, catalogs: Sequence[InForce], *, give_up: bool, now_ms: int) -> None:
+    def __init__(self, store: Store, catalogs: Sequence[CatalogInForce], *, give_up: bool, now_ms: int) -> None:
         self._store = store
         self._catalogs = catalogs
         self._give_up = give_up
         self._now_ms = now_ms
         self._replays: dict[str, Rebuilt | str] = {}
 
-    def row(self, finding: Finding) -> Mended:
+    def row(self, finding: UnreadableFinding) -> MendedRow:
         """One row, in a transaction of its own."""
         why = "it is not worked out from the log"
         if finding.table in {"states", "ledger"}:
@@ -75,13 +75,13 @@ class _Mending:
                 why = replay
             elif self._rebuilt(finding, replay):
                 _log.info(Action.ROW_MENDED, row=finding.table, key=finding.key)
-                return Mended(finding=finding, outcome="rebuilt")
+                return MendedRow(finding=finding, outcome="rebuilt")
             else:
                 why = "the log does not lead to it"
         if not self._give_up or finding.table in CANNOT_GO:
-            return Mended(finding=finding, outcome="left", why=why)
+            return MendedRow(finding=finding, outcome="left", why=why)
         self._given_up(finding)
-        return Mended(finding=finding, outcome="given up", why=why)
+        return MendedRow(finding=finding, outcome="given up", why=why)
 
     # -------------------------------------------------------------------------------------------------- from the log
 
@@ -107,7 +107,7 @@ class _Mending:
             return "a row of the log or the journal of the same customer cannot be read either"
         return rebuild(self._catalogs, customer, records, told=told)
 
-    def _rebuilt(self, finding: Finding, replay: Rebuilt) -> bool:
+    def _rebuilt(self, finding: UnreadableFinding, replay: Rebuilt) -> bool:
         if finding.table == "states":
             if replay.state is None:
                 return False
@@ -126,7 +126,7 @@ class _Mending:
 
     # ---------------------------------------------------------------------------------------------------- given up
 
-    def _given_up(self, finding: Finding) -> None:
+    def _given_up(self, finding: UnreadableFinding) -> None:
         with self._store.transaction() as connection:
             self._keep(connection, finding)
             if finding.table == "states":
@@ -140,7 +140,7 @@ class _Mending:
                 connection.execute(SQL[f"{finding.table}_give_up"], {"key": finding.key})
             self._done(connection, finding, keep_letter=True)
 
-    def _keep(self, connection: sqlite3.Connection, finding: Finding) -> None:
+    def _keep(self, connection: sqlite3.Connection, finding: UnreadableFinding) -> None:
         """The bytes as a dead letter, unless the engine has made one when it set the row aside."""
         if finding.set_aside:
             return
@@ -169,7 +169,7 @@ class _Mending:
 
     # ------------------------------------------------------------------------------------------------------- after it
 
-    def _done(self, connection: sqlite3.Connection, finding: Finding, *, keep_letter: bool) -> None:
+    def _done(self, connection: sqlite3.Connection, finding: UnreadableFinding, *, keep_letter: bool) -> None:
         kind = KINDS.get(finding.table, "")
         connection.execute(SQL["set_aside_delete"], {"kind": kind, "key": finding.key})
         if not keep_letter:

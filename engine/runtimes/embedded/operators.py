@@ -15,7 +15,7 @@ import msgspec
 
 from engine.core.record import decode_record
 from engine.errors import NotFound
-from engine.runtimes.base import History, Receipt, Replayed
+from engine.runtimes.base import ErasureReceipt, History, Replayed
 from engine.runtimes.embedded.keys import read_key
 from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import FILE, connect, translated
@@ -68,7 +68,7 @@ def waiting(var: Path) -> int:
         return count
 
 
-def receipt(var: Path, customer: str) -> Receipt | None:
+def receipt(var: Path, customer: str) -> ErasureReceipt | None:
     """The newest erasure of this customer, found by the keyed hash that stays. Raises NotFound without a store."""
     path = _existing(var)
     # As `Store.keyed_hash` makes it, and the erasure the alias.
@@ -78,7 +78,7 @@ def receipt(var: Path, customer: str) -> Receipt | None:
     if row is None:
         return None
     requested_ms, finished_ms, rows_removed = row
-    return Receipt(
+    return ErasureReceipt(
         requested_ms=requested_ms,
         finished_ms=finished_ms,
         rows_removed=rows_removed,

@@ -16,7 +16,7 @@ from engine.core.message import Message
 from engine.dispatch.ports import Closed, Pending, shared_out
 from engine.dispatch.sending.feedback import interrupted
 from engine.runtimes.base import same_addresses
-from engine.runtimes.embedded.batch import Order
+from engine.runtimes.embedded.batch import BatchOrder
 from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import Store
 from engine.runtimes.unreadable import SetAside, UnreadableRow, readable
@@ -115,12 +115,12 @@ def next_due_ms(connection: sqlite3.Connection) -> int:
     return row[0] if row else 0
 
 
-def recover(store: Store, catalog: Catalog, *, now_ms: int) -> Order:
+def recover(store: Store, catalog: Catalog, *, now_ms: int) -> BatchOrder:
     """What a start has to do about messages that were claimed when the last process ended.
 
     Whether the provider has them nobody can say: they become `unknown`, unless the policy lets their purpose be sent again.
     """
-    order = Order(now_ms=now_ms)
+    order = BatchOrder(now_ms=now_ms)
     for message_id, customer, body in store.connection.execute(SQL["ledger_claimed"]):
         message = _read(message_id, customer, body, order.asides)
         if message is None:

@@ -38,7 +38,7 @@ MANY = 1 << 62
 LedgerRow = tuple[str, str, str, str, int, int, int, int, str, bytes, str, int, str, str, str, str]
 
 
-class Slot:
+class CustomerSlot:
     """One customer during a batch: what is stored (`number` 0: nothing) and what it becomes.
 
     `aside`: what is stored cannot be read.
@@ -68,7 +68,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     """Not 0: the log holds unevaluated records after this position; then nothing is `fresh`."""
 
 
-class Plan:
+class TransactionPlan:
     """What one transaction is to write. Rows are in the order of their statements' parameters."""
 
     def __init__(self, catalog: Catalog, log_seq: int) -> None:
@@ -76,7 +76,7 @@ class Plan:
         self.log_seq = log_seq
         self.applied_seq = 0
         self.evaluated = 0
-        self.slots: dict[str, Slot] = {}
+        self.slots: dict[str, CustomerSlot] = {}
         self.log_rows: list[tuple[int, int, str, bytes]] = []
         self.decisions: list[tuple[int, Decision]] = []
         self.messages: list[tuple[int, Message]] = []
@@ -137,7 +137,7 @@ class Plan:
         if found.stops:
             self.stopped.add(found.customer)
 
-    def wait(self, seq: int, record: Record, slot: Slot) -> None:
+    def wait(self, seq: int, record: Record, slot: CustomerSlot) -> None:
         """Keeps a record until its customer is mended. A timer is not kept: the state that is mended arms it again."""
         if slot.aside is not None and record.customer not in self.stopped:
             self.set_aside(slot.aside)
@@ -215,7 +215,7 @@ class Plan:
                 )
             )
 
-    def _encode_slot(self, customer: str, slot: Slot) -> None:
+    def _encode_slot(self, customer: str, slot: CustomerSlot) -> None:
         state = slot.state
         due_ms = next_due_ms(self.catalog, state) if state is not None else 0
         due_ms = max(due_ms, slot.retry_ms) if due_ms else 0
@@ -235,12 +235,12 @@ class Plan:
             self.state_inserts.append((customer, due_ms, encode_state(state)))
 
 
-class Planner:
+class TransactionPlanner:
     """Makes plans. `load` gives the stored customers among those named."""
 
     def __init__(
         self,
-        load: Callable[[Iterable[str]], dict[str, Slot]],
+        load: Callable[[Iterable[str]], dict[str, CustomerSlot]],
         *,
         keep_unconcerned: bool,
         stopped: AbstractSet[str] = frozenset(),
@@ -250,7 +250,7 @@ class Planner:
         self._stopped = stopped
         self._keep_unconcerned = keep_unconcerned
 
-    def plan(self, catalog: Catalog, work: Work, *, log_seq: int) -> Plan:
+    def plan(self, catalog: Catalog, work: Work, *, log_seq: int) -> TransactionPlan:
         """Evaluates `work`. New records get positions from `log_seq + 1` on."""
         plan = self._plan(catalog, work, log_seq, careful=False)
         try:
@@ -260,13 +260,13 @@ class Planner:
             plan.encode()
         return plan
 
-    def _plan(self, catalog: Catalog, work: Work, log_seq: int, *, careful: bool) -> Plan:
-        plan = Plan(catalog, log_seq)
+    def _plan(self, catalog: Catalog, work: Work, log_seq: int, *, careful: bool) -> TransactionPlan:
+        plan = TransactionPlan(catalog, log_seq)
         concerned = {record.customer for _, record in work.carried if concerns(catalog, record)}
         concerned.update(record.customer for record, _ in work.fresh if concerns(catalog, record))
         plan.slots = self._load(concerned)
         for customer in concerned - plan.slots.keys():
-            plan.slots[customer] = Slot(0, 0, state=None)
+            plan.slots[customer] = CustomerSlot(0, 0, state=None)
         for _, found in work.damaged:
             plan.set_aside(found)
         pending = deque(work.carried)
@@ -290,13 +290,13 @@ class Planner:
         plan.applied_seq = pending[0][0] - 1 if pending else work.until_seq or plan.log_seq
         return plan
 
-    def _log(self, plan: Plan, record: Record, body: bytes) -> int:
+    def _log(self, plan: TransactionPlan, record: Record, body: bytes) -> int:
         plan.log_seq += 1
         if self._keep_unconcerned or concerns(plan.catalog, record):
             plan.log_rows.append((plan.log_seq, record.at_ms, record.customer, body))
         return plan.log_seq
 
-    def _apply(self, plan: Plan, seq: int, record: Record, careful: bool) -> list[Record]:  # noqa: FBT001 - hot path
+    def _apply(self, plan: TransactionPlan, seq: int, record: Record, careful: bool) -> list[Record]:  # noqa: FBT001 - hot path
         """Evaluates one record into the plan; returns what it appends. Changes nothing of the plan when it fails."""
         if isinstance(record, CONTROL):
             plan.control(seq, record)
@@ -305,7 +305,7 @@ class Planner:
             return []
         slot = plan.slots.get(record.customer)
         if slot is None:  # appended for a customer that the batch did not name
-            slot = self._load((record.customer,)).get(record.customer) or Slot(0, 0, state=None)
+            slot = self._load((record.customer,)).get(record.customer) or CustomerSlot(0, 0, state=None)
             plan.slots[record.customer] = slot
         if (slot.aside is not None or self._stopped or plan.stopped) and self._waits(plan, record, slot):
             plan.wait(seq, record, slot)
@@ -334,7 +334,7 @@ class Planner:
         slot.changed = True
         return plan.take(seq, record, effects=effects)
 
-    def _waits(self, plan: Plan, record: Record, slot: Slot) -> bool:
+    def _waits(self, plan: TransactionPlan, record: Record, slot: CustomerSlot) -> bool:
         """Whether the record's customer is set aside. Who asks to be forgotten is, whatever stands in the row."""
         customer = record.customer
         if customer in plan.freed or not (

@@ -11,12 +11,12 @@ from engine.runtimes import consents
 from engine.runtimes.embedded import erasure, filling
 from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import Store
-from engine.runtimes.keeping import Kept, before_ms
+from engine.runtimes.keeping import RetentionDays, before_ms
 
 ROWS_PER_STEP = 5_000
 
 
-def step(store: Store, kept: Kept, *, now_ms: int, applied_seq: int) -> bool:
+def step(store: Store, kept: RetentionDays, *, now_ms: int, applied_seq: int) -> bool:
     """Removes a little. Returns whether there is more to do."""
     if erasure.step(store, now_ms):
         return True

@@ -30,12 +30,12 @@ from engine.health import Condition
 from engine.runtimes.asking import AsksReader
 from engine.runtimes.base import DeadLetter
 from engine.runtimes.embedded import handovers, outbox, retention, suppression
-from engine.runtimes.embedded.batch import Order
+from engine.runtimes.embedded.batch import BatchOrder
 from engine.runtimes.embedded.loop import BatchLoop, Walk
 from engine.runtimes.embedded.probe import Probe
 from engine.runtimes.embedded.reader import EmbeddedReader
 from engine.runtimes.embedded.statements import SQL
-from engine.runtimes.embedded.store import Options, Store, translated
+from engine.runtimes.embedded.store import EmbeddedOptions, Store, translated
 from engine.runtimes.intake_check import check_room, checked
 from engine.runtimes.keeping import kept
 from engine.runtimes.unreadable import SetAside, UnreadableRow, read_state, readable, set_aside_sentence
@@ -55,11 +55,11 @@ class EmbeddedRuntime(AsksReader):
         catalog: Catalog,
         *,
         clock: Clock | None = None,
-        options: Options | None = None,
+        options: EmbeddedOptions | None = None,
         metrics: Metrics | None = None,
         connection: type[sqlite3.Connection] = sqlite3.Connection,
     ) -> None:
-        self._options = options or Options()
+        self._options = options or EmbeddedOptions()
         self._clock = clock or SystemClock()
         self._metrics = metrics or Metrics()
         self._store = Store(var, options=self._options, connection=connection)
@@ -145,10 +145,10 @@ class EmbeddedRuntime(AsksReader):
             backlog_max=self._options.backlog_max,
         )
         encoded = [(record, checked(record, at, encode=encode_record)) for at, record in enumerate(records)]
-        await self._ask(Order(now_ms=0, records=encoded))
+        await self._ask(BatchOrder(now_ms=0, records=encoded))
 
     async def dead_letter(self, letters: Sequence[DeadLetter]) -> None:
-        await self._ask(Order(now_ms=0, letters=list(letters)))
+        await self._ask(BatchOrder(now_ms=0, letters=list(letters)))
         self._metrics.dead_letters.inc(len(letters))
 
     @property
@@ -163,7 +163,7 @@ class EmbeddedRuntime(AsksReader):
     async def replay(self, dead_letter_ids: Sequence[int]) -> int:
         asked = {"numbers": json.dumps(list(dead_letter_ids))}
         rows = self._store.connection.execute(SQL["dead_letters_some"], asked).fetchall()
-        order = Order(now_ms=0)
+        order = BatchOrder(now_ms=0)
         for number, _, origin, _, _, body in rows:
             if not origin.startswith("log:"):
                 continue  # what never became a record cannot be put back as one
@@ -183,14 +183,14 @@ class EmbeddedRuntime(AsksReader):
             self._store, limit, closed=closed, holding=self.catalog.holding, now_ms=self._clock.now_ms()
         )
         if unreadable:
-            await self._ask(Order(now_ms=0, asides=unreadable))
+            await self._ask(BatchOrder(now_ms=0, asides=unreadable))
         return found
 
     async def claim(self, message_ids: Sequence[str], *, links: Links = NO_LINKS) -> frozenset[str]:
-        return await self._ask(Order(now_ms=0, claims=list(message_ids), links=dict(links)))
+        return await self._ask(BatchOrder(now_ms=0, claims=list(message_ids), links=dict(links)))
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
-        await self._ask(Order(now_ms=0, settlements=list(settlements)))
+        await self._ask(BatchOrder(now_ms=0, settlements=list(settlements)))
 
     async def interrupted(self) -> list[Message]:
         found, self._loop.interrupted = self._loop.interrupted, []
@@ -217,7 +217,7 @@ class EmbeddedRuntime(AsksReader):
             except UnreadableRow as error:
                 unreadable.append(SetAside(kind="state", key=customer, customer=customer, reason=str(error), body=body))
         if unreadable:
-            await self._ask(Order(now_ms=0, asides=unreadable))
+            await self._ask(BatchOrder(now_ms=0, asides=unreadable))
         if not self._store.asides.stopped.isdisjoint(customers):
             raise StorageError("A customer was set aside meanwhile.", mend="Run `anlass check --database`.")
         return found
@@ -266,7 +266,7 @@ class EmbeddedRuntime(AsksReader):
         self._loop.catalog, self._loop.walk, self._loop.recheck_after = catalog, walk, 0
         self._loop.wake()
 
-    def handed_over(self) -> handovers.Handover | None:
+    def handed_over(self) -> handovers.DeployHandover | None:
         """The newest deploy that another process handed over and nobody answered yet."""
         with translated():
             try:
@@ -296,7 +296,7 @@ class EmbeddedRuntime(AsksReader):
     async def idle(self) -> None:
         await self._loop.idle()
 
-    async def _ask(self, order: Order) -> frozenset[str]:
+    async def _ask(self, order: BatchOrder) -> frozenset[str]:
         if not self._tasks:
             raise StorageError("The engine is not running.")
         return await self._loop.ask(order)
@@ -354,7 +354,7 @@ class EmbeddedRuntime(AsksReader):
         rows = self._store.connection.execute(SQL["commands_oldest"], {"limit": COMMANDS_PER_POLL}).fetchall()
         if not rows:
             return False
-        order = Order(now_ms=0)
+        order = BatchOrder(now_ms=0)
         for number, body in rows:
             order.commands_done.append(number)
             try:

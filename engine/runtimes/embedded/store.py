@@ -30,7 +30,7 @@ WAL_PAGES_MAX = 16_384
 _log = get_log("store")
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True):
+class EmbeddedOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How the embedded runtime works. Days of 0 keep for ever."""
 
     synchronous: Literal["NORMAL", "FULL"] = "NORMAL"
@@ -56,11 +56,15 @@ class Store:
     """One open database. `connection` is the class of connection to use (tests pass one that fails on purpose)."""
 
     def __init__(
-        self, var: Path, *, options: Options | None = None, connection: type[sqlite3.Connection] = sqlite3.Connection
+        self,
+        var: Path,
+        *,
+        options: EmbeddedOptions | None = None,
+        connection: type[sqlite3.Connection] = sqlite3.Connection,
     ) -> None:
         self.path = var / FILE
         self._var = var
-        self._options = options or Options()
+        self._options = options or EmbeddedOptions()
         self._factory = connection
         self._lock_file: int | None = None
         self._connection: sqlite3.Connection | None = None

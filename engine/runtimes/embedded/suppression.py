@@ -14,7 +14,7 @@ from engine.core.consent.suppression import Place, answer, names, outlasts
 from engine.errors import NotFound
 from engine.runtimes.embedded.statements import SQL
 from engine.runtimes.embedded.store import FILE, Store, connect, translated
-from engine.runtimes.suppression import Entry
+from engine.runtimes.suppression import SuppressionEntry
 
 
 def find(store: Store, places: Sequence[Place]) -> dict[Place, str]:
@@ -34,14 +34,16 @@ def find(store: Store, places: Sequence[Place]) -> dict[Place, str]:
     return answers
 
 
-def listed(var: Path) -> list[Entry]:
+def listed(var: Path) -> list[SuppressionEntry]:
     """Everything that is suppressed, oldest first. Raises NotFound without a store, StorageError."""
     with translated(), contextlib.closing(connect(_existing(var), read_only=True)) as connection:
         rows = connection.execute(SQL["suppressed_all"]).fetchall()
-    return [Entry(hash=key.hex(), kind=kind, reason=reason, since_ms=at_ms) for key, kind, reason, at_ms in rows]
+    return [
+        SuppressionEntry(hash=key.hex(), kind=kind, reason=reason, since_ms=at_ms) for key, kind, reason, at_ms in rows
+    ]
 
 
-def suppress(var: Path, entries: Sequence[Entry]) -> None:
+def suppress(var: Path, entries: Sequence[SuppressionEntry]) -> None:
     """Adds entries. Raises NotFound without a store, StorageError."""
     rows = [(bytes.fromhex(each.hash), each.kind, each.reason, each.since_ms) for each in entries]
     with translated(), contextlib.closing(connect(_existing(var))) as connection:
@@ -50,7 +52,7 @@ def suppress(var: Path, entries: Sequence[Entry]) -> None:
         connection.execute("COMMIT")
 
 
-def lift(var: Path, entries: Sequence[Entry]) -> None:
+def lift(var: Path, entries: Sequence[SuppressionEntry]) -> None:
     """Takes entries out. Raises NotFound without a store, StorageError."""
     with translated(), contextlib.closing(connect(_existing(var))) as connection:
         connection.execute("BEGIN IMMEDIATE")

@@ -92,7 +92,7 @@ class LetterRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     body: bytes
 
 
-class Reading:
+class PartitionReading:
     """What some stretches of one partition number hold: the newest row of each key, everything else in order."""
 
     def __init__(self, partition: int) -> None:

@@ -10,14 +10,14 @@ from collections import defaultdict
 import msgspec
 
 from engine.core.message import Message
-from engine.runtimes.journal.ledger import Asked
+from engine.runtimes.journal.ledger import Queryable
 from engine.runtimes.unreadable import UnreadableRow, readable
 
 PAGE = 1_000
 _decode_message = msgspec.msgpack.Decoder(Message).decode
 
 
-async def fill(transaction: Asked) -> None:
+async def fill(transaction: Queryable) -> None:
     """Says of which broadcast, and with which subject, every message was that is here."""
     after = 0
     while rows := await transaction.rows("ledger_bodies", after=after, limit=PAGE):

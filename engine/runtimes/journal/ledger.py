@@ -16,7 +16,7 @@ import msgspec
 from engine.core.customer import decode_state
 from engine.core.effect import Decision
 from engine.runtimes import before_ledger, consents
-from engine.runtimes.consent_chain import Chain, Head, LedgerCheck, Linked, Links, link
+from engine.runtimes.consent_chain import Chain, ChainColumns, Head, LedgerCheck, Linked, link
 from engine.runtimes.journal.connection import Row
 
 PAGE = 1_000
@@ -25,21 +25,21 @@ Entry = tuple[int, int, Row]
 """Partition, offset, and the columns of `consents.row_of`."""
 
 
-class Asked(Protocol):
+class Queryable(Protocol):
     """A transaction, or the database outside of one."""
 
     async def rows(self, name: str, /, **values: Any) -> list[Row]:
         """Runs one statement."""
 
 
-class Writing(Asked, Protocol):
+class Writing(Queryable, Protocol):
     """A transaction."""
 
     async def write(self, name: str, rows: Sequence[Row]) -> None:
         """Writes rows."""
 
 
-async def erasure_key(transaction: Asked) -> bytes:
+async def erasure_key(transaction: Queryable) -> bytes:
     """What this database recognises forgotten customers with; made at first use."""
     await transaction.rows("secret_add", name="erasure_key", value=secrets.token_hex(32))
     return bytes.fromhex((await transaction.rows("secret_read", name="erasure_key"))[0][0])
@@ -65,19 +65,21 @@ async def add(transaction: Writing, entries: Sequence[Entry], keyed_hash: consen
     await transaction.rows("consents_head_set", number=head.number, hash=head.hash)
 
 
-async def head_of(asked: Asked) -> Head:
+async def head_of(asked: Queryable) -> Head:
     """Where the ledger ends."""
     rows = await asked.rows("consents_head")
     return Head(number=rows[0][0], hash=rows[0][1]) if rows else Head()
 
 
-async def chained(asked: Asked, *, after: int) -> list[Linked]:
+async def chained(asked: Queryable, *, after: int) -> list[Linked]:
     """The next rows after a number, those included that are gone."""
     rows = await asked.rows("consents_chain", after=after, limit=PAGE)
-    return [Linked(row[0], (row[1], row[2]), tuple(row[3:16]) if row[3] else (), Links(*row[16:])) for row in rows]
+    return [
+        Linked(row[0], (row[1], row[2]), tuple(row[3:16]) if row[3] else (), ChainColumns(*row[16:])) for row in rows
+    ]
 
 
-async def check(asked: Asked, known: Head | None = None) -> LedgerCheck:
+async def check(asked: Queryable, known: Head | None = None) -> LedgerCheck:
     """Verifies the whole ledger, while a sink may be writing."""
     chain, last, said = Chain(known), 0, Head(number=-1)
     while True:
@@ -111,7 +113,7 @@ async def complete(transaction: Writing) -> int:
     return filled
 
 
-async def _link_rest(transaction: Asked, keyed_hash: consents.KeyedHash) -> Head:
+async def _link_rest(transaction: Queryable, keyed_hash: consents.KeyedHash) -> Head:
     """Chains what earlier versions added at the end; returns where the chain ends then."""
     head = await head_of(transaction)
     while rows := await chained(transaction, after=head.number):
@@ -143,7 +145,7 @@ def _of_line(row: Row) -> list[Entry]:
     return [(partition, offset, consents.row_of(each)) for each in found]
 
 
-async def _of_state(transaction: Asked, row: Row) -> list[Entry]:
+async def _of_state(transaction: Queryable, row: Row) -> list[Entry]:
     _, partition, position, body = row
     try:
         state = decode_state(bytes(body))

@@ -17,7 +17,7 @@ from engine.runtimes.base import PAUSES
 from engine.runtimes.journal import ledger
 from engine.runtimes.journal.connection import Row
 from engine.runtimes.journal.consents import NEVER, ConsentRows, Erasures, alias_in
-from engine.runtimes.journal.consumed import Consumed, Kind, LetterRow, MessageRow, Reading, Stretch
+from engine.runtimes.journal.consumed import Consumed, Kind, LetterRow, MessageRow, PartitionReading, Stretch
 from engine.runtimes.journal.database import Database, Transaction, Unstorable
 from engine.runtimes.journal.pace import PaceChanges
 from engine.runtimes.journal.rows import row_of_letter, row_of_line, row_of_message
@@ -36,7 +36,7 @@ class Displaced(StorageError):
         self.places = places
 
 
-class Written(msgspec.Struct):
+class WriteCounts(msgspec.Struct):
     """What a call wrote, for metrics."""
 
     rows: Counter[str]
@@ -65,7 +65,7 @@ class Projection:
             if known.get((kind, partition), 0) < to:
                 await transaction.write("progress_set", [(kind, partition, to)])
 
-    async def apply(self, stretches: Sequence[Stretch]) -> Written:
+    async def apply(self, stretches: Sequence[Stretch]) -> WriteCounts:
         """Writes everything in one transaction. Raises Displaced (nothing was written), StorageError.
 
         A value that the database does not take becomes a dead letter; to find it, records are then written one by one.
@@ -75,8 +75,8 @@ class Projection:
         except Unstorable:
             return await self._apply_carefully(stretches)
 
-    async def _apply_carefully(self, stretches: Sequence[Stretch]) -> Written:
-        total = Written(Counter())
+    async def _apply_carefully(self, stretches: Sequence[Stretch]) -> WriteCounts:
+        total = WriteCounts(Counter())
         for stretch in stretches:
             start = stretch.start
             for record in stretch.records:
@@ -97,9 +97,9 @@ class Projection:
             await self._apply([msgspec.structs.replace(stretch, start=start, records=())])
         return total
 
-    async def _apply(self, stretches: Sequence[Stretch], *, refused: str = "") -> Written:
+    async def _apply(self, stretches: Sequence[Stretch], *, refused: str = "") -> WriteCounts:
         """`refused`: why the records are not to be read, but to become dead letters."""
-        written = Written(Counter())
+        written = WriteCounts(Counter())
         async with self._database.transaction() as transaction:
             known = await _lock(transaction, sorted({each.partition for each in stretches}))
             ahead = {
@@ -109,14 +109,14 @@ class Projection:
             }
             if ahead:
                 raise Displaced(ahead)
-            readings: dict[int, Reading] = {}
+            readings: dict[int, PartitionReading] = {}
             progress: list[Row] = []
             for stretch in stretches:
                 done = known.get((stretch.kind, stretch.partition), 0)
                 if stretch.end <= done:
                     continue  # another sink was here
                 progress.append((stretch.kind, stretch.partition, stretch.end))
-                reading = readings.setdefault(stretch.partition, Reading(stretch.partition))
+                reading = readings.setdefault(stretch.partition, PartitionReading(stretch.partition))
                 for record in stretch.records:
                     if record.offset >= done:
                         _take(reading, stretch.kind, record, refused=refused)
@@ -124,7 +124,7 @@ class Projection:
                 return written
             written.unreadable = sum(reading.unreadable for reading in readings.values())
             key = self._key or await ledger.erasure_key(transaction)
-            work = _Work(transaction, key, written.rows)
+            work = _TransactionWork(transaction, key, written.rows)
             for reading in readings.values():
                 await work.forget(reading)
             for reading in readings.values():
@@ -137,7 +137,7 @@ class Projection:
         return written
 
 
-def _take(reading: Reading, kind: Kind, record: Consumed, *, refused: str) -> None:
+def _take(reading: PartitionReading, kind: Kind, record: Consumed, *, refused: str) -> None:
     if refused:
         reading.refuse(kind, record, refused)
     else:
@@ -149,7 +149,7 @@ async def _lock(transaction: Transaction, partitions: list[int]) -> dict[Place, 
     return {(kind, partition): offset for kind, partition, offset in rows}
 
 
-class _Work:
+class _TransactionWork:
     """The writes of one transaction. What needs a serial number is written last: its lock is everybody's."""
 
     def __init__(self, transaction: Transaction, key: bytes, rows: Counter[str]) -> None:
@@ -165,12 +165,12 @@ class _Work:
         self._letters: list[LetterRow] = []
         self._consents = ConsentRows(transaction, lambda text: ledger.digest(key, text))
 
-    async def forget(self, reading: Reading) -> None:
+    async def forget(self, reading: PartitionReading) -> None:
         """Removes whom a partition number's journal says to forget: before anything is written, which may be about them."""
         for removed in reading.removals:
             await self._forget(reading.partition, removed)
 
-    async def write(self, reading: Reading) -> None:
+    async def write(self, reading: PartitionReading) -> None:
         """All of one partition number that takes no serial number."""
         until = await self._leave_out_forgotten(reading)
         await self._consents.sort(reading.partition, reading.consents, alias_in(until, reading.partition))
@@ -243,7 +243,7 @@ class _Work:
             rows_removed=len(lines) + len(messages) + len(letters) + len(states),
         )
 
-    async def _leave_out_forgotten(self, reading: Reading) -> Erasures:
+    async def _leave_out_forgotten(self, reading: PartitionReading) -> Erasures:
         """Takes out what is said about customers at or before their erasure: an old owner may say it late."""
         until: Erasures = defaultdict(dict)
         if not (await self._transaction.rows("erasures_any"))[0][0]:
@@ -282,7 +282,7 @@ class _Work:
 
     # -------------------------------------------------------------------------------------------------------- writing
 
-    async def _write_customers(self, reading: Reading) -> None:
+    async def _write_customers(self, reading: PartitionReading) -> None:
         if not reading.customers:
             return
         partition = reading.partition
@@ -309,7 +309,7 @@ class _Work:
         await self._transaction.write("states_put", sorted(puts))
         self._rows["states"] += len(puts) + len(deletes)
 
-    async def _sort_messages(self, reading: Reading) -> None:
+    async def _sort_messages(self, reading: PartitionReading) -> None:
         if not reading.messages:
             return
         rows = await self._transaction.rows("ledger_known", messages=list(reading.messages))
@@ -336,13 +336,13 @@ class _Work:
         if deletes:
             await self._transaction.rows("ledger_delete", messages=deletes)
 
-    async def _sort_letters(self, reading: Reading) -> None:
+    async def _sort_letters(self, reading: PartitionReading) -> None:
         if reading.letters:
             rows = await self._transaction.rows("dead_letters_known", identities=list(reading.letters))
             known = {identity for (identity,) in rows}
             self._letters += [letter for identity, letter in reading.letters.items() if identity not in known]
 
-    async def _sort_lines(self, reading: Reading) -> None:
+    async def _sort_lines(self, reading: PartitionReading) -> None:
         if not reading.lines:
             return
         partition = reading.partition

@@ -13,7 +13,10 @@ import msgspec
 
 from engine.clock import Clock, SystemClock
 from engine.core.effect import Decision
-from engine.runtimes.base import DeadLetter, Receipt
+from engine.runtimes.base import (
+    DeadLetter,
+    ErasureReceipt,
+)
 from engine.runtimes.consents import KeyedHash
 from engine.runtimes.journal import ledger
 from engine.runtimes.journal.database import Database
@@ -39,7 +42,7 @@ class DatabaseReader(StoreReader):
         async with self._database.transaction() as transaction:
             return len(await transaction.rows("dead_letters_delete", numbers=list(ids)))
 
-    async def receipt(self, customer: str, *, partition: int, since_offset: int) -> Receipt | None:
+    async def receipt(self, customer: str, *, partition: int, since_offset: int) -> ErasureReceipt | None:
         """Of the newest erasure that stands on this partition of `touchpoints` at `since_offset` or later."""
         secret = await self._rows("secret_read", name="erasure_key")
         if not secret:  # nobody was ever forgotten here
@@ -51,7 +54,7 @@ class DatabaseReader(StoreReader):
         if not rows:
             return None
         alias, at_ms, rows_removed = rows[0]
-        return Receipt(
+        return ErasureReceipt(
             requested_ms=at_ms, finished_ms=0, rows_removed=rows_removed, customer_hash=name_hash, alias=alias
         )
 

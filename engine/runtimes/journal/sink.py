@@ -28,7 +28,7 @@ from engine.runtimes.journal.pruning import PRUNE_ROWS, Pruning
 from engine.runtimes.kafka.connect import METADATA_AGE_MS
 from engine.runtimes.kafka.leaving import stopped
 from engine.runtimes.kafka.topics import BATCH_BYTES_MAX, Topics
-from engine.runtimes.keeping import Kept, before_ms, kept
+from engine.runtimes.keeping import RetentionDays, before_ms, kept
 from engine.telemetry import Action, Metrics, get_log
 
 POLL_MS = 200
@@ -294,7 +294,7 @@ class Sink:
             removed = await self._prune(kept(self._options.retention(), journal=self._options.journal_days))
             self._next["prune"] = now + (PRUNE_SECONDS if removed < PRUNE_ROWS else 0.0)
 
-    async def _prune(self, days: Kept) -> int:
+    async def _prune(self, days: RetentionDays) -> int:
         """Removes what is kept no longer; the most rows of one table."""
         now_ms = self._clock.now_ms()
         await self._pruning.prune_pace(now_ms)

@@ -28,7 +28,7 @@ COORDINATOR_SECONDS_MAX = 20.0
 WRITE_SECONDS_MAX = 30.0
 
 
-class Standing(msgspec.Struct, frozen=True):
+class GroupStanding(msgspec.Struct, frozen=True):
     """Where a group stands on one partition: what it has committed (or where the partition begins), and its end."""
 
     committed: int
@@ -45,7 +45,7 @@ def lag(bootstrap: str, group: str, *, topic: str) -> dict[int, int]:
     return {number: where.behind for number, where in positions(bootstrap, group, topic=topic).items()}
 
 
-def positions(bootstrap: str, group: str, *, topic: str) -> dict[int, Standing]:
+def positions(bootstrap: str, group: str, *, topic: str) -> dict[int, GroupStanding]:
     """Partition → where the group stands on the topic; empty when the topic is not there.
 
     Control records and compacted holes count as records. Raises ServiceUnreachable.
@@ -57,7 +57,7 @@ def positions(bootstrap: str, group: str, *, topic: str) -> dict[int, Standing]:
             return {}
         committed = _committed(client, group, topic)
         begin, end = _bounds(client, topic, numbers)
-        return {number: Standing(max(committed.get(number, 0), begin[number]), end[number]) for number in numbers}
+        return {number: GroupStanding(max(committed.get(number, 0), begin[number]), end[number]) for number in numbers}
 
 
 def _committed(client: KafkaAdminClient, group: str, topic: str) -> dict[int, int]:
@@ -85,7 +85,7 @@ def _bounds(client: KafkaAdminClient, topic: str, partitions: Sequence[int]) -> 
     return ends[0], ends[1]
 
 
-class Lost(msgspec.Struct, frozen=True):
+class EmptyChangelog(msgspec.Struct, frozen=True):
     """A changelog's partition that is empty although its role has read its input up to `committed`."""
 
     role: str
@@ -94,9 +94,11 @@ class Lost(msgspec.Struct, frozen=True):
     committed: int
 
 
-def lost_changelogs(client: KafkaAdminClient, topics: Topics, *, partitions: int, roles: Collection[str]) -> list[Lost]:
+def lost_changelogs(
+    client: KafkaAdminClient, topics: Topics, *, partitions: int, roles: Collection[str]
+) -> list[EmptyChangelog]:
     """The partitions of `states` (of `worker`) and `ledger` (of `dispatcher`) that are empty and should not be."""
-    found: list[Lost] = []
+    found: list[EmptyChangelog] = []
     sources = (("worker", topics.touchpoints, topics.states), ("dispatcher", topics.dispatches, topics.ledger))
     for role, source, changelog in sources:
         if role not in roles:
@@ -104,14 +106,14 @@ def lost_changelogs(client: KafkaAdminClient, topics: Topics, *, partitions: int
         committed = _committed(client, topics.group(role), source)
         begin, end = _bounds(client, changelog, range(partitions))
         found += [
-            Lost(role, changelog, number, committed[number])
+            EmptyChangelog(role, changelog, number, committed[number])
             for number in range(partitions)
             if committed.get(number, 0) > 0 and begin[number] == end[number]
         ]
     return found
 
 
-def loss(lost: Sequence[Lost]) -> SettingsError:
+def loss(lost: Sequence[EmptyChangelog]) -> SettingsError:
     """What to say of the first changelog among them."""
     topic, role = lost[0].topic, lost[0].role
     mine = [each for each in lost if each.topic == topic]
@@ -128,7 +130,7 @@ def loss(lost: Sequence[Lost]) -> SettingsError:
     )
 
 
-def go_on(bootstrap: str, lost: Sequence[Lost]) -> None:
+def go_on(bootstrap: str, lost: Sequence[EmptyChangelog]) -> None:
     """Begins the lost changelogs with where their role stands, so that what was read is not evaluated again, and the loss is
     accepted once and not at every start.
     """

@@ -6,7 +6,7 @@ customer, because all of them have the same number of partitions and one partiti
 | topic | key | value |
 |---|---|---|
 | `touchpoints` | customer | a record: ours as a JSON array (`encode_input`), a shop's as a Segment or CloudEvents object |
-| `dispatches` | customer | `Handover` of a message, `Forgotten`, a late answer (`Answered`), an operator's `Flush`, `Settled` |
+| `dispatches` | customer | `MessageHandover`, `Forgotten`, a late answer (`Answered`), an operator's `Flush`, `Settled` |
 | `journal` | customer | a decision (`JournalLine`), or `Removed` |
 | `dead-letters` | original key | the original bytes; reason and origin in headers |
 | `definitions` | project, project/id | `Definition`: the files of a catalog; the bare project's key names the one in force |
@@ -154,7 +154,7 @@ def decode_input(value: bytes) -> Input:
 # ------------------------------------------------------------------------------------------------- dispatches, journal
 
 
-class Handover(msgspec.Struct, frozen=True, array_like=True, tag="message"):
+class MessageHandover(msgspec.Struct, frozen=True, array_like=True, tag="message"):
     """A decided message on its way to the dispatcher. `offset` is that of the record that led to it: the dispatcher looks at
     the customer's state only once its copy of the states is as far.
     """
@@ -251,7 +251,7 @@ def decision_of(line: JournalLine) -> Decision:
 
 
 _json = msgspec.json.Encoder()
-Dispatched = Handover | Forgotten | Answered | Flush | Settled
+Dispatched = MessageHandover | Forgotten | Answered | Flush | Settled
 _dispatches: msgspec.json.Decoder[Dispatched] = msgspec.json.Decoder(Dispatched)
 _journal: msgspec.json.Decoder[JournalLine | Removed] = msgspec.json.Decoder(JournalLine | Removed)
 encode_json = _json.encode

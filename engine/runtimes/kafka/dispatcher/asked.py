@@ -15,7 +15,7 @@ from engine.errors import LimitExceeded, StorageError
 from engine.runtimes.kafka.dispatcher.draft import Draft
 
 
-class Asked(msgspec.Struct):
+class PendingChange(msgspec.Struct):
     """Something somebody waits for. `change` puts it into a draft, and says what to answer."""
 
     keys: Sequence[bytes]
@@ -28,7 +28,7 @@ def keys_of_messages(message_ids: Sequence[str]) -> list[bytes]:
     return [message_id.encode() for message_id in message_ids]
 
 
-def fail(group: Sequence[Asked], error: StorageError | LimitExceeded) -> None:
+def fail(group: Sequence[PendingChange], error: StorageError | LimitExceeded) -> None:
     """Tells those who wait that nothing of it has happened."""
     for asked in group:
         if not asked.done.done():

@@ -20,7 +20,7 @@ from engine.runtimes.kafka.topics import (
     Answered,
     Dispatched,
     Forgotten,
-    Handover,
+    MessageHandover,
     Outgoing,
     dead_letter_headers,
     decode_dispatch,
@@ -32,7 +32,7 @@ PART_BYTES_MAX = 2 << 20
 FORGETS_MAX = 10_000
 
 
-class Here(msgspec.Struct, frozen=True):
+class DeadLetterTarget(msgspec.Struct, frozen=True):
     """Where dead letters go, and when they died."""
 
     topic: str
@@ -40,17 +40,17 @@ class Here(msgspec.Struct, frozen=True):
     now_ms: int
 
 
-class Letter(msgspec.Struct, frozen=True):
+class RefusedRecord(msgspec.Struct, frozen=True):
     """A record that cannot be taken."""
 
     reason: str
     origin: str
 
 
-class Part(msgspec.Struct, frozen=True):
+class HandedPart(msgspec.Struct, frozen=True):
     """Records that are taken in one commit."""
 
-    records: list[tuple[Incoming, Dispatched | Letter]]
+    records: list[tuple[Incoming, Dispatched | RefusedRecord]]
     forgets: frozenset[str]
 
     @property
@@ -80,17 +80,17 @@ class Forgets:
         if len(self._until) > FORGETS_MAX:
             del self._until[next(iter(self._until))]
 
-    def covers(self, handover: Handover) -> bool:
+    def covers(self, handover: MessageHandover) -> bool:
         """Whether the message was decided before its customer was forgotten."""
         return handover.offset <= self._until.get(handover.message.customer, -1)
 
 
-def parts(records: Sequence[Incoming], origin: str) -> Iterator[Part]:
+def parts(records: Sequence[Incoming], origin: str) -> Iterator[HandedPart]:
     """Cuts records into parts that fit into a batch, so that customers to forget come first in theirs.
 
     `origin` is `topic:partition` of the records.
     """
-    part: list[tuple[Incoming, Dispatched | Letter]] = []
+    part: list[tuple[Incoming, Dispatched | RefusedRecord]] = []
     size = 0
     for each in records:
         what = _read(each, origin)
@@ -104,41 +104,43 @@ def parts(records: Sequence[Incoming], origin: str) -> Iterator[Part]:
         yield _part(part)
 
 
-def _part(records: list[tuple[Incoming, Dispatched | Letter]]) -> Part:
-    return Part(records, frozenset(what.customer for _, what in records if isinstance(what, Forgotten)))
+def _part(records: list[tuple[Incoming, Dispatched | RefusedRecord]]) -> HandedPart:
+    return HandedPart(records, frozenset(what.customer for _, what in records if isinstance(what, Forgotten)))
 
 
-def _read(each: Incoming, origin: str) -> Dispatched | Letter:
+def _read(each: Incoming, origin: str) -> Dispatched | RefusedRecord:
     origin = f"{origin}:{each.offset}"
     value = each.value
     if value is None or len(value) > VALUE_BYTES_MAX:
-        return Letter(f"A record of {len(value or b'')} bytes; 1 to {VALUE_BYTES_MAX} are taken.", origin)
+        return RefusedRecord(f"A record of {len(value or b'')} bytes; 1 to {VALUE_BYTES_MAX} are taken.", origin)
     try:
         what = decode_dispatch(value)
         if any(not key or b"\0" in key for key in _key_of(what)):
-            return Letter("A message's id has at least one character and no NUL.", origin)
-        if isinstance(what, Handover):
+            return RefusedRecord("A message's id has at least one character and no NUL.", origin)
+        if isinstance(what, MessageHandover):
             encode_entry(fresh(what, each.offset))  # JSON can carry what a row cannot
     except (msgspec.ValidationError, msgspec.DecodeError, ValueError, OverflowError, RecursionError) as error:
-        return Letter(str(error), origin)
+        return RefusedRecord(str(error), origin)
     return what
 
 
-def _key_of(what: Dispatched | Letter) -> list[bytes]:
-    if isinstance(what, Handover):
+def _key_of(what: Dispatched | RefusedRecord) -> list[bytes]:
+    if isinstance(what, MessageHandover):
         return [what.message.id.encode()]
     if isinstance(what, Settled):
         return [message.encode() for message in what.messages]
     return [what.settlement.message_id.encode()] if isinstance(what, Answered) else []
 
 
-def apply(draft: Draft, part: Part, doomed: Mapping[str, Sequence[bytes]], *, forgotten: Forgets, here: Here) -> int:
+def apply(
+    draft: Draft, part: HandedPart, doomed: Mapping[str, Sequence[bytes]], *, forgotten: Forgets, here: DeadLetterTarget
+) -> int:
     """Puts a part into a draft; returns how many of its records are dead. `doomed` are the keys of who is to be forgotten."""
     dead = 0
     for each, what in part.records:
         if each.offset <= draft.applied:
             continue
-        if isinstance(what, Handover):
+        if isinstance(what, MessageHandover):
             key = what.message.id.encode()
             if not draft.knows(key) and not forgotten.covers(what):
                 draft.put(key, fresh(what, each.offset))

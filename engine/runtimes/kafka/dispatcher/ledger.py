@@ -29,11 +29,12 @@ from engine.dispatch.ports import NO_LINKS, Closed, Links, Pending, Settlement
 from engine.errors import LimitExceeded, StorageError
 from engine.runtimes.base import MessageStatus
 from engine.runtimes.kafka.dispatcher import inbox
-from engine.runtimes.kafka.dispatcher.asked import Asked, fail, keys_of_messages
+from engine.runtimes.kafka.dispatcher import inbox as handed
+from engine.runtimes.kafka.dispatcher.asked import PendingChange, fail, keys_of_messages
 from engine.runtimes.kafka.dispatcher.draft import Draft, Put
 from engine.runtimes.kafka.dispatcher.ledger_entry import LedgerEntry, read_entry, status_of, stored_entry
 from engine.runtimes.kafka.dispatcher.ledger_log import LedgerLog, LedgerStore
-from engine.runtimes.kafka.dispatcher.ledger_queue import PendingQueue, Slot
+from engine.runtimes.kafka.dispatcher.ledger_queue import PendingQueue, QueuedMessage
 from engine.runtimes.kafka.dispatcher.ledger_shelf import Shelf, keys_of
 from engine.runtimes.kafka.dispatcher.transitions import CLAIMED_DUE_MS, outline_or_none, recovered, slot_of
 from engine.runtimes.kafka.intake.outlet import Outlet
@@ -84,8 +85,8 @@ class LedgerPartition:
         self.scrub = store.scrub
         self._log = log
         self._tools = tools
-        self._forgotten = inbox.Forgets()
-        self._asked: deque[Asked] = deque()
+        self._forgotten = handed.Forgets()
+        self._asked: deque[PendingChange] = deque()
         self._wake = asyncio.Event()
         self._quiet = asyncio.Event()  # nothing is asked, written or under way
         self._quiet.set()
@@ -175,7 +176,7 @@ class LedgerPartition:
         while self._asked:
             fail([self._asked.popleft()], error)
 
-    async def _carry_out(self, group: list[Asked]) -> None:
+    async def _carry_out(self, group: list[PendingChange]) -> None:
         outgoing: Sequence[Outgoing] = ()
         try:
             draft = self._draft([key for asked in group for key in asked.keys])
@@ -248,7 +249,7 @@ class LedgerPartition:
         if self._ended is not None:
             raise self._ended
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._asked.append(Asked(keys, change, done))
+        self._asked.append(PendingChange(keys, change, done))
         self._quiet.clear()
         self._wake.set()
         return await done
@@ -261,7 +262,7 @@ class LedgerPartition:
         if self.queue.open_until(offset):
             self.on_work()
 
-    def first(self, limit: int, closed: Closed, now_ms: int, *, holding: Holding = NOTHING) -> list[Slot]:
+    def first(self, limit: int, closed: Closed, now_ms: int, *, holding: Holding = NOTHING) -> list[QueuedMessage]:
         """Places of messages that may leave now, as in the port."""
         if self.releasing or self._ended is not None:
             return []
@@ -342,14 +343,16 @@ class LedgerPartition:
             keys = [*part.keys, *(key for found in doomed.values() for key in found)]
             if part.flushes:
                 keys += self.queue.put_off(FLUSHED_MAX)
-            here = inbox.Here(self._tools.topics.dead_letters, self.number, self._tools.clock.now_ms())
+            here = handed.DeadLetterTarget(self._tools.topics.dead_letters, self.number, self._tools.clock.now_ms())
             await self._ask(keys, functools.partial(self._take, part=part, doomed=doomed, here=here))
             if part.flushes:
                 self.flushed += part.flushes
                 self.on_work()
 
-    def _take(self, draft: Draft, *, part: inbox.Part, doomed: dict[str, list[bytes]], here: inbox.Here) -> None:
-        dead = inbox.apply(draft, part, doomed, forgotten=self._forgotten, here=here)
+    def _take(
+        self, draft: Draft, *, part: handed.HandedPart, doomed: dict[str, list[bytes]], here: handed.DeadLetterTarget
+    ) -> None:
+        dead = handed.apply(draft, part, doomed, forgotten=self._forgotten, here=here)
         if dead:
             self._tools.metrics.dead_letters.inc(dead)
             self._lines.error(Action.RECORD_DEAD_LETTERED, partition=self.number, count=dead)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 
 from engine.errors import LimitExceeded, StorageError
 from engine.runtimes.kafka.intake.outlet import Outlet, Row
-from engine.runtimes.kafka.partition.changelog import POSITION_HEADER, Changelog, Fenced, Place
+from engine.runtimes.kafka.partition.changelog import POSITION_HEADER, Changelog, ChangelogPartition, Fenced
 from engine.runtimes.kafka.partition.store import Change, RowStore
 from engine.runtimes.kafka.topics import (
     CHECKPOINT_KEY,
@@ -43,7 +43,7 @@ class LedgerStore(RowStore):
 class LedgerLog(Changelog):
     """Reads and writes one partition. `take_over` first."""
 
-    def __init__(self, place: Place, store: LedgerStore, outlet: Outlet) -> None:
+    def __init__(self, place: ChangelogPartition, store: LedgerStore, outlet: Outlet) -> None:
         super().__init__(place, store, outlet)
         self.owner = 0
         """Number of this ownership; 0: we do not own the partition."""

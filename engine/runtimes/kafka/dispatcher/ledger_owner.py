@@ -20,7 +20,7 @@ from engine.runtimes.kafka.dispatcher.ledger import LedgerPartition, LedgerTools
 from engine.runtimes.kafka.dispatcher.ledger_log import LedgerLog, LedgerStore
 from engine.runtimes.kafka.dispatcher.outbox import KafkaOutbox
 from engine.runtimes.kafka.partition.arrival import Incoming
-from engine.runtimes.kafka.partition.changelog import Changelog, Fenced, Place
+from engine.runtimes.kafka.partition.changelog import Changelog, ChangelogPartition, Fenced
 from engine.runtimes.kafka.partition.missing import take_unbroken
 from engine.runtimes.kafka.partition.store import RowStore
 from engine.telemetry import Action, get_log
@@ -32,7 +32,7 @@ FENCED_SECONDS = 5.0
 """Longer than a member needs to hear that the group was rearranged."""
 
 
-class _Pack(msgspec.Struct):
+class _LedgerPack(msgspec.Struct):
     records: Sequence[Incoming]
     done: Callable[[], None]
 
@@ -40,14 +40,16 @@ class _Pack(msgspec.Struct):
 class LedgerOwner:
     """One partition, from `run` until it is cancelled or `release` lets it return."""
 
-    def __init__(self, ledger: LedgerPartition, copy: StateCopy, outbox: KafkaOutbox, *, source: Place) -> None:
+    def __init__(
+        self, ledger: LedgerPartition, copy: StateCopy, outbox: KafkaOutbox, *, source: ChangelogPartition
+    ) -> None:
         """`source` is the partition of `dispatches`."""
         self.ledger = ledger
         self._source = source
         self.restored = asyncio.Event()
         self._copy = copy
         self._outbox = outbox
-        self._queue: deque[_Pack] = deque()
+        self._queue: deque[_LedgerPack] = deque()
         self._wake = asyncio.Event()
         self._stopping = False
         self._waiting_records = 0
@@ -66,7 +68,7 @@ class LedgerOwner:
 
     def feed(self, records: Sequence[Incoming], done: Callable[[], None]) -> None:
         """Takes a pack, in order of offsets; records that were taken before are left out later."""
-        self._queue.append(_Pack(records, done))
+        self._queue.append(_LedgerPack(records, done))
         self._waiting_records += len(records)
         self._wake.set()
 
@@ -199,7 +201,7 @@ class LedgerCopy:
 def own_partition(number: int, bootstrap: str, folder: Path, *, tools: LedgerTools, outbox: KafkaOutbox) -> LedgerOwner:
     """Opens the files of a partition in `folder` (this process's alone). Raises StorageError."""
     store, log, states = _open(number, bootstrap, folder, tools=tools)
-    source = Place(bootstrap, tools.topics.dispatches, number)
+    source = ChangelogPartition(bootstrap, tools.topics.dispatches, number)
     return LedgerOwner(LedgerPartition(number, store, log, tools=tools), states, outbox, source=source)
 
 
@@ -211,6 +213,6 @@ def _open(number: int, bootstrap: str, folder: Path, *, tools: LedgerTools) -> t
         states = RowStore(folder / "states" / str(number))
         states.open()
         opened.pop_all()
-    log = LedgerLog(Place(bootstrap, tools.topics.ledger, number), store, tools.outlet)
-    changelog = Changelog(Place(bootstrap, tools.topics.states, number), states, tools.outlet)
+    log = LedgerLog(ChangelogPartition(bootstrap, tools.topics.ledger, number), store, tools.outlet)
+    changelog = Changelog(ChangelogPartition(bootstrap, tools.topics.states, number), states, tools.outlet)
     return store, log, StateCopy(states, changelog)

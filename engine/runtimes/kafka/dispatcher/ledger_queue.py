@@ -19,7 +19,7 @@ Rank = tuple[int, int, int]
 """(1 unless it is transactional, -priority, number): smaller leaves first."""
 
 
-class Slot:
+class QueuedMessage:
     """A pending message, as far as its place in the queue needs it."""
 
     __slots__ = ("channel", "decided_ms", "domain", "gone", "key", "not_before_ms", "offset", "rank", "workflow")
@@ -36,11 +36,11 @@ class Slot:
         self.decided_ms, self.not_before_ms = times_ms
         self.gone = False
 
-    def __lt__(self, other: Slot) -> bool:
+    def __lt__(self, other: QueuedMessage) -> bool:
         return self.key < other.key
 
 
-_Entry = tuple[Rank, Slot]
+_Entry = tuple[Rank, QueuedMessage]
 _Head = tuple[Rank, str]
 
 
@@ -52,7 +52,7 @@ class _Channel:
         self._head: dict[str, Rank] = {}
         self._heads: list[_Head] = []
 
-    def push(self, slot: Slot) -> None:
+    def push(self, slot: QueuedMessage) -> None:
         heapq.heappush(self._lanes.setdefault(slot.domain, []), (slot.rank, slot))
         self._show(slot.domain)
 
@@ -71,7 +71,7 @@ class _Channel:
             heapq.heappush(self._heads, (rank, domain))
         return rank
 
-    def first(self, limit: int, closed: frozenset[str]) -> list[Slot]:
+    def first(self, limit: int, closed: frozenset[str]) -> list[QueuedMessage]:
         """The first slots of the lanes that are not closed; they stay where they are."""
         heads: dict[str, Rank] = {}  # taken from `_heads`, to be put back
         ahead: list[_Head] = []
@@ -105,9 +105,9 @@ class PendingQueue:
     """The pending messages of one partition."""
 
     def __init__(self) -> None:
-        self._slots: dict[bytes, Slot] = {}
-        self._gated: list[tuple[int, Rank, Slot]] = []
-        self._waiting: list[tuple[int, Rank, Slot]] = []
+        self._slots: dict[bytes, QueuedMessage] = {}
+        self._gated: list[tuple[int, Rank, QueuedMessage]] = []
+        self._waiting: list[tuple[int, Rank, QueuedMessage]] = []
         self._channels: dict[
             tuple[str, int], _Channel
         ] = {}  # by channel, and whether it is transactional (0) or not (1)
@@ -119,7 +119,7 @@ class PendingQueue:
     def __contains__(self, key: bytes) -> bool:
         return key in self._slots
 
-    def put(self, slot: Slot) -> None:
+    def put(self, slot: QueuedMessage) -> None:
         """Takes a slot, instead of the one that its message had."""
         self.drop(slot.key)
         self._slots[slot.key] = slot
@@ -145,7 +145,7 @@ class PendingQueue:
                 opened = True
         return opened
 
-    def first(self, limit: int, closed: Closed, now_ms: int, *, holding: Holding = NOTHING) -> list[Slot]:
+    def first(self, limit: int, closed: Closed, now_ms: int, *, holding: Holding = NOTHING) -> list[QueuedMessage]:
         """Slots of messages that may leave now, as `Outbox.ready` of the port; while all is held, of what is released.
 
         That is looked for among all: it is not for long, and then few are in a hurry.
@@ -156,11 +156,11 @@ class PendingQueue:
         express, bulk = (self._first(limit, closed.to(bulk=bulk), kind=int(bulk)) for bulk in (False, True))
         return shared_out(express, bulk, limit)
 
-    def _first(self, limit: int, exclude: Iterable[Lane], *, kind: int) -> list[Slot]:
+    def _first(self, limit: int, exclude: Iterable[Lane], *, kind: int) -> list[QueuedMessage]:
         shut: dict[str, set[str]] = {}
         for channel, domain in exclude:
             shut.setdefault(channel, set()).add(domain)
-        found: list[Slot] = []
+        found: list[QueuedMessage] = []
         for (name, is_bulk), lined_up in self._channels.items():
             lanes = shut.get(name, set())
             if is_bulk == kind and "" not in lanes:
@@ -168,7 +168,7 @@ class PendingQueue:
         found.sort(key=lambda slot: slot.rank)
         return found[:limit]
 
-    def _released(self, limit: int, closed: Closed, now_ms: int, *, released: Collection[str]) -> list[Slot]:
+    def _released(self, limit: int, closed: Closed, now_ms: int, *, released: Collection[str]) -> list[QueuedMessage]:
         if not released:
             return []
         found = sorted(
@@ -196,13 +196,13 @@ class PendingQueue:
             heapq.heappop(self._waiting)
         return self._waiting[0][0] if self._waiting else 0
 
-    def _schedule(self, slot: Slot) -> None:
+    def _schedule(self, slot: QueuedMessage) -> None:
         if slot.not_before_ms:
             heapq.heappush(self._waiting, (slot.not_before_ms, slot.rank, slot))
         else:
             self._line_up(slot)
 
-    def _line_up(self, slot: Slot) -> None:
+    def _line_up(self, slot: QueuedMessage) -> None:
         self._channels.setdefault((slot.channel, slot.rank[0]), _Channel()).push(slot)
 
     def _promote(self, now_ms: int) -> None:

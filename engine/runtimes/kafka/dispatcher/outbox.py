@@ -27,7 +27,7 @@ from engine.errors import StorageError
 from engine.runtimes.base import MessageStatus
 from engine.runtimes.kafka.dispatcher.copies import Said, StateCopy, Suppressions, said_by
 from engine.runtimes.kafka.dispatcher.ledger import LedgerPartition, LedgerTools
-from engine.runtimes.kafka.dispatcher.ledger_queue import Slot
+from engine.runtimes.kafka.dispatcher.ledger_queue import QueuedMessage
 from engine.runtimes.kafka.topics import Answered, Outgoing, encode_json, partition_of
 from engine.telemetry import Action, get_log
 
@@ -99,7 +99,7 @@ class KafkaOutbox:
             ledger.shelf.let_go(ledger.queue, ledger.store, copy.waits)
             if ledger.shelf.damaged:
                 await ledger.shelve()
-        found: list[tuple[Slot, LedgerPartition]] = []
+        found: list[tuple[QueuedMessage, LedgerPartition]] = []
         holding = self.catalog.holding
         for ledger, copy in self._owned.values():
             if copy.applied < self._held_until.get(ledger.number, -1):

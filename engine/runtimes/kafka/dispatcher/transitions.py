@@ -19,8 +19,8 @@ from engine.dispatch.sending.feedback import INTERRUPTED, NOWHERE, SENT_ELSEWHER
 from engine.dispatch.sending.throttle import domain_of
 from engine.runtimes.effects import flushes
 from engine.runtimes.kafka.dispatcher.ledger_entry import LedgerEntry
-from engine.runtimes.kafka.dispatcher.ledger_queue import Slot
-from engine.runtimes.kafka.topics import PREFIX_BYTES, Answered, Handover
+from engine.runtimes.kafka.dispatcher.ledger_queue import QueuedMessage
+from engine.runtimes.kafka.topics import PREFIX_BYTES, Answered, MessageHandover
 from engine.runtimes.unreadable import UnreadableRow, readable
 
 CLAIMED_DUE_MS = 1
@@ -29,7 +29,7 @@ RESEND_DELAY_MS = 10_000
 """A message that may be sent again after its dispatcher died waits this long for a late answer to the first attempt."""
 
 
-def fresh(handover: Handover, number: int) -> LedgerEntry:
+def fresh(handover: MessageHandover, number: int) -> LedgerEntry:
     """The entry of a message that is not known; `number` is the offset of its handover."""
     message = handover.message
     later_ms = message.due_ms if message.due_ms > message.decided_ms else 0
@@ -137,10 +137,10 @@ def sent_elsewhere(entry: LedgerEntry | None, at_ms: int) -> LedgerEntry | None:
     )  # fmt: skip
 
 
-def slot_of(key: bytes, entry: LedgerEntry | Outline) -> Slot:
+def slot_of(key: bytes, entry: LedgerEntry | Outline) -> QueuedMessage:
     """The place of a pending message in the queue."""
     message = entry.message
-    return Slot(
+    return QueuedMessage(
         key,
         (int(message.consent != CONTRACT), -message.priority, entry.number),
         lane=(message.channel, domain_of(message.address)),

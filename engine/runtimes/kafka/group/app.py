@@ -39,7 +39,7 @@ STOP_SECONDS_MAX = 8.0
 RETRY_SECONDS = 0.5
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
+class AppSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What a role's app is built from. Times in seconds."""
 
     bootstrap: str
@@ -71,9 +71,9 @@ class Membership(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_seconds: float = 2.0
     instance: str = ""
 
-    def settings(self, role: str, *, source: str, changelog: str) -> Settings:
+    def settings(self, role: str, *, source: str, changelog: str) -> AppSettings:
         """Of the role's app."""
-        return Settings(
+        return AppSettings(
             bootstrap=self.bootstrap,
             group=self.topics.group(role),
             source=source,
@@ -154,7 +154,7 @@ class PartitionTables(TableManager):
         return self._recovery
 
 
-def build_app(settings: Settings, host: Host, *, metrics: Metrics | None = None) -> faust.App:
+def build_app(settings: AppSettings, host: Host, *, metrics: Metrics | None = None) -> faust.App:
     """An app, not started; must be built inside the event loop that runs it."""
     folder = settings.folder / "faust"
     folder.mkdir(parents=True, exist_ok=True)

@@ -42,7 +42,7 @@ class _Stood(msgspec.Struct, frozen=True):
 
 
 class Letters(Protocol):
-    """The database that dead letters lie in, as `Replay` needs it."""
+    """The database that dead letters lie in, as `DeadLetterReplay` needs it."""
 
     async def dead_letters_by_id(self, ids: Sequence[int]) -> list[DeadLetter]:
         """Those of them that are there."""
@@ -51,7 +51,7 @@ class Letters(Protocol):
         """They were put back; how many there were."""
 
 
-class Replay:
+class DeadLetterReplay:
     """Puts letters back. `ends`: partition → the offset after the last one that was."""
 
     def __init__(self, bootstrap: str, topics: Topics, *, partitions: int) -> None:

@@ -20,10 +20,10 @@ from engine.runtimes.kafka.topics import (
     decode_definition,
     headers_of,
 )
-from engine.runtimes.unreadable import WAITS, Finding, UnreadableRow, read_state, readable
+from engine.runtimes.unreadable import WAITS, UnreadableFinding, UnreadableRow, read_state, readable
 
 
-class PartitionFinding(Finding, frozen=True, kw_only=True):
+class PartitionFinding(UnreadableFinding, frozen=True, kw_only=True):
     """A row of a changelog that cannot be read, and the partition it is on."""
 
     partition: int = 0

@@ -10,7 +10,7 @@ from aiokafka import TopicPartition
 from engine.core.record import Record
 from engine.runtimes.base import History
 from engine.runtimes.kafka.operating.looking import between, looking
-from engine.runtimes.kafka.partition.arrival import Here, Incoming, ParseForeign, read_arrival
+from engine.runtimes.kafka.partition.arrival import Incoming, ParseForeign, PlanNeeds, read_arrival
 from engine.runtimes.kafka.topics import Topics, partition_of
 
 CHUNK = 5_000
@@ -23,7 +23,7 @@ async def newest_of(
     """At most `limit` records, newest first. Raises ServiceUnreachable."""
     number = partition_of(customer.encode(), partitions)
     tp = TopicPartition(topics.touchpoints, number)
-    here = Here(
+    here = PlanNeeds(
         topics=topics, partition=number, partitions=partitions, parse=parse,
         alias=lambda customer: customer, address_key=lambda _channel, _address: b"",
     )  # fmt: skip

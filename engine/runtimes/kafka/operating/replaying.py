@@ -16,7 +16,7 @@ from engine.core.effect import Effect
 from engine.core.record import CONTROL, Absorb, Merge, Record
 from engine.runtimes.kafka.partition.arrival import read_arrival
 from engine.runtimes.kafka.partition.changelog import records
-from engine.runtimes.kafka.partition.outgoing import Here, Incoming
+from engine.runtimes.kafka.partition.outgoing import Incoming, PlanNeeds
 from engine.runtimes.kafka.topics import (
     Checkpoint,
     Deployed,
@@ -36,7 +36,7 @@ from engine.runtimes.unreadable import UnreadableRow, readable
 FOR_ALL = (Deployed, Shard, *CONTROL)
 
 
-class History(msgspec.Struct, frozen=True, kw_only=True):
+class PartitionHistory(msgspec.Struct, frozen=True, kw_only=True):
     """What a partition's log has for a customer, for those they had to do with, and for everybody; and what was told of them."""
 
     customer: str
@@ -49,7 +49,7 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
 class Reading:
     """Reads a history: `learn` the whole log first, then `take` it once more, and `hear` the journal."""
 
-    def __init__(self, here: Here, customer: str) -> None:
+    def __init__(self, here: PlanNeeds, customer: str) -> None:
         self._here = here
         self._customer = customer
         self._next_to: dict[str, set[str]] = {}
@@ -95,14 +95,16 @@ class Reading:
         if line.customer == self._customer:
             self._told.append(line)
 
-    def history(self, catalogs: Mapping[str, Catalog]) -> History:
+    def history(self, catalogs: Mapping[str, Catalog]) -> PartitionHistory:
         """What was read. `catalogs` has at least one."""
-        found = History(customer=self._customer, inputs=self._inputs, told=self._told)
+        found = PartitionHistory(customer=self._customer, inputs=self._inputs, told=self._told)
         begins = _Retold(self._here, catalogs, found, unsalted=0).up_to(-1).begins
         return msgspec.structs.replace(found, begins=begins)
 
 
-async def history(bootstrap: str, here: Here, customer: str, *, catalogs: Mapping[str, Catalog]) -> History | str:
+async def history(
+    bootstrap: str, here: PlanNeeds, customer: str, *, catalogs: Mapping[str, Catalog]
+) -> PartitionHistory | str:
     """Reads it, or says why it is not to be trusted. Raises StorageError."""
     if not catalogs:
         return "nothing is deployed"
@@ -124,16 +126,18 @@ async def history(bootstrap: str, here: Here, customer: str, *, catalogs: Mappin
     return work.history(catalogs)
 
 
-def rebuilt(here: Here, catalogs: Mapping[str, Catalog], found: History, *, until: int) -> Rebuilt | str:
+def rebuilt(here: PlanNeeds, catalogs: Mapping[str, Catalog], found: PartitionHistory, *, until: int) -> Rebuilt | str:
     """What it says of its customer before the offset `until` (-1: all of it), or why that is not to be trusted."""
     told = _told(found, until)
     return agreeing(lambda unsalted: _Retold(here, catalogs, found, unsalted=unsalted).up_to(until), told)
 
 
 class _Retold(Replay):
-    """The replay of a history. `begins` as in `History`, as far as it was played."""
+    """The replay of a history. `begins` as in `PartitionHistory`, as far as it was played."""
 
-    def __init__(self, here: Here, catalogs: Mapping[str, Catalog], found: History, *, unsalted: int) -> None:
+    def __init__(
+        self, here: PlanNeeds, catalogs: Mapping[str, Catalog], found: PartitionHistory, *, unsalted: int
+    ) -> None:
         named = [record.catalog for _, record in found.inputs if isinstance(record, Deployed)]
         first = next((name for name in named if name in catalogs), list(catalogs)[-1])
         super().__init__(catalogs[first], found.customer, unsalted=unsalted)
@@ -209,7 +213,7 @@ def _same(one: Shard, other: Shard) -> bool:
     return (one.at_ms, one.catalog, one.resumes) == (other.at_ms, other.catalog, other.resumes)
 
 
-def _told(found: History, until: int) -> Sequence[Line]:
+def _told(found: PartitionHistory, until: int) -> Sequence[Line]:
     """What the journal says in the end: a line that was written again is the same line, and what was removed is not told."""
     since = -1
     for offset, record in found.inputs:

@@ -14,7 +14,7 @@ from engine.errors import SettingsError
 from engine.runtimes.kafka.intake.outlet import Outlet, Row
 from engine.runtimes.kafka.operating.looking import whole
 from engine.runtimes.kafka.topics import Suppressed, Topics, decode_suppressed, encode_suppressed
-from engine.runtimes.suppression import Entry
+from engine.runtimes.suppression import SuppressionEntry
 
 CHUNK_ROWS = 1_000
 FINGERPRINT_KEY = b"fingerprint of the secret"
@@ -22,9 +22,9 @@ KEY_BYTES = 32
 """Of a keyed hash: other keys are not addresses."""
 
 
-async def listed(bootstrap: str, topics: Topics) -> list[Entry]:
+async def listed(bootstrap: str, topics: Topics) -> list[SuppressionEntry]:
     """Everything that is suppressed, oldest first. Raises ServiceUnreachable."""
-    found: dict[bytes, Entry] = {}
+    found: dict[bytes, SuppressionEntry] = {}
     for key, value in await read_all(bootstrap, topics):
         if len(key) != KEY_BYTES:
             continue
@@ -35,7 +35,7 @@ async def listed(bootstrap: str, topics: Topics) -> list[Entry]:
     return sorted(found.values(), key=lambda each: (each.since_ms, each.hash))
 
 
-async def write(bootstrap: str, topics: Topics, entries: Sequence[Entry], *, gone: bool = False) -> None:
+async def write(bootstrap: str, topics: Topics, entries: Sequence[SuppressionEntry], *, gone: bool = False) -> None:
     """Puts entries on the topic, or takes them out. Raises ServiceUnreachable."""
     outlet = Outlet(bootstrap, client="anlass-suppression")
     await outlet.start()
@@ -81,14 +81,14 @@ async def read_all(bootstrap: str, topics: Topics) -> list[tuple[bytes, bytes | 
     return [(each.key, each.value) for each in records if each.key]
 
 
-def _row(entry: Entry, *, gone: bool) -> Row:
+def _row(entry: SuppressionEntry, *, gone: bool) -> Row:
     value = None if gone else encode_suppressed(Suppressed(entry.kind, entry.reason, entry.since_ms))
     return bytes.fromhex(entry.hash), value, ()
 
 
-def _entry(key: bytes, value: bytes) -> Entry:
+def _entry(key: bytes, value: bytes) -> SuppressionEntry:
     try:
         said = decode_suppressed(value)
     except (msgspec.ValidationError, msgspec.DecodeError):
-        return Entry(hash=key.hex(), kind="email", reason="suppressed", since_ms=0)
-    return Entry(hash=key.hex(), kind=said.channel, reason=said.reason, since_ms=said.at_ms)
+        return SuppressionEntry(hash=key.hex(), kind="email", reason="suppressed", since_ms=0)
+    return SuppressionEntry(hash=key.hex(), kind=said.channel, reason=said.reason, since_ms=said.at_ms)

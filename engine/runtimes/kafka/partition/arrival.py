@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from engine.core.record import CONTROL, Merge, Record
 from engine.errors import BadRecord
 from engine.runtimes.effects import CUSTOMER_CHARS_MAX
-from engine.runtimes.kafka.partition.outgoing import Here, Incoming, ParseForeign, dead_letter, forward
+from engine.runtimes.kafka.partition.outgoing import Incoming, ParseForeign, PlanNeeds, dead_letter, forward
 from engine.runtimes.kafka.topics import (
     ORIGIN,
     RECORD_BYTES_MAX,
@@ -25,7 +25,7 @@ from engine.runtimes.kafka.topics import (
     partition_of,
 )
 
-__all__ = ["Arrival", "Here", "Incoming", "ParseForeign", "read_arrival"]
+__all__ = ["Arrival", "Incoming", "ParseForeign", "PlanNeeds", "read_arrival"]
 
 
 class Arrival:
@@ -40,7 +40,7 @@ class Arrival:
         self.dead = 0
 
 
-def read_arrival(here: Here, incoming: Incoming) -> Arrival:
+def read_arrival(here: PlanNeeds, incoming: Incoming) -> Arrival:
     """Never raises for what stands in the record."""
     arrival = Arrival(incoming)
     value = incoming.value
@@ -73,13 +73,13 @@ def read_arrival(here: Here, incoming: Incoming) -> Arrival:
     return arrival
 
 
-def _with_place(here: Here, incoming: Incoming) -> Mapping[str, str]:
+def _with_place(here: PlanNeeds, incoming: Incoming) -> Mapping[str, str]:
     """Its headers, and where it stands: what has no id of its own gets one from there, the same whenever it is read."""
     place = f"{here.topics.touchpoints}:{here.partition}:{incoming.offset}"
     return {ORIGIN: place, **headers_of(incoming.headers)}
 
 
-def _die(here: Here, arrival: Arrival, reason: str) -> None:
+def _die(here: PlanNeeds, arrival: Arrival, reason: str) -> None:
     arrival.dead += 1
     arrival.sent.append(("", dead_letter(here, arrival.incoming, reason)))
 

@@ -47,7 +47,7 @@ class Fenced(StorageError):
     """Another process owns the partition, and is further."""
 
 
-class Place(msgspec.Struct, frozen=True):
+class ChangelogPartition(msgspec.Struct, frozen=True):
     """A partition of a changelog."""
 
     bootstrap: str
@@ -58,7 +58,7 @@ class Place(msgspec.Struct, frozen=True):
 class Changelog:
     """Reads and writes one partition. `store` must be open."""
 
-    def __init__(self, place: Place, store: RowStore, outlet: Outlet) -> None:
+    def __init__(self, place: ChangelogPartition, store: RowStore, outlet: Outlet) -> None:
         self._place = place
         self._store = store
         self._outlet = outlet
@@ -68,9 +68,9 @@ class Changelog:
         self._behind = False
         """Whether the changelog may hold something of ours that the store does not have."""
 
-    def beside(self, topic: str) -> Place:
+    def beside(self, topic: str) -> ChangelogPartition:
         """The same partition of another topic."""
-        return Place(self._place.bootstrap, topic, self._place.partition)
+        return ChangelogPartition(self._place.bootstrap, topic, self._place.partition)
 
     async def check_input(self, topic: str) -> None:
         """Raises SettingsError when more was applied than the topic has: it was made anew, and its records would be passed over.
@@ -224,7 +224,7 @@ def _replayed(record: Any) -> Replayed:
 
 
 @contextlib.asynccontextmanager
-async def reader(place: Place) -> AsyncIterator[AIOKafkaConsumer]:
+async def reader(place: ChangelogPartition) -> AsyncIterator[AIOKafkaConsumer]:
     """A consumer of one partition, in no group. Raises StorageError for whatever Kafka says inside the block."""
     consumer = AIOKafkaConsumer(
         metadata_max_age_ms=METADATA_AGE_MS,
@@ -262,7 +262,7 @@ async def some(consumer: AIOKafkaConsumer, tp: TopicPartition, offset: int) -> t
 
 async def records(bootstrap: str, topic: str, partition: int) -> AsyncIterator[tuple[int, list[Any]]]:
     """(first offset that the partition has, some of its records), until its present end."""
-    async with reader(Place(bootstrap, topic, partition)) as consumer:
+    async with reader(ChangelogPartition(bootstrap, topic, partition)) as consumer:
         tp = TopicPartition(topic, partition)
         begin, end = await bounds(consumer, tp)
         consumer.seek(tp, begin)

@@ -14,7 +14,7 @@ from aiokafka import TopicPartition
 
 from engine.errors import StorageError
 from engine.runtimes.kafka.partition.arrival import Incoming
-from engine.runtimes.kafka.partition.changelog import Place, bounds, reader, some
+from engine.runtimes.kafka.partition.changelog import ChangelogPartition, bounds, reader, some
 from engine.telemetry import Action, get_log
 
 RETRY_SECONDS = 0.5
@@ -22,7 +22,7 @@ Take = Callable[[Sequence[Incoming]], Awaitable[None]]
 _log = get_log("missing")
 
 
-async def take_unbroken(place: Place, records: Sequence[Incoming], *, applied: int, take: Take) -> None:
+async def take_unbroken(place: ChangelogPartition, records: Sequence[Incoming], *, applied: int, take: Take) -> None:
     """Takes the records (in order of offsets), and before each hole in them what lies there.
 
     `applied`: offset of the last record that was taken before. Holes are not loss by themselves: a producer with transactions
@@ -40,7 +40,7 @@ async def take_unbroken(place: Place, records: Sequence[Incoming], *, applied: i
     await take(records[begun:])
 
 
-async def _read(place: Place, start: int, end: int) -> AsyncIterator[list[Incoming]]:
+async def _read(place: ChangelogPartition, start: int, end: int) -> AsyncIterator[list[Incoming]]:
     """What the partition has from `start` on, before `end`; asks until the broker answers."""
     while start < end:
         try:

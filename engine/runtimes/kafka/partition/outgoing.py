@@ -20,7 +20,7 @@ from engine.runtimes.effects import encode_outcome
 from engine.runtimes.kafka.topics import (
     BATCH_BYTES_MAX,
     Forgotten,
-    Handover,
+    MessageHandover,
     Outgoing,
     Removed,
     Suppressed,
@@ -49,7 +49,7 @@ class Incoming(msgspec.Struct, frozen=True, gc=False):
     headers: tuple[tuple[str, bytes], ...] = ()
 
 
-class Here(msgspec.Struct, frozen=True, kw_only=True):
+class PlanNeeds(msgspec.Struct, frozen=True, kw_only=True):
     """Where a partition's plans are made, and with whose help."""
 
     topics: Topics
@@ -62,37 +62,37 @@ class Here(msgspec.Struct, frozen=True, kw_only=True):
     """(channel, address) → key of `suppressions`."""
 
 
-def journal_line(here: Here, offset: int, *, index: int, decision: Decision) -> Outgoing:
+def journal_line(here: PlanNeeds, offset: int, *, index: int, decision: Decision) -> Outgoing:
     """A decision; `index` counts those of the record at `offset`."""
     key = decision.customer.encode()
     return Outgoing(here.topics.journal, here.partition, key, encode_decision(offset, index, decision))
 
 
-def handover(here: Here, offset: int, message: Message) -> Outgoing:
+def handover(here: PlanNeeds, offset: int, message: Message) -> Outgoing:
     """A message on its way to the dispatcher."""
-    value = encode_json(Handover(offset, message))
+    value = encode_json(MessageHandover(offset, message))
     return Outgoing(here.topics.dispatches, here.partition, message.customer.encode(), value)
 
 
-def suppression(here: Here, effect: Suppress) -> Outgoing:
+def suppression(here: PlanNeeds, effect: Suppress) -> Outgoing:
     """An address that nothing is to be sent to any more."""
     value = encode_suppressed(Suppressed(effect.channel, effect.reason, effect.at_ms))
     return Outgoing(here.topics.suppressions, 0, _address_key(here, effect), value)
 
 
-def _address_key(here: Here, effect: Suppress) -> bytes:
+def _address_key(here: PlanNeeds, effect: Suppress) -> bytes:
     text = names(effect.channel, effect.address)[0]
     return here.address_key(effect.channel, text.removeprefix(f"{effect.channel}:"))
 
 
-def claim(here: Here, message: Message) -> Outgoing:
+def claim(here: PlanNeeds, message: Message) -> Outgoing:
     """A customer's claim to be the one whom an issue reaches at an address. All dispatchers read them in one order."""
     kind, address = duplicates.place(message)
     value = encode_suppressed(Suppressed(duplicates.CLAIM, duplicates.claim(message), message.decided_ms))
     return Outgoing(here.topics.suppressions, 0, here.address_key(kind, address), value)
 
 
-def removals(here: Here, offset: int, *, customer: str, at_ms: int) -> tuple[Outgoing, Outgoing]:
+def removals(here: PlanNeeds, offset: int, *, customer: str, at_ms: int) -> tuple[Outgoing, Outgoing]:
     """What tells those who keep something about a customer to remove it."""
     alias, key = here.alias(customer), customer.encode()
     removed = Removed(offset=offset, customer=customer, alias=alias, at_ms=at_ms)
@@ -103,12 +103,12 @@ def removals(here: Here, offset: int, *, customer: str, at_ms: int) -> tuple[Out
     )
 
 
-def forward(here: Here, partition: int, record: Record) -> Outgoing:
+def forward(here: PlanNeeds, partition: int, record: Record) -> Outgoing:
     """A record on its way to the partition where it belongs."""
     return Outgoing(here.topics.touchpoints, partition, record.customer.encode(), encode_input(record))
 
 
-def dead_letter(here: Here, incoming: Incoming, reason: str) -> Outgoing:
+def dead_letter(here: PlanNeeds, incoming: Incoming, reason: str) -> Outgoing:
     """The original bytes, with the reason and where they stood; of what no topic of ours could take, the beginning."""
     origin = f"{here.topics.touchpoints}:{here.partition}:{incoming.offset}"
     key, value = incoming.key, incoming.value or b""
@@ -121,20 +121,20 @@ def dead_letter(here: Here, incoming: Incoming, reason: str) -> Outgoing:
     return Outgoing(here.topics.dead_letters, here.partition, key, value, headers)
 
 
-def waiting(here: Here, offset: int, record: Record, *, reason: str) -> Outgoing:
+def waiting(here: PlanNeeds, offset: int, record: Record, *, reason: str) -> Outgoing:
     """A record that is kept until its customer is mended."""
     origin = f"{here.topics.touchpoints}:{here.partition}:{offset}"
     headers = dead_letter_headers(reason, origin, record.at_ms)
     return Outgoing(here.topics.dead_letters, here.partition, record.customer.encode(), encode_input(record), headers)
 
 
-def unreadable_state(here: Here, customer: str, row: bytes, *, at_ms: int, reason: str) -> Outgoing:
+def unreadable_state(here: PlanNeeds, customer: str, row: bytes, *, at_ms: int, reason: str) -> Outgoing:
     """The bytes of a customer's row that cannot be read."""
     headers = dead_letter_headers(reason, f"state:{customer}", at_ms)
     return Outgoing(here.topics.dead_letters, here.partition, customer.encode(), row[:LETTER_BYTES_MAX], headers)
 
 
-def check_outcome(here: Here, state: CustomerState | None, effects: list[Effect]) -> None:
+def check_outcome(here: PlanNeeds, state: CustomerState | None, effects: list[Effect]) -> None:
     """Raises when something of what a record led to cannot be stored or sent."""
     encode_outcome(state, effects)
     for effect in effects:

@@ -15,7 +15,7 @@ from engine.core.effect import Decision
 from engine.core.journey.broadcast import in_force
 from engine.core.journey.holding import NOTHING
 from engine.core.record import Control, Flush, Pause, Recheck, Record, Resume, Settled, Winner
-from engine.runtimes.kafka.partition.outgoing import Here
+from engine.runtimes.kafka.partition.outgoing import PlanNeeds
 from engine.runtimes.kafka.topics import Checkpoint, Deployed, Outgoing, Shard, encode_input, encode_json
 
 DECIDES = 0
@@ -25,7 +25,7 @@ DECIDES = 0
 class Controls:
     """Starts with what the checkpoint knows. `walk` and `resume` say where the walks over the rows stand; None: there is none."""
 
-    def __init__(self, here: Here, catalogs: Mapping[str, Catalog], checkpoint: Checkpoint) -> None:
+    def __init__(self, here: PlanNeeds, catalogs: Mapping[str, Catalog], checkpoint: Checkpoint) -> None:
         self._here = here
         self._catalogs = catalogs
         self._paused = frozenset(checkpoint.paused)

@@ -20,13 +20,13 @@ from engine.errors import LimitExceeded, StorageError
 from engine.runtimes.failures import log_failures
 from engine.runtimes.kafka.definitions import Definitions
 from engine.runtimes.kafka.intake.outlet import Outlet
-from engine.runtimes.kafka.partition.arrival import Here, Incoming
+from engine.runtimes.kafka.partition.arrival import Incoming, PlanNeeds
 from engine.runtimes.kafka.partition.changelog import Changelog, Fenced
 from engine.runtimes.kafka.partition.missing import take_unbroken
 from engine.runtimes.kafka.partition.store import RowStore
 from engine.runtimes.kafka.topics import BATCH_BYTES_MAX, Deployed, Outgoing, decode_input, encode_input
 from engine.runtimes.kafka.worker.clocks import ClockCheck
-from engine.runtimes.kafka.worker.plan import Plan, Planner
+from engine.runtimes.kafka.worker.plan import CommitPlan, CommitPlanner
 from engine.runtimes.kafka.worker.spans import trace_batch
 from engine.telemetry import Action, Metrics, get_log
 
@@ -38,20 +38,20 @@ PLAN_BYTES_MAX = BATCH_BYTES_MAX // 4
 """The batches of several partitions go to a broker in one request, which it takes up to 100 MB."""
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True):
+class OwnerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """`batch_records_max` bounds what is evaluated at once."""
 
     batch_records_max: int = 500
 
 
-class Tools(msgspec.Struct, frozen=True):
+class OwnerNeeds(msgspec.Struct, frozen=True):
     """What all owners of a process share."""
 
     outlet: Outlet
     definitions: Definitions
     clock: Clock
     metrics: Metrics
-    options: Options = Options()
+    options: OwnerOptions = OwnerOptions()
     clocks: ClockCheck | None = None
     """None: the clock is believed."""
 
@@ -66,12 +66,12 @@ class _Pack(msgspec.Struct):
 class Owner:
     """One partition, from `run` until it is cancelled or `release` returns."""
 
-    def __init__(self, here: Here, store: RowStore, changelog: Changelog, *, tools: Tools) -> None:
+    def __init__(self, here: PlanNeeds, store: RowStore, changelog: Changelog, *, tools: OwnerNeeds) -> None:
         self._here = here
         self._store = store
         self._changelog = changelog
         self._tools = tools
-        self._planner = Planner(here, store)
+        self._planner = CommitPlanner(here, store)
         self._queue: deque[_Pack] = deque()
         self._wake = asyncio.Event()
         self._stopping = False
@@ -311,7 +311,7 @@ class Owner:
         if outgoing:
             await self._persist(lambda: self._tools.outlet.send(outgoing))
 
-    def _took_effect(self, plan: Plan, records: int) -> None:
+    def _took_effect(self, plan: CommitPlan, records: int) -> None:
         metrics = self._tools.metrics
         self.batches += 1
         self._next_due_ms = self._store.next_due_ms
@@ -330,7 +330,7 @@ class Owner:
             metrics.dead_letters.inc(plan.dead)
             self._log.error(Action.RECORD_DEAD_LETTERED, partition=self._here.partition, count=plan.dead)
 
-    def _measure(self, plan: Plan, moments: tuple[float, float, float, float]) -> None:
+    def _measure(self, plan: CommitPlan, moments: tuple[float, float, float, float]) -> None:
         """`moments`: when the batch began, was planned, was written, was sent; monotonic seconds."""
         metrics = self._tools.metrics
         for part, started, ended in zip(("plan", "write", "send"), moments, moments[1:], strict=False):

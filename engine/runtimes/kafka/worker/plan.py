@@ -20,7 +20,7 @@ from engine.core.journey.holding import next_due_ms
 from engine.core.message import Message
 from engine.core.record import CONTROL, Control, Erase, Record, Timer
 from engine.runtimes.effects import STUCK_TIMER_DELAY_MS, stuck
-from engine.runtimes.kafka.partition.arrival import Arrival, Here, Incoming, read_arrival
+from engine.runtimes.kafka.partition.arrival import Arrival, Incoming, PlanNeeds, read_arrival
 from engine.runtimes.kafka.partition.outgoing import (
     check_outcome,
     claim,
@@ -36,7 +36,7 @@ from engine.runtimes.kafka.partition.outgoing import (
 from engine.runtimes.kafka.partition.store import Change, RowStore
 from engine.runtimes.kafka.topics import Checkpoint, Deployed, Input, Mended, Outgoing, Shard, partition_of
 from engine.runtimes.kafka.worker.controls import Controls
-from engine.runtimes.kafka.worker.slot import Slot
+from engine.runtimes.kafka.worker.slot import RowSlot
 from engine.runtimes.unreadable import why_waiting
 
 APPENDED_MAX = 1_000
@@ -45,14 +45,14 @@ SHARD_CUSTOMERS = 100
 """How many customers one record of a walk rechecks."""
 
 
-class Plan:
+class CommitPlan:
     """What one commit writes and sends."""
 
     def __init__(self, catalog: Catalog, checkpoint: Checkpoint) -> None:
         self.catalog = catalog
         self.checkpoint = checkpoint
         self.changes: list[Change] = []
-        self.slots: dict[str, Slot] = {}
+        self.slots: dict[str, RowSlot] = {}
         self.lines: list[tuple[int, str, Outgoing]] = []
         """Offset, customer and record of what is journalled, handed to the dispatcher or dead."""
         self.evaluated = 0
@@ -76,10 +76,10 @@ class Plan:
         return rows + sum(len(each.value) + 80 for each in self.checkpoint.outgoing)
 
 
-class Planner:
+class CommitPlanner:
     """Makes the plans of one partition. `catalogs` by id must hold every catalog that a `Deployed` among the records names."""
 
-    def __init__(self, here: Here, store: RowStore) -> None:
+    def __init__(self, here: PlanNeeds, store: RowStore) -> None:
         self._here = here
         self._store = store
 
@@ -90,7 +90,7 @@ class Planner:
         *,
         incoming: Sequence[Incoming],
         refused: str = "",
-    ) -> Plan:
+    ) -> CommitPlan:
         """`checkpoint.catalog` must name one of `catalogs`. Records at or below `checkpoint.applied` are left out.
 
         `refused`: why these records are not to be evaluated, but become dead letters.
@@ -109,9 +109,9 @@ class Planner:
         incoming: Sequence[Incoming],
         careful: bool,
         refused: str,
-    ) -> Plan:
-        plan = Plan(catalogs[checkpoint.catalog], checkpoint)
-        work = _Work(self._here, self._store, catalogs=catalogs, plan=plan, careful=careful)
+    ) -> CommitPlan:
+        plan = CommitPlan(catalogs[checkpoint.catalog], checkpoint)
+        work = _PlanInMaking(self._here, self._store, catalogs=catalogs, plan=plan, careful=careful)
         if refused:
             work.refuse(incoming, refused)
         else:
@@ -119,11 +119,11 @@ class Planner:
         return work.finish()
 
 
-class _Work:
+class _PlanInMaking:
     """One plan in the making."""
 
     def __init__(
-        self, here: Here, store: RowStore, *, catalogs: Mapping[str, Catalog], plan: Plan, careful: bool
+        self, here: PlanNeeds, store: RowStore, *, catalogs: Mapping[str, Catalog], plan: CommitPlan, careful: bool
     ) -> None:
         self._here = here
         self._store = store
@@ -181,7 +181,7 @@ class _Work:
         keys = {name: name.encode() for name in names if name not in self._plan.slots}
         rows = self._store.rows(list(keys.values()))
         for name, key in keys.items():
-            self._plan.slots[name] = Slot(name, rows.get(key))
+            self._plan.slots[name] = RowSlot(name, rows.get(key))
 
     # ---------------------------------------------------------------------------------------------------- evaluating
 
@@ -280,7 +280,7 @@ class _Work:
             self._controls.aside.discard(record.customer)  # whoever is erased does not wait any longer
         return self._take(each, effects)
 
-    def _wait(self, each: Incoming, record: Record, slot: Slot) -> None:
+    def _wait(self, each: Incoming, record: Record, slot: RowSlot) -> None:
         """Keeps a record until its customer is mended, and the row as it is. A timer is not kept: the state arms it again."""
         customer, here = record.customer, self._here
         if customer not in self._controls.aside:
@@ -363,7 +363,7 @@ class _Work:
         customer = record.customer if record is not None else ""
         self._send(each.offset, customer, dead_letter(self._here, each, reason))
 
-    def finish(self) -> Plan:
+    def finish(self) -> CommitPlan:
         """The plan, with rows encoded. Raises what the encoder raises for a value that cannot be stored."""
         plan = self._plan
         for customer, slot in plan.slots.items():

@@ -14,11 +14,11 @@ from engine.runtimes.kafka.definitions import Definitions
 from engine.runtimes.kafka.group.app import App, Membership, build_app, end_app, joined, start_app, trouble_of
 from engine.runtimes.kafka.group.host import Host
 from engine.runtimes.kafka.intake.outlet import Outlet
-from engine.runtimes.kafka.partition.arrival import Here, ParseForeign
-from engine.runtimes.kafka.partition.changelog import Changelog, Place
+from engine.runtimes.kafka.partition.arrival import ParseForeign, PlanNeeds
+from engine.runtimes.kafka.partition.changelog import Changelog, ChangelogPartition
 from engine.runtimes.kafka.partition.store import RowStore
 from engine.runtimes.kafka.worker.clocks import ClockCheck
-from engine.runtimes.kafka.worker.owner import Options, Owner, Tools
+from engine.runtimes.kafka.worker.owner import Owner, OwnerNeeds, OwnerOptions
 from engine.runtimes.unreadable import set_aside_sentence
 from engine.telemetry import Metrics
 
@@ -31,7 +31,7 @@ class WorkerSettings(Membership, frozen=True, kw_only=True):
     address_key: Callable[[str, str], bytes]
     check_clock: bool = False
     """Whether timers wait while our clock is far ahead of the brokers'."""
-    options: Options = Options()
+    options: OwnerOptions = OwnerOptions()
     held_until: Mapping[int, int] = MappingProxyType({})
     """Partition → offset of the record with which a copy begins to be held."""
 
@@ -66,7 +66,7 @@ class Worker:
         self._clocks = (
             ClockCheck(self.outlet, settings.topics, clock, metrics=metrics) if settings.check_clock else None
         )
-        self._tools = Tools(self.outlet, definitions, clock, metrics, settings.options, self._clocks)
+        self._tools = OwnerNeeds(self.outlet, definitions, clock, metrics, settings.options, self._clocks)
         self.host = Host(self._own, self._stand_by)
         self.app: App | None = None
 
@@ -140,7 +140,7 @@ class Worker:
     def _own(self, partition: int) -> Owner:
         store, changelog = self._rows(partition)
         settings = self._settings
-        here = Here(
+        here = PlanNeeds(
             topics=settings.topics,
             partition=partition,
             partitions=settings.partitions,
@@ -158,5 +158,5 @@ class Worker:
     def _rows(self, partition: int) -> tuple[RowStore, Changelog]:
         store = RowStore(self._settings.folder / "states" / str(partition))
         store.open()
-        place = Place(self._settings.bootstrap, self._settings.topics.states, partition)
+        place = ChangelogPartition(self._settings.bootstrap, self._settings.topics.states, partition)
         return store, Changelog(place, store, self.outlet)

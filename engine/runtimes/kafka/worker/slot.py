@@ -16,7 +16,7 @@ from engine.runtimes.unreadable import UnreadableRow, read_state
 DUE_MS_MAX = 1 << 62
 
 
-class Slot:
+class RowSlot:
     """`row` None: nothing is stored."""
 
     __slots__ = ("aside", "changed", "loaded", "old_due_ms", "position", "retry_ms", "row", "state", "stored")

@@ -8,11 +8,11 @@ from __future__ import annotations
 from engine.core.record import Event, Identify
 from engine.dispatch.sending.cause import cause_of
 from engine.runtimes.kafka.topics import is_ours
-from engine.runtimes.kafka.worker.plan import Plan
+from engine.runtimes.kafka.worker.plan import CommitPlan
 from engine.tracing import Tracing
 
 
-def trace_batch(tracing: Tracing, plan: Plan, partition: int, *, ended_ms: int, seconds: float) -> None:
+def trace_batch(tracing: Tracing, plan: CommitPlan, partition: int, *, ended_ms: int, seconds: float) -> None:
     """`seconds`: how long the batch took, until `ended_ms`."""
     events: list[str] = []
     for arrival in plan.arrivals:
