@@ -59,7 +59,9 @@ def test_a_task_from_its_opening_to_its_end(run: Callable[..., Running], project
     chars = next(n for n in range(8, 33) if call["id"][:n] != letter["id"][:n])
     assigned = anlass("task", "assign", call["id"][:chars], "bernd", "--queue", "calls", "--project", project)
     assert assigned.status == 0, assigned.err
-    done = anlass("task", "done", call["id"][:chars], "--outcome", "reached", "--note", "all well", "--project", project)
+    done = anlass(
+        "task", "done", call["id"][:chars], "--outcome", "reached", "--note", "all well", "--project", project
+    )
     assert done.status == 0, done.err
     shown = anlass("task", "show", call["id"], "--json", "--project", project).lines[0]
     assert (shown["status"], shown["outcome"], shown["answer"], shown["assignee"]) == (

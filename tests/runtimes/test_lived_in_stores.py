@@ -166,11 +166,10 @@ def test_after_the_upgrade_the_commands_tell_what_mail_goes_out_on(tmp_path: Pat
     assert anlass("consent", "verify", "--head", "2", "--project", shop).status == 2
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgres"])
 def dialect(request: pytest.FixtureRequest) -> Dialect:
     """Each kind of database."""
-    kind: Dialect = request.param
-    return kind
+    return "sqlite" if request.param == "sqlite" else "postgresql"
 
 
 @pytest.mark.parametrize("schema", range(1, 6))
