@@ -14,6 +14,8 @@ import msgspec
 from engine.bootstrap.project import VERSIONS_MAX, Project, open_project
 from engine.clock import SystemClock
 from engine.definition.load import load_files
+from engine.definition.phone_numbers import with_phone_numbers
+from engine.definition.public_holidays import with_public_holidays
 from engine.errors import NotFound
 from engine.runtimes.embedded import handovers
 from engine.runtimes.embedded.examining import examine
@@ -48,5 +50,6 @@ def _catalogs(var: Path, project: Project) -> Sequence[InForce]:
         loaded = load_files([(name, text.encode()) for name, text in each.files.items()], channels=None)
         if loaded.catalog is not None:
             versions = {**current.versions, **loaded.catalog.versions}
-            found.append(InForce(each.deployed_ms, msgspec.structs.replace(loaded.catalog, versions=versions)))
+            catalog = msgspec.structs.replace(loaded.catalog, versions=versions)
+            found.append(InForce(each.deployed_ms, with_phone_numbers(with_public_holidays(catalog))))
     return found or [InForce(0, current)]

@@ -28,6 +28,7 @@ from engine.runtimes.kafka import admin
 from engine.runtimes.kafka.connect import METADATA_AGE_MS, connected
 from engine.runtimes.kafka.definitions import Definitions
 from engine.runtimes.kafka.holders import holders
+from engine.runtimes.kafka.leaving import stopped
 from engine.runtimes.kafka.outlet import Outlet
 from engine.runtimes.kafka.passed import passed
 from engine.runtimes.kafka.topics import (
@@ -135,7 +136,7 @@ class KafkaDeploy:
                     else:
                         places.pop(record.key, None)
         finally:
-            await consumer.stop()
+            await stopped(consumer)
         return places.values()
 
     async def publish(self, prepared: Prepared) -> Status:

@@ -5,15 +5,17 @@ Invariant: nothing is written beside the owners. What mends a row is a record on
 
 from __future__ import annotations
 
-from engine.bootstrap.cluster import Cluster, compile_definition
+from engine.bootstrap.cluster import Cluster
 from engine.clock import SystemClock
 from engine.collector.foreign import parse_foreign
-from engine.runtimes.kafka import examining
+from engine.core.catalog import Catalog
+from engine.runtimes.kafka import examining, replaying
 from engine.runtimes.kafka.examining import PartitionFinding
 from engine.runtimes.kafka.outgoing import Here
 from engine.runtimes.kafka.outlet import Outlet
+from engine.runtimes.kafka.replaying import History
 from engine.runtimes.kafka.topics import Mended, Outgoing, encode_input
-from engine.runtimes.rebuild import InForce
+from engine.runtimes.rebuild import Rebuilt
 
 
 class Examination:
@@ -21,7 +23,7 @@ class Examination:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._catalogs: list[InForce] = []
+        self._catalogs: dict[str, Catalog] = {}
 
     async def find(self) -> list[PartitionFinding]:
         """Every row that cannot be read. Raises StorageError."""
@@ -34,12 +36,11 @@ class Examination:
         definitions = cluster.definitions()
         await definitions.start()
         try:
-            known = {each.id: each for each in definitions.known}
+            for each in reversed(definitions.known):
+                await definitions.load(each.id)
+            self._catalogs = dict(definitions.catalogs)
         finally:
             await definitions.stop()
-        for each in sorted(known.values(), key=lambda one: one.deployed_ms):
-            earlier = [known[name] for name in each.earlier if name in known]
-            self._catalogs.append(InForce(each.deployed_ms, compile_definition(each, earlier)))
         outlet = Outlet(cluster.bootstrap, client="anlass-mend")
         await outlet.start()
         try:
@@ -51,21 +52,39 @@ class Examination:
         if finding.table != "states":
             return "left", "only rows of states are mended on Kafka; a message that cannot be read stays unsent"
         cluster, customer = self._cluster, finding.customer
-        waiting = await examining.waiting(cluster.bootstrap, cluster.topics, finding.partition, customer=customer)
-        record, why = await self._record(finding, until=waiting.from_offset, give_up=give_up)
+        kept = await examining.waiting(cluster.bootstrap, cluster.topics, finding.partition, customer=customer)
+        found = await replaying.history(cluster.bootstrap, self._here(finding), customer, catalogs=self._catalogs)
+        begins = found.begins if isinstance(found, History) else -1
+        waits = [each for each in kept if each.offset > begins]
+        until = min((each.offset for each in waits), default=-1)
+        record, why = self._record(finding, found, until=until, give_up=give_up)
         if record is None:
             return "left", why
         key = customer.encode()
-        values = [encode_input(record), *waiting.values]
+        values = [encode_input(record), *(each.value for each in waits)]
         topic = cluster.topics.touchpoints
         await outlet.send([Outgoing(topic, finding.partition, key, value) for value in values])
         return ("given up", why) if record.state is None and not record.keep else ("rebuilt", "")
 
-    async def _record(self, finding: PartitionFinding, *, until: int, give_up: bool) -> tuple[Mended | None, str]:
-        now_ms, customer, cluster = SystemClock().now_ms(), finding.customer, self._cluster
+    def _record(
+        self, finding: PartitionFinding, found: History | str, *, until: int, give_up: bool
+    ) -> tuple[Mended | None, str]:
+        now_ms, customer = SystemClock().now_ms(), finding.customer
         if "although it can be read" in finding.reason:
             return Mended(customer=customer, at_ms=now_ms, keep=True), ""
-        here = Here(
+        replay: Rebuilt | str = (
+            replaying.rebuilt(self._here(finding), self._catalogs, found, until=until)
+            if isinstance(found, History)
+            else found
+        )
+        if isinstance(replay, Rebuilt) and replay.state is not None:
+            return Mended(customer=customer, at_ms=now_ms, state=replay.state), ""
+        why = replay if isinstance(replay, str) else "the log does not lead to it"
+        return (Mended(customer=customer, at_ms=now_ms), why) if give_up else (None, why)
+
+    def _here(self, finding: PartitionFinding) -> Here:
+        cluster = self._cluster
+        return Here(
             topics=cluster.topics,
             partition=finding.partition,
             partitions=cluster.partitions,
@@ -73,10 +92,3 @@ class Examination:
             alias=cluster.alias,
             address_key=cluster.address_key,
         )
-        why = "nothing is deployed"
-        if self._catalogs:
-            replay = await examining.replayed(cluster.bootstrap, here, customer, until=until, catalogs=self._catalogs)
-            if not isinstance(replay, str) and replay.state is not None:
-                return Mended(customer=customer, at_ms=now_ms, state=replay.state), ""
-            why = replay if isinstance(replay, str) else "the log does not lead to it"
-        return (Mended(customer=customer, at_ms=now_ms), why) if give_up else (None, why)

@@ -6,7 +6,7 @@ the state of every customer who has the address.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -15,7 +15,9 @@ from engine.bootstrap.acting import Operations
 from engine.clock import SystemClock
 from engine.core.consent import keys_of
 from engine.core.customer import CustomerState
-from engine.core.objection import ERASED, OBJECTED, mailbox
+from engine.core.message import Message
+from engine.core.objection import ERASED, OBJECTED, answer, doubts, mailbox, places, refusal
+from engine.core.policy import Policy
 from engine.core.record import Lift
 from engine.runtimes.audit import Act
 from engine.runtimes.suppression import OPERATOR, Entry, about, entries_of
@@ -76,6 +78,26 @@ async def find(operations: Operations, channel: str, address: str) -> list[Entry
     kind, _ = mailbox(channel, address)
     entries = [each for each in await operations.suppressions() if mailbox(each.channel, "")[0] == kind]
     return about(entries, address, operations.text_hash)
+
+
+async def refusals(operations: Operations, policy: Policy, state: CustomerState) -> Callable[[Message], str]:
+    """Why messages to this customer's addresses may not leave, as dispatch asks before each: "", or the reason and its cause."""
+    entries = await operations.suppressions()
+
+    def asked(message: Message) -> str:
+        answers = {
+            (kind, address): answer(each.reason, each.since_ms)
+            for kind, address in places(policy, message)
+            for each in about([one for one in entries if one.kind == kind], address, operations.text_hash)
+        }
+        for kind, address in doubts(answers.items()):
+            for each in about([one for one in entries if one.kind == kind], address, operations.text_hash):
+                answers[kind, address] = answer(each.reason, each.since_ms)
+        no = refusal(policy, state, message, answers=answers)
+        causes = ", ".join(sorted({reason.partition(":")[0] for reason in answers.values()}))
+        return f"{no}: {causes}" if no else ""
+
+    return asked
 
 
 async def lift(operations: Operations, channel: str, address: str, *, why: str, also: Sequence[str] = ()) -> Lifted:

@@ -74,6 +74,7 @@ async def _explained(
     root: Path, workflow: str, customer: str, *, reason: str
 ) -> tuple[Explained, list[tuple[int, str, str]]]:
     from engine import bootstrap
+    from engine.bootstrap import suppressing
     from engine.clock import SystemClock
     from engine.core.customer import CustomerState
     from engine.core.effect import as_line
@@ -100,7 +101,8 @@ async def _explained(
         )
     await operations.note(Act(act="explain", what=workflow, customer=customer, why=reason))
     events = [record for record in history.records if isinstance(record, Event)]
-    explained = explained_of(catalog, state, known, events=events, now_ms=SystemClock().now_ms())
+    refusal = await suppressing.refusals(operations, catalog.policy, state)
+    explained = explained_of(catalog, state, known, events=events, now_ms=SystemClock().now_ms(), refusal=refusal)
     found = await operations.ask(
         lambda reader: reader.decisions(Query(customer=customer, workflow=workflow, limit=_DECISIONS))
     )

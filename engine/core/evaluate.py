@@ -92,7 +92,7 @@ def evaluate(
     if isinstance(record, Erase):
         return None, [Forget(record.customer), *of_erased(state, record.at_ms), *_erase_aliases(state, record)]
     if state is None:
-        if not _creates(record):
+        if not creates(record):
             return None, []
         salt = salt_of(record.customer, record.at_ms, getattr(record, "id", ""))
         state = CustomerState(id=record.customer, first_seen_ms=record.at_ms, salts=(salt,))
@@ -119,7 +119,7 @@ def evaluate(
     return turn.state, turn.effects
 
 
-def _creates(record: Record) -> bool:
+def creates(record: Record) -> bool:
     """Whether the record makes a customer known. What a link says answers a message: without its customer it answers nothing."""
     if isinstance(record, Consent) and (record.action == "confirm" or record.source == OWN_ACT):
         return False

@@ -29,7 +29,10 @@ replace = msgspec.structs.replace
 
 
 def leave(turn: Turn, record: Merge) -> None:
-    """The first half, at the id that goes: its state is sent on, and what comes later is forwarded."""
+    """The first half, at the id that goes: its state is sent on, and what comes later is forwarded.
+
+    How often it entered what is kept: should it stand by itself again, its next run must not have the id of an earlier one.
+    """
     state = turn.state
     if record.into in (state.id, state.merged_into):
         return
@@ -41,7 +44,7 @@ def leave(turn: Turn, record: Merge) -> None:
         turn.decide("merged", into=record.into)
     turn.state = CustomerState(
         id=state.id, merged_into=record.into, first_seen_ms=state.first_seen_ms, seen=state.seen, catalog=state.catalog,
-        salts=state.salts,
+        salts=state.salts, entries=state.entries,
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ Invariant: pure. The evaluator is asked with copies, nothing is written, and wha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 TRIED_ID = "explain"
 VALUE_CHARS_MAX = 120
 
+Refusal = Callable[[Message], str]
+"""Why a message may not leave because of its address (`engine.core.objection.refusal`, and since when), or ""."""
+
 
 class Finding(msgspec.Struct, frozen=True):
     """One line. `holds` is yes, no, or None where the line is not a question; `depth` indents it below what it belongs to."""
@@ -53,10 +56,16 @@ class Explained(msgspec.Struct, frozen=True):
 
 
 def explain(
-    catalog: Catalog, state: CustomerState, workflow: Workflow, *, events: Sequence[Event], now_ms: int
+    catalog: Catalog,
+    state: CustomerState,
+    workflow: Workflow,
+    *,
+    events: Sequence[Event],
+    now_ms: int,
+    refusal: Refusal = lambda _: "",
 ) -> Explained:
-    """`events` are the newest ones of the customer, newest first."""
-    return _Explainer(catalog, state, workflow, events=events, now_ms=now_ms).explained()
+    """`events` are the newest ones of the customer, newest first; `refusal` knows the suppressed addresses."""
+    return _Explainer(catalog, state, workflow, events=events, now_ms=now_ms).explained(refusal)
 
 
 class _Explainer:
@@ -71,17 +80,22 @@ class _Explainer:
         self._turn = Turn(catalog, state, Event(customer=state.id, at_ms=now_ms, id=TRIED_ID, name="", time_ms=now_ms))
         self._found: list[Finding] = []
         self._runs = [run for run in state.enrollments if run.workflow == workflow.name]
+        self._unsent: list[str] = []
 
-    def explained(self) -> Explained:
+    def explained(self, refusal: Refusal) -> Explained:
         answer = self._entry()
         self._so_far()
         for run in self._runs:
             self._run(run)
-        self._steps()
+        self._steps(refusal)
+        if self._unsent:
+            answer += f" What would not be sent now: {'; '.join(self._unsent)}."
         return Explained(answer, tuple(self._found))
 
     def _say(self, section: str, text: str, *, holds: bool | None = None, value: object = "", depth: int = 0) -> None:
         shown = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+        if value is None:
+            shown = "missing"
         if len(shown) > VALUE_CHARS_MAX:
             shown = shown[: VALUE_CHARS_MAX - 1] + "…"
         self._found.append(Finding(section, text, holds, shown, depth))
@@ -230,7 +244,7 @@ class _Explainer:
 
     # ------------------------------------------------------------------------------------------------------- steps
 
-    def _steps(self) -> None:
+    def _steps(self, refusal: Refusal) -> None:
         """Conditions and sends of the version in force, as things are now, seen from the newest run or the newest trigger."""
         run = self._runs[-1] if self._runs else self._imagined()
         if run is None:
@@ -245,7 +259,7 @@ class _Explainer:
             elif isinstance(op, Repeat):
                 self._condition("steps", op.until, run, label=f"{op.id}: until")
             elif isinstance(op, Send):
-                self._send(op)
+                self._send(op, refusal)
 
     def _imagined(self) -> Enrollment | None:
         """The run that the newest trigger event would have begun."""
@@ -263,28 +277,35 @@ class _Explainer:
             event=cause,
         )
 
-    def _send(self, op: Send) -> None:
+    def _send(self, op: Send, refusal: Refusal) -> None:
         self._say("steps", f"{op.id}: send {op.template} ({op.purpose})")
+        refused: list[str] = []
         for channel in op.channels:
             if op.to is not None:
                 self._say("steps", f"{channel}: to {op.to.text}, told when it is sent", depth=1)
                 continue
-            address = address_of(self._state, channel)
+            message = self._message(op, channel)
             allowed = permission(
-                self._state, self._catalog.policy, purpose=op.purpose, channel=channel, address=address
+                self._state, self._catalog.policy, purpose=op.purpose, channel=channel, address=message.address
             )
-            value = allowed.reason or allowed.basis
-            self._say("steps", f"{channel} may be used", holds=not allowed.reason, value=value, depth=1)
-            if not allowed.reason:
-                self._moment(op, channel, address)
+            no = allowed.reason or refusal(message)
+            self._say("steps", f"{channel} may be used", holds=not no, value=no or allowed.basis, depth=1)
+            if no:
+                refused.append(f"{channel} {no}")
+            else:
+                self._moment(message)
+        if refused and len(refused) == len(op.channels):
+            self._unsent.append(f"{op.id} ({', '.join(refused)})")
 
-    def _moment(self, op: Send, channel: str, address: str) -> None:
-        message = Message(
+    def _message(self, op: Send, channel: str) -> Message:
+        return Message(
             id=TRIED_ID, customer=self._state.id, enrollment="", workflow=self._workflow.name,
-            version=self._workflow.version, step=op.id, channel=channel, address=address, template=op.template,
-            purpose=op.purpose, decided_ms=self._now_ms, due_ms=self._now_ms, priority=op.priority,
-            quiet_hours=op.quiet_hours,
+            version=self._workflow.version, step=op.id, channel=channel, address=address_of(self._state, channel),
+            template=op.template, purpose=op.purpose, decided_ms=self._now_ms, due_ms=self._now_ms,
+            priority=op.priority, quiet_hours=op.quiet_hours,
         )  # fmt: skip
+
+    def _moment(self, message: Message) -> None:
         if broadcast.holds(self._catalog, self._workflow.name):
             self._say("steps", "may leave now", holds=False, value="the newsletter is paused", depth=2)
             return

@@ -108,3 +108,19 @@ def test_times_are_local_for_people_and_utc_for_programs(shop: Path) -> None:
     assert "+01:00" in people or "+02:00" in people
     program = json.dumps(anlass("show", "customer", "ana", "--json", "--project", shop).lines[0]["first_seen"])
     assert program.endswith('Z"')
+
+
+def test_an_address_that_nothing_is_sent_to_is_said(shop: Path) -> None:
+    """The list of suppressed addresses is asked as dispatch asks it; the answer says what would not leave, and why."""
+    _, before = explained(shop, "ana", "welcome")
+    assert "would not be sent" not in before
+    done = anlass("suppression", "add", "ana@shop.example", "--reason", "she asked by phone", "--project", shop)
+    assert done.status == 0, done.err
+    findings, answer = explained(shop, "ana", "welcome")
+    asked = [(each["holds"], each["value"]) for each in findings if each["text"] == "email may be used"]
+    assert asked
+    assert set(asked) == {(False, "suppressed_address: operator")}
+    assert "What would not be sent now: " in answer
+    assert "(email suppressed_address: operator)" in answer
+    assert anlass("suppression", "lift", "ana@shop.example", "--reason", "a mistake", "--project", shop).status == 0
+    assert "would not be sent" not in explained(shop, "ana", "welcome")[1]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from engine.core.record import Erase, Event, Timer
+from engine.core.effect import Append
+from engine.core.evaluate import evaluate
+from engine.core.record import Erase, Event, Merge, Timer
 from tests.core.stage import ENDS, Play, all_absorbed, workflow
 
 A = "trigger: {event: A}"
@@ -228,3 +230,24 @@ def test_ids_that_point_at_each_other_do_not_send_a_record_round_for_ever() -> N
     answered = [one.customer for one in play.memory.decisions if one.kind in ("entered", "not_entered")]
     assert len(answered) == 2, "both events were applied, each once"
     assert len(set(answered)) == 1, "to one and the same person"
+
+
+def test_who_stands_by_themselves_again_after_a_crossing_does_not_count_from_one() -> None:
+    """On two partitions `a` into `b` and `b` into `a` can leave at the same time: the states change places, the ids must not."""
+    play = Play(workflow(A, "[]"))
+    play.identify("0s", customer="a", x=1)
+    play.event("0s", "A", customer="b")
+    known = play.memory.states
+    left = {
+        name: evaluate(play.memory.catalog, known[name], Merge(customer=name, at_ms=1_000, id=f"m{name}", into=into))
+        for name, into in (("a", "b"), ("b", "a"))
+    }
+    for _, effects in left.values():
+        [sent] = [each.record for each in effects if isinstance(each, Append)]
+        arrived, _ = evaluate(play.memory.catalog, left[sent.customer][0], sent)
+        assert arrived is not None
+        assert not arrived.merged_into
+        known[sent.customer] = arrived
+    play.event("3s", "A", customer="b")
+    entered = [each.enrollment for each in play.memory.decisions if each.kind == "entered"]
+    assert entered == ["w/b/1", "w/b/2"]

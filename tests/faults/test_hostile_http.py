@@ -70,7 +70,8 @@ BODIES = {
     event(userId=None): 400, event(userId=True): 400, event(userId="u" * 600): 400, event(event=None): 400,
     event(properties=[]): 400, event(timestamp="yesterday"): 400, event(messageId="m" * 200): 400,
     event(timestamp="1970-01-01T00:00:00Z"): 400, event(timestamp="2100-01-01T00:00:00Z"): 400,
-    event(timestamp="0001-01-01T00:00:00"): 200, event(timestamp="9999-12-31T23:59:59+14:00"): 200,
+    event(timestamp="0001-01-01T00:00:00"): 400, event(timestamp="9999-12-31T23:59:59+14:00"): 400,
+    event(event="🛒"): 200, event(userId="0"): 200,
     event(properties={"x": "y" * 40_000}): 413, b"x" * 10_000_000: 413,
 }  # fmt: skip
 

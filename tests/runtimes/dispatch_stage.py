@@ -20,6 +20,7 @@ from engine.dispatch.templates import TemplateSet
 from engine.dispatch.tokens import SignedLinks, TokenSigner
 from engine.runtimes.kafka.arrival import Incoming
 from engine.runtimes.kafka.copies import Suppressions
+from engine.runtimes.kafka.leaving import stopped
 from engine.runtimes.kafka.ledger_owner import LedgerOwner, own_partition
 from engine.runtimes.kafka.outbox import KafkaOutbox
 from engine.runtimes.kafka.outlet import Outlet
@@ -143,7 +144,7 @@ class Process:
                     )
                     await taken.wait()
         finally:
-            await consumer.stop()
+            await stopped(consumer)
 
     async def die(self) -> None:
         """The process is gone: nothing is finished, nothing said."""

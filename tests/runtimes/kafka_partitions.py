@@ -10,11 +10,12 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from engine.core.broadcast import in_force, waits
 from engine.core.catalog import Catalog
 from engine.core.customer import CustomerState, decode_state
 from engine.core.effect import Decision, Effect
 from engine.core.message import Message
-from engine.core.record import CONTROL, Event, Record, Timer
+from engine.core.record import CONTROL, Event, Record, Resume, Timer
 from engine.errors import BadRecord
 from engine.runtimes.kafka.arrival import Here, Incoming, read_arrival
 from engine.runtimes.kafka.plan import Plan, Planner
@@ -74,6 +75,8 @@ class Read:
         self.lines: dict[tuple[int, int, int], Decision] = {}
         self.messages: dict[str, Message] = {}
         self.removed: list[Removed] = []
+        self.journal: list[tuple[int, bytes]] = []
+        """(partition, value) of all that was ever written."""
         self.dead: list[Outgoing] = []
         self.suppressed: list[Outgoing] = []
         self.touchpoints: list[Outgoing] = []
@@ -82,6 +85,7 @@ class Read:
         """One record, in the order of its topic."""
         match outgoing.topic.removeprefix(self._prefix):
             case "journal":
+                self.journal.append((outgoing.partition, outgoing.value))
                 self._line(outgoing)
             case "dispatches":
                 handed = decode_dispatch(outgoing.value)
@@ -240,7 +244,7 @@ class Cluster:
 
 
 class Share(Memory):
-    """A memory that holds one partition: what goes to another one comes back on that one's log."""
+    """A memory that holds one partition: what goes to another one comes back on that one's log, and walks are records of it."""
 
     def __init__(self, catalog: Catalog, place: Here) -> None:
         super().__init__(catalog)
@@ -249,6 +253,8 @@ class Share(Memory):
         self.on_decision = lambda position, decision: self.journal.append((position, decision))
         self.on_forget = self._strike
         self.on_failure = lambda *_: None
+        self._goes_on = False
+        """Whether somebody is to be asked, and no Shard has done it yet."""
 
     def _strike(self, customer: str, _position: int) -> None:
         self.journal = [each for each in self.journal if each[1].customer != customer]
@@ -259,11 +265,28 @@ class Share(Memory):
         return [each for each in appended if partition_of(each.customer.encode(), count) == number]
 
     def replay(self, log: Sequence[Incoming]) -> None:
-        """Everything that stands on a partition's log."""
+        """Everything that stands on a partition's log of fewer customers than one Shard asks."""
         for each in log:
             for record in read_arrival(self._here, each).inputs:
-                assert not isinstance(record, Deployed | Shard | Mended)
-                self.step(record)
+                assert not isinstance(record, Deployed | Mended)
+                if isinstance(record, Shard):
+                    self._ask(each, record)
+                elif isinstance(record, CONTROL):  # whoever waited is asked where the Shard stands that it leads to
+                    self._goes_on = in_force(self.catalog, record)[2] or self._goes_on
+                    self._control(record)
+                else:
+                    self.step(record)
+
+    def _ask(self, each: Incoming, shard: Shard) -> None:
+        """Those who wait, in the order of their keys: each once, however often the same Shard stands there."""
+        assert shard.resumes
+        assert shard.after == b"", "more customers than one Shard asks"
+        waiting = (
+            sorted(name for name, state in self.states.items() if waits(self.catalog, state)) if self._goes_on else []
+        )
+        self._goes_on = False
+        for customer in waiting:
+            self.step(Resume(customer=customer, at_ms=shard.at_ms, id=f"resume:{each.offset}"))
 
     def decisions_of(self, customer: str) -> list[Decision]:
         """A customer's journal."""

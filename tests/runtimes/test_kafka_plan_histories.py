@@ -31,7 +31,7 @@ def _at(record: Record, now_ms: int) -> Record:
     return replace(record, at_ms=now_ms)
 
 
-def _play(cluster: Cluster, history: History, cuts: list[int], *, again: bool) -> None:
+def play(cluster: Cluster, history: History, cuts: list[int], *, again: bool) -> None:
     now_ms = T0
     for gap_ms, batch in history:
         cluster.run_until(now_ms + gap_ms, start_ms=now_ms, sizes=cuts, again=again)
@@ -57,7 +57,7 @@ def test_one_partition_decides_what_memory_decides(history: History, cuts: list[
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         cluster = Cluster(Path(folder), {"shop-1": catalog()}, partitions=1, in_force="shop-1")
         try:
-            _play(cluster, history, cuts, again=again)
+            play(cluster, history, cuts, again=again)
             for name in CUSTOMERS:
                 assert cluster.read.decisions(name) == memory.decisions_of(name)
             assert set(cluster.read.messages) == {each.id for each in memory.messages} - _struck(memory, cluster)
@@ -85,7 +85,7 @@ def test_each_of_three_partitions_decides_what_memory_decides_of_its_log(
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         cluster = Cluster(Path(folder), {"shop-1": catalog()}, partitions=3, in_force="shop-1")
         try:
-            _play(cluster, history, cuts, again=again)
+            play(cluster, history, cuts, again=again)
             sent = sum(len(each.log) for each in cluster.partitions)
             assert sum(each.checkpoint.applied + 1 for each in cluster.partitions) == sent, "something was left"
             for each in cluster.partitions:

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import sqlite3
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from hypothesis import HealthCheck, given, settings
+
+from engine.core.customer import CustomerState
+from engine.core.record import Record
 from engine.runtimes.embedded.examining import examine
 from engine.runtimes.embedded.mending import Mended, mend
 from engine.runtimes.rebuild import InForce
 from tests.conformance.harness import EmbeddedHarness, decisions, messages, states
 from tests.conformance.shop import T0, catalog
 from tests.conformance.test_contract import HOUR, event, identify
+from tests.conformance.test_histories import CUSTOMERS, histories, play
 from tests.conformance.test_unreadable import DAMAGES
+from tests.runtimes.test_old_stores import STORE
 
 
 async def _damaged(var: Path) -> EmbeddedHarness:
@@ -99,3 +108,53 @@ async def test_a_record_of_the_log_that_cannot_be_read_keeps_its_customer_alone_
     await harness.reopen()
     assert harness.degraded() == []
     await harness.close()
+
+
+async def _mended(
+    harness: EmbeddedHarness, var: Path, names: Sequence[str], *, same: Callable[[CustomerState], object]
+) -> dict[str, str]:
+    """Cuts off the rows of all of them, mends them, and finds what stood there; customer → why they were left."""
+    before = await states(harness, names)
+    await harness.close()
+    with contextlib.closing(sqlite3.connect(var / "anlass.db")) as connection, connection:
+        connection.execute("UPDATE states SET state = substr(state, 1, 5)")
+    left = {each.finding.customer: each.why for each in _mend(var) if each.outcome != "rebuilt"}
+    await harness.reopen()
+    rest = [name for name in names if name not in left]
+    now = await states(harness, rest)
+    assert {name: same(state) for name, state in now.items()} == {
+        name: same(state) for name, state in before.items() if name in rest
+    }
+    await harness.close()
+    return left
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
+@given(histories)
+async def test_whatever_happened_the_log_and_the_journal_agree(history: list[tuple[int, list[Record]]]) -> None:
+    """Merges, pauses, timers, and who was erased and came back."""
+    with tempfile.TemporaryDirectory() as folder:
+        harness = EmbeddedHarness(catalog(), T0, var=Path(folder))
+        await harness.reopen()
+        await play(harness, history)
+        assert await _mended(harness, Path(folder), CUSTOMERS, same=lambda state: state) == {}
+
+
+def _runs(state: CustomerState) -> object:
+    """What an earlier version knew as well."""
+    return state.id, state.salts, state.enrollments, state.entries, state.traits, state.messages
+
+
+async def test_who_was_known_before_there_were_salts_is_worked_out_with_the_ids_of_then(tmp_path: Path) -> None:
+    """The log of a data file of 7656c6f does not say that its ids were made without one; its journal does.
+
+    Ann stays: that version took a consent for a purpose that the policy does not know, and it would not be taken today.
+    """
+    (tmp_path / "anlass.db").write_bytes(gzip.decompress((STORE / "embedded.db.gz").read_bytes()))
+    harness = EmbeddedHarness(catalog(), T0 + HOUR, var=tmp_path)
+    await harness.reopen()
+    await harness.append(identify("eve"), event("eve", "Product Added"))
+    await harness.advance(T0 + 3 * HOUR)
+    assert [state.salt for state in (await states(harness, ["ann", "bob"])).values()] == ["", ""]
+    left = await _mended(harness, tmp_path, ["ann", "bob", "cem", "eve"], same=_runs)
+    assert left.keys() == {"ann"}

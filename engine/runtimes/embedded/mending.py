@@ -105,8 +105,7 @@ class _Mending:
             told = tuple(line_of(readable(_decode_decision, body)) for (body,) in lines)
         except UnreadableRow:
             return "a row of the log or the journal of the same customer cannot be read either"
-        replay = rebuild(self._catalogs, customer, records, follow=False)
-        return replay if replay.lines == told else "replaying the log decides otherwise than the journal says"
+        return rebuild(self._catalogs, customer, records, told=told)
 
     def _rebuilt(self, finding: Finding, replay: Rebuilt) -> bool:
         if finding.table == "states":

@@ -21,6 +21,7 @@ from aiokafka.errors import KafkaError
 
 from engine.errors import LimitExceeded, SettingsError, StorageError
 from engine.runtimes.kafka.connect import METADATA_AGE_MS
+from engine.runtimes.kafka.leaving import stopped
 from engine.runtimes.kafka.outlet import Outlet, Row
 from engine.runtimes.kafka.store import Change, DamagedCopy, RowStore
 from engine.runtimes.kafka.topics import (
@@ -241,7 +242,7 @@ async def reader(place: Place) -> AsyncIterator[AIOKafkaConsumer]:
     except KafkaError as error:
         raise StorageError(f"{place.topic}[{place.partition}] cannot be read: {error!r}") from error
     finally:
-        await consumer.stop()
+        await stopped(consumer)
 
 
 async def bounds(consumer: AIOKafkaConsumer, tp: TopicPartition) -> tuple[int, int]:
@@ -257,3 +258,16 @@ async def some(consumer: AIOKafkaConsumer, tp: TopicPartition, offset: int) -> t
     records = found.get(tp, [])
     position = await consumer.position(tp)
     return records, max(offset, position)
+
+
+async def records(bootstrap: str, topic: str, partition: int) -> AsyncIterator[tuple[int, list[Any]]]:
+    """(first offset that the partition has, some of its records), until its present end."""
+    async with reader(Place(bootstrap, topic, partition)) as consumer:
+        tp = TopicPartition(topic, partition)
+        begin, end = await bounds(consumer, tp)
+        consumer.seek(tp, begin)
+        offset = begin
+        yield begin, []
+        while offset < end:
+            found, offset = await some(consumer, tp, offset)
+            yield begin, found

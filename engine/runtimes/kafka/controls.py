@@ -14,7 +14,7 @@ from engine.core.broadcast import in_force
 from engine.core.catalog import Catalog
 from engine.core.effect import Decision
 from engine.core.holding import NOTHING
-from engine.core.record import Control, Flush, Pause, Settled, Winner
+from engine.core.record import Control, Flush, Pause, Recheck, Record, Resume, Settled, Winner
 from engine.runtimes.kafka.outgoing import Here
 from engine.runtimes.kafka.topics import Checkpoint, Deployed, Outgoing, Shard, encode_input, encode_json
 
@@ -51,7 +51,9 @@ class Controls:
         )  # fmt: skip
 
     def deployed(self, record: Deployed) -> list[Outgoing]:
-        """Puts a catalog in force; what starts the walk of its rechecks."""
+        """Puts a catalog in force; what starts the walk of its rechecks. Nothing where it is in force already."""
+        if record.catalog == self.catalog_id and record.versions == "pin":
+            return []
         self.catalog_id, self.walk, self.versions = record.catalog, b"", record.versions
         self.catalog = self._in_force()
         return [self.to_self(Shard(at_ms=record.at_ms, catalog=record.catalog))]
@@ -91,6 +93,29 @@ class Controls:
     def to_self(self, shard: Shard) -> Outgoing:
         """The next step of a walk, as a record on this partition's own log."""
         return Outgoing(self._here.topics.touchpoints, self._here.partition, None, encode_input(shard))
+
+    def continues(self, shard: Shard) -> bool:
+        """Whether the record is the next step of the walk of its kind; a repeated one is not."""
+        if shard.resumes:
+            return shard.after == self.resume
+        return shard.after == self.walk and shard.catalog == self.catalog_id
+
+    def asked(self, offset: int, shard: Shard, customer: str) -> Record:
+        """What a step of a walk, the record at `offset`, asks one customer."""
+        if shard.resumes:
+            return Resume(customer=customer, at_ms=shard.at_ms, id=f"resume:{offset}")
+        return Recheck(
+            customer=customer, at_ms=shard.at_ms, id=f"{shard.catalog}:{offset}", catalog=shard.catalog,
+            versions=self.versions,
+        )  # fmt: skip
+
+    def walked(self, shard: Shard, after: bytes | None) -> list[Outgoing]:
+        """Notes how far a step came (None: to the end); the next one, if there is any."""
+        if shard.resumes:
+            self.resume = after
+        else:
+            self.walk = after
+        return [] if after is None else [self.to_self(replace(shard, after=after))]
 
     def checkpoint(self, applied: int, outgoing: tuple[Outgoing, ...]) -> Checkpoint:
         """The checkpoint of the batch."""

@@ -23,6 +23,7 @@ from engine.core.objection import answer, names, outlasts
 from engine.errors import StorageError
 from engine.runtimes.kafka.changelog import Changelog
 from engine.runtimes.kafka.connect import METADATA_AGE_MS
+from engine.runtimes.kafka.leaving import stopped
 from engine.runtimes.kafka.store import RowStore
 from engine.runtimes.kafka.topics import (
     PREFIX_BYTES,
@@ -202,7 +203,7 @@ class Suppressions:
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
             )
-            stack.push_async_callback(consumer.stop)
+            stack.push_async_callback(stopped, consumer)
             await consumer.start()
             consumer.assign([self._tp])
             begin = (await consumer.beginning_offsets([self._tp]))[self._tp]

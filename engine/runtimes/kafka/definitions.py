@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from engine.core.catalog import Catalog
 from engine.errors import AnlassError, StorageError
 from engine.runtimes.kafka.connect import METADATA_AGE_MS
+from engine.runtimes.kafka.leaving import stopped
 from engine.runtimes.kafka.topics import Definition, Topics, decode_definition
 from engine.telemetry import Action, get_log
 
@@ -161,7 +162,7 @@ class Definitions:
                     read.set()
                 await self._take_some(consumer, tp)
         finally:
-            await consumer.stop()
+            await stopped(consumer)
 
     async def _take_some(self, consumer: AIOKafkaConsumer, tp: TopicPartition) -> None:
         records = (await consumer.getmany(tp, timeout_ms=POLL_MS)).get(tp, [])

@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 from kafka import KafkaAdminClient
 
 from engine.runtimes.kafka.connect import METADATA_AGE_MS
+from engine.runtimes.kafka.leaving import stopped
 from engine.runtimes.kafka.topics import Topics
 
 SESSION_MS = 10_000
@@ -76,7 +77,7 @@ class Announcement:
                     await consumer.commit({self._tp: (0, held)})
                     said = held
         finally:
-            await consumer.stop()
+            await stopped(consumer)
 
 
 def holders(client: KafkaAdminClient, topics: Topics) -> dict[str, str]:

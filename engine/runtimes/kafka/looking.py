@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaError
 
 from engine.errors import ServiceUnreachable
 from engine.runtimes.kafka.connect import METADATA_AGE_MS
+from engine.runtimes.kafka.leaving import stopped
 
 FETCH_MS = 500
 
@@ -33,7 +34,7 @@ async def looking(bootstrap: str, tp: TopicPartition, *, client: str, what: str)
             f"Could not read {what} from Kafka: {error}.", mend="Check that a broker is running there."
         ) from error
     finally:
-        await consumer.stop()
+        await stopped(consumer)
 
 
 async def between(consumer: AIOKafkaConsumer, tp: TopicPartition, *, since: int, until: int) -> list[Any]:

@@ -19,6 +19,7 @@ from engine.errors import ServiceUnreachable, StorageError
 from engine.runtimes.base import DeadLetter, Replayed
 from engine.runtimes.journal import DatabaseReader
 from engine.runtimes.kafka.connect import METADATA_AGE_MS, connected
+from engine.runtimes.kafka.leaving import stopped
 from engine.runtimes.kafka.outlet import Outlet
 from engine.runtimes.kafka.topics import ORIGIN, Outgoing, Topics, decode_input, is_ours, partition_of
 
@@ -155,7 +156,7 @@ class Replay:
         except KafkaError as error:
             raise StorageError(f"Kafka does not give what stood on the log: {error}", mend="Try it again.") from error
         finally:
-            await consumer.stop()
+            await stopped(consumer)
         return found
 
 

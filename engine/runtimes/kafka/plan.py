@@ -12,15 +12,13 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from typing import assert_never
 
-from msgspec.structs import replace
-
 from engine.core import duplicates
 from engine.core.catalog import Catalog
 from engine.core.effect import Append, Decision, Dispatch, Effect, Forget, Suppress, refused_value
 from engine.core.evaluate import concerns, evaluate
 from engine.core.holding import next_due_ms
 from engine.core.message import Message
-from engine.core.record import CONTROL, Control, Erase, Recheck, Record, Resume, Timer
+from engine.core.record import CONTROL, Control, Erase, Record, Timer
 from engine.runtimes.effects import STUCK_TIMER_DELAY_MS, stuck
 from engine.runtimes.kafka.arrival import Arrival, Here, Incoming, read_arrival
 from engine.runtimes.kafka.controls import Controls
@@ -212,8 +210,6 @@ class _Work:
                 each, f"the catalog {record.catalog} cannot be had: its definition is missing or does not compile"
             )
             return
-        if record.catalog == self._controls.catalog_id and record.versions == "pin":
-            return
         for outgoing in self._controls.deployed(record):
             self._send(each.offset, "", outgoing)
         self._plan.catalog = self._controls.catalog
@@ -221,30 +217,13 @@ class _Work:
     def _shard(self, each: Incoming, shard: Shard) -> None:
         """Asks the next customers, and goes on with those after them; ignored unless it continues the walk of its kind."""
         controls = self._controls
-        stands_at = controls.resume if shard.resumes else controls.walk
-        if shard.after != stands_at or (not shard.resumes and shard.catalog != controls.catalog_id):
+        if not controls.continues(shard):
             return
         keys = self._walked(shard.after)
         for key in keys:
-            self._record(each, self._asked(each, shard, key.decode()), again=True)
-        after = None if len(keys) < SHARD_CUSTOMERS else keys[-1]
-        if shard.resumes:
-            controls.resume = after
-        else:
-            controls.walk = after
-        if after is not None:
-            self._send(each.offset, "", controls.to_self(replace(shard, after=after)))
-
-    def _asked(self, each: Incoming, shard: Shard, customer: str) -> Record:
-        if shard.resumes:
-            return Resume(customer=customer, at_ms=shard.at_ms, id=f"resume:{each.offset}")
-        return Recheck(
-            customer=customer,
-            at_ms=shard.at_ms,
-            id=f"{shard.catalog}:{each.offset}",
-            catalog=shard.catalog,
-            versions=self._controls.versions,
-        )
+            self._record(each, controls.asked(each.offset, shard, key.decode()), again=True)
+        for outgoing in controls.walked(shard, None if len(keys) < SHARD_CUSTOMERS else keys[-1]):
+            self._send(each.offset, "", outgoing)
 
     def _walked(self, after: bytes) -> list[bytes]:
         """The next customers in key order, those of this batch among them: the same ones however records are cut into batches."""

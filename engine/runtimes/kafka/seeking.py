@@ -1,12 +1,15 @@
 """Faust's consumer, which goes back to where its group is, and commits what is done: no more and no less.
 
 Invariants: after `seek_to_committed` every assigned partition of the source is read from its committed offset, or from its
-beginning. What is committed was done by an owner in the present generation, and everything before it was.
+beginning. What is committed was done by an owner in the present generation, and everything before it was. What was done is
+committed at the latest once the group has this member again: only what the brokers have taken counts as committed.
 
 Faust and aiokafka leave a partition without a committed offset where it is: after whatever was fetched and thrown away in a
 rebalance. And Faust works out what may be committed from acknowledged offsets and the gaps between them; a pack of the generation
 before, acknowledged late, then counts for all of a pack of this generation that begins before it and ends after it. A process
-that died right then had committed what nobody did.
+that died right then had committed what nobody did. And Faust takes an offset for committed that the brokers refused, because
+they had put us out of the group while they (or we) hung; it is not offered again before more records come, and until then the
+partition seems to stand.
 """
 
 from __future__ import annotations
@@ -26,10 +29,13 @@ class CommittedConsumer(Consumer):
         super().__init__(*args, **options)
         self._done: dict[TP, int] = {}
         """Offset after the last record that an owner has done in this generation."""
+        self._taken: dict[TP, int] = {}
+        """Offset that the brokers have, as far as they told us in this generation."""
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Partition → committed offset, None or 0 where there is none."""
         offsets: Mapping[TP, int] = await super().seek_to_committed()
+        self._taken = {tp: offset or 0 for tp, offset in offsets.items()}
         new = [tp for tp, offset in offsets.items() if not offset and not self._is_changelog_tp(tp)]
         if new:
             begin = await self.earliest_offsets(*new)
@@ -57,6 +63,16 @@ class CommittedConsumer(Consumer):
         """What was done until now is committed by Faust before this."""
         self._done.clear()
         await super().on_partitions_revoked(revoked)
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        generation = self.app.consumer_generation_id
+        taken: bool = await super()._commit(offsets)
+        if taken and generation == self.app.consumer_generation_id:
+            self._taken.update(offsets)
+        return taken
+
+    def _should_commit(self, tp: TP, offset: int) -> bool:
+        return offset > self._taken.get(tp, 0)
 
     def _filter_tps_with_pending_acks(self, topics: Iterable[Any] | None = None) -> Iterator[TP]:
         wanted = None if topics is None else set(topics)

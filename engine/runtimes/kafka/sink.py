@@ -26,6 +26,7 @@ from engine.runtimes.journal.database import Database
 from engine.runtimes.journal.projection import Displaced, Place, Projection
 from engine.runtimes.journal.pruning import PRUNE_ROWS, Pruning
 from engine.runtimes.kafka.connect import METADATA_AGE_MS
+from engine.runtimes.kafka.leaving import stopped
 from engine.runtimes.kafka.topics import BATCH_BYTES_MAX, Topics
 from engine.runtimes.keeping import Kept, before_ms, kept
 from engine.telemetry import Action, Metrics, get_log
@@ -130,7 +131,7 @@ class Sink:
         try:
             await consumer.start()
         except KafkaError as error:
-            await consumer.stop()
+            await stopped(consumer)
             raise ServiceUnreachable(
                 f"Kafka at {self._bootstrap} does not answer.", mend="Check `[kafka] bootstrap`, and that it runs."
             ) from error
@@ -158,7 +159,7 @@ class Sink:
                     await self._commit(consumer)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STOP_SECONDS_MAX):
-                    await consumer.stop()
+                    await stopped(consumer)
             _log.info(Action.STOPPED, role="sink")
 
     async def caught_up(self) -> None:
