@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help venv demo kafka test soak check fmt docs bench clean
+.PHONY: help venv demo kafka test test-rest test-all soak check fmt docs bench clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -19,7 +19,7 @@ endif
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 help: ## show this list
-	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(STAMP) ## create .venv and install the pinned dependencies (once, and again when the pins change)
 
@@ -51,13 +51,19 @@ demo: venv ## run a simulated shop through the engine, with progress and a summa
 kafka: venv ## run a Kafka broker on 127.0.0.1:9092, data in var/kafka; PORT=… BROKERS=3
 	@$(BIN)/python -m tests.services kafka --port $(or $(PORT),9092) --brokers $(or $(BROKERS),1)
 
-test: venv ## run every test; a missing part is skipped with a line that says so, or fails when CI=true
+test: venv ## run the tests that need nothing but Python, in minutes (docs/testing.md)
+	$(PYTEST) -m 'not rest'
+
+test-rest: venv ## run the others: they need a broker, a database server, Node, a browser, or long
+	$(PYTEST) -m rest
+
+test-all: venv ## run every test; a missing part is skipped with a line that says so, or fails when CI=true
 	$(PYTEST)
 
 soak: venv ## kill workers and brokers under load, report to docs/reliability.md; MINUTES=30 SEED=…; goes on when interrupted
 	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED))
 
-check: venv ## format, lint, imports, types, tests
+check: venv ## format, lint, imports, types, every test
 	@MAKE='$(MAKE)' .ci/run --static
 	$(PYTEST)
 

@@ -1,10 +1,13 @@
-"""What holds for every test.
+"""What holds for every test, and which tier it is of.
 
 Invariant: a test sees nothing of the developer's own configuration, and with `CI=true` no test is skipped: what a machine
-lacks is then a failure, with the same sentence that says what is missing and how to get it.
+lacks is then a failure, with the same sentence that says what is missing and how to get it. A test is of the first tier
+(`make test`) unless it asks, itself or through other fixtures, for `outside`, or is marked `kill` or `slow`; each test is of
+exactly one tier.
 """
 
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
@@ -15,13 +18,51 @@ import pytest
 
 if TYPE_CHECKING:
     from tests.services.kafka import Cluster
+    from tests.services.nginx import BehindNginx
 
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 
-# Examples are the same in every CI run, so that a red run can be repeated; at home they vary and find more.
+FIRST_TIER = "not rest"
+"""What `make test` gives to pytest's -m."""
+
+# Examples are the same in every CI run, so that a red run can be repeated; at home they vary and find more. `make test`
+# at home takes few of each property; CI takes all of them in its first tier, too, because there no test runs twice.
+hypothesis.settings.register_profile("first", deadline=None, max_examples=25)
 hypothesis.settings.register_profile("home", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
-hypothesis.settings.load_profile("ci" if IN_CI else "home")
+
+# A fixture with parameters asks for what one of them needs by `request.getfixturevalue`, which no list of fixtures shows;
+# so it names that parameter as the fixture.
+BY_PARAMETER = {"kafka", "postgres"}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Chooses how many examples the properties take, before the first of them is read."""
+    first = config.option.markexpr == FIRST_TIER
+    hypothesis.settings.load_profile("ci" if IN_CI else "first" if first else "home")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what is not of the first tier with `rest`, before pytest chooses by marks."""
+    for item in items:
+        if _asks_for(item) & {"outside", *BY_PARAMETER} or any(map(item.get_closest_marker, ("kill", "slow"))):
+            item.add_marker("rest")
+
+
+def _asks_for(item: pytest.Item) -> set[str]:
+    """The names of the fixtures that a test uses, itself or through others."""
+    fixtures: list[str] = getattr(item, "fixturenames", [])
+    parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    by_name = {each for each in parameters if isinstance(each, str)} if "request" in fixtures else set()
+    return {*fixtures, *(by_name & BY_PARAMETER)}
+
+
+@pytest.fixture(scope="session")
+def outside(request: pytest.FixtureRequest) -> None:
+    """Asked for by each fixture that brings a program which is not ours: a broker, a database server, a browser."""
+    if request.config.option.markexpr == FIRST_TIER:
+        pytest.fail("A test of the first tier asks for a program from outside, and conftest's `rest` did not see it.")
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +72,7 @@ def _no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def kafka_jars() -> None:
+def kafka_jars(outside: None) -> None:
     """Skips when this machine cannot run Kafka."""
     from engine.errors import ServiceUnreachable
     from tests.services.kafka_jars import jars, java
@@ -77,7 +118,7 @@ def kafka_cluster(kafka_jars: None, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_server(outside: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of one real PostgreSQL server that all workers of this run share; skips when there is none."""
     from engine.errors import ServiceUnreachable
     from tests.services.postgres import binaries, shared
@@ -100,6 +141,26 @@ def postgres(postgres_server: str) -> Iterator[str]:
     url = create_database(postgres_server)
     yield url
     drop_database(postgres_server, url)
+
+
+@pytest.fixture(scope="session")
+def npm(outside: None) -> None:
+    """Skips when this machine has no Node.js with npm."""
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        pytest.skip("Node.js is missing; install it (Debian and Ubuntu: apt install nodejs npm) to run this test")
+
+
+@pytest.fixture(scope="session")
+def behind_nginx(outside: None) -> "BehindNginx":
+    """Puts a real nginx before a collector: `async with` it, with url and folder, is its address; skips when there is none."""
+    from engine.errors import ServiceUnreachable
+    from tests.services import nginx
+
+    try:
+        nginx.program()
+    except ServiceUnreachable as error:
+        pytest.skip(str(error))
+    return nginx.behind_nginx
 
 
 @pytest.hookimpl(wrapper=True)

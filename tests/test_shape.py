@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import pytest
@@ -45,25 +45,7 @@ CORE_MAY_IMPORT = {
 }
 
 # Written in pieces, so that this file does not find itself.
-FOREIGN = {
-    "a package registry": re.compile(
-        "|".join(
-            re.escape("".join(host))
-            for host in (
-                ("py", "pi.org"),
-                ("python", "hosted.org"),
-                ("registry.", "npmjs"),
-                ("registry.", "yarnpkg"),
-                ("crates", ".io"),
-                ("proxy.", "golang"),
-                ("rubygems", ".org"),
-                ("--index", "-url"),
-                ("extra-index", "-url"),
-            )
-        )
-    ),
-    "a path of one machine": re.compile(r"(?<![\w.$}/-])/(?:ho" + "me|Us" + "ers|ro" + "ot|wo" + r"rk)/[\w.-]+"),
-}
+PATH_OF_A_MACHINE = re.compile(r"(?<![\w.$}/-])/(?:ho" + "me|Us" + "ers|ro" + "ot|wo" + r"rk)/[\w.-]+")
 
 
 # ------------------------------------------------------------------------------------------------- the rules
@@ -108,7 +90,7 @@ def parameters_too_many(source: str) -> Iterator[str]:
 
 def docstring_missing(source: str) -> Iterator[str]:
     """Yields one violation when the module does not say what it is for."""
-    if not ast.get_docstring(ast.parse(source)):
+    if not ast.get_docstring(_module(source)[0]):
         yield "1: no module docstring that says what it is for and its invariant"
 
 
@@ -124,14 +106,14 @@ test_without_words.__test__ = False  # type: ignore[attr-defined]  # a rule abou
 
 def engine_class(source: str) -> Iterator[str]:
     """Yields classes with the name that says everything and nothing."""
-    for node in ast.walk(ast.parse(source)):
+    for node in _module(source)[1]:
         if isinstance(node, ast.ClassDef) and node.name == "Engine":
             yield f"{node.lineno}: class Engine says nothing about what it does"
 
 
 def core_imports(source: str) -> Iterator[str]:
     """Yields imports that the pure core may not have, wherever they stand in the module."""
-    for node in ast.walk(ast.parse(source)):
+    for node in _module(source)[1]:
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -147,12 +129,18 @@ def core_imports(source: str) -> Iterator[str]:
                 yield f"{node.lineno}: the core may not import {name}"
 
 
-def foreign_text(source: str) -> Iterator[str]:
-    """Yields lines that name a package registry or a path that exists on one machine only."""
+def foreign_path(source: str) -> Iterator[str]:
+    """Yields lines that name a path that exists on one machine only."""
     for number, line in enumerate(source.splitlines(), 1):
-        for what, pattern in FOREIGN.items():
-            if found := pattern.search(line):
-                yield f"{number}: names {what}: {found.group()}"
+        if found := PATH_OF_A_MACHINE.search(line):
+            yield f"{number}: names a path of one machine: {found.group()}"
+
+
+def examples_pinned(source: str) -> Iterator[str]:
+    """Yields properties whose number of examples the profile of the first tier cannot lower."""
+    for node in _module(source)[1]:
+        if isinstance(node, ast.keyword) and node.arg == "max_examples" and isinstance(node.value, ast.Constant):
+            yield f"{node.value.lineno}: write `max_examples=examples({ast.unparse(node.value)})`, from tests.properties"
 
 
 def name_vague(path: str) -> Iterator[str]:
@@ -183,8 +171,15 @@ def init_under_tests(path: str) -> Iterator[str]:
         yield "tests are not a package; two files of one name would hide each other"
 
 
+@lru_cache(maxsize=2)  # of the newest file: all rules look at one before they look at the next
+def _module(source: str) -> tuple[ast.Module, list[ast.AST]]:
+    """The module, and all that is in it."""
+    module = ast.parse(source)
+    return module, list(ast.walk(module))
+
+
 def _functions(source: str) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    for node in ast.walk(ast.parse(source)):
+    for node in _module(source)[1]:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node
 
@@ -219,6 +214,7 @@ SOURCE_RULES: list[tuple[Rule, tuple[str, ...]]] = [
     (parameters_too_many, (*PACKAGES, "benchmarks")),  # a test asks for as many fixtures as it needs
     (docstring_missing, CODE),
     (test_without_words, ("tests",)),
+    (examples_pinned, ("tests",)),
     (engine_class, CODE),
     (core_imports, ("engine/core",)),
 ]
@@ -230,6 +226,7 @@ EXEMPT: dict[tuple[Rule, str], str] = {
     ): "called by generated code, where a keyword costs time per event",
     (parameters_too_many, "engine/core/expression/arithmetic.py"): "the same",
     (parameters_too_many, "engine/core/expression/moments.py"): "the same",
+    (examples_pinned, "tests/conftest.py"): "it is where the profile of the first tier is made",
 }
 PATH_RULES: list[tuple[Rule, tuple[str, ...]]] = [
     (name_vague, CODE),
@@ -238,12 +235,17 @@ PATH_RULES: list[tuple[Rule, tuple[str, ...]]] = [
 ]
 
 
-@pytest.mark.parametrize(("rule", "tops"), SOURCE_RULES, ids=lambda value: getattr(value, "__name__", ""))
-def test_every_module_keeps_the_rule(rule: Rule, tops: tuple[str, ...]) -> None:
-    """Every module of ours keeps the rule; all violations are shown at once, each with its file and line."""
-    files = python_files(*tops)
-    assert files, f"no Python file under {tops}: the rule would check nothing"
-    violations = [f"{path}:{found}" for path in files if (rule, path) not in EXEMPT for found in rule(source_of(path))]
+def test_every_module_keeps_the_rules() -> None:
+    """Every module of ours keeps those that are about it; all violations are shown at once, each with its file and line."""
+    about = [(rule, set(python_files(*tops))) for rule, tops in SOURCE_RULES]
+    assert all(files for _, files in about), "a rule would check nothing"
+    violations = [
+        f"{path}:{found}"
+        for path in python_files(*CODE)
+        for rule, files in about
+        if path in files and (rule, path) not in EXEMPT
+        for found in rule(source_of(path))
+    ]
     assert not violations, "\n" + "\n".join(violations)
 
 
@@ -291,8 +293,8 @@ def test_every_class_has_a_name_of_its_own() -> None:
     }
 
 
-def test_tracked_files_name_no_registry_and_no_machine() -> None:
-    """A clone works anywhere: no tracked file names a package registry or somebody's folder."""
+def test_tracked_files_name_no_machine() -> None:
+    """A clone works anywhere: no tracked file names somebody's folder."""
     git = shutil.which("git")
     listed = git and subprocess.run([git, "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
     if not listed or listed.returncode != 0 or not listed.stdout:
@@ -303,7 +305,7 @@ def test_tracked_files_name_no_registry_and_no_machine() -> None:
             text = (ROOT / path).read_text(encoding="utf-8")
         except (UnicodeDecodeError, FileNotFoundError):
             continue  # a picture, or a file that is removed in this change
-        violations += [f"{path}:{found}" for found in foreign_text(text)]
+        violations += [f"{path}:{found}" for found in foreign_path(text)]
     assert not violations, "\n" + "\n".join(violations)
 
 
@@ -332,8 +334,12 @@ PLANTED: list[tuple[Rule, str, str]] = [
     (core_imports, "def f():\n    from engine import clock", "from engine.errors import AnlassError"),
     (core_imports, "from engine.clock import Clock", "from engine.core.record import Record"),
     (core_imports, "import os.path", "import zoneinfo"),
-    (foreign_text, "see https://py" + "pi.org/simple", "see https://example.org/simple"),
-    (foreign_text, "cd /ho" + "me/ana/anlass", "GET /homes/1, https://example.org/ho" + "me/x, ./wo" + "rk/x"),
+    (
+        examples_pinned,
+        "@settings(max_examples=300)\ndef f(): ...",
+        "@settings(max_examples=examples(300))\ndef f(): ...",
+    ),
+    (foreign_path, "cd /ho" + "me/ana/anlass", "GET /homes/1, https://example.org/ho" + "me/x, ./wo" + "rk/x"),
     (name_vague, "engine/core/string_utils.py", "engine/core/record.py"),
     (name_vague, "engine/models.py", "engine/runtimes/base.py"),
     (name_vague, "engine/helpers/a.py", "engine/telemetry.py"),
@@ -358,7 +364,7 @@ def test_a_planted_violation_is_found(rule: Rule, bad: str, good: str) -> None:
 
 def test_every_rule_has_a_planted_violation() -> None:
     """No rule is trusted without having been seen to fail."""
-    rules = {rule for rule, _ in SOURCE_RULES + PATH_RULES} | {foreign_text, folder_too_wide}
+    rules = {rule for rule, _ in SOURCE_RULES + PATH_RULES} | {foreign_path, folder_too_wide}
     assert rules == {rule for rule, _, _ in PLANTED}
 
 

@@ -19,16 +19,10 @@ from engine.collector import build_collector
 from engine.core.message import Message
 from engine.core.record import Consent, Event, Identify
 from engine.dispatch.links.tokens import SignedLinks, TokenSigner
-from engine.errors import ServiceUnreachable
 from engine.project.opening import open_rehearsal
 from engine.runtimes.memory_ports import MemoryRuntime
 from engine.settings import CollectorSection
 from tests.collector.conftest import SECRET, T0, Served, make_parts, taken_in
-from tests.services.browser import chromium, environment
-
-playwright = pytest.importorskip(
-    "playwright.async_api", reason="Playwright is missing; pip install -e '.[dev]' brings it"
-)
 
 ROOT = Path(__file__).resolve().parents[2]
 PHONE = {"width": 390, "height": 844}
@@ -132,21 +126,6 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
         yield Stage(served.url, runtime, link, parts.signer)
     mailbox.close()
     assert len(SECRET) >= 16
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Any]:
-    """Headless; skips with one line when the machine has none."""
-    try:
-        program = chromium()
-    except ServiceUnreachable as error:
-        pytest.skip(str(error))
-    async with playwright.async_playwright() as driver:
-        started = await driver.chromium.launch(
-            executable_path=str(program), env=environment(program), args=["--no-sandbox"]
-        )
-        yield started
-        await started.close()
 
 
 async def _phone(browser: Any, locale: str, *, dark: bool = False) -> Any:

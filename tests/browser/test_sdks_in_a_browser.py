@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,19 +15,14 @@ from aiohttp import web
 from engine.clock import ManualClock
 from engine.collector import build_collector
 from engine.core.record import Event
-from engine.errors import ServiceUnreachable
 from engine.runtimes.memory_ports import MemoryRuntime
 from engine.settings import CollectorSection, KeySection
 from tests.collector.conftest import T0, Served, catalog, make_parts, taken_in
 from tests.collector.test_real_sdks import CACHE, installed
-from tests.services.browser import chromium, environment
-from tests.services.nginx import behind_nginx
+from tests.services.nginx import BehindNginx
 from tests.services.ports import free_ports
 
-playwright = pytest.importorskip(
-    "playwright.async_api", reason="Playwright is missing; pip install -e '.[dev]' brings it"
-)
-pytestmark = [pytest.mark.sdk, pytest.mark.node, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.timeout(400)
 
 RUDDER, SEGMENT = "@rudderstack/analytics-js@3.34.1", "@segment/analytics-next@1.84.3"
 WEB = "web_Tq3uYb0ZsNw81RkVdLhGxE5c"
@@ -53,10 +47,8 @@ SEGMENT_PAGE = """<!doctype html><title>shop</title>
 
 
 @pytest.fixture(scope="session")
-def sdks() -> Path:
+def sdks(npm: None) -> Path:
     """Both, from npm."""
-    if shutil.which("npm") is None:
-        pytest.skip("Node.js is missing; install it (Debian and Ubuntu: apt install nodejs npm) to run this test")
     folder = installed(
         CACHE / "analytics-in-pages",
         ["npm", "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", ".", RUDDER, SEGMENT],
@@ -85,7 +77,7 @@ class Shop:
 
 
 @contextlib.asynccontextmanager
-async def _shop(sdks: Path, folder: Path) -> AsyncIterator[Shop]:
+async def _shop(sdks: Path, behind_nginx: BehindNginx, folder: Path) -> AsyncIterator[Shop]:
     [port] = free_ports(1)
     folder.chmod(0o755)
     clock = ManualClock(T0)
@@ -110,26 +102,12 @@ async def _shop(sdks: Path, folder: Path) -> AsyncIterator[Shop]:
             yield shop
 
 
-@contextlib.asynccontextmanager
-async def _browser() -> AsyncIterator[Any]:
-    try:
-        program = chromium()
-    except ServiceUnreachable as error:
-        pytest.skip(str(error))
-    async with playwright.async_playwright() as driver:
-        browser = await driver.chromium.launch(
-            executable_path=str(program), args=["--no-sandbox", "--disable-gpu"], env=environment(program)
-        )
-        try:
-            yield browser
-        finally:
-            await browser.close()
-
-
 @pytest.mark.parametrize("sdk", ["rudder", "segment", "segment-told-where"])
-async def test_what_a_page_tracks_arrives_once(sdk: str, sdks: Path, tmp_path: Path) -> None:
+async def test_what_a_page_tracks_arrives_once(
+    sdk: str, sdks: Path, behind_nginx: BehindNginx, browser: Any, tmp_path: Path
+) -> None:
     """With CORS as browsers hold it: preflights, asked-for headers, another origin; analytics.js also with only `cdnURL`."""
-    async with _shop(sdks, tmp_path) as shop, _browser() as browser:
+    async with _shop(sdks, behind_nginx, tmp_path) as shop:
         host = shop.url.removeprefix("http://")
         options = f"{{integrations: {{'Segment.io': {{apiHost: '{host}/v1', protocol: 'http'}}}}}}"
         filling = {"key": WEB, "url": shop.url, "options": options if sdk == "segment-told-where" else "{}"}
@@ -147,9 +125,11 @@ async def test_what_a_page_tracks_arrives_once(sdk: str, sdks: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("sdk", ["rudder", "segment"])
-async def test_another_page_with_our_key_brings_nothing(sdk: str, sdks: Path, tmp_path: Path) -> None:
+async def test_another_page_with_our_key_brings_nothing(
+    sdk: str, sdks: Path, behind_nginx: BehindNginx, browser: Any, tmp_path: Path
+) -> None:
     """The same page under another name: the browser keeps the events, and a request that comes nevertheless is refused."""
-    async with _shop(sdks, tmp_path) as shop, _browser() as browser:
+    async with _shop(sdks, behind_nginx, tmp_path) as shop:
         shop.html = (RUDDER_PAGE if sdk == "rudder" else SEGMENT_PAGE) % {"key": WEB, "url": shop.url, "options": "{}"}
         page = await browser.new_page()
         said: list[str] = []

@@ -46,8 +46,7 @@ class Faults:
     extra_reply_after_dot: bool = False
     close_after_messages: int | None = None  # greet the next transaction with 421
     accept_data_without_recipient: bool = False
-    tarpit_domain: str = ""  # keep whoever writes there waiting before RCPT is answered
-    tarpit_seconds: float = 0.0
+    tarpit_domain: str = ""  # keep whoever writes there waiting before RCPT is answered, until the test lets one go
 
 
 @dataclass
@@ -78,6 +77,8 @@ class SmtpDouble:
     commands: list[str] = field(default_factory=list)
     connections: int = 0
     open_connections: int = 0
+    tarpit: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
+    in_tarpit: int = 0
     port: int = 0
     _server: asyncio.Server | None = None
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
@@ -195,7 +196,9 @@ class _Dialogue:
             await self.say("503 5.5.1 MAIL first")
             return True
         if self.server.faults.tarpit_domain and self.server.faults.tarpit_domain in command:
-            await asyncio.sleep(self.server.faults.tarpit_seconds)
+            self.server.in_tarpit += 1
+            await self.server.tarpit.acquire()
+            self.server.in_tarpit -= 1
         if self.server.faults.rcpt is not None:
             await self.say(self.server.faults.rcpt)
             return not self.server.faults.rcpt.startswith("421")

@@ -75,7 +75,7 @@ OF_PYTHON = {"msg_16": "soft", "msg_25": "soft", "msg_43": "our_fault"}
 
 
 @pytest.fixture(scope="module")
-def mails() -> dict[str, bytes]:
+def mails(outside: None) -> dict[str, bytes]:
     """Name → mail; skips when they cannot be had."""
     try:
         folder = bounce_mails()

@@ -21,6 +21,7 @@ from tests.channels.returned_mails import (
     plain,
     report_of,
 )
+from tests.properties import examples
 
 STATUSES = [
     # action, status, diagnostic → outcome, verdict, code
@@ -233,7 +234,7 @@ _SAMPLES = [
 ]
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.sampled_from(_SAMPLES), st.lists(st.tuples(st.integers(0, 3_000), st.binary(max_size=12)), max_size=12))
 @example(b"Content-Type: message/delivery-status; charset=\xff\n\nStatus: \xff\n", [])
 @example(b"Content-Type: text/plain; charset=unicode_escape\n\n\\N{x}", [])
@@ -256,7 +257,7 @@ def test_damaged_mails_never_raise(raw: bytes, damage: list[tuple[int, bytes]]) 
         assert read.ignored or read.reason
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.binary(max_size=3_000))
 def test_any_bytes_are_taken(raw: bytes) -> None:
     """Fuzzed: noise is never an outcome of a message."""

@@ -21,6 +21,7 @@ from channels.mail.dkim import DkimKey, DkimSigner, relaxed_body
 from channels.mail.email import EmailSettings, create, signer_of
 from channels.mail.mime import compose, message_bytes
 from tests.channels.test_mime import body_text, header_text, message
+from tests.properties import examples
 
 SENDER = "Shop <hello@shop.example>"
 LINK = "https://mail.shop.example/u/t"
@@ -131,7 +132,7 @@ def test_what_relays_do_to_white_space_does_no_harm(keys: dict[str, DkimKey]) ->
     assert verdicts(changed, keys) == [True, True]
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(header_text, header_text, body_text, body_text | st.none(), st.booleans())
 @example("", "", "", None, True)
 @example("  a  b ", "x", " \n \t\n", "\t ", False)
@@ -236,7 +237,7 @@ def test_the_key_of_another_program_is_read(tmp_path: Path) -> None:
     assert signer_of(EmailSettings(host="h", from_=SENDER)) is None
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(data=st.binary(max_size=300))
 @example(data=b"-----BEGIN PRIVATE KEY-----\n")
 @example(data=b"-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END RSA PRIVATE KEY-----\n")

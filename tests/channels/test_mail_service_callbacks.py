@@ -42,6 +42,7 @@ from tests.channels.service_payloads import (
     sendgrid_event,
     ses_bounce,
 )
+from tests.properties import examples
 
 DAY_MS = 86_400_000
 
@@ -299,7 +300,7 @@ _KEYS = (
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.sampled_from(_KEYS), _json, st.sampled_from(EVENTS))
 def test_signed_nonsense_never_raises_anything_else(
     key: str, value: Any, event: tuple[str, tuple[CallbackReader, CallbackRequest], str, str | None, str | None]
@@ -321,7 +322,7 @@ def test_signed_nonsense_never_raises_anything_else(
         assert all(0 < len(report.id) <= 200 for report in heard.reports)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.binary(max_size=400), st.dictionaries(st.text(max_size=10), st.text(max_size=20), max_size=3))
 def test_noise_is_forged(body: bytes, headers: dict[str, str]) -> None:
     """Fuzzed: whatever comes unsigned is refused, by all of them."""

@@ -27,11 +27,11 @@ PRISM = "@stoplight/prism-cli@5.14.2"
 DOCUMENT = Path(__file__).parent / "twilio_api" / "messages_and_calls.json"
 START_SECONDS_MAX = 90.0
 
-pytestmark = [pytest.mark.sdk, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture(scope="module")
-def prism() -> Iterator[str]:
+def prism(npm: None) -> Iterator[str]:
     """The address of a Prism that answers with the document's own examples, and refuses what does not fit."""
     command = ["npm", "install", "--no-audit", "--no-fund", "--prefix", ".", PRISM]
     mend = f"{PRISM} is missing; it needs Node.js 20 with npm, which needs its package index"

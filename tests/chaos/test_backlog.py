@@ -25,7 +25,6 @@ PARTITIONS = 2
 READ_SECONDS_MAX = 120.0
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(240)
 async def test_a_backlog_on_one_partition_is_read_without_a_gap(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
     """More than the high-water mark waits: the partition is held back and goes on, and every sign-up is decided once."""

@@ -31,8 +31,6 @@ def outcomes() -> dict[str, Outcome]:
     return {}
 
 
-@pytest.mark.kill
-@pytest.mark.slow
 @pytest.mark.timeout(420)
 def test_nothing_is_lost_and_nothing_decided_twice(
     kafka_cluster: Callable[..., Cluster], outcomes: dict[str, Outcome]

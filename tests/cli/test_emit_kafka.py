@@ -188,8 +188,6 @@ def test_a_write_key_is_not_ignored(tmp_path: Path) -> None:
     assert "no write key" in done.err
 
 
-@pytest.mark.kill
-@pytest.mark.slow
 def test_a_broker_that_dies_in_between_is_waited_for(kafka_cluster: Callable[..., Cluster], tmp_path: Path) -> None:
     """Killed while lines go out, started again: it says that it waits, ends with 0, and each line is there exactly once."""
     cluster = kafka_cluster()

@@ -33,7 +33,7 @@ from tests.cli.conftest import anlass, signed_up, wait_for
 from tests.fleet.processes import Fleet, Process, fleet
 from tests.fleet.topics_read import read_topic
 
-pytestmark = [pytest.mark.slow, pytest.mark.kill, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 PARTITIONS = 2
 NOW_MS = 1_800_000_000_000

@@ -98,7 +98,8 @@ class Served:
     """An application on a free port of 127.0.0.1."""
 
     def __init__(self, app: web.Application) -> None:
-        self._runner = web.AppRunner(app, access_log=None)
+        # A connection whose body never came is read on for ten seconds otherwise.
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
         self.url = ""
 
     async def __aenter__(self) -> Self:

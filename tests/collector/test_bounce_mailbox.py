@@ -35,7 +35,7 @@ certificate = _certificate  # a fixture of the tests of channels, for these, too
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, certificate: Path) -> Iterator[GreenMail]:
+def server(outside: None, tmp_path_factory: pytest.TempPathFactory, certificate: Path) -> Iterator[GreenMail]:
     """One server for all tests of this file; skips when it cannot run here."""
     from tests.services.greenmail import jar
     from tests.services.kafka_jars import java

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 import structlog
 from hypothesis import HealthCheck, given
-from hypothesis import settings as examples
+from hypothesis import settings as example_settings
 from hypothesis import strategies as st
 
 from engine.clock import ManualClock, SystemClock
@@ -27,6 +27,7 @@ from engine.runtimes.memory_ports import MemoryRuntime
 from engine.settings import CollectorSection
 from engine.telemetry import configure_logging
 from tests.collector.conftest import T0, Collector, Served, catalog, make_parts
+from tests.properties import examples
 
 TRACK = {"type": "track", "userId": "c1", "event": "E"}
 MEGABYTE = 1_000_000
@@ -286,7 +287,7 @@ HEADERS = st.fixed_dictionaries(
 STATUSES = {200, 400, 401, 404, 405, 413, 415, 429}
 
 
-@examples(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example_settings(max_examples=examples(300), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 async def test_whatever_comes_the_answer_is_json_and_no_crash(collector: Collector, data: st.DataObject) -> None:
     """Bytes and near-records to every path with odd headers: a known status, and JSON that says what is wrong."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer
 from hypothesis import given
-from hypothesis import settings as examples
+from hypothesis import settings as example_settings
 from hypothesis import strategies as st
 
 from engine.collector.intake.foreign import parse_foreign
@@ -21,6 +21,7 @@ from engine.errors import BadRecord, ServiceUnreachable
 from engine.runtimes.kafka.topics import encode_input, headers_of, is_ours
 from tests.collector.conftest import T0
 from tests.collector.test_collector_faults import KEYS, VALUES
+from tests.properties import examples
 from tests.services.kafka import create_topics
 from tests.services.kafka_tools import console_producer
 
@@ -223,7 +224,7 @@ NEARLY = st.sampled_from([TRACK, dict[str, Any](CLOUD), {"batch": [TRACK]}]).fla
 )
 
 
-@examples(max_examples=400)
+@example_settings(max_examples=examples(400))
 @given(
     key=st.none() | st.binary(max_size=12) | st.text(max_size=6).map(str.encode),
     value=st.binary(max_size=120) | (NEARLY | VALUES).map(lambda value: json.dumps(value).encode()),
@@ -292,7 +293,7 @@ def _run(command: list[str], said: str) -> None:
 
 # kcat is not a requirement: Kafka's own console producer writes the same, and always runs.
 KCAT = shutil.which("kcat") or shutil.which("kafkacat")
-PROGRAMS = [pytest.param("console producer", marks=pytest.mark.slow), *(["kcat"] if KCAT else [])]
+PROGRAMS = ["console producer", *(["kcat"] if KCAT else [])]
 
 
 def _command(program: str, bootstrap: str, topic: str, *, keyed: bool) -> list[str]:

@@ -89,14 +89,21 @@ def installed(folder: Path, command: list[str], mend: str) -> Path:
     return folder
 
 
-def run_python(beside: Beside, sdk: tuple[str, str], *more: str, key: str = KEY) -> list[str]:
-    """Lets the client talk to the collector; returns the errors it saw."""
-    package, module = sdk
-    target = installed(
+@pytest.fixture(params=PYTHON_SDKS, ids=[package for package, _ in PYTHON_SDKS])
+def sdk(outside: None, request: pytest.FixtureRequest) -> tuple[Path, str]:
+    """Each of the three Python clients: where it is installed, and its module."""
+    package, module = request.param
+    folder = installed(
         CACHE / package.replace("==", "-"),
         [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target", ".", package],
         f"{package} is missing; it is installed by pip, which needs its package index",
     )
+    return folder, module
+
+
+def run_python(beside: Beside, sdk: tuple[Path, str], *more: str, key: str = KEY) -> list[str]:
+    """Lets the client talk to the collector; returns the errors it saw."""
+    target, module = sdk
     run = subprocess.run(
         [sys.executable, "-c", PYTHON_PROGRAM, module, beside.url, key, *more],
         env={**os.environ, "PYTHONPATH": str(target)}, capture_output=True, text=True, timeout=RUN_SECONDS_MAX, check=False,
@@ -128,12 +135,10 @@ def assert_arrived(records: list[Record]) -> None:
     assert len(set(ids)) == len(ids)
 
 
-@pytest.mark.sdk
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("more", [(), ("gzip",)], ids=["plain", "gzip"])
-@pytest.mark.parametrize("sdk", PYTHON_SDKS, ids=[package for package, _ in PYTHON_SDKS])
 def test_everything_a_python_client_sends_arrives_once(
-    sdk: tuple[str, str], more: tuple[str, ...], beside: Beside
+    sdk: tuple[Path, str], more: tuple[str, ...], beside: Beside
 ) -> None:
     """Each of the three clients, plain and compressed."""
     assert run_python(beside, sdk, *more) == []
@@ -141,10 +146,8 @@ def test_everything_a_python_client_sends_arrives_once(
     assert [record.name for record in of_type(beside.records, Event, "anon-7")] == ["Cart Viewed"]
 
 
-@pytest.mark.sdk
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("sdk", PYTHON_SDKS, ids=[package for package, _ in PYTHON_SDKS])
-def test_a_python_client_understands_a_refusal(sdk: tuple[str, str], beside: Beside) -> None:
+def test_a_python_client_understands_a_refusal(sdk: tuple[Path, str], beside: Beside) -> None:
     """An unknown write key is an error that the client reports, in our words, instead of crashing on the answer."""
     errors = run_python(beside, sdk, key="wrong")
     assert errors
@@ -152,13 +155,9 @@ def test_a_python_client_understands_a_refusal(sdk: tuple[str, str], beside: Bes
     assert beside.records == []
 
 
-@pytest.mark.sdk
-@pytest.mark.node
 @pytest.mark.timeout(400)
-def test_everything_the_node_client_sends_arrives_once(beside: Beside) -> None:
+def test_everything_the_node_client_sends_arrives_once(npm: None, beside: Beside) -> None:
     """@segment/analytics-node, with an identify that joins an anonymous visitor."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        pytest.skip("Node.js is missing; install it (Debian and Ubuntu: apt install nodejs npm) to run this test")
     folder = installed(
         CACHE / "analytics-node",
         ["npm", "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", ".", NODE_SDK],

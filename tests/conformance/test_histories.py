@@ -17,6 +17,7 @@ from engine.runtimes.memory import Memory
 from tests.conformance.harness import EmbeddedHarness, Harness, MemoryHarness, decisions, messages, states
 from tests.conformance.kafka_harness import KafkaHarness
 from tests.conformance.shop import T0, catalog
+from tests.properties import examples
 
 CUSTOMERS = ("a", "b", "c")
 MINUTE = 60_000
@@ -100,7 +101,7 @@ async def play(harness: Harness, history: list[tuple[int, list[Record]]]) -> dic
     }
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.too_slow])
 @given(histories)
 async def test_embedded_decides_what_memory_decides(history: list[tuple[int, list[Record]]]) -> None:
     """Batches of records, timers between them, merges, erasures, pauses: nothing depends on how it is stored."""
@@ -116,9 +117,8 @@ async def test_embedded_decides_what_memory_decides(history: list[tuple[int, lis
             await embedded.close()
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(600)
-@settings(max_examples=5, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(5), suppress_health_check=[HealthCheck.too_slow])
 @given(histories)
 async def test_kafka_decides_what_memory_decides(kafka: str, history: list[tuple[int, list[Record]]]) -> None:
     """The same on a real broker; few histories, because each needs topics of its own."""
@@ -135,7 +135,7 @@ async def test_kafka_decides_what_memory_decides(kafka: str, history: list[tuple
             await on_kafka.close()
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.too_slow])
 @given(histories)
 async def test_the_log_alone_gives_the_same_decisions_and_states_again(
     history: list[tuple[int, list[Record]]],

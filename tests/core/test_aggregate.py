@@ -14,6 +14,7 @@ from engine.core.facts.aggregate import NEWEST_MAX, EventStats
 from engine.core.time import schedule
 from engine.core.time.schedule import Duration, parse_duration, parse_time
 from engine.core.time.zone import UTC, zone_named
+from tests.properties import examples
 
 HOUR_MS = 3_600_000
 DAY_MS = 86_400_000
@@ -109,7 +110,7 @@ def test_windows_are_exact_in_the_hours_of_a_clock_change(
     assert change_ms == (min(staying) if staying else None)
 
 
-@settings(max_examples=25)  # long lists
+@settings(max_examples=examples(25))  # long lists
 @given(st.lists(st.integers(0, 42 * 24), min_size=NEWEST_MAX + 1, max_size=260), st.integers(1, 40), st.randoms())
 def test_beyond_a_hundred_the_answer_is_exact_to_the_day(hours: list[int], days: int, order: object) -> None:
     """Between the counts of a window one UTC day longer and the window itself; totals stay exact."""
@@ -204,7 +205,7 @@ def test_a_newly_summed_property_starts_at_zero() -> None:
     assert aggregate.count(stats, NOW_MS)[0] == 3
 
 
-@settings(max_examples=25)  # long lists
+@settings(max_examples=examples(25))  # long lists
 @given(st.lists(st.integers(-200, 200), min_size=NEWEST_MAX, max_size=150))
 def test_many_future_occurrences_do_not_count_yet(hours: list[int]) -> None:
     """Clocks that are far ahead: to the day where they are more than the newest hundred."""
@@ -230,7 +231,7 @@ def test_the_days_of_a_window() -> None:
     ]  # fmt: skip
 
 
-@settings(max_examples=25)  # long lists
+@settings(max_examples=examples(25))  # long lists
 @given(st.lists(st.integers(0, 9 * 24), max_size=160), st.lists(st.integers(0, 9 * 24), max_size=160))
 def test_merged_customers_have_the_occurrences_of_both(mine: list[int], theirs: list[int]) -> None:
     """An alias joins two histories: totals are exact, windows to the day beyond a hundred."""

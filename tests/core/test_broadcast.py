@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from engine.core.record import Absorb, Pause, Winner
 from tests.core.stage import Play, workflow
+from tests.properties import examples
 
 MEMBERS = "segments:\n  gold: {where: customer.gold == true}"
 SEND = "[{send: {channel: newsletter, template: issue}, id: mail}]"
@@ -240,7 +241,7 @@ def test_who_waited_under_another_id_gets_one_issue_not_two() -> None:
     assert reached(play)[early] == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     pauses=st.lists(st.tuples(st.integers(0, 300), st.booleans()), max_size=8),
     late=st.lists(st.integers(0, 300), max_size=5),

@@ -11,6 +11,7 @@ from engine.core.expression.scope import Scope
 from engine.core.time.zone import UTC
 from engine.definition.expression.parse import BadExpression, compile_expression
 from engine.errors import ExpressionError
+from tests.properties import examples
 
 
 class Misfit(Exception):
@@ -198,7 +199,7 @@ def interpret(tree: Tree, data: dict[str, Any]) -> Any:
             return [interpret(part, data) for part in parts]
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=examples(600), deadline=None)
 @given(TREES, DATA)
 def test_generated_code_agrees_with_a_naive_interpreter(tree: Tree, data: dict[str, Any]) -> None:
     """Value for value, type for type, failure for failure."""
@@ -222,7 +223,7 @@ WORDS = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=examples(600), deadline=None)
 @given(st.one_of(st.lists(WORDS, max_size=14).map(" ".join), st.text(max_size=40)))
 def test_any_text_compiles_or_is_refused(text: str) -> None:
     """Whatever is written, the compiler answers with an expression or with reasons; what compiles gives a value or fails."""

@@ -25,6 +25,7 @@ from engine.core.record import (
     encode_record,
 )
 from tests.core.stage import POLICY, compiled, workflow
+from tests.properties import examples
 
 RULES = """
 frequency: [{purpose: marketing, at_most: 2, per: 2d, hold_up_to: 3d}]
@@ -184,7 +185,9 @@ def play(history: History, *, twice: bool, customer: str = "c1") -> tuple[list[E
     return all_effects, states
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(
+    max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
 @given(st.lists(record(), max_size=12))
 def test_any_history_is_decided_alike_and_changes_nothing_it_was_given(history: History) -> None:
     """Twice the same decisions, with the same ids; also when every record is delivered twice."""
@@ -198,7 +201,9 @@ def test_any_history_is_decided_alike_and_changes_nothing_it_was_given(history: 
     assert repr(effects) == repr(doubled)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(
+    max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
 @given(st.lists(record(), max_size=6), st.lists(record(), max_size=6))
 def test_any_two_customers_can_be_merged(left: History, right: History) -> None:
     """Whatever both have been through; what was pending at the one is pending at the other or ended."""

@@ -14,6 +14,7 @@ from engine.core.journey import migrate
 from engine.core.record import End, Recheck
 from engine.definition.load import load_files
 from tests.core.stage import POLICY, Play, workflow
+from tests.properties import examples
 
 if TYPE_CHECKING:
     from engine.core.catalog import Catalog
@@ -285,7 +286,7 @@ def said(play: Play, rule: str) -> tuple[dict[str, Enrollment], dict[str, Enroll
     return before, {run.id: run for run in play.state().enrollments}, ended
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(in_flight())
 def test_pin_changes_nothing(play: Play) -> None:
     """No enrollment, no journal line, no message."""
@@ -294,7 +295,7 @@ def test_pin_changes_nothing(play: Play) -> None:
     assert (after, ended, len(play.memory.decisions)) == (before, set(), lines)
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(in_flight())
 def test_migrate_loses_nobody_and_is_idempotent(play: Play) -> None:
     """Everybody is still there or came to an end by steps of the current version; who could not move is where they were; and
@@ -318,7 +319,7 @@ def test_migrate_loses_nobody_and_is_idempotent(play: Play) -> None:
     assert (again, still, none) == (after, after, set())
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(in_flight())
 def test_end_ends_all_old_ones_and_only_them(play: Play) -> None:
     """Who is on the current version stays exactly as they are."""
@@ -329,7 +330,7 @@ def test_end_ends_all_old_ones_and_only_them(play: Play) -> None:
     assert {each.detail["reason"] for each in play.decisions("exited")[-len(ended) :]} <= {"superseded", "done"}
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(in_flight(), st.sampled_from(migrate.VERSIONS))
 def test_fate_tells_beforehand_what_happens(play: Play, rule: str) -> None:
     """The plan of a deploy asks the same function, so that it says what is done."""

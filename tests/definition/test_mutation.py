@@ -4,6 +4,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from engine.definition.load import load_files
+from tests.properties import examples
 
 SOUND = """\
 workflow: x
@@ -30,7 +31,7 @@ PARTS = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(st.lists(st.tuples(st.integers(0, len(SOUND)), st.integers(0, 12), PARTS), min_size=1, max_size=3))
 @example([(72, 0, "(")])  # a key that begins as pydantic's own words do
 def test_a_damaged_workflow_gives_problems_or_a_catalog(damages: list[tuple[int, int, str]]) -> None:

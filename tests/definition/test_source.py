@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from engine.definition.load import load_files
 from engine.definition.problem import Problems
 from engine.definition.yaml.source import BYTES_MAX, DEPTH_MAX, NODES_MAX, parse
+from tests.properties import examples
 
 
 def read(text: str) -> object:
@@ -121,7 +122,7 @@ def test_limits_hold() -> None:
 YAMLISH = st.text(alphabet="ab:-[]{}(),'\"&*!|>%#? \n\t\\0129é~@`", max_size=60)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(YAMLISH)
 @example("a: [(,(\n'")
 @example("- ? - :\n  - !")
@@ -133,7 +134,7 @@ def test_yamlish_text_gives_data_or_problems(text: str) -> None:
     assert (source is None) == bool(problems.found)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.binary(max_size=80))
 def test_bytes_give_data_or_problems(raw: bytes) -> None:
     """The same for bytes."""

@@ -13,6 +13,7 @@ from selectolax.lexbor import LexborHTMLParser
 
 from engine.dispatch.links.anchors import in_html, in_text, with_pixel
 from engine.dispatch.templates.template_set import TemplateSet
+from tests.properties import examples
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -78,7 +79,7 @@ pieces = st.sampled_from([*TAGS, *ATTRIBUTES, *VALUES, *RAW, *MORE])
 documents = st.lists(pieces, max_size=30).map("".join)
 
 
-@settings(max_examples=600)
+@settings(max_examples=examples(600))
 @given(documents)
 @example("<a href=http://a.de/x>y</a>")
 @example("<a href='http://a.de' href=http://b.de>")
@@ -99,7 +100,7 @@ def test_what_a_browser_follows_is_replaced_and_nothing_else(document: str) -> N
     assert seen(in_html(document, marked)) == expected
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(documents | st.text(max_size=200))
 def test_what_is_not_replaced_stays_byte_for_byte(document: str) -> None:
     """Without a replacement, and where it is the same address."""

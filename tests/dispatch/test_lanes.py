@@ -8,9 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from engine.clock import ManualClock
+from engine.core.message import Message
 from engine.core.record import Flush
 from engine.dispatch.sending.dispatcher import Dispatcher
+from engine.dispatch.sending.lanes import Lanes
+from engine.dispatch.sending.limits import Limits, Providers
 from engine.health import Condition
+from engine.telemetry import Metrics
 from tests.channels.conftest import Faults
 from tests.dispatch.test_dispatcher import House
 
@@ -27,6 +32,45 @@ async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     yield built
     await built.runtime.stop()
     await built.server.stop()
+
+
+LIMITS = Limits(channels=("email",), rate=100.0, under_way_max=2)
+MAIL = Message(
+    id="m", customer="c", channel="email", address="ana@shop.example", template="t", purpose="transactional",
+    workflow="w", version="v", enrollment="e", step="s", decided_ms=0, due_ms=0,
+)  # fmt: skip
+
+
+def _lanes(limits: Limits) -> tuple[Lanes, ManualClock]:
+    clock = ManualClock(1_000)
+    return Lanes(Providers((limits,)), clock=clock, metrics=Metrics()), clock
+
+
+def test_a_lane_that_opens_while_the_outbox_is_asked_is_asked_for_again_at_once() -> None:
+    """What waited in it was not offered: to wait for the next lane, of which there is none, would cost a second."""
+    lanes, clock = _lanes(LIMITS)
+    lanes.closed()
+    assert lanes.opens_in_seconds() is None
+    lanes.took(MAIL)
+    assert ("email", "") in lanes.closed().lanes
+    assert lanes.opens_in_seconds() == 0.01
+    clock.advance(12)
+    assert lanes.opens_in_seconds() == -0.002
+    assert lanes.closed().lanes == frozenset()
+    assert lanes.opens_in_seconds() is None
+
+
+def test_a_call_that_ends_while_the_outbox_is_asked_is_noticed() -> None:
+    """It opened a lane whose messages were not offered; the next time they are."""
+    lanes, _ = _lanes(LIMITS)
+    lanes.closed()
+    assert lanes.enter(MAIL)
+    lanes.closed()
+    seen = [lanes.call_ended]
+    lanes.leave([MAIL])
+    seen.append(lanes.call_ended)
+    lanes.closed()
+    assert [*seen, lanes.call_ended] == [False, True, False]
 
 
 async def _refused(house: House) -> int:

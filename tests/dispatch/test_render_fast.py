@@ -12,6 +12,7 @@ from engine.dispatch.filters.values import Budget, RenderFailure
 from engine.dispatch.templates.build import Builder
 from engine.dispatch.templates.compiled import CompiledPart
 from engine.dispatch.templates.grammar import TemplateSources
+from tests.properties import examples
 
 NAMES = ("a", "b", "items", "é")
 
@@ -129,7 +130,7 @@ def outcome(way: Any, context: dict[str, Any]) -> tuple[str, Any]:
         return "error", (failure.reason, failure.line, failure.name)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(body=bodies, context=contexts, kind=st.sampled_from(["html", "txt"]))
 def test_fast_and_full_rendering_agree(body: str, context: dict[str, Any], kind: str) -> None:
     """Whatever the template and the data, both ways end the same."""

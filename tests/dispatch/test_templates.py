@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from engine.dispatch.templates.template_problem import TemplateError
 from engine.dispatch.templates.template_set import TemplateSet
+from tests.properties import examples
 
 SUBJECT = "---\nsubject: Hallo\n---\n"
 
@@ -182,7 +183,7 @@ FRAGMENTS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(parts=FRAGMENTS, front=FRAGMENTS)
 def test_whatever_stands_in_a_file_only_problems_come_out(tmp_path: Path, parts: list[str], front: list[str]) -> None:
     """Fuzz: loading and rendering arbitrary sources give TemplateProblem and TemplateError, never anything else."""
@@ -199,7 +200,7 @@ def test_whatever_stands_in_a_file_only_problems_come_out(tmp_path: Path, parts:
         assert error.reason  # noqa: PT017 - either way is fine, but the reason must be there
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(front=st.text(alphabet="abc:{}[]&*!|>-'\"%#,? \n\t\x00é", max_size=60))
 def test_whatever_stands_in_the_front_matter_only_problems_come_out(tmp_path: Path, front: str) -> None:
     """Fuzz: arbitrary YAML between the fences."""

@@ -17,6 +17,7 @@ from engine.core.policy import Tracking
 from engine.dispatch.links.tracking import marked
 from tests.dispatch.mails import rendered
 from tests.dispatch.test_tracked_content import LINKS, MESSAGE
+from tests.properties import examples
 
 LEGACY = sorted(name for name in html5 if not name.endswith(";"))
 """Names that browsers read without a semicolon, too: `&copy`, `&curren`, `&lt`, …"""
@@ -93,7 +94,7 @@ _QUERY = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(query=_QUERY, strict=st.booleans(), dynamic=st.booleans(), tracked=st.booleans())
 @example(query=[(name, "1") for name in LEGACY], strict=True, dynamic=False, tracked=True)
 @example(query=[(name, "1") for name in LEGACY], strict=False, dynamic=False, tracked=False)

@@ -128,7 +128,7 @@ class Session:
         """Does what one line of a console says; AssertionError when it fails, or prints something else."""
         words = shlex.split(command)
         if words[0] == "make":
-            targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+            targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
             assert words[1] in targets, f"there is no `{command}`"
         elif words[:2] == ["docker", "compose"]:
             files = [words[at + 1] for at, word in enumerate(words) if word == "-f"] or ["docker-compose.yml"]

@@ -19,7 +19,7 @@ QUERIES = [block.text for block in blocks(PAGE) if block.language == "sql"]
 EXPECTED = [[("refused", 1)], [("order", 1, 0), ("welcome", 2, 1)]]
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 @pytest.mark.parametrize(("query", "expected"), zip(QUERIES, EXPECTED, strict=True), ids=["refused", "entered"])
 async def test_a_query_of_the_page_answers(
     query: str, expected: list[tuple[object, ...]], kind: str, request: pytest.FixtureRequest, tmp_path: Path

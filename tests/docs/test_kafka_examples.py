@@ -133,7 +133,6 @@ def test_kcat_writes_a_record(reader: Reader) -> None:
     _check(each, "Order Completed", "o-1002")
 
 
-@pytest.mark.slow
 def test_the_console_producer_writes_a_record(reader: Reader) -> None:
     """Which names nobody, and so is its key's."""
     try:

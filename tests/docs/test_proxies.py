@@ -17,7 +17,7 @@ from engine.dispatch.templates.render import Rendered
 from engine.runtimes.memory_ports import MemoryRuntime
 from engine.settings import CollectorSection
 from tests.collector.conftest import KEY, T0, Served, catalog, make_parts, taken_in
-from tests.services.nginx import behind_nginx
+from tests.services.nginx import BehindNginx
 
 ROOT = Path(__file__).parents[2]
 PROXY = ROOT / "docs" / "operators" / "proxy"
@@ -64,7 +64,9 @@ def test_no_list_names_what_is_for_operators() -> None:
         assert not re.search(r"mailbox|metrics|readyz|8081", settings), file
 
 
-async def test_behind_nginx_shops_and_customers_pass_and_operators_pages_do_not(tmp_path: Path) -> None:
+async def test_behind_nginx_shops_and_customers_pass_and_operators_pages_do_not(
+    behind_nginx: BehindNginx, tmp_path: Path
+) -> None:
     """An event, every kind of link, and the customer's address in the proof of consent."""
     runtime, parts, application = _application()
     tmp_path.chmod(0o755)

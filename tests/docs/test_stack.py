@@ -354,7 +354,8 @@ def test_grafana_finds_its_dashboard_and_its_source(compose: Any) -> None:
             assert target["datasource"]["uid"] == source["uid"]
 
 
-def _promtool() -> str:
+@pytest.fixture
+def promtool(outside: None) -> str:
     """The machine's, else that of Debian's package."""
     found = shutil.which("promtool")
     if found:
@@ -370,9 +371,8 @@ def _promtool() -> str:
 
 
 @pytest.mark.timeout(600)
-def test_promtool_takes_rules_and_configuration() -> None:
+def test_promtool_takes_rules_and_configuration(promtool: str) -> None:
     """The expressions are PromQL, the templates of the annotations parse."""
-    promtool = _promtool()
     for kind, file in (("rules", "alerts.yml"), ("config", "prometheus.yml")):
         done = subprocess.run([promtool, "check", kind, STACK / file], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr

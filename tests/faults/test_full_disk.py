@@ -24,7 +24,7 @@ def mount(*arguments: str) -> bool:
 
 
 @pytest.fixture
-def small_disk(project: Path) -> Iterator[Callable[[str], bool]]:
+def small_disk(outside: None, project: Path) -> Iterator[Callable[[str], bool]]:
     """`var/` on three megabytes; call it with another size to make room."""
     var = project / "var"
     var.mkdir()

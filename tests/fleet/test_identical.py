@@ -79,8 +79,6 @@ def _owned(page: str) -> int:
     return int(float(found[1]))
 
 
-@pytest.mark.slow
-@pytest.mark.kill
 @pytest.mark.timeout(900)
 async def test_three_workers_decide_what_one_process_decides(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
     """Decision for decision, per customer and in order, `why` and message ids included."""

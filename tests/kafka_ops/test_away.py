@@ -48,8 +48,6 @@ def test_without_an_address_it_is_a_matter_of_settings(shop: Path) -> None:
     assert "anlass run" in line
 
 
-@pytest.mark.slow
-@pytest.mark.kill
 @pytest.mark.timeout(240)
 async def test_a_worker_outlives_its_broker(
     kafka_cluster: Callable[..., Cluster], topic_prefix: str, shop: Path, tmp_path: Path
@@ -82,8 +80,6 @@ async def test_a_worker_outlives_its_broker(
         await worker.stop(9)
 
 
-@pytest.mark.slow
-@pytest.mark.kill
 @pytest.mark.timeout(240)
 async def test_roles_end_in_order_while_their_broker_is_away(
     kafka_cluster: Callable[..., Cluster], topic_prefix: str, shop: Path, tmp_path: Path

@@ -79,7 +79,6 @@ async def _subjects(project: Path, count: int) -> list[str]:
         await asyncio.sleep(0.1)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(150)
 async def test_a_deploy_that_changes_only_a_template_takes_effect(
     env: dict[str, str], project: Path, role: Callable[..., RoleProcess]

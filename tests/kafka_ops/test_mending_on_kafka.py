@@ -62,7 +62,6 @@ class _Shop:
         await outlet.stop()
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(150)
 async def test_a_state_that_cannot_be_read_is_found_and_mended_beside_a_running_worker(
     env: dict[str, str], project: Path, role: Callable[..., RoleProcess]

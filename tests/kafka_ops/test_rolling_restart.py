@@ -20,7 +20,7 @@ EVENTS_PER_SECOND = 80
 CUSTOMERS = 40
 GAP_SECONDS_MAX = 8.0
 """Of a partition, on a machine that does much else beside; B7 measures it."""
-pytestmark = [pytest.mark.slow, pytest.mark.kill, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.timeout(240)
 
 
 class Load:

@@ -17,8 +17,6 @@ from tests.services.kafka import Cluster
 SAID_SECONDS_MAX = STANDING_SECONDS + LOOK_SECONDS + ANSWER_SECONDS_MAX + 3
 
 
-@pytest.mark.slow
-@pytest.mark.kill
 @pytest.mark.timeout(150)
 async def test_a_broker_that_hangs_makes_worker_and_dispatcher_say_that_they_stand(
     kafka_cluster: Callable[..., Cluster], topic_prefix: str, tmp_path: Path

@@ -20,7 +20,6 @@ LINES_MAX = 60
 """Repeats count as well: without a pause between two questions there were 17,489 in as long."""
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(150)
 async def test_a_collector_whose_topic_is_gone_says_so_quietly(
     env: dict[str, str], role: Callable[..., RoleProcess]

@@ -16,7 +16,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from engine.tracing import trace_id_of
 from tests.kafka_ops.role_process import RoleProcess, command
 
-pytestmark = [pytest.mark.slow, pytest.mark.kill, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.timeout(240)
 WELCOME = """\
 workflow: hello
 purpose: transactional

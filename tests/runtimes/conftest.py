@@ -44,7 +44,7 @@ async def open_runtime(var: Path, clock: ManualClock) -> AsyncIterator[Open]:
         await runtime.stop()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgres"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Of an empty journal's database, of each kind."""
     if request.param == "sqlite":

@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from engine.clock import ManualClock
-from engine.core.customer import CustomerState, encode_state
+from engine.core.customer import CustomerState, decode_state, encode_state
 from engine.core.effect import Suppress
 from engine.core.expression.condition import Expression
 from engine.core.expression.scope import Scope
@@ -240,7 +240,7 @@ async def test_a_suppressed_address_is_kept_as_a_hash(open_runtime: Any) -> None
 
 
 async def test_a_hundred_thousand_pending_timers_cost_no_scan(open_runtime: Any, clock: ManualClock, var: Path) -> None:
-    """Opening is quick whatever is pending, and what is due is found by its index."""
+    """Opening takes a small part of what reading all of them would, and what is due is found by its index."""
     store = Store(var)
     store.open()
     with store.transaction() as connection:
@@ -260,10 +260,14 @@ async def test_a_hundred_thousand_pending_timers_cost_no_scan(open_runtime: Any,
             connection.execute("INSERT INTO states (customer, due_ms, state) VALUES (?, ?, ?)", (name, due_ms, state))
             connection.execute("INSERT INTO timers (due_ms, customer) VALUES (?, ?)", (due_ms, name))
         connection.execute("UPDATE progress SET value = -1, note = 'shop-1' WHERE name = 'recheck'")
+    begun = time.process_time()
+    for (state,) in store.connection.execute("SELECT state FROM states ORDER BY customer"):
+        decode_state(state)
+    scanned = time.process_time() - begun
     store.close()
-    begun = time.perf_counter()
+    begun = time.process_time()
     runtime = await open_runtime()
-    assert time.perf_counter() - begun < 2
+    assert time.process_time() - begun < scanned / 2
     clock.advance(HOUR + 499)
     await asyncio.sleep(0)
     await runtime.idle()

@@ -14,11 +14,11 @@ from engine.runtimes.journal import Database, DatabaseReader, Projection
 from tests.runtimes.journal_records import T0, entry, line, message, removed, stretch
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgres"])
 async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
     """An empty one of each kind."""
     url = f"sqlite:///{tmp_path}/journal.db"
-    if request.param == "postgresql":
+    if request.param == "postgres":
         url = request.getfixturevalue("postgres")
     opened = Database(url, clock=ManualClock(T0))
     await opened.open()

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from engine.runtimes.journal import Database, Displaced, Projection
 from engine.runtimes.journal.consumed import KINDS, Consumed, Kind, Stretch
+from tests.properties import examples
 from tests.runtimes.journal_records import (
     T0,
     Record,
@@ -187,7 +188,7 @@ def _summed(totals: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(seed=st.integers(0, 1 << 32), steps=st.integers(1, 16))
 def test_any_delivery_gives_the_same_tables_in_sqlite(seed: int, steps: int) -> None:
     """Cut, interleaved, delivered again, by two sinks in turn."""
@@ -196,13 +197,12 @@ def test_any_delivery_gives_the_same_tables_in_sqlite(seed: int, steps: int) -> 
         asyncio.run(_compare(seed, steps, new_url=lambda: f"sqlite:///{Path(folder)}/{next(numbers)}.db"))
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_any_delivery_gives_the_same_tables_in_postgresql(postgres_server: str) -> None:
     """The same, with fewer examples: each needs two databases."""
     from tests.services.postgres import create_database, drop_database
 
-    @settings(max_examples=8)
+    @settings(max_examples=examples(8))
     @given(seed=st.integers(0, 1 << 32), steps=st.integers(1, 16))
     def check(seed: int, steps: int) -> None:
         urls: list[str] = []

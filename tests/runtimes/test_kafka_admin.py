@@ -242,7 +242,6 @@ def test_waiting_says_that_it_waits_and_ends(topics: Topics) -> None:
     assert heard[0].startswith("Waiting for Kafka at 127.0.0.1:")
 
 
-@pytest.mark.slow
 def test_of_three_brokers_two_have_to_acknowledge(kafka_cluster: Start, topics: Topics) -> None:
     """With `replication = 0` there are three copies, and a record counts as durable when two have it."""
     cluster = kafka_cluster(3)
@@ -253,8 +252,6 @@ def test_of_three_brokers_two_have_to_acknowledge(kafka_cluster: Start, topics: 
     assert _settings(cluster.bootstrap, topics.states)["min.insync.replicas"] == "2"
 
 
-@pytest.mark.kill
-@pytest.mark.slow
 def test_a_broker_that_comes_late_is_waited_for(kafka_cluster: Start, topics: Topics) -> None:
     """The role starts before its broker, as in a compose file, and goes on when it answers."""
     cluster = kafka_cluster()

@@ -227,7 +227,6 @@ async def test_entries_that_are_final_for_long_are_removed_a_few_at_a_time(stage
     assert [name for name in names if held.ledger.entry(name)] == [names[-1]]
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(400)
 async def test_a_hundred_thousand_pending_messages_are_taken_over_quickly(stage: Stage) -> None:
     """Within seconds, from a disk that has them as from the changelog alone; nobody else is held up meanwhile."""

@@ -29,6 +29,7 @@ from engine.runtimes.kafka.topics import (
 )
 from engine.runtimes.memory_ports import MemoryRuntime
 from tests.conformance.shop import T0, catalog
+from tests.properties import examples
 from tests.runtimes.ledger_stage import answer, bounced, message
 
 NAMES = ("a", "b", "c")
@@ -113,7 +114,7 @@ def _view(entry: Any) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(calls)
 def test_a_message_goes_the_ways_that_it_goes_in_the_memory_runtime(script: list[Any]) -> None:
     """Any calls in any order: the same entries, the same claims, the same messages ready in the same order."""

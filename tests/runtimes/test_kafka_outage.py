@@ -41,8 +41,6 @@ class Behind(MemoryRuntime):
         await self.intake.append(records)
 
 
-@pytest.mark.kill
-@pytest.mark.slow
 async def test_a_broker_that_dies_loses_nothing_that_was_acknowledged(kafka_cluster: Start) -> None:
     """Requests go on over a kill and a restart: 503 or 429 with Retry-After in bounded time, at once when it lasts; 200 again
     by itself; and every record that got a 200 is there, each customer's in order.
@@ -103,8 +101,6 @@ async def test_a_broker_that_dies_loses_nothing_that_was_acknowledged(kafka_clus
         assert mine == sorted(mine)
 
 
-@pytest.mark.kill
-@pytest.mark.slow
 async def test_of_three_brokers_one_may_die_and_with_one_left_nothing_is_acknowledged(kafka_cluster: Start) -> None:
     """After one SIGKILL records are taken again as soon as there are new leaders; after two, two copies cannot be had, so nobody
     gets a 200; when they are back it goes on. Whatever was acknowledged is there.
@@ -150,8 +146,6 @@ async def test_of_three_brokers_one_may_die_and_with_one_left_nothing_is_acknowl
     assert len(names) == len(set(names))
 
 
-@pytest.mark.kill
-@pytest.mark.slow
 async def test_stopping_while_the_broker_is_away_ends(kafka_cluster: Start) -> None:
     """SIGTERM during an outage: whoever waits gets an error, and the process can end."""
     cluster = await asyncio.to_thread(kafka_cluster)

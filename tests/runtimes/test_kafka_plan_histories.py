@@ -15,6 +15,7 @@ from engine.runtimes.kafka.topics import partition_of
 from engine.runtimes.memory import Memory
 from tests.conformance.shop import T0, catalog
 from tests.conformance.test_histories import CUSTOMERS, MINUTE, histories
+from tests.properties import examples
 from tests.runtimes.kafka_partitions import Cluster, Share, here
 
 History = list[tuple[int, list[Record]]]
@@ -42,7 +43,7 @@ def play(cluster: Cluster, history: History, cuts: list[int], *, again: bool) ->
         each.check_index()
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(100), suppress_health_check=[HealthCheck.too_slow])
 @given(histories, sizes, st.booleans())
 def test_one_partition_decides_what_memory_decides(history: History, cuts: list[int], again: bool) -> None:
     """However the log is cut into batches, and with every batch delivered twice: Memory's decisions, states, messages, timers."""
@@ -74,7 +75,7 @@ def _struck(memory: Memory, cluster: Cluster) -> set[str]:
     return {each.id for each in memory.messages if each.customer in forgotten} - set(cluster.read.messages)
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(100), suppress_health_check=[HealthCheck.too_slow])
 @given(histories, sizes, st.booleans())
 def test_each_of_three_partitions_decides_what_memory_decides_of_its_log(
     history: History, cuts: list[int], again: bool

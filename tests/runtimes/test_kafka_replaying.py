@@ -27,6 +27,7 @@ from engine.runtimes.rebuild import DIFFERS, Rebuilt
 from tests.conformance.shop import T0, catalog
 from tests.conformance.test_contract import HOUR, event, identify
 from tests.conformance.test_histories import CUSTOMERS, histories
+from tests.properties import examples
 from tests.runtimes.kafka_partitions import Cluster, Partition
 from tests.runtimes.test_kafka_plan_histories import MEMORY, play, sizes
 from tests.runtimes.test_kafka_plan_histories import History as Played
@@ -58,7 +59,7 @@ def _known(cluster: Cluster, customer: str) -> CustomerState | None:
     return cluster.partitions[partition_of(customer.encode(), len(cluster.partitions))].states().get(customer)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.too_slow])
 @given(histories, sizes, st.booleans(), st.sampled_from((1, 3)))
 def test_whatever_happened_the_log_and_the_journal_agree(
     history: Played, cuts: list[int], again: bool, partitions: int

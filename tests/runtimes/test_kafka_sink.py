@@ -306,10 +306,8 @@ async def _written(database: Database) -> int:
     return sum(offset for _, _, offset in await database.rows("progress_all"))
 
 
-@pytest.mark.slow
-@pytest.mark.kill
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 async def test_kill_9_under_load_writes_each_row_once(
     kafka: str, topics: Topics, send: Send, kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:

@@ -22,6 +22,7 @@ from engine.runtimes.kafka.topics import (
     pack_row,
     unpack_prefix,
 )
+from tests.properties import examples
 
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 KEYS = (b"a", b"b", b"c")
@@ -139,7 +140,7 @@ def changelogs(draw: st.DrawFn) -> list[list[Record]]:
     return batches
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(150), suppress_health_check=[HealthCheck.too_slow])
 @given(changelogs(), st.lists(st.integers(1, 9), min_size=1, max_size=4), st.integers(0, 5))
 def test_whatever_is_read_the_newest_position_of_each_key_is_kept(
     batches: list[list[Record]], cuts: list[int], reopened: int

@@ -150,6 +150,8 @@ async def test_an_embedded_store_of_each_schema_is_filled_and_chained(schema: in
     assert (found.rows, found.problems) == (4, ())
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_after_the_upgrade_the_commands_tell_what_mail_goes_out_on(tmp_path: Path) -> None:
     """`consent verify` asks for a start first; then `consent show` has what was before the ledger."""
     shop = tmp_path / "shop"
@@ -240,11 +242,10 @@ async def test_the_columns_of_messages_are_filled_in_the_journals_database(
     assert rows == expected
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgres"])
 def dialect(request: pytest.FixtureRequest) -> Dialect:
     """Each kind of database."""
-    kind: Dialect = request.param
-    return kind
+    return "sqlite" if request.param == "sqlite" else "postgresql"
 
 
 @pytest.mark.parametrize("schema", range(1, 6))

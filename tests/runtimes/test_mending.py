@@ -22,6 +22,7 @@ from tests.conformance.shop import T0, catalog
 from tests.conformance.test_contract import HOUR, event, identify
 from tests.conformance.test_histories import CUSTOMERS, histories, play
 from tests.conformance.test_unreadable import DAMAGES
+from tests.properties import examples
 from tests.runtimes.test_old_stores import STORE
 
 
@@ -129,7 +130,7 @@ async def _mended(
     return left
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(30), suppress_health_check=[HealthCheck.too_slow])
 @given(histories)
 async def test_whatever_happened_the_log_and_the_journal_agree(history: list[tuple[int, list[Record]]]) -> None:
     """Merges, pauses, timers, and who was erased and came back."""

@@ -11,12 +11,9 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-import pytest
-
-from engine.errors import ServiceUnreachable
 from tests.services.debian import missing_packages, unpack
 from tests.services.ports import free_ports
 
@@ -24,20 +21,20 @@ ROOT = Path(__file__).parents[2]
 PROXY = ROOT / "docs" / "operators" / "proxy"
 CACHE = ROOT / ".cache" / "nginx"
 
+BehindNginx = Callable[..., contextlib.AbstractAsyncContextManager[str]]
+"""What the fixture `behind_nginx` gives."""
 
-def nginx() -> str:
-    """The program; skips the test with a line where it cannot be had."""
+
+def program() -> str:
+    """Where it is; raises ServiceUnreachable where it cannot be had."""
     found = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
     if found:
         return found
-    program = CACHE / "root" / "usr" / "sbin" / "nginx"
+    unpacked = CACHE / "root" / "usr" / "sbin" / "nginx"
     mend = "apt-get install nginx"
-    try:
-        if not program.is_file():
-            unpack(missing_packages("nginx", cache=CACHE, mend=mend), CACHE / "root", mend=mend)
-    except ServiceUnreachable as error:
-        pytest.skip(str(error))
-    return str(program)
+    if not unpacked.is_file():
+        unpack(missing_packages("nginx", cache=CACHE, mend=mend), CACHE / "root", mend=mend)
+    return str(unpacked)
 
 
 @contextlib.asynccontextmanager
@@ -54,7 +51,7 @@ async def behind_nginx(collector: str, folder: Path, *, port: int = 0) -> AsyncI
         f"daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; events {{}}\n"
         f"http {{ access_log off; client_body_temp_path {folder}/body; {temp}\n{sample}\n}}\n"
     )
-    command = [nginx(), "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(folder / "nginx.conf")]
+    command = [program(), "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(folder / "nginx.conf")]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 20

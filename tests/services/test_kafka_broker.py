@@ -94,8 +94,6 @@ def test_no_topic_appears_by_itself(kafka: str, topic_prefix: str) -> None:
     producer.close(timeout=1)
 
 
-@pytest.mark.kill
-@pytest.mark.slow
 async def test_a_killed_broker_keeps_what_it_acknowledged(kafka_cluster: Start) -> None:
     """After SIGKILL and a start on the same port every acknowledged record is there, and new ones are taken."""
     async with asyncio.timeout(100):
@@ -112,8 +110,6 @@ async def test_a_killed_broker_keeps_what_it_acknowledged(kafka_cluster: Start) 
         assert await _consume(cluster.bootstrap, "records", 2 * RECORDS) == _values(0, 2 * RECORDS)
 
 
-@pytest.mark.kill
-@pytest.mark.slow
 async def test_of_three_brokers_any_one_may_die(kafka_cluster: Start) -> None:
     """Two of three go on taking records; the third comes back and catches up."""
     cluster = await asyncio.to_thread(kafka_cluster, 3)
@@ -128,7 +124,6 @@ async def test_of_three_brokers_any_one_may_die(kafka_cluster: Start) -> None:
     assert sorted(came) == _values(0, 2 * RECORDS)
 
 
-@pytest.mark.slow
 async def test_a_stopped_cluster_keeps_its_ports_and_records(kafka_jars: None, tmp_path: Path) -> None:
     """`make kafka` may be stopped and started: the second start finds the data of the first."""
     async with Cluster(folder=tmp_path) as first:
@@ -148,7 +143,6 @@ def test_a_broker_that_cannot_start_says_why(kafka_jars: None, tmp_path: Path) -
         cluster.start()
 
 
-@pytest.mark.slow
 def test_a_jvm_that_cannot_record_its_classes_starts_all_the_same(
     kafka_jars: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,7 +192,6 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-@pytest.mark.kill
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent; run this test on Linux")
 def test_a_broker_ends_with_the_process_that_started_it(kafka_jars: None, tmp_path: Path) -> None:
     """The owner dies by SIGKILL and can clean nothing up; the broker is gone all the same."""
@@ -221,8 +214,6 @@ with shared(Path(sys.argv[1])) as bootstrap:
 """
 
 
-@pytest.mark.kill
-@pytest.mark.slow
 def test_all_users_share_one_broker_until_the_last_is_gone(kafka_jars: None, tmp_path: Path) -> None:
     """A user that dies takes nothing from the others; after the last the broker ends; a later one gets a new one."""
     command = [sys.executable, "-c", USES_AND_DIES, str(tmp_path)]

@@ -164,6 +164,8 @@ class Dispatcher:
             return True
         pendings = await self._outbox.ready(max(limit, 2), closed=self._lanes.closed())
         entered = [each for each in self._lanes.ordered(pendings) if self._lanes.enter(each.message)]
+        if not entered and self._lanes.call_ended:
+            return True
         if not entered:
             return self._lanes.is_waiting and bool(self._tasks) and await self._something_ended()
         leaving = await self._prepare(entered)

@@ -43,6 +43,8 @@ class Lanes:
         self._in_a_row: Counter[str] = Counter()  # transactional messages of a provider since the last other one
         self._used: set[tuple[str, str]] = set()  # lanes with a rate that one message of this round goes through
         self._shown: dict[Lane, int] = {}
+        self._asked_ms = 0  # when the outbox was last asked for what may leave
+        self._ended_since = False  # whether a call has ended since
 
     # ------------------------------------------------------------------------------------------------- what may leave
 
@@ -50,8 +52,14 @@ class Lanes:
         """For the outbox: what need not be offered. A new round begins."""
         self._used.clear()
         now_ms, waited_ms = self._clock.now_ms(), self._waited_ms()
+        self._asked_ms, self._ended_since = now_ms, False
         shut = self.throttle.closed(now_ms) | self._berths.closed(waited_ms)
         return Closed(shut, self._berths.closed_to_bulk())
+
+    @property
+    def call_ended(self) -> bool:
+        """Whether a call is over since the outbox was asked: what waits in a lane that was closed until then was not offered."""
+        return self._ended_since
 
     @property
     def is_waiting(self) -> bool:
@@ -88,7 +96,7 @@ class Lanes:
 
     def leave(self, messages: Iterable[Message]) -> None:
         """Their calls are over, or not made after all."""
-        waited_ms = self._waited_ms()
+        waited_ms, self._ended_since = self._waited_ms(), True
         for message in messages:
             domain = domain_of(message.address)
             self._berths.leave(message.channel, domain, message=message.id, now_ms=waited_ms)
@@ -112,10 +120,12 @@ class Lanes:
         return min(most, max(busy or free.values()))
 
     def opens_in_seconds(self) -> float | None:
-        """Until the next lane opens by itself; None: none does."""
-        now_ms = self._clock.now_ms()
-        opens_ms = self.throttle.opens_ms(now_ms)
-        return None if opens_ms is None else (opens_ms - now_ms) / 1000
+        """Until the next of the lanes that were closed when the outbox was asked opens by itself; None: none does.
+
+        Not above 0 when one has opened since: what waits in it was not offered.
+        """
+        opens_ms = self.throttle.opens_ms(self._asked_ms)
+        return None if opens_ms is None else (opens_ms - self._clock.now_ms()) / 1000
 
     def _waited_ms(self) -> int:
         """How long a call takes is real time, also where the clock runs faster (a demo's)."""
