@@ -123,7 +123,7 @@ def _rendered(changes: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
     file.write_text(json.dumps(_changed(changes)), "utf-8")
     helm = shutil.which("helm")
     assert helm is not None
-    command = [helm, "template", "shop", str(CHART), "--values", str(file)]
+    command = [helm, "template", "shop", str(CHART), "--values", str(file), "--kube-version", "1.29.0"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return [each for each in YAML(typ="safe").load_all(done.stdout) if each]
