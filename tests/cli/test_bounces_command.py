@@ -67,7 +67,11 @@ def test_what_cannot_be_used_is_said(sent: tuple[Path, Accepted]) -> None:
     """A mail about nobody, damage, a missing file: a sentence each, and nothing is recorded."""
     project, mail = sent
     foreign = report_of("Final-Recipient: rfc822; x@y.z\nAction: failed\nStatus: 5.1.1\n", to="x@y.z")
-    for raw, why in ((foreign, "names no message"), (b"", "empty"), (plain("Hi", "you", sender="a@b.c"), "not a bounce")):
+    for raw, why in (
+        (foreign, "names no message"),
+        (b"", "empty"),
+        (plain("Hi", "you", sender="a@b.c"), "not a bounce"),
+    ):
         (project / "x.eml").write_bytes(raw)
         done = anlass("bounces", "x.eml", "--hand-in", "--json", cwd=project)
         assert (done.status, done.lines[0]["usable"]) == (0, False)

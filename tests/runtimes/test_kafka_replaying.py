@@ -29,7 +29,7 @@ from tests.conformance.test_contract import HOUR, event, identify
 from tests.conformance.test_histories import CUSTOMERS, histories
 from tests.runtimes.kafka_partitions import Cluster, Partition
 from tests.runtimes.test_kafka_plan_histories import MEMORY, play, sizes
-from tests.runtimes.test_kafka_plan_histories import PartitionHistory as Played
+from tests.runtimes.test_kafka_plan_histories import History as Played
 
 CATALOGS = {"shop-1": replace(catalog(), id="shop-1"), "shop-2": replace(catalog(), id="shop-2")}
 
