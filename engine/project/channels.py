@@ -61,11 +61,12 @@ def configured_channels(settings: Settings, names: Iterable[str]) -> dict[str, C
         adapter = adapters.get(name, name)
         try:
             channels[name] = registry.load(adapter)(configured[name])
-        except ImportError as error:  # what Twilio or PDFs need is an extra
-            missing = not_installed(error)
-            if missing is None:
+        except (ImportError, ValueError, registry.UnknownChannel) as error:
+            cause = error.__cause__ if isinstance(error, registry.UnknownChannel) else error
+            missing = not_installed(cause) if isinstance(cause, ImportError) else None
+            if missing is not None:  # what Twilio or PDFs need is an extra
+                raise missing from error
+            if isinstance(error, ImportError):
                 raise
-            raise missing from error
-        except (ValueError, registry.UnknownChannel) as error:
             raise SettingsError(str(error), mend=f"Change the settings of [{adapter}].") from error
     return channels

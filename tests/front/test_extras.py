@@ -130,7 +130,7 @@ def test_the_table_of_extras_is_that_of_the_distribution() -> None:
         for name in names:
             provided.setdefault(re.sub(r"[-_.]+", "-", name).lower(), set()).add(module)
     for extra, (_, modules) in EXTRAS.items():
-        packages = [re.sub(r"[-_.]+", "-", re.split(r"[\[><=; ]", one)[0]).lower() for one in declared[extra]]
+        packages = [re.sub(r"[-_.]+", "-", re.split(r"[\[~><=; ]", one)[0]).lower() for one in declared[extra]]
         assert all(provided[package] & modules for package in packages), extra
         assert modules <= set[str]().union(*(provided[package] for package in packages)), extra
 
