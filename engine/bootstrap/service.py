@@ -94,7 +94,7 @@ class Service:
             await self.runtime.start()
             stack.push_async_callback(self.runtime.stop)
             await publish(self.runtime, self.project)
-            self.mailbox = open_mailbox(self.project.var)
+            self.mailbox = open_mailbox(self.project.var, messages_max=self.project.settings.mailbox.messages_max)
             stack.callback(self.mailbox.close)
             doors = Doors(self.project.settings)
             stack.callback(doors.close)

@@ -90,10 +90,10 @@ def dispatch_options(settings: Settings) -> DispatchOptions:
     return DispatchOptions(providers=tuple(providers))
 
 
-def open_mailbox(var: Path) -> Mailbox:
-    """The local mailbox in `var/`. Raises StorageError."""
+def open_mailbox(var: Path, *, messages_max: int = 10_000) -> Mailbox:
+    """The local mailbox in `var/`, which keeps the newest `messages_max` that are added. Raises StorageError."""
     try:
-        mailbox = Mailbox(var)
+        mailbox = Mailbox(var, messages_max=messages_max)
         if mailbox.set_aside is not None:
             _log.error(Action.FILE_QUARANTINED, file=mailbox.set_aside.name)
         return mailbox

@@ -151,6 +151,18 @@ def test_an_operator_pauses_and_resumes(run: Run) -> None:
     wait_for(running.mailbox, "bernd's mail")
 
 
+def test_the_local_mailbox_keeps_as_many_messages_as_are_wanted(run: Run) -> None:
+    """The newest ones; a number below 1 is refused with the setting's name."""
+    running = run({"ANLASS_MAILBOX__MESSAGES_MAX": "2"})
+    for name in ("ana", "bernd", "clara"):
+        running.post(*signed_up(name))
+        wait_for(lambda name=name: running.mailbox()[:1] and running.mailbox()[0]["to"] == f"{name}@shop.example", name)
+    assert [message["to"] for message in running.mailbox()] == ["clara@shop.example", "bernd@shop.example"]
+    refused = anlass("check", "--settings", running.project, env={"ANLASS_MAILBOX__MESSAGES_MAX": "0"})
+    assert refused.status == 2
+    assert "messages_max" in refused.err
+
+
 def test_erasing_beside_a_running_service(run: Run) -> None:
     """The receipt comes when nothing is left, also in the mailbox and in the files."""
     running = run()

@@ -52,7 +52,7 @@ class CollectorRole:
             stack.push_async_callback(current.stop)
             await current.start()
             intake = await open_intake(self._cluster, stack, self.metrics)
-            mailbox = open_mailbox(settings.database_path.parent)
+            mailbox = open_mailbox(settings.database_path.parent, messages_max=settings.mailbox.messages_max)
             stack.callback(mailbox.close)
             signer = TokenSigner(*settings.link_secrets())
             links = SignedLinks(settings.collector.public_url or self.url, signer)

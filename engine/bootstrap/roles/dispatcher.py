@@ -68,7 +68,7 @@ class DispatcherRole:
             stack.callback(sock.close)
             slot: InstanceFolder = cluster.folder("dispatcher")
             stack.callback(slot.release)
-            self._mailbox = open_mailbox(settings.database_path.parent)
+            self._mailbox = open_mailbox(settings.database_path.parent, messages_max=settings.mailbox.messages_max)
             stack.callback(self._mailbox.close)
             room = PostroomSettings(
                 **cluster.membership(slot.path),

@@ -149,7 +149,7 @@ async def _send(project: Project, channel: str, outgoing: OutgoingMessage) -> st
     from channels.contract import ChannelError, PermanentError, Verdict
     from engine.bootstrap import open_channels, open_mailbox
 
-    mailbox = open_mailbox(project.var)
+    mailbox = open_mailbox(project.var, messages_max=project.settings.mailbox.messages_max)
     adapter = open_channels(project.settings, [channel], mailbox).get(channel)
     if adapter is None:
         mailbox.close()
