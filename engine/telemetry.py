@@ -16,6 +16,7 @@ from typing import Any, TextIO
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
+from engine import __version__
 from engine.capture import Captured, capture, place_of
 from engine.health import Health
 from engine.tracing import Tracing
@@ -195,6 +196,8 @@ class Metrics:
         """What is not well in this process: anybody who measures may report it."""
         if registry is None:
             ProcessCollector(registry=self.registry)  # memory, CPU time, open files, as every exporter names them
+        self.build_info = Gauge("anlass_build_info", "1, with the version that runs.", ["version"], **with_registry)
+        self.build_info.labels(__version__).set(1)
         self._add_evaluation(with_registry)
         self._add_delivery(with_registry)
         self._add_cluster(with_registry)

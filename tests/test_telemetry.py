@@ -17,6 +17,7 @@ import pytest
 import structlog
 
 import engine
+from engine import __version__
 from engine.capture import scrubbed
 from engine.telemetry import FIELDS_REFUSED, Action, Metrics, configure_logging, get_log
 
@@ -103,6 +104,7 @@ def test_metrics_have_their_fixed_names_and_a_registry_of_their_own() -> None:
     page = metrics.expose().decode()
     for sample in (
         "anlass_events_total 3.0",
+        f'anlass_build_info{{version="{__version__}"}} 1.0',
         'anlass_decisions_total{kind="entered"} 1.0',
         'anlass_messages_total{answer="queued",channel="email"} 1.0',
         "anlass_dead_letters_total 0.0",
