@@ -46,7 +46,7 @@ def line_of(decision: Decision) -> Line:
 
 
 class Replay(Memory):
-    """A memory that tells of one customer what a journal would. The first `unsalted` who become known are as of before salts."""
+    """A memory that tells of one customer what a journal would. Its first `unsalted` customers are as of before salts."""
 
     def __init__(self, catalog: Catalog, customer: str, *, unsalted: int) -> None:
         super().__init__(catalog)
