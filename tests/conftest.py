@@ -6,8 +6,11 @@ lacks is then a failure, with the same sentence that says what is missing and ho
 exactly one tier.
 """
 
+import logging
 import os
 import shutil
+import sys
+import threading
 import uuid
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
@@ -15,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
+import structlog
 
 if TYPE_CHECKING:
     from tests.services.kafka import Cluster
@@ -63,6 +67,18 @@ def outside(request: pytest.FixtureRequest) -> None:
     """Asked for by each fixture that brings a program which is not ours: a broker, a database server, a browser."""
     if request.config.option.markexpr == FIRST_TIER:
         pytest.fail("A test of the first tier asks for a program from outside, and conftest's `rest` did not see it.")
+
+
+@pytest.fixture(autouse=True)
+def _no_log_of_another_test() -> Iterator[None]:
+    """A command that ran in this process may have sent the log elsewhere for good: the next test has it as it was."""
+    kept = logging.root.level, threading.excepthook, sys.unraisablehook
+    yield
+    structlog.reset_defaults()
+    for handler in [each for each in logging.root.handlers if type(each).__module__ == "engine.capture"]:
+        logging.root.removeHandler(handler)
+        logging.captureWarnings(capture=False)
+    logging.root.level, threading.excepthook, sys.unraisablehook = kept
 
 
 @pytest.fixture(autouse=True)

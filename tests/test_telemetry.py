@@ -9,7 +9,6 @@ import sys
 import threading
 import warnings
 from collections import namedtuple
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +24,11 @@ ENGINE = Path(engine.__file__).parent
 
 
 @pytest.fixture
-def lines() -> Iterator[io.StringIO]:
-    """Where the log goes during a test."""
+def lines() -> io.StringIO:
+    """Where the log goes during a test; `conftest.py` ends it."""
     stream = io.StringIO()
-    kept = logging.root.level, threading.excepthook, sys.unraisablehook
     configure_logging(stream=stream)
-    yield stream
-    structlog.reset_defaults()
-    for handler in [each for each in logging.root.handlers if type(each).__module__ == "engine.capture"]:
-        logging.root.removeHandler(handler)
-    logging.captureWarnings(capture=False)
-    logging.root.level, threading.excepthook, sys.unraisablehook = kept
+    return stream
 
 
 def test_a_line_is_json_with_one_action(lines: io.StringIO) -> None:
@@ -92,6 +85,13 @@ def test_debug_lines_are_written_on_demand_only(lines: io.StringIO) -> None:
     configure_logging(stream=lines, debug=True)
     get_log("x").debug(Action.CATALOG_LOADED)
     assert json.loads(lines.getvalue())["level"] == "debug"
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_no_test_hears_of_the_logging_of_another(number: int) -> None:
+    """Each of the two finds the log as a fresh process has it, and leaves it changed."""
+    assert not structlog.is_configured(), number
+    configure_logging(stream=io.StringIO())
 
 
 def test_metrics_have_their_fixed_names_and_a_registry_of_their_own() -> None:
