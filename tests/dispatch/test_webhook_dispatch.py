@@ -72,6 +72,8 @@ def _toml(double: WebhookDouble) -> str:
     return f"""
 [collector]
 port = 0
+[console]
+port = 0
 [webhook]
 allow_hosts = ["127.0.0.1"]
 timeout_seconds = 2
