@@ -42,7 +42,8 @@ async def running(folder: Path, email: str) -> AsyncIterator[tuple[Service, Smtp
     server = SmtpDouble()
     await server.start()
     (folder / "anlass.toml").write_text(
-        f'[collector]\nport = 0\n[email]\nhost = "127.0.0.1"\nport = {server.port}\n{email}\n', "utf-8"
+        f'[collector]\nport = 0\n[console]\nport = 0\n[email]\nhost = "127.0.0.1"\nport = {server.port}\n{email}\n',
+        "utf-8",
     )
     service = Service(open_project(folder))
     await service.start()

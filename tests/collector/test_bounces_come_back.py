@@ -72,7 +72,7 @@ async def way(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[W
     await server.start()
     (port,) = free_ports(1)
     (tmp_path / "anlass.toml").write_text(
-        f'[collector]\nport = 0\n[email]\nhost = "127.0.0.1"\nport = {server.port}\n'
+        f'[collector]\nport = 0\n[console]\nport = 0\n[email]\nhost = "127.0.0.1"\nport = {server.port}\n'
         'return_path = "b+{id}@bounces.shop.example"\n'
         f'[bounces]\nlisten = "{request.param}"\nport = {port}\naddresses = ["fbl@shop.example"]\n',
         "utf-8",
