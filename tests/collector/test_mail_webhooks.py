@@ -75,7 +75,8 @@ async def running(
     server = SmtpDouble()
     await server.start()
     (tmp_path / "anlass.toml").write_text(
-        f'[collector]\nport = 0\n[console]\nport = 0\n[email]\nhost = "127.0.0.1"\nport = {server.port}\nservice = "{request.param}"\n'
+        f'[collector]\nport = 0\n[console]\nport = 0\n[email]\nhost = "127.0.0.1"\nport = {server.port}\n'
+        f'service = "{request.param}"\n'
         f'[sendgrid]\npublic_key = "{SENDGRID.public}"\n[mailgun]\nsecret_file = "mailgun-key"\n',
         "utf-8",
     )
