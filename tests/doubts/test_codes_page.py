@@ -9,7 +9,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/marketers/check-codes.md"
-_CALL_NAMES = "error warning Problem ExpressionReason refuse TemplateProblem problem parsed _report _problem Misfit _Doubt"
+_CALL_NAMES = (
+    "error warning Problem ExpressionReason refuse TemplateProblem problem parsed _report _problem Misfit _Doubt"
+)
 _CALLS = frozenset(_CALL_NAMES.split())
 _CODE = re.compile(r"[a-z]+(?:[-_][a-z0-9]+)*")
 _NO_CODES = frozenset({"error", "warning", "loop"})
