@@ -41,7 +41,11 @@ BY_PARAMETER = {"kafka", "postgres"}
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Chooses how many examples the properties take, before the first of them is read."""
+    """Chooses how many examples the properties take, before the first of them is read.
+
+    The processes that tests start may keep what they compile: hundreds of commands would compile the whole house again.
+    """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     first = config.option.markexpr == FIRST_TIER
     hypothesis.settings.load_profile("ci" if IN_CI else "first" if first else "home")
 
