@@ -2,8 +2,8 @@
 
 Invariant: a test sees nothing of the developer's own configuration, and with `CI=true` no test is skipped: what a machine
 lacks is then a failure, with the same sentence that says what is missing and how to get it. A test is of the first tier
-(`make test`) unless it asks, itself or through other fixtures, for `outside`, or is marked `kill` or `slow`; each test is of
-exactly one tier.
+(`make test`) unless it asks, itself or through other fixtures, for `outside` or `commands`, or is marked `kill` or `slow`; each
+test is of exactly one tier.
 """
 
 import logging
@@ -54,7 +54,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks what is not of the first tier with `rest`, before pytest chooses by marks."""
     for item in items:
-        if _asks_for(item) & {"outside", *BY_PARAMETER} or any(map(item.get_closest_marker, ("kill", "slow"))):
+        if _asks_for(item) & {"outside", "commands", *BY_PARAMETER} or any(
+            map(item.get_closest_marker, ("kill", "slow"))
+        ):
             item.add_marker("rest")
 
 
@@ -71,6 +73,11 @@ def outside(request: pytest.FixtureRequest) -> None:
     """Asked for by each fixture that brings a program which is not ours: a broker, a database server, a browser."""
     if request.config.option.markexpr == FIRST_TIER:
         pytest.fail("A test of the first tier asks for a program from outside, and conftest's `rest` did not see it.")
+
+
+@pytest.fixture(scope="session")
+def commands() -> None:
+    """Asked for by each fixture for tests that run `anlass` as a process, again and again."""
 
 
 @pytest.fixture(autouse=True)

@@ -55,6 +55,7 @@ def test_the_import_contracts_are_kept() -> None:
     assert run.returncode == 0, run.stdout + run.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", IMPORTS_PLANTED)
 def test_a_planted_import_breaks_a_contract(what: str, tmp_path: Path) -> None:
     """Each way to break the house is noticed by the import linter."""

@@ -137,7 +137,7 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def scaffold(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def scaffold(commands: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `anlass init` makes, once."""
     folder = tmp_path_factory.mktemp("scaffold") / "shop"
     made = anlass("init", folder)

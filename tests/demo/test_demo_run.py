@@ -27,7 +27,7 @@ ASKED_FOR = frozenset({"access-link", "address-change", "order-copy", "order-sta
 
 
 @pytest.fixture(scope="module")
-def performance(tmp_path_factory: pytest.TempPathFactory) -> tuple[DemoResult, str, Path]:
+def performance(commands: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[DemoResult, str, Path]:
     folder = tmp_path_factory.mktemp("demo") / "shop"
     page = io.StringIO()
     wishes = Wishes(seconds=SECONDS, folder=folder, stay=False, seed=7, start_ms=START_MS)
