@@ -11,6 +11,8 @@ import pytest
 from tests.cli import conftest
 from tests.cli.conftest import Outcome
 
+pytestmark = pytest.mark.usefixtures("commands")
+
 
 def anlass(*arguments: str | Path) -> Outcome:
     """A command of the operator kim."""

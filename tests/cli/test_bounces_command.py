@@ -11,6 +11,8 @@ from tests.channels.returned_mails import plain, report_of
 from tests.cli.conftest import anlass
 from tests.test_bootstrap_limits import FILES, greet, running, until
 
+pytestmark = pytest.mark.usefixtures("commands")
+
 RETURN_PATH = 'return_path = "b+{id}@bounces.shop.example"'
 
 

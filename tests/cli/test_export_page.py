@@ -16,6 +16,8 @@ from engine.core.record import Consent, Event, Identify
 from engine.runtimes.base import DeadLetter
 from tests.cli.conftest import anlass
 
+pytestmark = pytest.mark.usefixtures("commands")
+
 AT_MS = 1_790_000_000_000
 EVIL = "<script>alert('x')</script>"
 

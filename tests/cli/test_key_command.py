@@ -11,6 +11,8 @@ from engine.cli.entry import anlass as command
 from engine.collector.intake.key_use import FILE
 from engine.settings import load_settings, weak_key
 
+pytestmark = pytest.mark.usefixtures("commands")
+
 
 def run(*words: str) -> Result:
     """In this process: none of it needs another."""

@@ -13,6 +13,8 @@ import pytest
 
 from tests.cli.conftest import Running, anlass, wait_for
 
+pytestmark = pytest.mark.usefixtures("commands")
+
 PEOPLE = 6
 SETTLE_SECONDS = 2.5
 WORKFLOW = """

@@ -15,6 +15,8 @@ from tests.cli.conftest import anlass
 from tests.conformance.harness import EmbeddedHarness
 from tests.conformance.shop import T0, catalog
 
+pytestmark = pytest.mark.usefixtures("commands")
+
 
 async def _live(var: Path) -> None:
     """Three orders: one confirmed, one refused, one that waits."""

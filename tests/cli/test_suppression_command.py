@@ -15,6 +15,8 @@ from engine.runtimes.embedded.audit import read as audit_lines
 from engine.runtimes.embedded.batch import address_hash
 from engine.runtimes.embedded.store import Store
 
+pytestmark = pytest.mark.usefixtures("commands")
+
 ADDRESS, OTHER_FORM = "Ana@Bücher.example", "<ana@xn--bcher-kva.example>"
 
 
