@@ -78,7 +78,7 @@ def test_a_fixture_puts_a_test_into_its_tier(folder: Path) -> None:
     """Whoever uses a broker is not of the first tier, directly or through others; of a parametrised fixture only that case."""
     first, rest, everything = (_collected(folder, target) for target in ("test", "test-rest", "test-all"))
     assert sorted([*first, *rest]) == sorted(everything)
-    assert len(set(everything)) == len(everything) == 15
+    assert len(set(everything)) == len(everything) == 16
     assert {name for name in everything if name.startswith("test_first")} <= set(first)
     assert {name for name in everything if name.startswith("test_rest")} <= set(rest)
     assert {"test_through[memory]", "test_chosen[sqlite]"} <= set(first)

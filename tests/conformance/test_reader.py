@@ -101,7 +101,7 @@ async def reference() -> AsyncIterator[MemoryHarness]:
     await harness.close()
 
 
-@pytest.fixture(params=["embedded", "sqlite", "postgresql"])
+@pytest.fixture(params=["embedded", "sqlite", "postgres"])
 async def reader(request: pytest.FixtureRequest, reference: MemoryHarness, tmp_path: Path) -> AsyncIterator[Reader]:
     """The same history in each store."""
     if request.param == "embedded":
