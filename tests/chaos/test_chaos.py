@@ -45,7 +45,7 @@ def test_nothing_is_lost_and_nothing_decided_twice(
     told = "\n".join(account(outcome))
     verdict = outcome.verdict
     assert not verdict.wrong, told
-    # How many fit into the round follows from how fast the machine starts what was killed: two thirds of the schedule show enough.
+    # How many fit into the round follows from how fast the machine starts what was killed: two thirds show enough.
     assert sum(outcome.happened.values()) >= len(PLAIN) * 2 // 3, told
     assert outcome.happened["kill_broker"] + outcome.happened["freeze_broker"] > 0, told
     assert outcome.happened["kill"] + outcome.happened["freeze"] > 0, told
