@@ -42,7 +42,7 @@ class Disturbance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def make_schedule(seed: int, *, seconds: float, every_seconds: float = 4.0) -> list[Disturbance]:
-    """Disturbances until `seconds`, one about every `every_seconds`; each of `PLAIN` is among the first."""
+    """Disturbances until `seconds`, one about every `every_seconds`; each of `PLAIN` is among the first, and has room."""
     dice = random.Random(seed)
     first = list(PLAIN)
     dice.shuffle(first)
@@ -57,7 +57,9 @@ def make_schedule(seed: int, *, seconds: float, every_seconds: float = 4.0) -> l
                 pick=round(dice.random(), 4),
             )
         )
-        at_seconds += dice.uniform(0.5, 1.5) * every_seconds
+        pause_seconds = dice.uniform(0.5, 1.5) * every_seconds
+        # Never so long that there is no room for one of `PLAIN` that is still to come.
+        at_seconds += min(pause_seconds, (seconds - at_seconds) / (len(first) + 1)) if first else pause_seconds
     return found
 
 

@@ -45,8 +45,7 @@ def test_nothing_is_lost_and_nothing_decided_twice(
     told = "\n".join(account(outcome))
     verdict = outcome.verdict
     assert not verdict.wrong, told
-    # How many fit into the round follows from how fast the machine starts what was killed: two thirds show enough.
-    assert sum(outcome.happened.values()) >= len(PLAIN) * 2 // 3, told
+    assert sum(outcome.happened.values()) >= len(PLAIN), told
     assert outcome.happened["kill_broker"] + outcome.happened["freeze_broker"] > 0, told
     assert outcome.happened["kill"] + outcome.happened["freeze"] > 0, told
     assert verdict.acknowledged > 500, f"too little load to prove anything: {told}"
@@ -64,6 +63,15 @@ def test_the_schedule_follows_from_its_seed() -> None:
     assert one != make_schedule(8, seconds=600)
     assert {each.kind for each in one} == set(KINDS)
     assert {each.kind for each in one[: len(PLAIN)]} == set(PLAIN)
+
+
+@pytest.mark.parametrize("seed", [3537916994, *range(200)])
+def test_a_short_round_has_time_for_each_kind_whatever_the_dice_say(seed: int) -> None:
+    """One round in fourteen had room for eight of the nine, and then failed although nothing was wrong."""
+    short = make_schedule(seed, seconds=SECONDS)
+    assert set(PLAIN) <= {each.kind for each in short}
+    assert [each.at_seconds for each in short] == sorted(each.at_seconds for each in short)
+    assert short[-1].at_seconds < SECONDS
 
 
 def test_an_interrupted_soak_goes_on_where_it_was(tmp_path: Path, outcomes: dict[str, Outcome]) -> None:

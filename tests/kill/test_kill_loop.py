@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.kill, pytest.mark.slow, pytest.mark.timeout(400)]
 
 KILLS_WARM = 46
 KILLS_COLD = 6
-FIRST_DISPATCH_SECONDS_MAX = 30.0  # generous: other tests have the machine too; the benchmark says what it takes
+FIRST_DISPATCH_SECONDS_MAX = 10.0  # generous: other tests have the machine too; the benchmark says what it takes
 
 
 def test_fifty_kills_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
