@@ -13,7 +13,7 @@ import msgspec
 
 from engine.clock import SystemClock
 from engine.core.consent.may_send import keys_of
-from engine.core.consent.suppression import ERASED, OBJECTED, answer, doubts, mailbox, places, refusal
+from engine.core.consent.suppression import ERASED, OBJECTED, Place, answer, doubts, mailbox, places, refusal
 from engine.core.customer import CustomerState
 from engine.core.message import Message
 from engine.core.policy import Policy
@@ -84,20 +84,21 @@ async def refusals(operations: Operations, policy: Policy, state: CustomerState)
     """Why messages to this customer's addresses may not leave, as dispatch asks before each: "", or the reason and its cause."""
     entries = await operations.suppressions()
 
-    def asked(message: Message) -> str:
-        answers = {
+    def known(asked: Sequence[Place]) -> dict[Place, str]:
+        return {
             (kind, address): answer(each.reason, each.since_ms)
-            for kind, address in places(policy, message)
+            for kind, address in asked
             for each in about([one for one in entries if one.kind == kind], address, operations.text_hash)
         }
-        for kind, address in doubts(answers.items()):
-            for each in about([one for one in entries if one.kind == kind], address, operations.text_hash):
-                answers[kind, address] = answer(each.reason, each.since_ms)
+
+    def refused(message: Message) -> str:
+        answers = known(places(policy, message))
+        answers |= known(doubts(answers.items()))
         no = refusal(policy, state, message, answers=answers)
         causes = ", ".join(sorted({reason.partition(":")[0] for reason in answers.values()}))
         return f"{no}: {causes}" if no else ""
 
-    return asked
+    return refused
 
 
 async def lift(operations: Operations, channel: str, address: str, *, why: str, also: Sequence[str] = ()) -> Lifted:
