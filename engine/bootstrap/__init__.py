@@ -12,6 +12,7 @@ from engine.project.parts import (
     dispatch_options,
     forget_in_mailbox,
     kept_in_mailbox,
+    local_mailbox,
     open_mailbox,
     open_runtime,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "dispatch_options",
     "forget_in_mailbox",
     "kept_in_mailbox",
+    "local_mailbox",
     "note",
     "open_channels",
     "open_mailbox",

@@ -33,7 +33,7 @@ from engine.operations.deploy import publish
 from engine.operations.embedded import RUNNING_FILE
 from engine.project.channels import channel_names, open_channels
 from engine.project.opening import Project
-from engine.project.parts import dispatch_options, open_callbacks, open_mailbox, open_runtime
+from engine.project.parts import dispatch_options, local_mailbox, open_callbacks, open_runtime
 from engine.runtimes.embedded import handovers
 from engine.telemetry import Action, Metrics, get_log
 from engine.watches import running as companions
@@ -94,7 +94,7 @@ class Service:
             await self.runtime.start()
             stack.push_async_callback(self.runtime.stop)
             await publish(self.runtime, self.project)
-            self.mailbox = open_mailbox(self.project.var, messages_max=self.project.settings.mailbox.messages_max)
+            self.mailbox = local_mailbox(self.project.settings)
             stack.callback(self.mailbox.close)
             doors = Doors(self.project.settings)
             stack.callback(doors.close)

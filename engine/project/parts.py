@@ -101,13 +101,18 @@ def open_mailbox(var: Path, *, messages_max: int = 10_000) -> Mailbox:
         raise StorageError(f"The mailbox in {var} cannot be opened: {error}.") from error
 
 
+def local_mailbox(settings: Settings) -> Mailbox:
+    """The mailbox of a project, as its settings want it. Raises StorageError."""
+    return open_mailbox(settings.database_path.parent, messages_max=settings.mailbox.messages_max)
+
+
 def forget_customer(settings: Settings, customer: str) -> None:
     """Removes what channels on this machine keep of a customer who is erased, however that was asked for: messages in the local
     mailbox, letters that wait for the print shop. Raises StorageError.
     """
     var = settings.database_path.parent
     try:
-        with contextlib.closing(open_mailbox(var)) as mailbox:
+        with contextlib.closing(local_mailbox(settings)) as mailbox:
             mailbox.remove_customer(customer)
     except sqlite3.Error as error:
         raise StorageError(f"The mailbox in {var} cannot be written: {error}.") from error

@@ -18,7 +18,7 @@ from engine.collector.listening import url_of
 from engine.dispatch.links.tokens import SignedLinks, TokenSigner
 from engine.dispatch.sending.compose import Composer
 from engine.project.cluster import Cluster
-from engine.project.parts import open_callbacks, open_mailbox
+from engine.project.parts import local_mailbox, open_callbacks
 from engine.runtimes.journal import Database, DatabaseReader
 from engine.runtimes.kafka.front import KafkaFront
 from engine.runtimes.kafka.intake.intake import IntakeOptions, KafkaIntake
@@ -52,7 +52,7 @@ class CollectorRole:
             stack.push_async_callback(current.stop)
             await current.start()
             intake = await open_intake(self._cluster, stack, self.metrics)
-            mailbox = open_mailbox(settings.database_path.parent, messages_max=settings.mailbox.messages_max)
+            mailbox = local_mailbox(settings)
             stack.callback(mailbox.close)
             signer = TokenSigner(*settings.link_secrets())
             links = SignedLinks(settings.collector.public_url or self.url, signer)

@@ -25,7 +25,7 @@ from engine.errors import SettingsError
 from engine.operations.holding import begin_hold, say_held
 from engine.project.channels import channel_names, open_channels
 from engine.project.cluster import Cluster, InstanceFolder
-from engine.project.parts import dispatch_options, forget_customer, open_mailbox
+from engine.project.parts import dispatch_options, forget_customer, local_mailbox
 from engine.runtimes.kafka.dispatcher.role import Postroom, PostroomSettings
 from engine.telemetry import Action, Metrics, get_log
 
@@ -68,7 +68,7 @@ class DispatcherRole:
             stack.callback(sock.close)
             slot: InstanceFolder = cluster.folder("dispatcher")
             stack.callback(slot.release)
-            self._mailbox = open_mailbox(settings.database_path.parent, messages_max=settings.mailbox.messages_max)
+            self._mailbox = local_mailbox(settings)
             stack.callback(self._mailbox.close)
             room = PostroomSettings(
                 **cluster.membership(slot.path),

@@ -147,9 +147,9 @@ def _message(template: Template, address: str, *, channel: str, given: dict[str,
 async def _send(project: Project, channel: str, outgoing: OutgoingMessage) -> str:
     """Sends it; returns how it went. Raises ServiceUnreachable, SettingsError or an AnlassError with the provider's words."""
     from channels.contract import ChannelError, PermanentError, Verdict
-    from engine.bootstrap import open_channels, open_mailbox
+    from engine.bootstrap import local_mailbox, open_channels
 
-    mailbox = open_mailbox(project.var, messages_max=project.settings.mailbox.messages_max)
+    mailbox = local_mailbox(project.settings)
     adapter = open_channels(project.settings, [channel], mailbox).get(channel)
     if adapter is None:
         mailbox.close()
